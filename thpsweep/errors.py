@@ -1,0 +1,24 @@
+"""What a user may do wrong, each kind with a class; the command line prints them as one line and exits with 2."""
+
+
+class ThpsweepError(Exception):
+    """Say in one line what is wrong and what is allowed; the user's, not the program's, mistake."""
+
+
+class OptionError(ThpsweepError, ValueError):
+    """Name the key, the value it had, and what is allowed."""
+
+    def __init__(self, key: str, value: object, allowed: str) -> None:
+        super().__init__(f"{key}={value!r}: allowed is {allowed}")
+        self.key, self.value, self.allowed = key, value, allowed
+
+    def __reduce__(self) -> tuple[type, tuple[str, object, str]]:
+        return (type(self), (self.key, self.value, self.allowed))
+
+
+class CaptureError(ThpsweepError):
+    """A process tree could not be captured, or a captured file cannot be used."""
+
+
+class SweepError(ThpsweepError):
+    """A sweep cannot be planned, started or read."""

@@ -1,0 +1,37 @@
+"""How a collapse attempt can end, with the kernel's own names and a sentence each."""
+
+import enum
+
+
+class ScanResult(enum.IntEnum):
+    """Result of one visit to one (mm, region).
+
+    Source: mm/khugepaged.c enum scan_result (torvalds/linux b2128290c299); the names are the kernel's without SCAN_.
+    PTE_MAPPED_HUGEPAGE of an all-sharers mechanism means its own product; the kernel uses the name for mTHP orders.
+    """
+
+    SUCCEED = 0
+    NO_PTE_TABLE = 1
+    PMD_MAPPED = 2
+    EXCEED_NONE_PTE = 3
+    EXCEED_SWAP_PTE = 4
+    EXCEED_SHARED_PTE = 5
+    PTE_NON_PRESENT = 6
+    PTE_MAPPED_HUGEPAGE = 7
+    LACK_REFERENCED_PAGE = 8
+    PAGE_COUNT = 9
+
+
+SENTENCES = {
+    ScanResult.SUCCEED: "collapsed",
+    ScanResult.NO_PTE_TABLE: "the process maps nothing here",
+    ScanResult.PMD_MAPPED: "already mapped by a PMD",
+    ScanResult.EXCEED_NONE_PTE: "more empty ptes than max_ptes_none",
+    ScanResult.EXCEED_SWAP_PTE: "more swapped ptes than max_ptes_swap",
+    ScanResult.EXCEED_SHARED_PTE: "more shared ptes than max_ptes_shared",
+    ScanResult.PTE_NON_PRESENT: "a swapped page, which an all-sharers mechanism cannot take",
+    ScanResult.PTE_MAPPED_HUGEPAGE: "already a folio of PMD order, mapped by ptes",
+    ScanResult.LACK_REFERENCED_PAGE: "no young pte",
+    ScanResult.PAGE_COUNT: "an extra reference (gup, LRU batch) on a page",
+}
+"""What each result means, for a person."""

@@ -1,0 +1,22 @@
+"""Sizes and times that every floor shares: the only magic numbers of the project."""
+
+PAGE_SIZE_BYTES = 4096
+"""Base page of x86-64 and of arm64 with 4 KiB pages."""
+
+HPAGE_PMD_NR = 512
+"""Base pages in one PMD-order folio (include/linux/huge_mm.h)."""
+
+HPAGE_PMD_SIZE_BYTES = HPAGE_PMD_NR * PAGE_SIZE_BYTES
+"""Bytes that one PMD entry maps: 2 MiB."""
+
+BOARD_WORDS = HPAGE_PMD_NR // 64
+"""uint64 words of a bitboard with one bit a slot of a region."""
+
+MAX_SHARERS = 2_000
+"""Largest sharing degree a run accepts: databases reach it (kernel mail cover.1682453344)."""
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+US_PER_S = 1_000_000
+MS_PER_S = 1_000
+S_PER_HOUR = 3_600
