@@ -1,0 +1,79 @@
+"""Bitboards: the 512 slots of a region as 8 little-endian uint64 words, slot i = bit i % 64 of word i // 64.
+
+NumPy traps that this file keeps in one place: bitwise_count gives uint8 (sums overflow), packbits defaults to big-endian
+bits, uint64 mixed with int64 becomes float64.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
+
+Boards = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+FULL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+_LOW_BYTES = np.uint64(0x00FF_00FF_00FF_00FF)
+_ONES = np.uint64(0x0001_0001_0001_0001)
+
+
+def empty(n: int) -> Boards:
+    """Give n boards without a slot. Shapes: (n, 8)."""
+    return np.zeros((n, BOARD_WORDS), np.uint64)
+
+
+def full(n: int) -> Boards:
+    """Give n boards with every slot. Shapes: (n, 8)."""
+    return np.full((n, BOARD_WORDS), FULL)
+
+
+def count(boards: Boards) -> Ints:
+    """Count the slots of each board. Shapes: (..., 8) -> (...)."""
+    per_word = np.ascontiguousarray(np.bitwise_count(boards)).view(np.uint64)[..., 0]
+    # Eight bytes of at most 64 each, added pairwise in 16-bit lanes: NumPy's own sum over an inner axis of 8 is slower.
+    lanes = (per_word & _LOW_BYTES) + ((per_word >> np.uint64(8)) & _LOW_BYTES)
+    return ((lanes * _ONES) >> np.uint64(48)).view(np.int64)
+
+
+def any_slot(boards: Boards) -> Bools:
+    """Tell which boards have a slot at all. Shapes: (n, 8) -> (n,)."""
+    merged = boards[:, 0] | boards[:, 1]
+    for word in range(2, BOARD_WORDS):
+        merged = merged | boards[:, word]
+    return np.asarray(merged != 0)
+
+
+def expand(boards: Boards) -> npt.NDArray[np.uint8]:
+    """Give one byte (0 or 1) a slot. Shapes: (n, 8) -> (n, 512)."""
+    raw = np.ascontiguousarray(boards).view(np.uint8)
+    return np.unpackbits(raw, axis=-1, bitorder="little")
+
+
+def pack(flags: npt.NDArray[np.bool_] | npt.NDArray[np.uint8]) -> Boards:
+    """Turn one flag a slot into boards. Shapes: (n, 512) -> (n, 8)."""
+    return np.ascontiguousarray(np.packbits(flags, axis=-1, bitorder="little")).view(np.uint64)
+
+
+def pairs(boards: Boards) -> tuple[Ints, Ints]:
+    """List the set slots as (board index, slot), boards ascending, slots ascending. Shapes: (n, 8) -> (k,), (k,)."""
+    words = np.flatnonzero(boards.reshape(-1))
+    if words.size == 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    raw = np.ascontiguousarray(boards).reshape(-1)[words].view(np.uint8).reshape(-1, 8)
+    word_of, bit = np.nonzero(np.unpackbits(raw, axis=-1, bitorder="little"))
+    word = words[word_of]
+    return word // BOARD_WORDS, (word % BOARD_WORDS) * 64 + bit
+
+
+def from_pairs(n: int, index: Ints, slot: Ints) -> Boards:
+    """Set the given slots of n empty boards; duplicates are harmless. Shapes: (k,), (k,) -> (n, 8)."""
+    flat = np.zeros(n * BOARD_WORDS, np.uint64)
+    bit = np.uint64(1) << (slot & 63).astype(np.uint64)
+    np.bitwise_or.at(flat, index * BOARD_WORDS + (slot >> 6), bit)
+    return flat.reshape(n, BOARD_WORDS)
+
+
+def below(slots: Ints) -> Boards:
+    """Give boards with every slot smaller than the given one (0..512). Shapes: (n,) -> (n, 8)."""
+    return pack(np.arange(HPAGE_PMD_NR)[None, :] < slots[:, None])

@@ -1,0 +1,75 @@
+"""The operations that a run counts; prices.py turns them into time and bytes."""
+
+import numpy as np
+
+from thpsweep.model.bits import Ints
+
+OPERATIONS = {
+    "ptes_scanned": "ptes that khugepaged or MADV_COLLAPSE looked at",
+    "collapses": "2 MiB folios made",
+    "aborts": "attempts that failed after they had begun",
+    "migration_entries_set": "ptes replaced by a migration entry",
+    "ptes_restored": "migration entries replaced by a pte",
+    "ptes_switched": "ptes changed directly from the old page to the new one",
+    "ptes_protected": "writable ptes made read-only before a switch",
+    "ptes_cleared": "ptes cleared",
+    "wasted_pte_updates": "pte updates of attempts that failed",
+    "pmd_writes": "PMD entries written by a collapse",
+    "tlb_flushes": "flushes of one mm, or of one batch over several mms",
+    "family_flushes": "those of them that reach every mm of the family",
+    "global_syncs": "tlb_remove_table_sync_one() calls",
+    "rmap_walks": "walks over an anon_vma's interval tree",
+    "vmas_visited": "VMAs that those walks visited",
+    "pages_copied": "pages copied into new folios",
+    "pages_cleared": "pages of new folios that were zeroed",
+    "orphan_pages": "old pages kept alive by a late reference",
+    "filled_ptes": "empty slots that a PMD now maps",
+    "bloat_pages": "pages of new folios without a source",
+    "sharing_lost_pages": "source pages that others still map after a private copy was made",
+    "full_scans": "rounds of khugepaged over all mms",
+    "forks": "forks",
+    "fork_ptes_small": "ptes of order-0 pages that forks copied",
+    "fork_ptes_compound": "ptes of subpages that forks copied",
+    "fork_pmds": "PMD entries that forks copied",
+    "exits": "exits",
+    "exit_ptes_small": "ptes of order-0 pages that exits cleared",
+    "exit_ptes_compound": "ptes of subpages that exits cleared",
+    "exit_pmds": "PMD entries that exits cleared",
+    "minor_faults": "first touches",
+    "swap_ins": "pages read back from swap",
+    "cow_faults": "writes that copied a page",
+    "reuse_faults": "writes that only made a pte writable",
+    "reuse_pmds": "writes that only made a PMD writable",
+    "pmd_splits": "PMDs split by a write: 512 ptes set, 2 PMD writes, 1 flush",
+}
+"""Name of each operation -> what is counted. All are additive over regions, sharers and time."""
+
+LARGEST = {
+    "migration_entries_set": "migration_entries_set_worst_region",
+    "ptes_restored": "ptes_restored_worst_region",
+    "ptes_switched": "ptes_switched_worst_region",
+    "ptes_cleared": "ptes_cleared_worst_region",
+}
+"""Operations whose largest count in a single collapse is kept too: the debate's "hundred thousand ptes"."""
+
+
+class Counts:
+    """Counters of a run. Shapes: total[name] (n_replicates,) int64, largest[name] likewise."""
+
+    def __init__(self, n_replicates: int) -> None:
+        self.total = {name: np.zeros(n_replicates, np.int64) for name in OPERATIONS}
+        self.largest = {name: np.zeros(n_replicates, np.int64) for name in LARGEST.values()}
+
+    def add(self, name: str, replicates: Ints, amounts: Ints | int) -> None:
+        """Add amounts to a counter, one a replicate index; indices may repeat."""
+        np.add.at(self.total[name], replicates, amounts)
+
+    def add_one(self, name: str, replicate: int, amount: int = 1) -> None:
+        """Add to one replicate's counter."""
+        self.total[name][replicate] += amount
+
+    def collapse(self, name: str, replicates: Ints, amounts: Ints) -> None:
+        """Add amounts, one a collapse, and keep the largest where it is asked for."""
+        self.add(name, replicates, amounts)
+        if name in LARGEST:
+            np.maximum.at(self.largest[LARGEST[name]], replicates, amounts)

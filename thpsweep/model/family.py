@@ -1,0 +1,262 @@
+"""The state of a family of processes: who maps which frame, exactly, for any shape of sharing.
+
+    row      one (region, sharer); points at a record, and is mapped by ptes or by one PMD
+    record   what a row maps, slot by slot; rows that never diverged share one record (copy-on-write, as memory itself)
+    entry    one step of a record's list: these slots are mapped to the frames of this layer
+    layer    frames of one region that were introduced together: a generation. A frame is (layer, slot)
+    folio    a PMD-order folio; some slots of one or more layers are its subpages
+
+A slot's mapcount is `reach` of its layer (rows whose record lists the layer) less `missing` (those of them that do not map
+the slot). Where nobody diverged nothing is missing, and no per-slot number is stored: this is also the sparse form.
+Replicates stand side by side on the region axis: region = replicate * n_regions + region of the family.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Boards, Bools, Ints
+from thpsweep.model.tables import Table
+from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
+
+Column = npt.NDArray[np.int32]
+
+
+def _column() -> Column:
+    return np.zeros(1, np.int32)
+
+
+def _boards() -> Boards:
+    return np.zeros((1, BOARD_WORDS), np.uint64)
+
+
+@dataclasses.dataclass
+class Records(Table):
+    """What rows map. Row 0 is the record that maps nothing."""
+
+    rows: Column = dataclasses.field(default_factory=_column)
+    head: Column = dataclasses.field(default_factory=_column)
+    own: Column = dataclasses.field(default_factory=_column)
+    """Entry whose layer only this record lists, for new frames; 0 where there is none yet."""
+    present: Boards = dataclasses.field(default_factory=_boards)
+    exclusive: Boards = dataclasses.field(default_factory=_boards)
+    """PageAnonExclusive: a write needs no fault. Only meaningful while one row points here."""
+    swapped: Boards = dataclasses.field(default_factory=_boards)
+
+
+@dataclasses.dataclass
+class Entries(Table):
+    """The lists of the records."""
+
+    layer: Column = dataclasses.field(default_factory=_column)
+    next: Column = dataclasses.field(default_factory=_column)
+    slots: Boards = dataclasses.field(default_factory=_boards)
+
+
+@dataclasses.dataclass
+class Layers(Table):
+    """Generations of frames."""
+
+    reach: Column = dataclasses.field(default_factory=_column)
+    missing: Column = dataclasses.field(default_factory=_column)
+    """Row of the table of missing mappings; 0 where every row that lists the layer maps all of it."""
+    folio: Column = dataclasses.field(default_factory=_column)
+    common: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))
+    """More than one row has mapped these frames at some time: their anon_vma covers more than one mm."""
+    slots: Boards = dataclasses.field(default_factory=_boards)
+    compound: Boards = dataclasses.field(default_factory=_boards)
+    """Slots whose frame is a subpage of `folio`; the others are order-0 folios."""
+
+
+@dataclasses.dataclass
+class Missing(Table):
+    """Mappings that are missing from a layer's reach, slot by slot. Row 0 stays all zero."""
+
+    ptes: npt.NDArray[np.int32] = dataclasses.field(default_factory=lambda: np.zeros((1, HPAGE_PMD_NR), np.int32))
+
+
+@dataclasses.dataclass
+class Folios(Table):
+    """PMD-order folios: how many (row, slot) pairs map a subpage, counting a PMD as 512."""
+
+    mapped: Column = dataclasses.field(default_factory=_column)
+    region: Column = dataclasses.field(default_factory=_column)
+
+
+GAUGES = ("small_frames", "small_ptes", "folios", "compound_ptes", "pmds")
+"""State totals, kept up to date by every change; compound_ptes leaves out what a PMD maps."""
+
+
+class Family:
+    """Rows, records, layers and folios of all replicates, and the totals that follow from them.
+
+    Shapes: record_of (n_replicates * n_regions * n_sharers,) in row order region-major; pmd likewise;
+    alive (n_replicates, n_sharers); gauge[name] (n_replicates,).
+    """
+
+    def __init__(self, n_replicates: int, n_regions: int, n_sharers: int) -> None:
+        self.n_replicates, self.n_regions, self.n_sharers = n_replicates, n_regions, n_sharers
+        n_rows = n_replicates * n_regions * n_sharers
+        self.record_of = np.zeros(n_rows, np.int32)
+        self.pmd = np.zeros(n_rows, bool)
+        self.alive = np.zeros((n_replicates, n_sharers), bool)
+        self.records, self.entries, self.layers = Records(), Entries(), Layers()
+        self.missing, self.folios = Missing(), Folios()
+        self.gauge = {name: np.zeros(n_replicates, np.int64) for name in GAUGES}
+
+    # ---- addresses -------------------------------------------------------------------------------------------------
+    def rows_of(self, replicate: int, sharer: int) -> Ints:
+        """List a sharer's rows, one a region. Shapes: -> (n_regions,)."""
+        regions = np.arange(replicate * self.n_regions, (replicate + 1) * self.n_regions)
+        return regions * self.n_sharers + sharer
+
+    def region_of(self, rows: Ints) -> Ints:
+        """Give the region of each row."""
+        return rows // self.n_sharers
+
+    def replicate_of(self, rows: Ints) -> Ints:
+        """Give the replicate of each row."""
+        return rows // (self.n_sharers * self.n_regions)
+
+    def adjust(self, gauge: str, rows: Ints, amounts: Ints) -> None:
+        """Add amounts, one a row, to a gauge of the rows' replicates."""
+        if self.n_replicates == 1:
+            self.gauge[gauge][0] += int(amounts.sum())
+        else:
+            np.add.at(self.gauge[gauge], self.replicate_of(rows), amounts)
+
+    # ---- reading ---------------------------------------------------------------------------------------------------
+    def walk(self, records: Ints) -> Iterator[tuple[Ints, Ints]]:
+        """Step through the records' lists together: (index into records, entry), until all have ended."""
+        index = np.arange(records.size)
+        entry = self.records.head[records].astype(np.int64)
+        while True:
+            going = entry != 0
+            if not going.all():
+                index, entry = index[going], entry[going]
+            if not index.size:
+                return
+            yield index, entry
+            entry = self.entries.next[entry].astype(np.int64)
+
+    def mapcounts(self, layers: Ints, slots: Ints) -> Ints:
+        """Give the mapcount of each frame (layer, slot). Shapes: (k,), (k,) -> (k,)."""
+        missing = self.missing.ptes[self.layers.missing[layers], slots]
+        return (self.layers.reach[layers] - missing).astype(np.int64)
+
+    def mapcount_sums(self, layers: Ints, boards: Boards) -> Ints:
+        """Sum the mapcounts of the given slots of each layer. Shapes: (n,), (n, 8) -> (n,)."""
+        sums = self.layers.reach[layers] * bits.count(boards)
+        partial = np.flatnonzero(self.layers.missing[layers])
+        if partial.size:
+            lists = self.missing.ptes[self.layers.missing[layers[partial]]]
+            sums[partial] -= np.einsum("ij,ij->i", lists, bits.expand(boards[partial]), dtype=np.int64)
+        return sums
+
+    def multi_mapped(self, layers: Ints, boards: Boards) -> Boards:
+        """Keep of each board the slots whose frame has more than one mapping. Shapes: (n,), (n, 8) -> (n, 8)."""
+        reach = self.layers.reach[layers]
+        multi = np.where((reach > 1)[:, None], boards, np.uint64(0))
+        partial = np.flatnonzero((reach > 1) & (self.layers.missing[layers] != 0))
+        if partial.size:
+            missing = self.missing.ptes[self.layers.missing[layers[partial]]]
+            multi[partial] &= bits.pack(reach[partial, None] - missing > 1)
+        return multi
+
+    def folio_ptes(self, records: Ints, folios: Ints) -> Ints:
+        """Count the slots that each record maps to the given folio. Shapes: (n,), (n,) -> (n,)."""
+        counts = np.zeros(records.size, np.int64)
+        for index, entry in self.walk(records):
+            layer = self.entries.layer[entry]
+            same = (self.layers.folio[layer] == folios[index]) & (folios[index] != 0)
+            hit = self.entries.slots[entry[same]] & self.layers.compound[layer[same]]
+            counts[index[same]] += bits.count(hit)
+        return counts
+
+    def compound_slots(self, records: Ints) -> Boards:
+        """Give the slots of each record that map a subpage of any folio. Shapes: (n,) -> (n, 8)."""
+        boards = bits.empty(records.size)
+        for index, entry in self.walk(records):
+            boards[index] |= self.entries.slots[entry] & self.layers.compound[self.entries.layer[entry]]
+        return boards
+
+    def shared_slots(self, records: Ints) -> Boards:
+        """Give the slots that khugepaged counts as shared: folio_maybe_mapped_shared(), a property of the folio.
+
+        A small frame is shared if its mapcount is above 1; a subpage if its folio has any mapping that is not this
+        row's. Two MM slots a folio make the kernel's answer sticky after a third mm; here it is exact.
+        Source: mm/khugepaged.c collapse_scan_pmd(), include/linux/mm.h folio_maybe_mapped_shared() (v6.15 and later).
+        Shapes: (n,) -> (n, 8).
+        """
+        boards = bits.empty(records.size)
+        for index, entry in self.walk(records):
+            layer = self.entries.layer[entry].astype(np.int64)
+            slots, compound = self.entries.slots[entry], self.layers.compound[layer]
+            boards[index] |= self.multi_mapped(layer, slots & ~compound)
+            large = np.flatnonzero(bits.any_slot(slots & compound))
+            if large.size:
+                folio = self.layers.folio[layer[large]].astype(np.int64)
+                others = self.folios.mapped[folio] > self.folio_ptes(records[index[large]], folio)
+                boards[index[large[others]]] |= (slots & compound)[large[others]]
+        return boards
+
+    @property
+    def lru_entries(self) -> Ints:
+        """Folios on the LRU, of any order. Shapes: -> (n_replicates,)."""
+        return self.gauge["small_frames"] + self.gauge["folios"]
+
+    @property
+    def pages_in_use(self) -> Ints:
+        """Pages of anonymous memory; a partly dead folio keeps all its 512. Shapes: -> (n_replicates,)."""
+        return self.gauge["small_frames"] + HPAGE_PMD_NR * self.gauge["folios"]
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the state's arrays."""
+        tables = (self.records, self.entries, self.layers, self.missing, self.folios)
+        return self.record_of.nbytes + self.pmd.nbytes + sum(table.state_bytes for table in tables)
+
+    # ---- primitive changes -----------------------------------------------------------------------------------------
+    def missing_rows(self, layers: Ints) -> Ints:
+        """Give the missing-row of each layer, making it where there is none; duplicates among layers are allowed."""
+        lacking = layers[self.layers.missing[layers] == 0]
+        if lacking.size:
+            lacking = np.unique(lacking)
+            self.layers.missing[lacking] = self.missing.take(lacking.size)
+        return self.layers.missing[layers].astype(np.int64)
+
+    def new_layers(self, slots: Boards, reach: Ints, folio: Ints, compound: Boards, common: Bools) -> Ints:
+        """Introduce layers. Shapes: (n, 8), (n,), (n,), (n, 8), (n,) -> (n,)."""
+        layers = self.layers.take(reach.size)
+        self.layers.slots[layers], self.layers.reach[layers] = slots, reach
+        self.layers.folio[layers], self.layers.compound[layers] = folio, compound
+        self.layers.common[layers] = common
+        return layers
+
+    def list_layer(self, records: Ints, layers: Ints, slots: Boards) -> Ints:
+        """Put a new entry at the head of each record's list; reach is the caller's to set. Records are distinct."""
+        entries = self.entries.take(records.size)
+        self.entries.layer[entries], self.entries.slots[entries] = layers, slots
+        self.entries.next[entries] = self.records.head[records]
+        self.records.head[records] = entries
+        return entries
+
+    def new_folios(self, regions: Ints, mapped: Ints) -> Ints:
+        """Allocate one folio a region, mapped so many times. Shapes: (n,), (n,) -> (n,)."""
+        folios = self.folios.take(regions.size)
+        self.folios.region[folios], self.folios.mapped[folios] = regions, mapped
+        self.adjust("folios", regions * self.n_sharers, np.ones(regions.size, np.int64))
+        return folios
+
+    def map_folios(self, folios: Ints, ptes: Ints) -> None:
+        """Add (or take, where negative) mappings of folios; one that loses its last is freed. Duplicates are allowed."""
+        np.add.at(self.folios.mapped, folios, ptes.astype(np.int32))
+        touched = np.unique(folios)
+        dead = touched[self.folios.mapped[touched] == 0]
+        if dead.size:
+            regions = self.folios.region[dead].astype(np.int64)
+            self.adjust("folios", regions * self.n_sharers, np.full(dead.size, -1))
+            self.folios.give(dead)

@@ -1,0 +1,135 @@
+"""What processes do to the family by living and dying: fork, exit, and a row leaving the frames that it maps."""
+
+import numpy as np
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+
+
+def fork(family: Family, counts: Counts, replicate: int, parent: int, child: int) -> None:
+    """Let `child` (not alive) map all that `parent` maps; every page becomes shared and write-protected.
+
+    Source: mm/memory.c copy_page_range(), copy_present_ptes(), mm/huge_memory.c copy_huge_pmd().
+    """
+    rows, new_rows = family.rows_of(replicate, parent), family.rows_of(replicate, child)
+    mapped = family.record_of[rows] != 0
+    rows, new_rows = rows[mapped], new_rows[mapped]
+    records = family.record_of[rows].astype(np.int64)
+    _count_forms(family, counts, "fork", replicate, rows)
+    family.record_of[new_rows], family.pmd[new_rows] = records, family.pmd[rows]
+    family.records.rows[records] += 1
+    family.records.exclusive[records] = 0
+    for index, entry in family.walk(records):
+        layer = family.entries.layer[entry].astype(np.int64)
+        family.layers.common[layer] = True
+        family.layers.reach[layer] += 1
+        _shift_missing(family, layer, entry, +1)
+        _shift_mappings(family, rows[index], layer, entry, +1)
+    family.adjust("pmds", rows, family.pmd[rows].astype(np.int64))
+    family.alive[replicate, child] = True
+    counts.add_one("forks", replicate)
+
+
+def exit(family: Family, counts: Counts, replicate: int, sharer: int) -> None:
+    """End a sharer: its mappings go, and frames that nobody maps any more are freed.
+
+    Source: mm/memory.c unmap_vmas(), zap_present_ptes(), mm/huge_memory.c zap_huge_pmd().
+    """
+    rows = family.rows_of(replicate, sharer)
+    rows = rows[family.record_of[rows] != 0]
+    _count_forms(family, counts, "exit", replicate, rows)
+    leave(family, rows)
+    family.alive[replicate, sharer] = False
+    counts.add_one("exits", replicate)
+
+
+def leave(family: Family, rows: Ints) -> Ints:
+    """Unmap everything that the rows map; give per row the slots whose frame others still map.
+
+    The regions of the rows are distinct. Shapes: (n,) -> (n,).
+    """
+    records = family.record_of[rows].astype(np.int64)
+    still_mapped = np.zeros(rows.size, np.int64)
+    ended = family.records.rows[records] == 1
+    for index, entry in family.walk(records):
+        layer = family.entries.layer[entry].astype(np.int64)
+        _shift_mappings(family, rows[index], layer, entry, -1)
+        family.layers.reach[layer] -= 1
+        _shift_missing(family, layer, entry, -1)
+        still_mapped[index] += drop_dead(family, rows[index], layer, family.entries.slots[entry])
+        family.entries.give(entry[ended[index]])
+        free_layers(family, layer)
+    family.records.rows[records] -= 1
+    family.records.give(records[ended])
+    family.adjust("pmds", rows, -family.pmd[rows].astype(np.int64))
+    family.record_of[rows], family.pmd[rows] = 0, False
+    return still_mapped
+
+
+def drop_dead(family: Family, rows: Ints, layers: Ints, left: bits.Boards) -> Ints:
+    """Free the frames among `left` (slots just unmapped) that nobody maps any more; count those that live on.
+
+    Shapes: (n,), (n,), (n, 8) -> (n,); layers are distinct.
+    """
+    alive = left & family.layers.slots[layers]
+    reach = family.layers.reach[layers]
+    partial = np.flatnonzero(family.layers.missing[layers])
+    if partial.size:
+        missing = family.missing.ptes[family.layers.missing[layers[partial]]]
+        alive[partial] &= bits.pack(missing < reach[partial, None])
+    alive[reach == 0] = 0
+    dead = left & family.layers.slots[layers] & ~alive
+    family.adjust("small_frames", rows, -bits.count(dead & ~family.layers.compound[layers]))
+    forget_slots(family, layers, dead)
+    return bits.count(alive)
+
+
+def forget_slots(family: Family, layers: Ints, dead: bits.Boards) -> None:
+    """Take frames without a mapping out of their layers. Shapes: (n,), (n, 8); layers are distinct."""
+    family.layers.slots[layers] &= ~dead
+    family.layers.compound[layers] &= ~dead
+    listed = np.flatnonzero((family.layers.missing[layers] != 0) & bits.any_slot(dead))
+    if listed.size:
+        index, slot = bits.pairs(dead[listed])
+        family.missing.ptes[family.layers.missing[layers[listed[index]]], slot] = 0
+
+
+def free_layers(family: Family, layers: Ints) -> None:
+    """Free those of the layers that no row lists. Layers are distinct."""
+    layers = layers[family.layers.reach[layers] == 0]
+    listed = family.layers.missing[layers]
+    family.missing.give(listed[listed != 0].astype(np.int64))
+    family.layers.give(layers)
+
+
+def _shift_missing(family: Family, layers: Ints, entries: Ints, sign: int) -> None:
+    """Account for one row more (or less) that lists the layers but maps only its entry's slots. Layers are distinct."""
+    lacking = family.layers.slots[layers] & ~family.entries.slots[entries]
+    some = np.flatnonzero(bits.any_slot(lacking))
+    if some.size:
+        rows = family.missing_rows(layers[some])
+        family.missing.ptes[rows] += bits.expand(lacking[some]).astype(np.int32) * np.int32(sign)
+
+
+def _shift_mappings(family: Family, rows: Ints, layers: Ints, entries: Ints, sign: int) -> None:
+    """Account for one row more (or less) that maps its entry's slots: totals of ptes, mappings of folios."""
+    slots, compound = family.entries.slots[entries], family.layers.compound[layers]
+    large = bits.count(slots & compound)
+    by_pte = np.where(family.pmd[rows], 0, large)
+    family.adjust("small_ptes", rows, sign * bits.count(slots & ~compound))
+    family.adjust("compound_ptes", rows, sign * by_pte)
+    some = np.flatnonzero(large)
+    if some.size:
+        family.map_folios(family.layers.folio[layers[some]].astype(np.int64), sign * large[some])
+
+
+def _count_forms(family: Family, counts: Counts, event: str, replicate: int, rows: Ints) -> None:
+    """Count what a fork or an exit has to go through, by the form in which it is mapped."""
+    records, pmd = family.record_of[rows].astype(np.int64), family.pmd[rows]
+    large = bits.count(family.compound_slots(records))
+    small = bits.count(family.records.present[records]) - large
+    counts.add_one(f"{event}_ptes_small", replicate, int(small.sum()))
+    counts.add_one(f"{event}_ptes_compound", replicate, int(large[~pmd].sum()))
+    counts.add_one(f"{event}_pmds", replicate, int(np.count_nonzero(pmd)))
