@@ -1,0 +1,74 @@
+"""Put one folio of PMD order in the place of small frames, in every row that maps them."""
+
+import numpy as np
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Boards, Ints
+from thpsweep.model.family import Family
+from thpsweep.model.mechanisms.base import Sources
+
+
+def fold(family: Family, found: Sources) -> Ints:
+    """Replace the sources of each row's region by the subpages of a new folio. Shapes: -> folio (n,).
+
+    No row changes: the frames keep their layers and slots, only their form changes.
+    """
+    rows = found.rows
+    folios = family.new_folios(family.region_of(rows), found.ptes)
+    family.adjust("small_frames", rows, -found.pages)
+    family.adjust("small_ptes", rows, -found.ptes)
+    family.adjust("compound_ptes", rows, found.ptes)
+    for index, entry in family.walk(family.record_of[rows].astype(np.int64)):
+        layer = family.entries.layer[entry].astype(np.int64)
+        slots = family.entries.slots[entry]
+        taken = np.flatnonzero(bits.any_slot(family.layers.compound[layer]) & bits.any_slot(slots))
+        for other in taken:
+            layer[other] = _split_layer(family, int(rows[index[other]]), int(layer[other]), slots[other])
+        used = bits.any_slot(slots)
+        family.layers.compound[layer[used]] |= slots[used]
+        family.layers.folio[layer[used]] = folios[index[used]]
+    return folios
+
+
+def _split_layer(family: Family, row: int, layer: int, slots: Boards) -> int:
+    """Move slots of a layer, some of whose other frames are in another folio already, to a layer of their own."""
+    region = row // family.n_sharers
+    in_region = family.record_of[region * family.n_sharers : (region + 1) * family.n_sharers]
+    records = np.unique(in_region[in_region != 0]).astype(np.int64)
+    new = family.new_layers(
+        slots[None],
+        np.zeros(1, np.int64),
+        np.zeros(1, np.int64),
+        bits.empty(1),
+        family.layers.common[[layer]],
+    )
+    reach, mapped = 0, np.zeros(bits.expand(slots[None]).shape[1], np.int64)
+    for index, entry in family.walk(records):
+        listed = np.flatnonzero(family.entries.layer[entry] == layer)
+        moved = family.entries.slots[entry[listed]] & slots
+        listed, moved = listed[bits.any_slot(moved)], moved[bits.any_slot(moved)]
+        if listed.size:
+            family.entries.slots[entry[listed]] &= ~moved
+            owners = records[index[listed]]
+            family.list_layer(owners, np.full(listed.size, new[0]), moved)
+            weight = family.records.rows[owners].astype(np.int64)
+            reach += int(weight.sum())
+            mapped += (bits.expand(moved) * weight[:, None]).sum(axis=0)
+    family.layers.slots[layer] &= ~slots
+    if family.layers.missing[layer]:
+        family.missing.ptes[family.layers.missing[layer], np.flatnonzero(bits.expand(slots[None])[0])] = 0
+    family.layers.reach[new] = reach
+    lacking = np.where(bits.expand(slots[None])[0] != 0, reach - mapped, 0)
+    if lacking.any():
+        lists = family.missing_rows(new)
+        family.missing.ptes[lists[0]] = lacking
+    return int(new[0])
+
+
+def listing_rows(family: Family, rows: Ints) -> tuple[Ints, Ints]:
+    """List all mapped rows of the regions of the given rows: (index into rows, row)."""
+    first = family.region_of(rows) * family.n_sharers
+    every = (first[:, None] + np.arange(family.n_sharers)[None, :]).reshape(-1)
+    index = np.repeat(np.arange(rows.size), family.n_sharers)
+    mapped = family.record_of[every] != 0
+    return index[mapped], every[mapped]

@@ -1,0 +1,47 @@
+"""Quantities that build up over a run: integrals of the state, peaks."""
+
+import dataclasses
+
+import numpy as np
+
+from thpsweep.model.bits import Ints
+from thpsweep.model.family import Family
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.prices import Floats, aging_pass_ns, tlb_ns_per_s
+from thpsweep.model.workloads.base import Workload
+from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
+
+
+@dataclasses.dataclass
+class Integrals:
+    """What one run adds up tick by tick. Shapes: each (n_replicates,)."""
+
+    aging_ns: Floats
+    tlb_ns: Floats
+    peak_pages: Ints
+    page_seconds: Floats
+    first_collapse_s: Floats
+    """End of the tick of the first collapse; inf where there was none."""
+
+    @classmethod
+    def zero(cls, n_replicates: int) -> "Integrals":
+        """Begin a run."""
+        zero = np.zeros(n_replicates)
+        never = np.full(n_replicates, np.inf)
+        return cls(zero, zero.copy(), np.zeros(n_replicates, np.int64), zero.copy(), never)
+
+    def add(self, family: Family, machine: Profile, workload: Workload, tick_s: float) -> None:
+        """Account for a tick that ends in this state."""
+        hours = tick_s / S_PER_HOUR
+        self.aging_ns += aging_pass_ns(family.gauge, machine) * (workload.aging_passes_per_hour * hours)
+        sharers = family.alive.sum(axis=1)
+        self.tlb_ns += tlb_ns_per_s(family.gauge, machine, workload.random_accesses_per_s, sharers) * tick_s
+        self.peak_pages = np.maximum(self.peak_pages, family.pages_in_use)
+        self.page_seconds += family.pages_in_use * tick_s
+
+    def collapsed(self, collapsed: Ints, before: Ints, family: Family, time_s: float) -> None:
+        """Account for collapses in this tick: while one folio is copied, its 512 pages come on top of what there was."""
+        now = collapsed > 0
+        high = np.maximum(before, family.pages_in_use) + HPAGE_PMD_NR
+        self.peak_pages = np.where(now, np.maximum(self.peak_pages, high), self.peak_pages)
+        self.first_collapse_s = np.where(now & np.isinf(self.first_collapse_s), time_s, self.first_collapse_s)

@@ -1,0 +1,68 @@
+"""What a collapser's visit meets by chance: references held by others, young ptes. No policy decides any of it."""
+
+import dataclasses
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.model import bits, draws
+from thpsweep.model.bits import Ints
+from thpsweep.model.family import Family
+from thpsweep.model.mechanisms.base import NOBODY, Flags
+from thpsweep.model.prices import Floats
+from thpsweep.model.visit import Chances
+from thpsweep.model.workloads.base import Workload
+from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
+
+_REFERENCE, _LATE, _LATE_SLOT, _YOUNG = range(4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Luck:
+    """Look up chances by region, sharer and tick with a keyed hash: the moment of a visit is the policy's choice.
+
+    Shapes: keys (n_replicates,).
+    """
+
+    family: Family
+    workload: Workload
+    keys: npt.NDArray[np.uint64]
+    tick_s: float
+
+    def chances(self, rows: Ints, tick: int, khugepaged: bool) -> Chances:
+        """Give the chances of visiting the rows in a tick; a reference met by one sharer is met by all in that tick."""
+        pages = bits.count(self.family.records.present[self.family.record_of[rows]])
+        young = self._young(rows, tick, pages) if khugepaged else np.ones(rows.size, bool)
+        return Chances(young, self._referenced(rows, tick, pages), self._race_slots(rows, tick))
+
+    def _referenced(self, rows: Ints, tick: int, pages: Ints) -> Flags:
+        """Short references: their number on so many pages is Poisson with this mean."""
+        mean = self.workload.extra_references_per_page
+        if mean <= 0:
+            return np.zeros(rows.size, bool)
+        return np.asarray(self._uniform(_REFERENCE, rows, tick) < -np.expm1(-mean * pages))
+
+    def _race_slots(self, rows: Ints, tick: int) -> Ints:
+        """References that arrive during an attempt; the first of them falls on any slot alike."""
+        mean = self.workload.late_references_per_page
+        slots = np.full(rows.size, NOBODY, np.int64)
+        if mean > 0:
+            late = self._uniform(_LATE, rows, tick) < -math.expm1(-mean * HPAGE_PMD_NR)
+            where = (self._uniform(_LATE_SLOT, rows, tick) * HPAGE_PMD_NR).astype(np.int64)
+            slots[late] = where[late]
+        return slots
+
+    def _young(self, rows: Ints, tick: int, pages: Ints) -> Flags:
+        """khugepaged wants one young pte: an access since the last aging round, or since the run began."""
+        load = self.workload
+        run_hours = (tick + 1) * self.tick_s / S_PER_HOUR
+        hours = min(run_hours, 1 / load.aging_passes_per_hour) if load.aging_passes_per_hour else run_hours
+        sharers = rows % self.family.n_sharers
+        return np.asarray(
+            self._uniform(_YOUNG, rows, tick, sharers) < -np.expm1(-load.reads_per_page_hour * hours * pages)
+        )
+
+    def _uniform(self, kind: int, rows: Ints, tick: int, *more: Ints) -> Floats:
+        regions = self.family.region_of(rows) % self.family.n_regions
+        return draws.uniform(self.keys[self.family.replicate_of(rows)], kind, regions, tick, *more)

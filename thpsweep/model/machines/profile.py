@@ -1,0 +1,57 @@
+"""What each counted operation costs on one machine."""
+
+import dataclasses
+
+from thpsweep.model import options
+from thpsweep.model.workloads.base import whole
+
+
+@dataclasses.dataclass
+class Profile:
+    """Price list of a machine; the YAML says on each line where a figure comes from.
+
+    Times are CPU time in ns of one operation unless a name says otherwise.
+    """
+
+    name: str
+    cpus: int
+    pte_scan_ns: float
+    collapse_fixed_ns: float
+    """Allocation, locks, isolation set-up and the PMD step of one collapse, without work that is counted by page."""
+    copy_page_ns: float
+    clear_page_ns: float
+    migration_entry_set_ns: float
+    migration_entry_restore_ns: float
+    pte_switch_ns: float
+    pte_protect_ns: float
+    pte_clear_ns: float
+    pmd_write_ns: float
+    rmap_walk_ns: float
+    vma_visit_ns: float
+    tlb_flush_ns: float
+    ipi_ns: float
+    fork_pte_small_ns: float
+    fork_pte_compound_ns: float
+    fork_pmd_ns: float
+    exit_pte_small_ns: float
+    exit_pte_compound_ns: float
+    exit_pmd_ns: float
+    minor_fault_ns: float
+    cow_fault_ns: float
+    reuse_fault_ns: float
+    reuse_pmd_ns: float
+    pmd_split_ns: float
+    swap_in_ns: float
+    age_folio_ns: float
+    age_small_pte_ns: float
+    age_compound_pte_ns: float
+    age_pmd_ns: float
+    tlb_small_reach_bytes: float
+    tlb_huge_reach_bytes: float
+    page_walk_saved_ns: float
+
+    def __post_init__(self) -> None:
+        whole("machine.cpus", self.cpus, 1, 65_536)
+        for field in dataclasses.fields(self):
+            if field.type is float:
+                options.not_negative(f"machine.{field.name}", getattr(self, field.name))

@@ -1,0 +1,97 @@
+"""What every way to collapse a region has in common."""
+
+import abc
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Boards, Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.units import HPAGE_PMD_NR
+
+NOBODY = HPAGE_PMD_NR
+"""Value of a race slot where no reference arrives during the attempt."""
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """khugepaged's three limits; more than the limit refuses. MADV_COLLAPSE ignores them: 512 each."""
+
+    max_ptes_none: int = HPAGE_PMD_NR
+    max_ptes_swap: int = HPAGE_PMD_NR
+    max_ptes_shared: int = HPAGE_PMD_NR
+
+
+@dataclasses.dataclass
+class Mechanism(abc.ABC):
+    """Collapse regions of scanned mms.
+
+    The trigger calls attempt() with rows whose scan passed; their regions are distinct. A mechanism changes the family
+    and counts what it did; it decides nothing about when and whether.
+    """
+
+    all_sharers: ClassVar[bool] = True
+    """Whether every sharer is changed; then max_ptes_shared does not apply, and an own product is refused."""
+    active: ClassVar[bool] = True
+    """Whether the mechanism collapses anything; the baseline does not, and no trigger runs for it."""
+
+    @abc.abstractmethod
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+        """Collapse the rows' regions; tell which succeeded. A race slot below 512 is where a reference arrives.
+
+        Shapes: (n,), (n,) -> (n,).
+        """
+
+
+@dataclasses.dataclass
+class Sources:
+    """The frames that scanned rows map, all order-0, and what their mappings add up to.
+
+    Shapes: slots (n, 8), pages (n,), ptes (n,) = sum of mapcounts, visits (n,) = VMAs that one walk a page visits,
+    widest (n,) = VMAs that the widest walk visits.
+    """
+
+    rows: Ints
+    slots: Boards
+    pages: Ints
+    ptes: Ints
+    visits: Ints
+    widest: Ints
+
+
+def sources(family: Family, rows: Ints, within: Boards | None = None) -> Sources:
+    """Sum up the frames that the rows map (only the slots `within`, where given).
+
+    A walk visits the VMAs under the frame's anon_vma: every living sharer's once the frame was mapped by more than one,
+    else the owner's alone. This leaves out that a sharer forked before the frame was made is not visited.
+    Source: mm/rmap.c rmap_walk_anon(), anon_vma_fork() (torvalds/linux 334fbe734e68).
+    """
+    records = family.record_of[rows].astype(np.int64)
+    slots = family.records.present[records]
+    slots = slots if within is None else slots & within
+    ptes, visits, widest = (np.zeros(rows.size, np.int64) for _ in range(3))
+    alive = family.alive.sum(axis=1)[family.replicate_of(rows)]
+    for index, entry in family.walk(records):
+        layer = family.entries.layer[entry].astype(np.int64)
+        mine = family.entries.slots[entry] & slots[index]
+        pages = bits.count(mine)
+        visited = np.where(family.layers.common[layer], alive[index], 1)
+        ptes[index] += family.mapcount_sums(layer, mine)
+        visits[index] += pages * visited
+        widest[index] = np.maximum(widest[index], np.where(pages > 0, visited, 0))
+    return Sources(rows, slots, bits.count(slots), ptes, visits, widest)
+
+
+def raced(family: Family, rows: Ints, race_slots: Ints) -> Flags:
+    """Tell in which rows the late reference falls on a page that the row maps. Shapes: (n,), (n,) -> (n,)."""
+    present = family.records.present[family.record_of[rows]]
+    slot = np.minimum(race_slots, HPAGE_PMD_NR - 1)
+    word = np.take_along_axis(present, (slot >> 6)[:, None], axis=1)[:, 0]
+    hit = ((word >> (slot & 63).astype(np.uint64)) & np.uint64(1)) != 0
+    return np.asarray(hit & (race_slots < NOBODY))

@@ -1,0 +1,70 @@
+"""The seed of 2016, literally: migration entries in all sharers, one copy, ptes to the subpages."""
+
+import dataclasses
+
+import numpy as np
+
+from thpsweep.model import bits, options
+from thpsweep.model.bits import Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.folding import fold
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Sources, raced, sources
+from thpsweep.units import HPAGE_PMD_NR
+
+
+@dataclasses.dataclass
+class Inplace(Mechanism):
+    """Freeze every pte of every sharer with a migration entry, copy, and point all of them at the new folio.
+
+    Options: walk, `per_page` as kernels do (two rmap walks a page) or `per_range` (two in all; no kernel has it);
+    check, whether a reference that arrives late is found `per_page` (what came before is undone) or `after_batch` (all is).
+    Steps: folio locks, anon_vma root read lock a walk; one batched flush that reaches the CPUs of every sharer; then the
+    copy, with every access to the region waiting on a migration entry; then the restoring walk.
+    Source: Kirill A. Shutemov, 20160226103253.GA22450@node.shutemov.name; mm/rmap.c try_to_migrate_one(),
+    mm/migrate.c remove_migration_pte() (torvalds/linux 334fbe734e68).
+    """
+
+    walk: str = "per_page"
+    check: str = "per_page"
+
+    def __post_init__(self) -> None:
+        options.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
+        options.one_of("policy.mechanism.check", self.check, ("per_page", "after_batch"))
+
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+        """Collapse in place; where a reference arrives late, put back what was written."""
+        del limits
+        failed = raced(family, rows, race_slots)
+        self._undo(family, counts, rows[failed], race_slots[failed])
+        self._freeze_and_restore(family, counts, rows[~failed])
+        return ~failed
+
+    def _freeze_and_restore(self, family: Family, counts: Counts, rows: Ints) -> Ints:
+        found = sources(family, rows)
+        replicates = family.replicate_of(rows)
+        self._count_walks(counts, replicates, found)
+        counts.add("collapses", replicates, 1)
+        counts.add("pages_copied", replicates, found.pages)
+        counts.add("pages_cleared", replicates, HPAGE_PMD_NR - found.pages)
+        counts.add("bloat_pages", replicates, HPAGE_PMD_NR - found.pages)
+        return fold(family, found)
+
+    def _undo(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints) -> None:
+        reached = bits.below(race_slots) if self.check == "per_page" else bits.full(rows.size)
+        found = sources(family, rows, reached)
+        replicates = family.replicate_of(rows)
+        self._count_walks(counts, replicates, found)
+        counts.add("aborts", replicates, 1)
+        counts.add("wasted_pte_updates", replicates, 2 * found.ptes)
+
+    def _count_walks(self, counts: Counts, replicates: Ints, found: Sources) -> None:
+        """Count both passes over the given sources: setting the migration entries and replacing them."""
+        some = found.pages > 0
+        per_page = self.walk == "per_page"
+        counts.collapse("migration_entries_set", replicates, found.ptes)
+        counts.collapse("ptes_restored", replicates, found.ptes)
+        counts.add("tlb_flushes", replicates, some.astype(np.int64))
+        counts.add("family_flushes", replicates, some.astype(np.int64))
+        counts.add("rmap_walks", replicates, 2 * (found.pages if per_page else some.astype(np.int64)))
+        counts.add("vmas_visited", replicates, 2 * (found.visits if per_page else found.widest))

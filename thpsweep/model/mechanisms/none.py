@@ -1,0 +1,23 @@
+"""The baseline: nothing is ever collapsed."""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from thpsweep.model.bits import Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism
+
+
+@dataclasses.dataclass
+class Nothing(Mechanism):
+    """Leave every page as it is; every other policy is paired against this one on the same events."""
+
+    active: ClassVar[bool] = False
+
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+        """Succeed nowhere."""
+        del family, counts, race_slots, limits
+        return np.zeros(rows.size, bool)

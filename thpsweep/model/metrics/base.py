@@ -1,0 +1,33 @@
+"""What a metric is computed from."""
+
+import dataclasses
+
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.integrals import Integrals
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.prices import Floats
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One policy's run of all replicates, at its end."""
+
+    family: Family
+    counts: Counts
+    integrals: Integrals
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A policy's run and the baseline's on the same events, with what prices them."""
+
+    policy: Run
+    baseline: Run
+    machine: Profile
+    n_sharers: int
+    duration_s: float
+
+
+Metrics = dict[str, tuple[Floats, str]]
+"""Name -> (value of each replicate, unit)."""

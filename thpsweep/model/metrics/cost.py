@@ -1,0 +1,38 @@
+"""What collapsing cost."""
+
+import numpy as np
+
+from thpsweep.model.counts import LARGEST
+from thpsweep.model.metrics.base import Metrics, Pair
+from thpsweep.model.prices import collapse_ns, ipis
+from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES
+
+PTE_UPDATES = ("migration_entries_set", "ptes_restored", "ptes_switched", "ptes_protected", "ptes_cleared")
+"""Kinds of pte transitions that add up to pte_updates."""
+
+
+def metrics(pair: Pair) -> Metrics:
+    """Compute cost/: operations, CPU time, memory. Shapes: each value (n_replicates,)."""
+    counts, total = pair.policy.counts, pair.policy.counts.total
+    found: Metrics = {}
+    found["pte_updates"] = (np.sum([total[kind] for kind in PTE_UPDATES], axis=0) * 1.0, "ptes")
+    worst = np.sum([counts.largest[name] for name in LARGEST.values()], axis=0)
+    found["pte_updates_worst_region"] = (worst * 1.0, "ptes")
+    for kind in PTE_UPDATES:
+        found[kind] = (total[kind] * 1.0, "ptes")
+    for name in LARGEST.values():
+        found[name] = (counts.largest[name] * 1.0, "ptes")
+    for name in ("rmap_walks", "vmas_visited", "tlb_flushes", "global_syncs", "pmd_writes", "collapses", "aborts"):
+        found[name] = (total[name] * 1.0, name)
+    found["ipis"] = (ipis(counts, pair.machine, pair.n_sharers), "ipis")
+    found["wasted_pte_updates"] = (total["wasted_pte_updates"] * 1.0, "ptes")
+    found["ptes_scanned"] = (total["ptes_scanned"] * 1.0, "ptes")
+    found["bytes_copied"] = (total["pages_copied"] * float(PAGE_SIZE_BYTES), "bytes")
+    found["cpu_ms"] = (collapse_ns(counts, pair.machine, pair.n_sharers) / NS_PER_MS, "ms")
+    found["sharing_lost_bytes"] = (total["sharing_lost_pages"] * float(PAGE_SIZE_BYTES), "bytes")
+    found["bloat_bytes"] = (total["bloat_pages"] * float(PAGE_SIZE_BYTES), "bytes")
+    peak = pair.policy.integrals.peak_pages - pair.baseline.integrals.peak_pages
+    held = pair.policy.integrals.page_seconds - pair.baseline.integrals.page_seconds
+    found["extra_bytes_peak"] = (peak * float(PAGE_SIZE_BYTES), "bytes")
+    found["extra_byte_seconds"] = (held * float(PAGE_SIZE_BYTES), "byte seconds")
+    return {f"cost/{name}": value for name, value in found.items()}

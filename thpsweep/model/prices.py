@@ -1,0 +1,99 @@
+"""Counts x machine profile -> CPU time. The only place where an operation meets its price."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.model.bits import Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.machines.profile import Profile
+from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
+
+Floats = npt.NDArray[np.floating[Any]]
+
+COLLAPSE_PRICES = {
+    "ptes_scanned": "pte_scan_ns",
+    "collapses": "collapse_fixed_ns",
+    "pages_copied": "copy_page_ns",
+    "pages_cleared": "clear_page_ns",
+    "migration_entries_set": "migration_entry_set_ns",
+    "ptes_restored": "migration_entry_restore_ns",
+    "ptes_switched": "pte_switch_ns",
+    "ptes_protected": "pte_protect_ns",
+    "ptes_cleared": "pte_clear_ns",
+    "pmd_writes": "pmd_write_ns",
+    "rmap_walks": "rmap_walk_ns",
+    "tlb_flushes": "tlb_flush_ns",
+}
+FORK_PRICES = {
+    "fork_ptes_small": "fork_pte_small_ns",
+    "fork_ptes_compound": "fork_pte_compound_ns",
+    "fork_pmds": "fork_pmd_ns",
+}
+EXIT_PRICES = {
+    "exit_ptes_small": "exit_pte_small_ns",
+    "exit_ptes_compound": "exit_pte_compound_ns",
+    "exit_pmds": "exit_pmd_ns",
+}
+FAULT_PRICES = {
+    "minor_faults": "minor_fault_ns",
+    "cow_faults": "cow_fault_ns",
+    "reuse_faults": "reuse_fault_ns",
+    "reuse_pmds": "reuse_pmd_ns",
+    "pmd_splits": "pmd_split_ns",
+    "swap_ins": "swap_in_ns",
+}
+
+
+def priced(counts: Counts, prices: dict[str, str], machine: Profile) -> Floats:
+    """Sum counts times prices. Units: ns. Shapes: -> (n_replicates,)."""
+    total = np.zeros(next(iter(counts.total.values())).size)
+    for operation, price in prices.items():
+        total += counts.total[operation] * float(getattr(machine, price))
+    return total
+
+
+def ipis(counts: Counts, machine: Profile, n_sharers: int) -> Floats:
+    """Expect the interrupts that flushes and global syncs send, the sharers running on all other CPUs.
+
+    A flush of one mm finds it on another CPU with probability 1 / sharers; a family-wide one finds some sharer on each of
+    min(CPUs - 1, sharers - 1); a global sync goes to every other online CPU. Shapes: -> (n_replicates,).
+    """
+    others = machine.cpus - 1
+    own = counts.total["tlb_flushes"] - counts.total["family_flushes"]
+    wide = counts.total["family_flushes"] * min(others, n_sharers - 1)
+    return own * (others / n_sharers) + wide + counts.total["global_syncs"] * float(others)
+
+
+def collapse_ns(counts: Counts, machine: Profile, n_sharers: int) -> Floats:
+    """Price everything that collapsing did. A VMA visit that changes no pte has a price of its own. Units: ns."""
+    changed = counts.total["migration_entries_set"] + counts.total["ptes_restored"] + counts.total["ptes_switched"]
+    idle_visits = np.maximum(0, counts.total["vmas_visited"] - changed)
+    total = priced(counts, COLLAPSE_PRICES, machine) + idle_visits * machine.vma_visit_ns
+    return total + ipis(counts, machine, n_sharers) * machine.ipi_ns
+
+
+def aging_pass_ns(gauge: dict[str, Ints], machine: Profile) -> Floats:
+    """Price one round of LRU aging over the memory as it is: a fixed part a folio, a part for each mapping.
+
+    Source: mm/vmscan.c shrink_inactive_list() -> folio_referenced(), one rmap walk a folio. Units: ns.
+    """
+    fixed = (gauge["small_frames"] + gauge["folios"]) * machine.age_folio_ns
+    mappings = gauge["small_ptes"] * machine.age_small_pte_ns + gauge["compound_ptes"] * machine.age_compound_pte_ns
+    return fixed + mappings + gauge["pmds"] * machine.age_pmd_ns
+
+
+def tlb_ns_per_s(gauge: dict[str, Ints], machine: Profile, accesses_per_s: float, sharers: Ints) -> Floats:
+    """Price the page walks of one second: accesses of the whole family times the chance to miss, saved where a PMD maps.
+
+    Accesses fall evenly on what the processes map. Of the pages mapped by ptes, what exceeds the reach of the second level
+    misses; of the ranges mapped by PMDs, what exceeds its reach. A miss costs page_walk_saved_ns more by pte than by PMD;
+    only that difference is priced. Units: ns per s. Shapes: sharers (n,) living -> (n,).
+    """
+    ptes = (gauge["small_ptes"] + gauge["compound_ptes"]) / np.maximum(sharers, 1)
+    by_pte_bytes = ptes * (HPAGE_PMD_SIZE_BYTES / HPAGE_PMD_NR)
+    by_pmd_bytes = gauge["pmds"] / np.maximum(sharers, 1) * HPAGE_PMD_SIZE_BYTES
+    everything = np.maximum(by_pte_bytes + by_pmd_bytes, 1.0)
+    missing_bytes = np.maximum(0.0, by_pte_bytes - machine.tlb_small_reach_bytes)
+    return accesses_per_s * (missing_bytes / everything) * machine.page_walk_saved_ns

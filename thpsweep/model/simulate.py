@@ -1,0 +1,211 @@
+"""READ THIS FIRST: one run of the model, as a column of named stages.
+
+A point names a scene (workload, sharing, run) and what acts on it (policy, machine). simulate() draws the scene's events,
+lets them act on the family tick by tick together with the policy's collapser, does the same for the baseline `none`, and
+prices the difference. Plain dicts go in and come out, so that any process on any machine can run a point.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from thpsweep.errors import OptionError, ThpsweepError
+from thpsweep.model import bits, draws, events, options, registry
+from thpsweep.model.bits import Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.integrals import Integrals
+from thpsweep.model.luck import Luck
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.mechanisms.base import Mechanism
+from thpsweep.model.metrics import benefit, cost, tradeoff
+from thpsweep.model.metrics.base import Metrics, Pair, Run
+from thpsweep.model.processes import exit, fork
+from thpsweep.model.start import Start, populate
+from thpsweep.model.summary import summary
+from thpsweep.model.triggers.base import Collapser, Trigger
+from thpsweep.model.workloads.base import Workload, whole
+from thpsweep.model.writes import write
+from thpsweep.outcomes import ScanResult
+from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
+
+MODEL_VERSION = "1"
+"""Raised whenever the same point would give other numbers; part of a point's identity."""
+
+MAX_TICKS = 60_000
+MAX_REPLICATES = 10_000
+MAX_STATE_BYTES = 8 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A point, built and checked."""
+
+    workload: Workload
+    n_sharers: int
+    mechanism: Mechanism
+    trigger: Trigger
+    machine: Profile
+    seed: int
+    replicates: int
+    duration_s: float
+    tick_s: float
+    scene_key: str
+
+    @property
+    def n_ticks(self) -> int:
+        """Ticks of the run, the last one whole."""
+        return math.ceil(self.duration_s / self.tick_s - 1e-9)
+
+
+def setting(point: Mapping[str, Any]) -> Setting:
+    """Build and check a point. Raises: OptionError naming the key, its value and what is allowed."""
+    run, policy = point["run"], point["policy"]
+    whole("run.seed", run["seed"], 0, 2**63 - 1)
+    whole("run.replicates", run["replicates"], 1, MAX_REPLICATES)
+    options.positive("run.duration_s", run["duration_s"])
+    options.positive("run.tick_s", run["tick_s"])
+    if run["duration_s"] / run["tick_s"] > MAX_TICKS:
+        raise OptionError("run.tick_s", run["tick_s"], f"at least run.duration_s / {MAX_TICKS}")
+    built = Setting(
+        workload=registry.build("workload", {k: v for k, v in point["workload"].items() if k != "sha256"}),
+        n_sharers=registry.build("sharing", point["sharing"]).sharers,
+        mechanism=registry.build("mechanism", policy["mechanism"]),
+        trigger=registry.build("trigger", policy["trigger"]),
+        machine=registry.build("machine", point["machine"]),
+        scene_key=scene_key(point),
+        **{name: run[name] for name in ("seed", "replicates", "duration_s", "tick_s")},
+    )
+    if built.mechanism.active:
+        built.trigger.check(built.duration_s)
+    return built
+
+
+def scene_key(point: Mapping[str, Any]) -> str:
+    """Hash what the events depend on: workload, sharing, duration and tick; neither policy nor machine."""
+    run = {name: point["run"][name] for name in ("duration_s", "tick_s")}
+    workload = {name: value for name, value in point["workload"].items() if name != "path"}
+    scene = {"workload": workload, "sharing": point["sharing"], "run": run}
+    return hashlib.sha256(json.dumps(scene, sort_keys=True).encode()).hexdigest()
+
+
+def check(point: Mapping[str, Any]) -> None:
+    """Refuse a point that cannot run, before anything starts. Raises: OptionError, CaptureError, ThpsweepError."""
+    built = setting(point)
+    built.workload.describe(built.n_sharers)
+    state_bytes = estimate(point)["state_bytes"]
+    if state_bytes > MAX_STATE_BYTES:
+        raise ThpsweepError(
+            f"the state of one replicate would take about {state_bytes / 2**30:.1f} GiB: "
+            f"allowed is {MAX_STATE_BYTES / 2**30:.0f} GiB; lower sharing.degree={built.n_sharers} or the regions"
+        )
+
+
+def estimate(point: Mapping[str, Any]) -> dict[str, float]:
+    """Predict the memory of one replicate's state and the work of the whole point.
+
+    A row costs a pointer and a flag; a row that is ever written a record, two entries and a layer of its own.
+    """
+    built = setting(point)
+    n_regions = int(built.workload.describe(built.n_sharers)["regions"])
+    rows, load = n_regions * built.n_sharers, built.workload
+    hours = built.duration_s / S_PER_HOUR
+    hot = max(load.root_hot_writes_per_page_hour, load.worker_hot_writes_per_page_hour) * hours * HPAGE_PMD_NR
+    cold = max(load.root_cold_writes_per_page_hour, load.worker_cold_writes_per_page_hour) * hours * HPAGE_PMD_NR
+    written = rows * (load.hot_regions * -math.expm1(-hot) + (1 - load.hot_regions) * -math.expm1(-cold))
+    events_drawn = rows * HPAGE_PMD_NR * min(1.0, load.hot_regions * hot / HPAGE_PMD_NR + cold / HPAGE_PMD_NR)
+    state_bytes = rows * 5 + n_regions * 2048 + written * 700
+    return {"state_bytes": state_bytes, "work": built.replicates * (events_drawn + built.n_ticks * 1000.0 + rows)}
+
+
+def simulate(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a point and its baseline on the same events; give metrics with intervals, outcomes and facts."""
+    built = setting(point)
+    baseline, _ = _baseline(json.dumps(_without_policy(point), sort_keys=True))
+    policy, outcomes = (baseline, _no_outcomes(built)) if not built.mechanism.active else _run(built)
+    pair = Pair(policy, baseline, built.machine, built.n_sharers, built.n_ticks * built.tick_s)
+    found: Metrics = {**cost.metrics(pair), **benefit.metrics(pair)}
+    found.update(tradeoff.metrics(pair, found))
+    facts = {"sharers": built.n_sharers, **built.workload.describe(built.n_sharers)}
+    return summary(found, outcomes, facts)
+
+
+def _without_policy(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the same point with the baseline's policy."""
+    nothing = {"name": "none", "mechanism": {"kind": "none"}, "trigger": {"kind": "madvise", "at_s": [0.0]}}
+    return {**point, "policy": nothing}
+
+
+@functools.lru_cache(maxsize=1)
+def _baseline(point_json: str) -> tuple[Run, np.ndarray]:
+    """Run the baseline once for all points of a scene that come one after the other."""
+    return _run(setting(json.loads(point_json)))
+
+
+def _no_outcomes(built: Setting) -> np.ndarray:
+    return np.zeros((built.replicates, len(ScanResult)), np.int64)
+
+
+def _run(built: Setting) -> tuple[Run, np.ndarray]:
+    """Run all replicates of one policy side by side."""
+    start = built.workload.start(built.n_sharers)
+    family = Family(built.replicates, start.n_regions, built.n_sharers)
+    populate(family, start)
+    counts, integrals = Counts(built.replicates), Integrals.zero(built.replicates)
+    keys = draws.keys(built.seed, built.scene_key, built.replicates)
+    luck = Luck(family, built.workload, keys, built.tick_s)
+    collapser = Collapser(family, counts, built.mechanism, luck.chances)
+    state = built.trigger.begin(built.replicates)
+    for number, tick in enumerate(_ticks(built, start)):
+        _turn_over(family, counts, tick)
+        _write(family, counts, tick)
+        if built.mechanism.active:
+            before, done = family.pages_in_use, counts.total["collapses"].copy()
+            built.trigger.act(state, collapser, number, built.tick_s)
+            made = counts.total["collapses"] - done
+            integrals.collapsed(made, before, family, (number + 1) * built.tick_s)
+        integrals.add(family, built.machine, built.workload, built.tick_s)
+    return Run(family, counts, integrals), collapser.outcomes
+
+
+def _ticks(built: Setting, start: Start) -> "zip[tuple[events.Tick, ...]]":
+    """Draw the events of every replicate, tick by tick."""
+    scene = events.Scene(built.workload, start.n_regions, built.n_sharers, built.n_ticks, built.tick_s)
+    return zip(
+        *(events.ticks(scene, built.seed, built.scene_key, replicate) for replicate in range(built.replicates)),
+        strict=True,
+    )
+
+
+def _turn_over(family: Family, counts: Counts, tick: tuple[events.Tick, ...]) -> None:
+    """Let the workers whose life is over exit, then let the root fork their successors."""
+    for replicate, mine in enumerate(tick):
+        for sharer in mine.reborn:
+            exit(family, counts, replicate, int(sharer))
+        for sharer in mine.reborn:
+            fork(family, counts, replicate, 0, int(sharer))
+
+
+def _write(family: Family, counts: Counts, tick: tuple[events.Tick, ...]) -> None:
+    """Let the processes write."""
+    per_replicate = family.n_regions * family.n_sharers * HPAGE_PMD_NR
+    keys = np.concatenate([mine.writes + replicate * per_replicate for replicate, mine in enumerate(tick)])
+    if keys.size:
+        rows, boards = grouped(keys)
+        write(family, counts, rows, boards)
+
+
+def grouped(keys: Ints) -> tuple[Ints, bits.Boards]:
+    """Turn ascending keys row * 512 + slot into rows and boards. Shapes: (n,) -> (k,), (k, 8)."""
+    row = keys // HPAGE_PMD_NR
+    first = np.ones(keys.size, bool)
+    first[1:] = row[1:] != row[:-1]
+    index = np.cumsum(first) - 1
+    rows = row[first]
+    return rows, bits.from_pairs(rows.size, index, keys % HPAGE_PMD_NR)

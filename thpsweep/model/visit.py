@@ -1,0 +1,105 @@
+"""One visit of a collapser to regions of an mm: scan against the limits, then attempt."""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism
+from thpsweep.outcomes import ScanResult
+from thpsweep.units import HPAGE_PMD_NR
+
+
+@dataclasses.dataclass(frozen=True)
+class Chances:
+    """What a visit meets that no policy decides. Shapes: each (n,), one a visited row.
+
+    young: some pte was accessed since the last aging; referenced: somebody holds an extra reference on a page of the
+    row when it is scanned; race_slots: the slot on which one arrives during the attempt, 512 for none.
+    """
+
+    young: Flags
+    referenced: Flags
+    race_slots: Ints
+
+
+@dataclasses.dataclass(frozen=True)
+class Visited:
+    """What came of it. Shapes: results (n,) of ScanResult, progress (n,) in khugepaged's units, attempted (n,)."""
+
+    results: npt.NDArray[np.int64]
+    progress: Ints
+    attempted: Flags
+
+
+def visit(
+    family: Family, counts: Counts, mechanism: Mechanism, rows: Ints, limits: Limits, chances: Chances
+) -> Visited:
+    """Scan rows of distinct regions and collapse where the scan passes; count ptes and outcomes.
+
+    Source: mm/khugepaged.c collapse_scan_pmd() (torvalds/linux b2128290c299). The tests for an extra reference and for
+    young ptes are made after the walk here, in the kernel during it: the pte count of such a visit is 512 at most.
+    """
+    results, progress = scan(family, rows, limits, mechanism.all_sharers)
+    late = results == ScanResult.SUCCEED
+    results[late & ~chances.young] = ScanResult.LACK_REFERENCED_PAGE
+    results[late & chances.young & chances.referenced] = ScanResult.PAGE_COUNT
+    attempted = results == ScanResult.SUCCEED
+    counts.add("ptes_scanned", family.replicate_of(rows), progress)
+    if attempted.any():
+        tried = np.flatnonzero(attempted)
+        succeeded = mechanism.attempt(family, counts, rows[tried], chances.race_slots[tried], limits)
+        results[tried[~succeeded]] = ScanResult.PAGE_COUNT
+    return Visited(results, progress, attempted)
+
+
+def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple[npt.NDArray[np.int64], Ints]:
+    """Look at the rows' ptes without changing anything: (result, ptes looked at). Shapes: (n,) -> (n,), (n,)."""
+    records = family.record_of[rows].astype(np.int64)
+    present, swapped = family.records.present[records], family.records.swapped[records]
+    results = np.full(rows.size, ScanResult.SUCCEED, np.int64)
+    progress = np.full(rows.size, HPAGE_PMD_NR, np.int64)
+    results[~bits.any_slot(present | swapped)] = ScanResult.NO_PTE_TABLE
+    results[family.pmd[rows]] = ScanResult.PMD_MAPPED
+    progress[results != ScanResult.SUCCEED] = 1
+    by_pte = np.flatnonzero(results == ScanResult.SUCCEED)
+    if by_pte.size:
+        kinds = [
+            (ScanResult.EXCEED_NONE_PTE, ~(present | swapped)[by_pte], limits.max_ptes_none),
+            (ScanResult.EXCEED_SWAP_PTE, swapped[by_pte], limits.max_ptes_swap),
+        ]
+        if not all_sharers and limits.max_ptes_shared < HPAGE_PMD_NR:
+            shared = family.shared_slots(records[by_pte])
+            kinds.append((ScanResult.EXCEED_SHARED_PTE, shared, limits.max_ptes_shared))
+        for result, boards, limit in kinds:
+            _refuse_beyond(results, progress, by_pte, boards, limit, result)
+    if all_sharers:
+        left = np.flatnonzero(results == ScanResult.SUCCEED)
+        chosen = records[left]
+        results[left[bits.any_slot(swapped[left])]] = ScanResult.PTE_NON_PRESENT
+        results[left[bits.any_slot(family.compound_slots(chosen))]] = ScanResult.PTE_MAPPED_HUGEPAGE
+    return results, progress
+
+
+def _refuse_beyond(
+    results: npt.NDArray[np.int64],
+    progress: Ints,
+    index: Ints,
+    boards: bits.Boards,
+    limit: int,
+    result: ScanResult,
+) -> None:
+    """Refuse rows with more than `limit` slots on their board, at the first slot beyond it, unless refused earlier."""
+    over = np.flatnonzero(bits.count(boards) > limit)
+    if over.size:
+        running = np.cumsum(bits.expand(boards[over]), axis=1, dtype=np.int64)
+        looked_at = np.argmax(running > limit, axis=1) + 1
+        earlier = looked_at < progress[index[over]]
+        # A last slot beyond the limit makes 512 looked at, as a full walk does; only the result tells them apart.
+        earlier |= (looked_at == HPAGE_PMD_NR) & (results[index[over]] == ScanResult.SUCCEED)
+        progress[index[over[earlier]]] = looked_at[earlier]
+        results[index[over[earlier]]] = result
