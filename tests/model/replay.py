@@ -1,0 +1,196 @@
+"""Replay the twin's scripts on the vectorised model, and read the model's state in the twin's terms."""
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from tests.reference.families import Family as Drawn
+from thpsweep.model import bits, registry
+from thpsweep.model.bits import Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.processes import exit, fork
+from thpsweep.model.simulate import grouped
+from thpsweep.model.start import Start, populate
+from thpsweep.model.triggers.base import Collapser
+from thpsweep.model.visit import Chances, Visited
+from thpsweep.model.writes import write
+from thpsweep.outcomes import ScanResult
+from thpsweep.units import HPAGE_PMD_NR
+
+
+def boards(slots_of: list[list[int]]) -> bits.Boards:
+    """Turn lists of slots into boards."""
+    index = np.repeat(np.arange(len(slots_of)), [len(slots) for slots in slots_of])
+    slot = np.array([slot for slots in slots_of for slot in slots], np.int64)
+    return bits.from_pairs(len(slots_of), index.astype(np.int64), slot)
+
+
+def start_of(drawn: Drawn) -> Start:
+    """Give every sharer a class of its own; the dead map nothing."""
+    n, k = drawn.n_regions, drawn.n_sharers
+    cells = drawn.cells
+    classes = np.zeros((len(cells), k), bool)
+    for number, (_, members, _, _) in enumerate(cells):
+        classes[number, list(members)] = True
+    swapped, pmd = np.zeros((k, n, 8), np.uint64), np.zeros((k, n), bool)
+    for (region, sharer), slots in drawn.swapped.items():
+        swapped[sharer, region] = boards([sorted(slots)])[0]
+    for region, sharer in drawn.pmd:
+        pmd[sharer, region] = True
+    return Start(
+        n_regions=n,
+        class_of=np.arange(k),
+        cell_region=np.array([cell[0] for cell in cells], np.int64),
+        cell_slots=boards([list(cell[2]) for cell in cells]),
+        cell_folio=np.array([cell[3] for cell in cells], np.int64),
+        cell_classes=classes,
+        swapped=swapped,
+        pmd=pmd,
+    )
+
+
+class Replay:
+    """Play scripts for the twin on one replicate of the model (or on several, all alike)."""
+
+    def __init__(self, drawn: Drawn, settings: dict[str, int], n_replicates: int = 1) -> None:
+        self.family = Family(n_replicates, drawn.n_regions, drawn.n_sharers)
+        populate(self.family, start_of(drawn))
+        self.family.alive[:] = [sharer in drawn.alive for sharer in range(drawn.n_sharers)]
+        self.counts = Counts(n_replicates)
+        self.daemon = registry.build(
+            "trigger", {"kind": "khugepaged", "scan_sleep_millisecs": 1000, **clipped(settings)}
+        )
+        self.cursors = self.daemon.begin(n_replicates)
+        self.outcomes = np.zeros((n_replicates, len(ScanResult)), np.int64)
+        self.returned: list[tuple[str, int, bool]] = []
+
+    def tick(self, tick: dict[str, Any]) -> None:
+        """Play one tick: exits, forks, writes, triggers."""
+        family = self.family
+        for replicate in range(family.n_replicates):
+            for sharer in tick["exits"]:
+                exit(family, self.counts, replicate, sharer)
+            for parent, child in tick["forks"]:
+                fork(family, self.counts, replicate, parent, child)
+        one = np.array([(r * family.n_sharers + s) * HPAGE_PMD_NR + slot for r, s, slot in tick["writes"]], np.int64)
+        span = family.n_regions * family.n_sharers * HPAGE_PMD_NR
+        keys = np.concatenate([np.sort(one) + span * replicate for replicate in range(family.n_replicates)])
+        if keys.size:
+            write(family, self.counts, *grouped(keys))
+        for trigger in tick["triggers"]:
+            self.trigger(trigger)
+
+    def trigger(self, trigger: dict[str, Any]) -> None:
+        """Play one trigger."""
+        mechanism = registry.build("mechanism", {"kind": trigger["mechanism"], **trigger["options"]})
+        if trigger["do"] == "collapse":
+            self._collapse(mechanism, trigger)
+            return
+        collapser = Collapser(self.family, self.counts, mechanism, self._chances(trigger["inputs"]))
+        if trigger["do"] == "khugepaged":
+            self.daemon.act(self.cursors, collapser, 0, 1.0)
+        else:
+            advise = registry.build("trigger", {"kind": "madvise", "at_s": [0.0], "callers": trigger["callers"]})
+            advise.act(advise.begin(1), collapser, 0, 1.0)
+        self.outcomes += collapser.outcomes
+
+    def _collapse(self, mechanism: Any, trigger: dict[str, Any]) -> None:
+        family, given = self.family, trigger["arguments"]
+        limits = Limits(**{name: value for name, value in given.items() if name.startswith("max_ptes")})
+        row = trigger["region"] * family.n_sharers + trigger["sharer"]
+        rows = row + np.arange(family.n_replicates) * family.n_regions * family.n_sharers
+        inputs = {
+            (trigger["region"], trigger["sharer"]): (given["young"], given["extra_reference"], given["race_slot"])
+        }
+        collapser = Collapser(family, self.counts, mechanism, self._chances(inputs))
+        visited: Visited = collapser.visit(rows, limits, 0, khugepaged=given["khugepaged"])
+        self.returned.append(
+            (ScanResult(visited.results[0]).name, int(visited.progress[0]), bool(visited.attempted[0]))
+        )
+        self.outcomes += collapser.outcomes
+
+    def _chances(self, inputs: dict[tuple[int, int], tuple[bool, bool, int]]) -> Any:
+        def chances(rows: Ints, tick: int, khugepaged: bool) -> Chances:
+            del tick
+            n = self.family.n_sharers
+            drawn = [inputs[int(row) // n % self.family.n_regions, int(row) % n] for row in rows]
+            young = np.array([item[0] or not khugepaged for item in drawn], bool)
+            referenced = np.array([item[1] for item in drawn], bool)
+            return Chances(young, referenced, np.array([item[2] for item in drawn], np.int64))
+
+        return chances
+
+
+def clipped(settings: dict[str, int]) -> dict[str, int]:
+    """Keep the limits in the range that the trigger takes."""
+    return {name: min(value, 511) if name.startswith("max_ptes") else value for name, value in settings.items()}
+
+
+def slots(board: np.ndarray) -> set[int]:
+    """List the slots of one board."""
+    return {int(slot) for slot in np.flatnonzero(bits.expand(board[None])[0])}
+
+
+def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
+    """Read the state of one replicate as Twin.snapshot() gives it, by walking every row's list in plain Python."""
+    n, k = family.n_regions, family.n_sharers
+    partition: dict[int, dict[int, set[frozenset[int]]]] = {region: {} for region in range(n)}
+    folios: dict[int, frozenset[frozenset[tuple[int, int]]]] = {}
+    exclusive, common, swapped, pmd = {}, {}, {}, set()
+    small_frames, folio_ids = set(), set()
+    for region in range(n):
+        mappers: dict[tuple[int, int], set[int]] = defaultdict(set)
+        folio_maps: dict[int, set[tuple[int, int]]] = defaultdict(set)
+        for sharer in range(k):
+            row = (replicate * n + region) * k + sharer
+            record = int(family.record_of[row])
+            sole = family.records.rows[record] == 1 and record != 0
+            exclusive[region, sharer] = slots(family.records.exclusive[record]) if sole else set()
+            swapped[region, sharer] = slots(family.records.swapped[record])
+            common[region, sharer] = set()
+            if family.pmd[row]:
+                pmd.add((region, sharer))
+            present: set[int] = set()
+            entry = int(family.records.head[record])
+            while entry:
+                layer = int(family.entries.layer[entry])
+                mine = slots(family.entries.slots[entry])
+                assert not present & mine, "a slot is mapped once"
+                assert mine <= slots(family.layers.slots[layer]), "only live frames are mapped"
+                present |= mine
+                compound = slots(family.layers.compound[layer])
+                for slot in mine:
+                    mappers[layer, slot].add(sharer)
+                    if slot in compound:
+                        folio_maps[int(family.layers.folio[layer])].add((sharer, slot))
+                    else:
+                        small_frames.add((layer, slot))
+                if family.layers.common[layer]:
+                    common[region, sharer] |= mine
+                entry = int(family.entries.next[entry])
+            assert present == slots(family.records.present[record]), "present is the union of the list"
+        for (layer, slot), sharers in mappers.items():
+            partition[region].setdefault(slot, set()).add(frozenset(sharers))
+            counted = int(family.mapcounts(np.array([layer]), np.array([slot]))[0])
+            assert counted == len(sharers), "mapcounts add up"
+        for folio, mapped in folio_maps.items():
+            assert family.folios.mapped[folio] == len(mapped), "a folio's mappings add up"
+        folio_ids |= set(folio_maps)
+        folios[region] = frozenset(frozenset(mapped) for mapped in folio_maps.values())
+    assert family.gauge["small_frames"][replicate] == len(small_frames)
+    assert family.gauge["folios"][replicate] == len(folio_ids)
+    assert family.gauge["pmds"][replicate] == len(pmd)
+    return {
+        "alive": {int(sharer) for sharer in np.flatnonzero(family.alive[replicate])},
+        "partition": {r: {slot: frozenset(sets) for slot, sets in by_slot.items()} for r, by_slot in partition.items()},
+        "folios": folios,
+        "pmd": pmd,
+        "exclusive": exclusive,
+        "common": common,
+        "swapped": swapped,
+        "lru_entries": int(family.lru_entries[replicate]),
+        "pages_in_use": int(family.pages_in_use[replicate]),
+    }

@@ -1,0 +1,602 @@
+"""The slow twin of the model: one Python object a page frame, dicts and sets, written to be read beside the kernel.
+
+Nothing here is fast and nothing is shared with `thpsweep/model`: where the two agree, two readings of the same rules agree.
+"""
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from thpsweep.units import HPAGE_PMD_NR
+
+NOBODY = HPAGE_PMD_NR
+"""A race_slot that stands for: no reference arrives while the attempt runs."""
+
+ALL_SHARERS = ("inplace", "inplace_pmd", "switch")
+"""Mechanisms that move every mapping of the sources; `copy` moves those of one mm, `none` never looks."""
+
+ZEROES = 0
+"""Content of a page that nobody has written."""
+
+
+class Folio:
+    """Hold the subpages of one 2 MiB folio by slot; a subpage that never had a mapping is not listed."""
+
+    def __init__(self, region: int) -> None:
+        self.region = region
+        self.pages: dict[int, Frame] = {}
+        self.mappings = 0  # the kernel's folio_mapcount(): the sum of the mapcounts of all subpages
+
+
+class Frame:
+    """Be one anon page of one (region, slot): a small folio of its own, or a subpage of a 2 MiB folio."""
+
+    def __init__(self, region: int, slot: int, content: int, folio: Folio | None = None) -> None:
+        self.region = region
+        self.slot = slot
+        self.content = content
+        self.folio = folio
+        self.mapcount = 0
+        self.common = False  # has it ever been mapped by more than one row?
+        if folio is not None:
+            assert slot not in folio.pages, "a folio has one subpage a slot"
+            folio.pages[slot] = self
+
+
+class Row:
+    """Be what one sharer maps in one region: frames and swapped content by slot; any other slot is none."""
+
+    def __init__(self) -> None:
+        self.frames: dict[int, Frame] = {}
+        self.swapped: dict[int, int] = {}
+        self.exclusive: set[int] = set()
+        self.pmd = False
+
+    def none_slots(self) -> set[int]:
+        """Return the slots that are neither present nor swapped."""
+        return set(range(HPAGE_PMD_NR)) - self.frames.keys() - self.swapped.keys()
+
+    def sole_folios(self) -> set[Folio]:
+        """Return the folios all of whose mappings, over all their subpages, are this row's."""
+        mine = Counter(frame.folio for frame in self.frames.values() if frame.folio is not None)
+        return {folio for folio, mappings in mine.items() if mappings == folio.mappings}
+
+
+class Twin:
+    """Run one family of processes frame by frame.
+
+    `cells` are (region, members, slots, folio): each slot has one frame that exactly these members map; folio 0 is small
+    frames, any other number names the 2 MiB folio. `swapped` gives slots by (region, sharer), `pmd` the PMD-mapped rows.
+    """
+
+    def __init__(
+        self,
+        n_regions: int,
+        n_sharers: int,
+        cells: Iterable[tuple[int, tuple[int, ...], Iterable[int], int]] = (),
+        swapped: dict[tuple[int, int], set[int]] | None = None,
+        pmd: Iterable[tuple[int, int]] = (),
+        alive: Iterable[int] | None = None,
+    ) -> None:
+        self.n_regions = n_regions
+        self.n_sharers = n_sharers
+        self.alive = set(range(n_sharers)) if alive is None else set(alive)
+        self.rows = {(r, s): Row() for r in range(n_regions) for s in range(n_sharers)}
+        self.small_frames: set[Frame] = set()
+        self.folios: set[Folio] = set()
+        self.counts: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
+        # What each process wrote last, by (region, sharer, slot): the truth that its page table has to lead to.
+        self.logical: defaultdict[tuple[int, int, int], int] = defaultdict(lambda: ZEROES)
+        self._tokens = itertools.count(1)
+        self._place_cells(cells)
+        for (region, sharer), slots in (swapped or {}).items():
+            for slot in slots:
+                token = self.logical[region, sharer, slot] = next(self._tokens)
+                self.rows[region, sharer].swapped[slot] = token
+        for key in pmd:
+            self.rows[key].pmd = True
+        for row in self.rows.values():
+            alone = {slot for slot, frame in row.frames.items() if frame.mapcount == 1}
+            row.exclusive = alone if not row.pmd or len(alone) == HPAGE_PMD_NR else set()
+        self.check_invariants()
+
+    def _place_cells(self, cells: Iterable[tuple[int, tuple[int, ...], Iterable[int], int]]) -> None:
+        folio_of: dict[int, Folio] = {}
+        for region, members, slots, number in cells:
+            assert members, "a frame of a cell is mapped by somebody"
+            for slot in slots:
+                content = next(self._tokens)
+                if number == 0:
+                    frame = self._new_small(region, slot, content)
+                else:
+                    if number not in folio_of:
+                        folio_of[number] = self._new_folio(region)
+                    folio = folio_of[number]
+                    assert folio.region == region, "a folio belongs to one region"
+                    frame = Frame(region, slot, content, folio)
+                for sharer in members:
+                    self._map(region, sharer, slot, frame)
+                    self.logical[region, sharer, slot] = content
+
+    # ---- frames and mappings ------------------------------------------------------------------------------------
+
+    def _new_small(self, region: int, slot: int, content: int) -> Frame:
+        frame = Frame(region, slot, content)
+        self.small_frames.add(frame)
+        return frame
+
+    def _new_folio(self, region: int) -> Folio:
+        folio = Folio(region)
+        self.folios.add(folio)
+        return folio
+
+    def _map(self, region: int, sharer: int, slot: int, frame: Frame, exclusive: bool = False) -> None:
+        row = self.rows[region, sharer]
+        assert slot not in row.frames and slot not in row.swapped
+        row.frames[slot] = frame
+        if exclusive:
+            row.exclusive.add(slot)
+        frame.mapcount += 1
+        frame.common = frame.common or frame.mapcount > 1
+        if frame.folio is not None:
+            frame.folio.mappings += 1
+
+    def _unmap(self, region: int, sharer: int, slot: int) -> Frame:
+        row = self.rows[region, sharer]
+        frame = row.frames.pop(slot)
+        row.exclusive.discard(slot)
+        frame.mapcount -= 1
+        if frame.folio is not None:
+            frame.folio.mappings -= 1
+            if frame.folio.mappings == 0:
+                self.folios.remove(frame.folio)
+        elif frame.mapcount == 0:
+            self.small_frames.remove(frame)
+        return frame
+
+    def _mappers(self, frame: Frame) -> list[int]:
+        """Return the sharers that map a frame: the rmap walk, by looking at every row of the region."""
+        region, slot = frame.region, frame.slot
+        return [s for s in range(self.n_sharers) if self.rows[region, s].frames.get(slot) is frame]
+
+    def _count(self, name: str, n: int = 1) -> None:
+        if n:  # what did not happen has no key
+            self.counts[name] += n
+
+    # ---- exit, fork ---------------------------------------------------------------------------------------------
+
+    def _count_by_form(self, verb: str, row: Row) -> None:
+        if row.pmd:
+            self._count(f"{verb}_pmds")
+            return
+        for frame in row.frames.values():
+            self._count(f"{verb}_ptes_small" if frame.folio is None else f"{verb}_ptes_compound")
+
+    def exit(self, sharer: int) -> None:
+        """End a process: drop all its rows."""
+        assert sharer in self.alive, f"sharer {sharer} does not live"
+        self.alive.remove(sharer)
+        self._count("exits")
+        for region in range(self.n_regions):
+            row = self.rows[region, sharer]
+            self._count_by_form("exit", row)
+            for slot in list(row.frames):
+                self._unmap(region, sharer, slot)
+            self.rows[region, sharer] = Row()
+            for slot in range(HPAGE_PMD_NR):
+                self.logical.pop((region, sharer, slot), None)
+
+    def fork(self, parent: int, child: int) -> None:
+        """Copy every row of the parent to the child; nobody is exclusive afterwards."""
+        assert parent in self.alive, f"parent {parent} does not live"
+        assert child not in self.alive, f"child {child} lives already"
+        self.alive.add(child)
+        self._count("forks")
+        for region in range(self.n_regions):
+            mine, its = self.rows[region, parent], self.rows[region, child]
+            self._count_by_form("fork", mine)
+            for slot, frame in mine.frames.items():
+                self._map(region, child, slot, frame)
+            its.swapped = dict(mine.swapped)
+            its.pmd = mine.pmd
+            mine.exclusive = set()
+            for slot in mine.frames.keys() | mine.swapped.keys():
+                self.logical[region, child, slot] = self.logical[region, parent, slot]
+
+    # ---- writes -------------------------------------------------------------------------------------------------
+
+    def write(self, writes: Iterable[tuple[int, int, int]]) -> None:
+        """Let every (region, sharer, slot) be written: decide all on the state as it is, then apply."""
+        slots_of: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
+        for region, sharer, slot in set(writes):
+            if sharer in self.alive:
+                slots_of[region, sharer].add(slot)
+        decided = {key: self._decide_faults(self.rows[key], slots) for key, slots in slots_of.items()}
+        for (region, sharer), faults in decided.items():
+            self._apply_faults(region, sharer, faults)
+
+    @staticmethod
+    def _decide_faults(row: Row, slots: set[int]) -> dict[int, str]:
+        sole = row.sole_folios()
+        faults = {}
+        for slot in slots:
+            frame = row.frames.get(slot)
+            if slot in row.swapped:
+                faults[slot] = "swap in"
+            elif frame is None:
+                faults[slot] = "first touch"
+            elif slot in row.exclusive:
+                faults[slot] = "no fault"
+            elif row.pmd and frame.folio in sole:
+                faults[slot] = "reuse the PMD"
+            elif frame.mapcount > 1:
+                faults[slot] = "copy"
+            elif frame.folio is None or frame.folio in sole:
+                faults[slot] = "reuse"
+            else:
+                faults[slot] = "copy"  # mapped once, but its folio is mapped by others: maybe shared
+        return faults
+
+    def _apply_faults(self, region: int, sharer: int, faults: dict[int, str]) -> None:
+        row = self.rows[region, sharer]
+        if "reuse the PMD" in faults.values():
+            self._count("reuse_pmds")
+            row.exclusive = set(range(HPAGE_PMD_NR))
+        elif row.pmd and "copy" in faults.values():
+            self._count("pmd_splits")
+            row.pmd = False
+        for slot, fault in faults.items():
+            token = self.logical[region, sharer, slot] = next(self._tokens)
+            if fault == "swap in":
+                self._count("swap_ins")
+                del row.swapped[slot]
+                self._map(region, sharer, slot, self._new_small(region, slot, token), exclusive=True)
+            elif fault == "first touch":
+                self._count("minor_faults")
+                self._map(region, sharer, slot, self._new_small(region, slot, token), exclusive=True)
+            elif fault == "copy":
+                self._count("cow_faults")
+                self._unmap(region, sharer, slot)
+                self._map(region, sharer, slot, self._new_small(region, slot, token), exclusive=True)
+            elif fault == "reuse":
+                self._count("reuse_faults")
+                row.exclusive.add(slot)
+            row.frames[slot].content = token
+
+    # ---- collapse: scan, then the attempt -----------------------------------------------------------------------
+
+    def collapse(
+        self,
+        mechanism: str,
+        region: int,
+        sharer: int,
+        *,
+        max_ptes_none: int = HPAGE_PMD_NR,
+        max_ptes_swap: int = HPAGE_PMD_NR,
+        max_ptes_shared: int = HPAGE_PMD_NR,
+        khugepaged: bool = False,
+        young: bool = True,
+        extra_reference: bool = False,
+        race_slot: int = NOBODY,
+        walk: str = "per_page",
+        check: str = "per_page",
+        deposit: str = "old_table",
+    ) -> tuple[str | None, int, bool]:
+        """Scan one row and, if it passes, collapse its region: (outcome, progress, was an attempt made).
+
+        `none` never scans: (None, 0, False).
+        """
+        if mechanism == "none":
+            return None, 0, False
+        assert sharer in self.alive, f"sharer {sharer} does not live"
+        row = self.rows[region, sharer]
+        refusal, progress = self._scan_ptes(row, mechanism, max_ptes_none, max_ptes_swap, max_ptes_shared)
+        self._count("ptes_scanned", progress)
+        if refusal is None:
+            refusal = self._refuse_after_walk(row, mechanism, khugepaged, young, extra_reference)
+        if refusal is not None:
+            self.outcomes[refusal] += 1
+            return refusal, progress, False
+        if mechanism == "copy":
+            outcome = self._copy(region, sharer, race_slot)
+        elif mechanism == "switch":
+            outcome = self._switch(region, sharer, race_slot, walk)
+        elif mechanism == "inplace":
+            outcome = self._inplace(region, sharer, race_slot, walk, check)
+        elif mechanism == "inplace_pmd":
+            outcome = self._inplace(region, sharer, race_slot, walk, check)
+            if outcome == "SUCCEED":
+                self._install_pmds(region, self.rows[region, sharer], max_ptes_none, deposit)
+        else:
+            raise ValueError(f"unknown mechanism {mechanism}")
+        self.outcomes[outcome] += 1
+        return outcome, progress, True
+
+    @staticmethod
+    def _scan_ptes(
+        row: Row, mechanism: str, max_ptes_none: int, max_ptes_swap: int, max_ptes_shared: int
+    ) -> tuple[str | None, int]:
+        """Walk the slots in order as collapse_scan_pmd() does; the first limit that is exceeded ends the walk."""
+        if row.pmd:
+            return "PMD_MAPPED", 1
+        if not row.frames and not row.swapped:
+            return "NO_PTE_TABLE", 1
+        sole = row.sole_folios()
+        none = swapped = shared = 0
+        for slot in range(HPAGE_PMD_NR):
+            progress = slot + 1
+            if slot in row.swapped:
+                swapped += 1
+                if swapped > max_ptes_swap:
+                    return "EXCEED_SWAP_PTE", progress
+            elif slot not in row.frames:
+                none += 1
+                if none > max_ptes_none:
+                    return "EXCEED_NONE_PTE", progress
+            elif mechanism == "copy":
+                frame = row.frames[slot]
+                # folio_maybe_mapped_shared() asks the folio: every page of a folio that others map too is shared.
+                shared += frame.mapcount > 1 if frame.folio is None else frame.folio not in sole
+                if shared > max_ptes_shared:
+                    return "EXCEED_SHARED_PTE", progress
+        return None, HPAGE_PMD_NR
+
+    @staticmethod
+    def _refuse_after_walk(
+        row: Row, mechanism: str, khugepaged: bool, young: bool, extra_reference: bool
+    ) -> str | None:
+        if mechanism in ALL_SHARERS:
+            if any(frame.folio is not None for frame in row.frames.values()):
+                return "PTE_MAPPED_HUGEPAGE"
+            if row.swapped:
+                return "PTE_NON_PRESENT"
+        if khugepaged and not young:
+            return "LACK_REFERENCED_PAGE"
+        if extra_reference:
+            return "PAGE_COUNT"
+        return None
+
+    def _copy(self, region: int, sharer: int, race_slot: int) -> str:
+        """Give one mm a private huge copy, as collapse_huge_page() does."""
+        row = self.rows[region, sharer]
+        self._count("pmd_writes", 2)  # clear it; then set the huge one, or on failure the old table again
+        self._count("tlb_flushes")
+        self._count("global_syncs")
+        if race_slot in row.frames:
+            self._count("aborts")
+            return "PAGE_COUNT"
+        moved = len(row.frames) + len(row.swapped)
+        self._count("swap_ins", len(row.swapped))
+        self._count("ptes_cleared", moved)
+        self._count("pages_copied", moved)
+        self._count("pages_cleared", HPAGE_PMD_NR - moved)
+        self._count("bloat_pages", HPAGE_PMD_NR - moved)
+        self._count("collapses")
+        contents = dict(row.swapped)
+        row.swapped.clear()
+        for slot in list(row.frames):
+            old = self._unmap(region, sharer, slot)
+            contents[slot] = old.content
+            self._count("sharing_lost_pages", old.mapcount > 0)
+        folio = self._new_folio(region)
+        for slot in range(HPAGE_PMD_NR):
+            self._map(region, sharer, slot, Frame(region, slot, contents.get(slot, ZEROES), folio), exclusive=True)
+        row.pmd = True
+        return "SUCCEED"
+
+    def _vmas(self, frame: Frame) -> int:
+        """Return how many VMAs an rmap walk of the frame visits: all relatives' once it has ever been shared."""
+        return len(self.alive) if frame.common else 1
+
+    def _count_walks(self, rounds: int, frames: list[Frame], walk: str) -> None:
+        """Count `rounds` rmap rounds over these frames: one walk a page, or one walk over the whole range."""
+        if not frames:
+            return
+        if walk == "per_page":
+            self._count("rmap_walks", rounds * len(frames))
+            self._count("vmas_visited", rounds * sum(self._vmas(frame) for frame in frames))
+        else:
+            self._count("rmap_walks", rounds)
+            self._count("vmas_visited", rounds * max(self._vmas(frame) for frame in frames))
+
+    def _inplace(self, region: int, sharer: int, race_slot: int, walk: str, check: str) -> str:
+        """Put migration entries over every mapping of the sources, copy, and restore them to the new folio."""
+        sources = self.rows[region, sharer].frames
+        aborted = race_slot in sources
+        if aborted and check == "per_page":
+            frozen = [frame for slot, frame in sources.items() if slot < race_slot]
+        else:
+            frozen = list(sources.values())
+        entries = sum(frame.mapcount for frame in frozen)
+        self._count_walks(2, frozen, walk)  # set, and restore
+        self._count("migration_entries_set", entries)
+        self._count("ptes_restored", entries)
+        self._count("tlb_flushes", entries > 0)
+        if aborted:
+            self._count("wasted_pte_updates", 2 * entries)
+            self._count("aborts")
+            return "PAGE_COUNT"
+        self._replace_sources(region, frozen)
+        return "SUCCEED"
+
+    def _switch(self, region: int, sharer: int, race_slot: int, walk: str) -> str:
+        """Copy first, then point every mapping straight at the new folio, as replace_page() of mm/ksm.c does."""
+        row = self.rows[region, sharer]
+        sources = list(row.frames.values())
+        rows = [self.rows[region, s] for s in range(self.n_sharers)]
+        mapping = [r for r in rows if any(r.frames.get(f.slot) is f for f in sources)]
+        writable = [len(r.exclusive & {f.slot for f in sources if r.frames.get(f.slot) is f}) for r in mapping]
+        # An exclusive pte may be writable: write_protect_page() before the copy, one flush a row.
+        self._count("ptes_protected", sum(writable))
+        self._count("tlb_flushes", sum(ptes > 0 for ptes in writable))
+        self._count("ptes_switched", sum(frame.mapcount for frame in sources))
+        self._count("tlb_flushes", len(mapping))
+        self._count_walks(1, sources, walk)
+        self._count("orphan_pages", race_slot in row.frames)
+        for r in mapping:
+            r.exclusive -= {f.slot for f in sources if r.frames.get(f.slot) is f}
+        self._replace_sources(region, sources)
+        return "SUCCEED"
+
+    def _replace_sources(self, region: int, sources: list[Frame]) -> None:
+        """Let a subpage of a new folio take the place of each source in every row that maps it."""
+        folio = self._new_folio(region)
+        for source in sources:
+            subpage = Frame(region, source.slot, source.content, folio)
+            subpage.common = source.common
+            for sharer in self._mappers(source):
+                exclusive = source.slot in self.rows[region, sharer].exclusive
+                self._unmap(region, sharer, source.slot)
+                self._map(region, sharer, source.slot, subpage, exclusive)
+        self._count("collapses")
+        self._count("pages_copied", len(sources))
+        self._count("pages_cleared", HPAGE_PMD_NR - len(sources))
+        self._count("bloat_pages", HPAGE_PMD_NR - len(sources))
+
+    def _install_pmds(self, region: int, scanned: Row, max_ptes_none: int, deposit: str) -> None:
+        """Map the new folio by a PMD wherever a row has nothing else in the region."""
+        folio = next(iter(scanned.frames.values())).folio
+        assert folio is not None
+        sources = set(folio.pages)
+        eligible = [s for s in sorted(self.alive) if self._takes_pmd(region, s, folio, max_ptes_none)]
+        for slot in set(range(HPAGE_PMD_NR)) - sources if eligible else ():
+            Frame(region, slot, ZEROES, folio)
+        for sharer in eligible:
+            row = self.rows[region, sharer]
+            self._count("ptes_cleared", len(row.frames))
+            self._count("filled_ptes", HPAGE_PMD_NR - len(row.frames))
+            self._count("pmd_writes", 2)
+            self._count("tlb_flushes")
+            self._count("global_syncs", deposit == "old_table")
+            exclusive = bool(row.exclusive)  # all or none: an eligible row has no third way
+            for slot in row.none_slots():
+                self._map(region, sharer, slot, folio.pages[slot], exclusive)
+            row.pmd = True
+
+    def _takes_pmd(self, region: int, sharer: int, folio: Folio, max_ptes_none: int) -> bool:
+        row = self.rows[region, sharer]
+        return (
+            not row.pmd
+            and len(row.frames) >= 1
+            and all(frame.folio is folio for frame in row.frames.values())
+            and not row.none_slots() & folio.pages.keys()  # a hole over somebody's page has to go on reading zero
+            and HPAGE_PMD_NR - len(row.frames) <= max_ptes_none
+            and not row.swapped
+            and len(row.exclusive) in (0, len(row.frames))
+        )
+
+    # ---- views --------------------------------------------------------------------------------------------------
+
+    def partition(self, region: int) -> dict[int, frozenset[frozenset[int]]]:
+        """Return, for each slot with a frame, the sets of sharers that share one."""
+        sharers_of: defaultdict[Frame, set[int]] = defaultdict(set)
+        for sharer in range(self.n_sharers):
+            for frame in self.rows[region, sharer].frames.values():
+                sharers_of[frame].add(sharer)
+        groups: defaultdict[int, set[frozenset[int]]] = defaultdict(set)
+        for frame, sharers in sharers_of.items():
+            groups[frame.slot].add(frozenset(sharers))
+        return {slot: frozenset(sets) for slot, sets in groups.items()}
+
+    def folio_mappings(self, region: int) -> frozenset[frozenset[tuple[int, int]]]:
+        """Return, for each living folio of the region, the (sharer, slot) pairs that map it."""
+        pairs: defaultdict[Folio, set[tuple[int, int]]] = defaultdict(set)
+        for sharer in range(self.n_sharers):
+            for slot, frame in self.rows[region, sharer].frames.items():
+                if frame.folio is not None:
+                    pairs[frame.folio].add((sharer, slot))
+        return frozenset(frozenset(mapped) for mapped in pairs.values())
+
+    def pmd_rows(self) -> set[tuple[int, int]]:
+        """Return the (region, sharer) rows that are mapped by a PMD."""
+        return {key for key, row in self.rows.items() if row.pmd}
+
+    def exclusive(self, region: int, sharer: int) -> set[int]:
+        """Return the slots that this sharer writes without a fault."""
+        return set(self.rows[region, sharer].exclusive)
+
+    def present(self, region: int, sharer: int) -> set[int]:
+        """Return the slots in which this sharer maps a frame."""
+        return set(self.rows[region, sharer].frames)
+
+    def swapped(self, region: int, sharer: int) -> set[int]:
+        """Return the slots that this sharer has in swap."""
+        return set(self.rows[region, sharer].swapped)
+
+    def compound(self, region: int, sharer: int) -> set[int]:
+        """Return the slots in which this sharer maps a subpage of a 2 MiB folio."""
+        return {slot for slot, frame in self.rows[region, sharer].frames.items() if frame.folio is not None}
+
+    def common(self, region: int, sharer: int) -> set[int]:
+        """Return the slots whose frame was ever mapped by more than one row."""
+        return {slot for slot, frame in self.rows[region, sharer].frames.items() if frame.common}
+
+    def mapcount(self, region: int, sharer: int, slot: int) -> int:
+        """Return how many rows map the frame that this sharer has in the slot, 0 for no frame."""
+        frame = self.rows[region, sharer].frames.get(slot)
+        return 0 if frame is None else frame.mapcount
+
+    def lru_entries(self) -> int:
+        """Return the folios of any size on the LRU."""
+        return len(self.small_frames) + len(self.folios)
+
+    def pages_in_use(self) -> int:
+        """Return the base pages that the frames hold; a folio holds all of its own until its last mapping goes."""
+        return len(self.small_frames) + HPAGE_PMD_NR * len(self.folios)
+
+    def snapshot(self) -> dict[str, object]:
+        """Return the whole state as plain comparable data, without the names of frames and without counts."""
+        regions = range(self.n_regions)
+        return {
+            "alive": set(self.alive),
+            "partition": {region: self.partition(region) for region in regions},
+            "folios": {region: self.folio_mappings(region) for region in regions},
+            "pmd": self.pmd_rows(),
+            "exclusive": {key: set(row.exclusive) for key, row in self.rows.items()},
+            "common": {key: self.common(*key) for key in self.rows},
+            "swapped": {key: set(row.swapped) for key, row in self.rows.items()},
+            "lru_entries": self.lru_entries(),
+            "pages_in_use": self.pages_in_use(),
+        }
+
+    # ---- invariants ---------------------------------------------------------------------------------------------
+
+    def check_invariants(self) -> None:
+        """Assert everything that holds between any two events."""
+        self._check_mapcounts()
+        for (region, sharer), row in self.rows.items():
+            assert sharer in self.alive or not (row.frames or row.swapped or row.pmd), "the dead map nothing"
+            assert not row.frames.keys() & row.swapped.keys(), "a slot is present or swapped, not both"
+            assert row.exclusive <= row.frames.keys(), "only a mapped page is exclusive"
+            for slot in row.exclusive:
+                assert row.frames[slot].mapcount == 1, "an exclusive page has one mapping"
+            if row.pmd:
+                assert len({frame.folio for frame in row.frames.values()} - {None}) == 1, "a PMD maps one folio"
+                assert len(row.frames) == HPAGE_PMD_NR, "a PMD maps 512 pages"
+                assert all(frame.folio is not None for frame in row.frames.values()), "a PMD maps no small frame"
+                assert len(row.exclusive) in (0, HPAGE_PMD_NR), "a PMD is exclusive or not, as a whole"
+            self._check_contents(region, sharer, row)
+
+    def _check_mapcounts(self) -> None:
+        mapped: Counter[Frame] = Counter()
+        for (region, _), row in self.rows.items():
+            for slot, frame in row.frames.items():
+                assert (frame.region, frame.slot) == (region, slot), "a frame stays at its place"
+                assert frame.folio is None or frame.folio.pages[slot] is frame, "a subpage is at its place"
+                mapped[frame] += 1
+        for frame, mappings in mapped.items():
+            assert frame.mapcount == mappings, "mapcount equals the rows that map the frame"
+            assert frame.common or mappings == 1, "a shared frame is common"
+        assert {f for f in mapped if f.folio is None} == self.small_frames, "a small frame lives while it is mapped"
+        assert {f.folio for f in mapped if f.folio is not None} == self.folios, "a folio lives while one page is mapped"
+        for folio in self.folios:
+            assert folio.mappings == sum(page.mapcount for page in folio.pages.values()), "a folio counts its mappings"
+            assert len(folio.pages) <= HPAGE_PMD_NR
+
+    def _check_contents(self, region: int, sharer: int, row: Row) -> None:
+        """Assert that the process finds what it wrote last (or its parent, before the fork), and zeroes elsewhere."""
+        for slot in range(HPAGE_PMD_NR):
+            found = row.frames[slot].content if slot in row.frames else row.swapped.get(slot, ZEROES)
+            wanted = self.logical.get((region, sharer, slot), ZEROES)
+            assert found == wanted, f"region {region} sharer {sharer} slot {slot} reads {found}, wrote {wanted}"
