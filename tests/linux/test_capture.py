@@ -1,0 +1,290 @@
+"""Does a capture of a living family say, page by page, what the family did?"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.linux import family as truth
+from tests.linux.family import COW, LATE, MARKER, N_REGIONS, REGION, ROOT, SPARSE_BYTES, THP, UNMAPPED, ZERO, A, B, G
+from tests.model.layouts import board, slots_of
+from thpsweep.errors import CaptureError
+from thpsweep.linux import capture as capture_module
+from thpsweep.linux import pagemap, tree
+from thpsweep.linux.capture import capture, summary
+
+
+def first_region(layout):
+    """Find the region with the marker, by the slots that the root has there."""
+    (found,) = np.flatnonzero((layout.present[ROOT] == board(MARKER)).all(axis=1))
+    return int(found)
+
+
+def sharing(layout):
+    """Spell a layout out: region -> slot -> sorted lists of the processes that map one frame each."""
+    start = first_region(layout)
+    found = {region: {} for region in range(N_REGIONS)}
+    for cell, place in enumerate(layout.cell_region.tolist()):
+        for slot in slots_of(layout.cell_slots[cell]) if 0 <= place - start < N_REGIONS else []:
+            members = np.flatnonzero(layout.members[layout.cell_members[cell]]).tolist()
+            found[place - start].setdefault(slot, []).append(members)
+    return {region: {slot: sorted(groups) for slot, groups in slots.items()} for region, slots in found.items()}
+
+
+@pytest.fixture
+def captured(family):
+    return capture(family("family").pid)
+
+
+def test_sharing_is_known_page_by_page(captured):
+    expected, found = truth.truth(), sharing(captured)
+    for region in range(N_REGIONS):
+        assert found[region] == expected[region], f"region {region}"
+
+
+def test_windows_make_no_difference(family, monkeypatch):
+    monkeypatch.setattr(capture_module, "WINDOW_ROWS", (12,) * 4)
+    assert sharing(capture(family("family").pid)) == truth.truth()
+
+
+def test_genealogy(captured):
+    assert captured.parent.tolist() == [ROOT, ROOT, ROOT, A]
+
+
+def test_a_split_pmd_is_one_process_s(thp, captured):
+    huge = captured.huge[:, first_region(captured) + THP]
+    if not huge[ROOT]:
+        pytest.skip("the kernel had no huge page to give")
+    assert huge.tolist() == [True, True, False, True]
+
+
+def test_a_folio_stays_one_folio_for_those_who_map_it_by_ptes(thp, captured):
+    region = first_region(captured) + THP
+    if not captured.huge[ROOT, region]:
+        pytest.skip("the kernel had no huge page to give")
+    cells = np.flatnonzero(captured.cell_region == region)
+    folios = {tuple(np.flatnonzero(captured.members[captured.cell_members[c]])): int(captured.cell_folio[c]) for c in cells}
+    folio = folios[ROOT, A, B, G]
+    assert folios == {(ROOT, A, B, G): folio, (ROOT, A, G): folio, (B,): 0}
+    assert folio > 0
+
+
+def test_the_zero_page_is_none_and_counted(captured):
+    present = captured.present[A, first_region(captured) + ZERO]
+    assert slots_of(present) == [0]
+    assert captured.provenance["zero_page_ptes"] >= 4 * 9
+
+
+def test_an_unmapped_region_is_not_present(captured):
+    assert not captured.present[B, first_region(captured) + UNMAPPED].any()
+
+
+def test_one_process_alone_has_its_family_outside(family):
+    layout = capture(family("family").pid, children=False)
+    region = first_region(layout) + COW
+    assert layout.n_processes == 1
+    assert layout.cell_outside[layout.cell_region == region].tolist() == [3]
+
+
+def test_a_subtree(family):
+    root = family("family").pid
+    a = sorted(p.pid for p in tree.family(root, True).processes if p.parent_pid == root)[0]
+    layout = capture(a)
+    cells = layout.cell_region == first_region(layout) + LATE
+    assert [layout.members[m].tolist() for m in layout.cell_members[cells]] == [[True, True]]
+
+
+def test_a_mostly_empty_mapping_is_found_quickly(family):
+    process = family("sparse")
+    start = time.monotonic()
+    layout = capture(process.pid)
+    assert time.monotonic() - start < 5
+    assert layout.n_regions < SPARSE_BYTES / REGION / 100
+    first_region(layout)
+
+
+def test_without_pagemap_scan_a_row_that_maps_a_whole_folio_counts_as_huge(thp, family, monkeypatch):
+    monkeypatch.setattr(pagemap, "scan_works", lambda: False)
+    layout = capture(family("family").pid)
+    region = first_region(layout) + THP
+    if not layout.cell_folio[layout.cell_region == region].any():
+        pytest.skip("the kernel had no huge page to give")
+    assert layout.huge[:, region].tolist() == [True, True, False, True]
+    assert "assumed" in layout.provenance["huge_source"]
+    assert sharing(layout) == truth.truth()
+
+
+def test_a_restless_tree_is_captured_all_the_same(family):
+    process = family("restless")
+    captured = []
+    for _ in range(5):
+        with contextlib.suppress(CaptureError):  # on a busy machine everything may have moved, which it then says
+            captured.append(capture(process.pid))  # a layout that contradicts itself cannot be built
+    assert captured
+    for layout in captured:
+        assert layout.n_processes >= 5
+        assert layout.n_regions + layout.provenance["regions_dropped"] >= 8
+
+
+def test_provenance(captured):
+    said = captured.provenance
+    assert said["command"] == os.path.basename(sys.executable)
+    assert (said["processes"], said["page_size"], said["kernel_release"]) == (4, 4096, os.uname().release)
+    assert os.uname().nodename not in str(said)
+
+
+def test_saved_bytes_hold_no_content_and_no_address(captured):
+    names = {"present", "swapped", "huge", "cell_region", "cell_members", "cell_slots", "cell_folio", "cell_outside"}
+    assert set(vars(captured)) == names | {"members", "parent", "provenance"}
+    assert captured.cell_region.max() < captured.n_regions
+    assert captured.cell_folio.max() <= len(captured.cell_folio)
+
+
+def test_summary_counts_pages_by_degree(captured):
+    rows = dict(summary(captured))
+    every = [n for cell, n in zip(captured.cell_members, np.bitwise_count(captured.cell_slots).sum(axis=1), strict=True)
+             if captured.members[cell].sum() == 2]  # fmt: skip
+    assert rows["processes"] == "4"
+    assert rows["shared by 2"] == f"{sum(map(int, every))} pages"
+
+
+def test_summary_has_the_labels_of_thpmaps(thp, captured):
+    rows = dict(summary(captured))
+    n_huge = int(captured.huge.sum())
+    if not n_huge:
+        pytest.skip("the kernel had no huge page to give")
+    assert rows["anon-thp-pmd-aligned-2048kB"] == f"{n_huge * 2048} kB"
+    assert rows["anon-thp-pte-partial"] == f"{511 * 4} kB"
+
+
+# --- one clear error -------------------------------------------------------------------------------------------------
+
+
+def comm(pid):
+    name = Path(f"/proc/{pid}/comm")
+    return name.read_text() if name.exists() else ""
+
+
+def refused(pid, match):
+    with pytest.raises(CaptureError, match=match) as caught:
+        capture(pid)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_such_process(frames_are_shown):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    refused(process.pid, f"pid {process.pid}: no such process")
+
+
+def test_a_zombie(frames_are_shown):
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        refused(process.pid, "has ended already")
+
+
+def test_a_kernel_thread(frames_are_shown):
+    if comm(2) != "kthreadd\n":
+        pytest.skip("pid 2 is not kthreadd here (a pid namespace)")
+    refused(2, "pid 2: a kernel thread has no memory of its own")
+
+
+def test_nothing_to_capture(frames_are_shown):
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            while comm(process.pid) != "sleep\n":
+                time.sleep(0.01)
+            refused(process.pid, "no 2 MiB region of private anonymous memory")
+        finally:
+            process.kill()
+
+
+def test_without_privilege(nobody):
+    program = f"""
+import os
+from thpsweep.linux.capture import capture
+from thpsweep.errors import CaptureError
+os.setgroups([]); os.setgid({nobody}); os.setuid({nobody})
+try:
+    capture(os.getpid())
+except CaptureError as error:
+    print(error)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "a capture needs CAP_SYS_ADMIN, the kernel hides frame numbers without it: run as root\n"
+
+
+def test_in_a_user_namespace(nobody):
+    program = """
+from thpsweep.linux.capture import capture
+from thpsweep.errors import CaptureError
+import os
+try:
+    capture(os.getpid())
+except CaptureError as error:
+    print(error)
+"""
+    result = subprocess.run(
+        ["unshare", "--user", "--map-root-user", sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        pytest.skip(f"no user namespace here: {result.stderr.strip()}")
+    assert "the kernel hides frame numbers" in result.stdout
+
+
+def test_the_root_ends_meanwhile(family, monkeypatch):
+    process = family("family")
+
+    def end_it(*arguments):
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return {}
+
+    monkeypatch.setattr(capture_module, "describe", end_it)
+    refused(process.pid, "ended while it was captured")
+
+
+def test_a_child_that_ends_meanwhile_is_left_out(family, monkeypatch):
+    process = family("family")
+    describe = capture_module.describe
+
+    def end_g(listed):
+        for leaf in listed.processes[G:]:
+            os.kill(leaf.pid, signal.SIGKILL)
+        return describe(listed)
+
+    monkeypatch.setattr(capture_module, "describe", end_g)
+    assert capture(process.pid).parent.tolist() == [ROOT, ROOT, ROOT]
+
+
+def test_descendants_that_never_hold_still(family, monkeypatch):
+    process = family("family")
+
+    def gone(*arguments):
+        raise tree.VanishedError(0)
+
+    monkeypatch.setattr(capture_module, "_capture", gone)
+    refused(process.pid, "descendants end faster")
+
+
+def test_other_page_sizes(monkeypatch):
+    monkeypatch.setattr(os, "sysconf", lambda name: 65536)
+    refused(os.getpid(), "pages of 4096 bytes, this kernel has 65536")
+
+
+def test_other_systems(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "freebsd14")
+    refused(os.getpid(), "needs Linux, this is freebsd14")
+
+
+def test_a_kernel_without_frame_tables(family, monkeypatch):
+    process = family("family")
+    real = capture_module.FrameTable
+    monkeypatch.setattr(capture_module, "FrameTable", lambda name: real(f"{name}_absent"))
+    refused(process.pid, "this kernel has no /proc/kpagecount_absent")

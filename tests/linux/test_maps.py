@@ -1,0 +1,38 @@
+"""Which mappings count, and what of them lies on region boundaries?"""
+
+import pytest
+
+from thpsweep.linux.maps import _span
+
+REGION = 2 << 20
+
+
+def line(first, end, permissions="rw-p", inode=0, name=""):
+    return f"{first:x}-{end:x} {permissions} 00000000 00:00 {inode}                  {name}"
+
+
+def test_the_aligned_inside():
+    assert _span(line(3 * REGION - 4096, 7 * REGION + 4096)) == (3, 7)
+
+
+def test_exact_borders():
+    assert _span(line(3 * REGION, 4 * REGION)) == (3, 4)
+
+
+def test_less_than_a_region_between_borders():
+    assert _span(line(3 * REGION + 4096, 5 * REGION - 4096)) is None
+
+
+@pytest.mark.parametrize("name", ["", "[heap]", "[anon:glibc malloc]"])
+def test_private_anonymous_memory_counts(name):
+    assert _span(line(0, REGION, name=name)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [{"name": "[stack]"}, {"name": "[vdso]"}, {"name": "[vvar]"}, {"permissions": "rw-s"}, {"name": "[anon_shmem:x]"},
+     {"inode": 7, "name": "/usr/lib/x.so"}, {"inode": 7, "name": "/dev/zero (deleted)"},
+     {"inode": 9, "name": "/anon_hugepage (deleted)"}],
+)  # fmt: skip
+def test_everything_else_does_not(rest):
+    assert _span(line(0, REGION, **rest)) is None

@@ -1,0 +1,144 @@
+"""Read page tables in bulk: /proc/PID/pagemap and its PAGEMAP_SCAN ioctl.
+
+Source: Documentation/admin-guide/mm/pagemap.rst, include/uapi/linux/fs.h (Linux 6.18).
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.errors import CaptureError
+from thpsweep.linux.maps import Span
+from thpsweep.linux.tree import VanishedError
+from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
+
+ENTRY_BYTES = 8
+CHUNK_REGIONS = 512
+"""Regions a read: a buffer of 2 MiB stays in the cache, and NumPy madvises it not (it does so from 4 MiB on)."""
+
+PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PAGE_IS_HUGE = 1 << 3, 1 << 4, 1 << 6
+_PAGEMAP_SCAN = 0xC0606610
+_SCAN_ARG = struct.Struct("=12Q")
+_PAGE_REGION_BYTES, _SCAN_ROOM = 24, 1_024
+
+# The upper half of an entry: present 63, swapped 62, file or shared 61, guard region 58, frame number 0-54.
+_KIND_SHIFT, _ANON_PRESENT, _GUARD_BIT, _FRAME_HIGH = np.uint32(29), 0b100, np.uint32(1 << 26), np.uint32(0x7FFFFF)
+_SWAP_TYPE, _FIRST_SPECIAL_TYPE = np.uint32(31), 23
+"""Swap types from 23 on are no swap area but migration, poison and marker entries (include/linux/swap.h)."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Hold the page tables of (process, region) rows; a frame is a PFN or 0, `settled` tells if none was moving.
+
+    Shapes: process, region, huge, settled (n,); frames (n, 512); swapped (n, 8) boards.
+    """
+
+    process: npt.NDArray[np.int64]
+    region: npt.NDArray[np.int64]
+    frames: npt.NDArray[np.uint32]
+    swapped: npt.NDArray[np.uint64]
+    huge: npt.NDArray[np.bool_]
+    settled: npt.NDArray[np.bool_]
+
+
+class Pagemap:
+    """Keep one process's pagemap open, so that a pid used again cannot be mistaken for it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        try:
+            self._fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        except PermissionError as error:
+            raise CaptureError(f"pid {pid}: its pagemap may not be read: run as root (CAP_SYS_ADMIN)") from error
+        except (FileNotFoundError, ProcessLookupError) as error:
+            if os.path.exists("/proc/self/pagemap"):
+                raise VanishedError(pid) from error
+            raise CaptureError("this kernel has no /proc/PID/pagemap (CONFIG_PROC_PAGE_MONITOR)") from error
+
+    def __enter__(self) -> "Pagemap":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._fd)
+
+    def read(self, span: Span, buffer: npt.NDArray[np.uint64], rows: Rows, at: int) -> None:
+        """Read the page tables of a span into `rows` from row `at` on.
+
+        Raises: VanishedError if the process is gone.
+        """
+        for first in range(*span, CHUNK_REGIONS):
+            n_regions = min(CHUNK_REGIONS, span[1] - first)
+            entries = buffer[: n_regions * HPAGE_PMD_NR]
+            try:
+                n_bytes = os.preadv(self._fd, [entries.data], first * HPAGE_PMD_NR * ENTRY_BYTES)
+            except ProcessLookupError as error:
+                raise VanishedError(self.pid) from error
+            if n_bytes != entries.nbytes:
+                raise VanishedError(self.pid)
+            _decode(entries, rows, slice(at, at + n_regions))
+            at += n_regions
+
+    def scan(self, span: Span, all_of: int, any_of: int) -> Iterator[tuple[int, int]]:
+        """Find the address ranges in a span whose pages have all of one and any of the other categories.
+
+        Raises: OSError with ENOTTY before Linux 6.7; VanishedError if the process is gone.
+        """
+        found = ctypes.create_string_buffer(_SCAN_ROOM * _PAGE_REGION_BYTES)
+        start, end = (region * HPAGE_PMD_SIZE_BYTES for region in span)
+        while start < end:
+            argument = bytearray(
+                _SCAN_ARG.pack(
+                    _SCAN_ARG.size, 0, start, end, 0, ctypes.addressof(found), _SCAN_ROOM, 0,
+                    0, all_of, any_of, all_of | any_of,
+                )
+            )  # fmt: skip
+            try:
+                n_found = fcntl.ioctl(self._fd, _PAGEMAP_SCAN, argument)
+            except ProcessLookupError as error:
+                raise VanishedError(self.pid) from error
+            words = struct.unpack_from(f"={3 * n_found}Q", found)
+            yield from zip(words[0::3], words[1::3], strict=True)
+            start = _SCAN_ARG.unpack(argument)[4]
+
+
+def scan_works() -> bool:
+    """Tell whether this kernel has PAGEMAP_SCAN (Linux 6.7)."""
+    with Pagemap(os.getpid()) as pagemap:
+        try:
+            list(pagemap.scan((0, 1), PAGE_IS_HUGE, 0))
+        except OSError as error:
+            if error.errno not in (errno.ENOTTY, errno.ENOSYS, errno.EINVAL):
+                raise
+            return False
+    return True
+
+
+def _decode(entries: npt.NDArray[np.uint64], rows: Rows, where: slice) -> None:
+    """Split pagemap entries into frames, swap and entries on the move."""
+    halves = entries.view(np.uint32).reshape(-1, HPAGE_PMD_NR, 2)
+    low, high = halves[:, :, 0], halves[:, :, 1]
+    mapped = (high >> _KIND_SHIFT) == _ANON_PRESENT
+    if (np.bitwise_or.reduce(high, axis=None) & _FRAME_HIGH) and ((high & _FRAME_HIGH) * mapped).any():
+        raise CaptureError("memory above 16 TiB: frame numbers do not fit 32 bits")
+    np.multiply(low, mapped, out=rows.frames[where])
+    swap = (high >> np.uint32(30)) == 1
+    if swap.any():
+        special = swap & ((low & _SWAP_TYPE) >= _FIRST_SPECIAL_TYPE)
+        rows.swapped[where] = boards(swap & ~special)
+        rows.settled[where] = ~(special & ((high & _GUARD_BIT) == 0)).any(axis=1)
+
+
+def boards(slots: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
+    """Pack (n, 512) booleans into (n, 8) words, slot i = bit i % 64 of word i // 64."""
+    return np.packbits(slots, axis=1, bitorder="little").view("<u8").astype(np.uint64).reshape(-1, BOARD_WORDS)

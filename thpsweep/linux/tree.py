@@ -1,0 +1,87 @@
+"""A process and its descendants, as /proc shows them."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from thpsweep.errors import CaptureError
+
+
+class VanishedError(Exception):
+    """A process of the tree ended while it was read."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(pid)
+        self.pid = pid
+
+
+@dataclass(frozen=True)
+class Process:
+    """Name a process for good: the start time tells it from a later one with the same pid."""
+
+    pid: int
+    start_ticks: int
+    parent_pid: int = field(compare=False)
+    vsize_bytes: int = field(compare=False)
+    state: str = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """List a family, root first, parents before children; `parents` are positions in the list."""
+
+    processes: tuple[Process, ...]
+    parents: tuple[int, ...]
+
+
+def family(pid: int, children: bool) -> Tree:
+    """List a process and, if asked, its descendants that have a memory of their own, but never the calling process.
+
+    Raises: CaptureError if there is no such process, or it has no memory of its own.
+    """
+    root = _process(pid)
+    if root is None:
+        raise CaptureError(f"pid {pid}: no such process")
+    if root.state in "ZX":
+        raise CaptureError(f"pid {pid}: has ended already (zombie)")
+    if root.vsize_bytes == 0:
+        raise CaptureError(f"pid {pid}: a kernel thread has no memory of its own")
+    if not children:
+        return Tree((root,), (0,))
+    offspring: dict[int, list[Process]] = {}
+    for name in os.listdir("/proc"):
+        process = _process(int(name)) if name.isdecimal() else None
+        # A zombie has no memory left, and no children either: init has taken them.
+        if process is not None and process.vsize_bytes > 0 and process.pid != os.getpid():
+            offspring.setdefault(process.parent_pid, []).append(process)
+    processes, parents = [root], [0]
+    for position, parent in enumerate(processes):  # grows while it is walked: a queue
+        born = sorted(offspring.get(parent.pid, []), key=lambda child: (child.start_ticks, child.pid))
+        processes += born
+        parents += [position] * len(born)
+    return Tree(tuple(processes), tuple(parents))
+
+
+def keep(tree: Tree, known: Iterable[Process]) -> Tree:
+    """Keep the root and those known processes whose ancestors are all kept."""
+    wanted = set(known)
+    renumbered = {0: 0}
+    for position, process in enumerate(tree.processes):
+        if position and process in wanted and tree.parents[position] in renumbered:
+            renumbered[position] = len(renumbered)
+    processes = tuple(tree.processes[position] for position in renumbered)
+    return Tree(processes, tuple(renumbered[tree.parents[position]] for position in renumbered))
+
+
+def _process(pid: int) -> Process | None:
+    """Parse /proc/PID/stat, or give None if there is no such process.
+
+    Source: Documentation/filesystems/proc.rst, table 1-4.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    values = text.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
+    return Process(pid, int(values[19]), int(values[1]), int(values[20]), values[0])
