@@ -12,7 +12,7 @@ from thpsweep.units import HPAGE_PMD_NR
 FULL = range(HPAGE_PMD_NR)
 DEFAULTS = {"max_ptes_none": 511, "max_ptes_swap": 64, "max_ptes_shared": 256, "khugepaged": True}
 SEEDS = st.integers(min_value=0, max_value=2**32 - 1)
-FAMILIES = settings(max_examples=60, deadline=None)
+FAMILIES = settings(max_examples=40, deadline=None)
 
 
 def shared_by(n_sharers: int, slots=FULL, n_regions: int = 1) -> Twin:
@@ -133,6 +133,16 @@ def test_a_page_that_was_once_shared_is_looked_for_in_every_relative():
     twin.collapse("inplace", 0, 0)
     assert twin.counts["vmas_visited"] == 2 * (4 * 1 + 6 * 2)
     assert twin.counts["migration_entries_set"] == 4 * 1 + 6 * 2
+
+
+@pytest.mark.parametrize("mechanism", ALL_SHARERS)
+def test_a_subpage_inherits_that_its_source_was_once_shared(mechanism):
+    twin = parent_alone(range(10))
+    twin.fork(0, 1)
+    twin.exit(1)
+    write_slots(twin, 0, [20])
+    twin.collapse(mechanism, 0, 0)
+    assert twin.common(0, 0) == set(range(10))
 
 
 def test_switch_protects_exclusive_pages_before_it_copies():
@@ -368,6 +378,12 @@ def test_a_reference_to_the_very_first_page_wastes_nothing_with_a_check_a_page()
     twin = shared_by(3, range(5, 60))
     twin.collapse("inplace", 0, 0, race_slot=5)
     assert twin.counts == {"ptes_scanned": 512, "aborts": 1}
+
+
+def test_a_walk_over_the_range_is_one_walk_a_round_in_an_abort_too():
+    twin = shared_by(3)
+    twin.collapse("inplace", 0, 0, race_slot=100, walk="per_range")
+    assert (twin.counts["rmap_walks"], twin.counts["vmas_visited"]) == (2, 6)
 
 
 def test_a_late_reference_costs_copy_two_pmd_writes_a_flush_and_a_sync():

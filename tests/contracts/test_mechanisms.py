@@ -1,0 +1,94 @@
+"""What every mechanism promises, whoever wrote it: found by name, run on random families against the twin's invariants."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.model.replay import Replay, snapshot
+from tests.reference.families import random_family, random_script
+from thpsweep.model import registry
+from thpsweep.model.counts import OPERATIONS
+from thpsweep.model.mechanisms.base import Mechanism
+
+NAMES = list(registry.members("mechanism"))
+ALL_SHARERS = [name for name, cls in registry.members("mechanism").items() if cls.all_sharers and cls.active]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_a_documented_dataclass_with_defaults(name: str) -> None:
+    cls = registry.members("mechanism")[name]
+    assert issubclass(cls, Mechanism) and cls.__doc__ and cls.attempt.__doc__
+    assert registry.spec(cls()) == {"kind": name, **dataclasses.asdict(cls())}
+    assert registry.build("mechanism", registry.spec(cls())) == cls()
+
+
+def _one_attempt(seed: int, mechanism: str, race: bool) -> tuple[Replay, dict[str, object], str]:
+    """Let a script without collapses age a family, then attempt one collapse."""
+    drawn = random_family(seed, swapped_share=0.0, folio_share=0.0)
+    script = random_script(seed, drawn, 2)
+    replay = Replay(drawn, script["khugepaged"])
+    for tick in script["ticks"]:
+        replay.tick({**tick, "triggers": []})
+    living = [int(sharer) for sharer in np.flatnonzero(replay.family.alive[0])]
+    present = next((slots for slots in _present(replay, living[0])), None)
+    before = snapshot(replay.family)
+    inputs = {"young": True, "extra_reference": False, "race_slot": present if race and present is not None else 512}
+    arguments = {**inputs, "khugepaged": False}
+    replay.returned.clear()
+    replay.trigger(
+        {
+            "do": "collapse",
+            "mechanism": mechanism,
+            "region": 0,
+            "sharer": living[0],
+            "arguments": arguments,
+            "options": {},
+        }
+    )
+    return replay, before, replay.returned[0][0]
+
+
+def _present(replay: Replay, sharer: int) -> list[int]:
+    state = snapshot(replay.family)["partition"]
+    assert isinstance(state, dict)
+    return [slot for slot, groups in state[0].items() if any(sharer in group for group in groups)]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if registry.members("mechanism")[name].active])
+@pytest.mark.parametrize("seed", range(12))
+def test_a_failed_attempt_leaves_everything_as_found(name: str, seed: int) -> None:
+    replay, before, outcome = _one_attempt(seed, name, race=True)
+    if outcome == "PAGE_COUNT":
+        assert snapshot(replay.family) == before
+        assert replay.counts.total["aborts"][0] == 1
+
+
+@pytest.mark.parametrize("name", ALL_SHARERS)
+@pytest.mark.parametrize("seed", range(12))
+def test_every_sharer_stays_on_the_same_frame(name: str, seed: int) -> None:
+    """The rule of the kernel's tools/testing/selftests/mm/rmap.c: all processes see the same new page."""
+    replay, before, outcome = _one_attempt(seed, name, race=False)
+    after = snapshot(replay.family)["partition"]
+    if outcome == "SUCCEED":
+        old, new = before["partition"], after
+        assert isinstance(old, dict) and isinstance(new, dict)
+        assert all(groups <= new[0][slot] or name == "inplace_pmd" for slot, groups in old[0].items())
+        assert all(new[region] == old[region] for region in old if region)
+
+
+def test_copy_breaks_that_rule() -> None:
+    broken = 0
+    for seed in range(12):
+        replay, before, outcome = _one_attempt(seed, "copy", race=False)
+        old, new = before["partition"], snapshot(replay.family)["partition"]
+        assert isinstance(old, dict) and isinstance(new, dict)
+        broken += outcome == "SUCCEED" and any(not groups <= new[0][slot] for slot, groups in old[0].items())
+    assert broken > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_counts_only_what_has_a_name(name: str) -> None:
+    replay, _, _ = _one_attempt(3, name, race=False)
+    assert set(replay.counts.total) == set(OPERATIONS)
+    assert all((values >= 0).all() for values in replay.counts.total.values())
