@@ -33,7 +33,7 @@ def _one_attempt(seed: int, mechanism: str, race: bool) -> tuple[Replay, dict[st
     living = [int(sharer) for sharer in np.flatnonzero(replay.family.alive[0])]
     present = next((slots for slots in _present(replay, living[0])), None)
     before = snapshot(replay.family)
-    inputs = {"young": True, "extra_reference": False, "race_slot": present if race and present is not None else 512}
+    inputs = {"young": 512, "extra_reference": False, "race_slot": present if race and present is not None else 512}
     arguments = {**inputs, "khugepaged": False}
     replay.returned.clear()
     replay.trigger(

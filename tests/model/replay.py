@@ -112,12 +112,12 @@ class Replay:
         )
         self.outcomes += collapser.outcomes
 
-    def _chances(self, inputs: dict[tuple[int, int], tuple[bool, bool, int]]) -> Any:
+    def _chances(self, inputs: dict[tuple[int, int], tuple[int, bool, int]]) -> Any:
         def chances(rows: Ints, tick: int, khugepaged: bool) -> Chances:
             del tick
             n = self.family.n_sharers
             drawn = [inputs[int(row) // n % self.family.n_regions, int(row) % n] for row in rows]
-            young = np.array([item[0] or not khugepaged for item in drawn], bool)
+            young = np.array([item[0] if khugepaged else HPAGE_PMD_NR for item in drawn], np.int64)
             referenced = np.array([item[1] for item in drawn], bool)
             return Chances(young, referenced, np.array([item[2] for item in drawn], np.int64))
 

@@ -244,12 +244,13 @@ def _random_trigger(rng: random.Random, twin: Twin, do: str, mechanism: str, wit
     return {**trigger, "inputs": {key: _random_inputs(rng, row, with_races) for key, row in twin.rows.items()}}
 
 
-def _random_inputs(rng: random.Random, row: Row, with_races: bool) -> tuple[bool, bool, int]:
+def _random_inputs(rng: random.Random, row: Row, with_races: bool) -> tuple[int, bool, int]:
     race_slot = NOBODY
     if with_races and rng.random() < 0.25:
         present = sorted(row.frames)
         race_slot = rng.choice(present) if present and rng.random() < 0.8 else rng.randrange(HPAGE_PMD_NR)
-    return rng.random() < 0.9, rng.random() < 0.1, race_slot
+    young = rng.choice((0, 1, 255, 256, 512, 512, 512, 512, 512, 512))
+    return young, rng.random() < 0.1, race_slot
 
 
 def _random_limits(rng: random.Random, row: Row) -> dict[str, int]:

@@ -334,8 +334,8 @@ def test_all_sharers_mechanisms_do_not_swap_in():
 
 
 def test_only_khugepaged_asks_for_young_pages():
-    assert shared_by(1).collapse("copy", 0, 0, khugepaged=True, young=False)[0] == "LACK_REFERENCED_PAGE"
-    assert shared_by(1).collapse("copy", 0, 0, khugepaged=False, young=False)[0] == "SUCCEED"
+    assert shared_by(1).collapse("copy", 0, 0, khugepaged=True, young=0)[0] == "LACK_REFERENCED_PAGE"
+    assert shared_by(1).collapse("copy", 0, 0, khugepaged=False, young=0)[0] == "SUCCEED"
 
 
 @pytest.mark.parametrize("mechanism", ["copy", *ALL_SHARERS])
@@ -713,3 +713,10 @@ def test_a_process_reads_what_it_wrote_after_everything():
     twin.rows[0, 0].frames[4].content = twin.rows[0, 1].frames[4].content
     with pytest.raises(AssertionError, match="reads"):
         twin.check_invariants()
+
+
+@pytest.mark.parametrize(("young", "outcome"), [(255, "LACK_REFERENCED_PAGE"), (256, "SUCCEED")])
+def test_half_must_be_young_where_a_page_is_swapped(young, outcome):
+    """Seen on Linux 6.18: with 64 swapped and 255 young refused, with 256 young collapsed."""
+    twin = Twin(1, 1, [(0, (0,), range(64, 512), 0)], {(0, 0): set(range(64))})
+    assert twin.collapse("copy", 0, 0, khugepaged=True, max_ptes_swap=64, young=young)[0] == outcome

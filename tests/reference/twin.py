@@ -276,7 +276,7 @@ class Twin:
         max_ptes_swap: int = HPAGE_PMD_NR,
         max_ptes_shared: int = HPAGE_PMD_NR,
         khugepaged: bool = False,
-        young: bool = True,
+        young: int = HPAGE_PMD_NR,
         extra_reference: bool = False,
         race_slot: int = NOBODY,
         walk: str = "per_page",
@@ -344,14 +344,15 @@ class Twin:
 
     @staticmethod
     def _refuse_after_walk(
-        row: Row, mechanism: str, khugepaged: bool, young: bool, extra_reference: bool
+        row: Row, mechanism: str, khugepaged: bool, young: int, extra_reference: bool
     ) -> str | None:
         if mechanism in ALL_SHARERS:
             if any(frame.folio is not None for frame in row.frames.values()):
                 return "PTE_MAPPED_HUGEPAGE"
             if row.swapped:
                 return "PTE_NON_PRESENT"
-        if khugepaged and not young:
+        # One young pte is enough, but half must be where a page has to be swapped in.
+        if khugepaged and (young == 0 or (row.swapped and young < HPAGE_PMD_NR // 2)):
             return "LACK_REFERENCED_PAGE"
         if extra_reference:
             return "PAGE_COUNT"

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.reference.twin import Twin
 
-Inputs = Callable[[int, int], tuple[bool, bool, int]]
+Inputs = Callable[[int, int], tuple[int, bool, int]]
 """inputs(region, sharer) -> (young, extra_reference, race_slot): drawn blind to the policy."""
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from thpsweep.errors import CaptureError
 from thpsweep.model.npz import UNREADABLE, Shape, check_shapes, read_arrays
-from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
+from thpsweep.units import BOARD_WORDS
 
 FORMAT = 1
 """Version of the file format; a reader refuses every other."""
@@ -84,8 +84,9 @@ class Layout:
         _check_provenance(self.provenance)
         _check_cells(self)
         _check_folios(self)
-        for process in range(self.n_processes):
-            _check_process(self, process)
+        start = self.cell_start.tolist()
+        for region in range(self.n_regions):
+            _check_region(self, region, slice(start[region], start[region + 1]))
 
     @property
     def n_processes(self) -> int:
@@ -202,24 +203,29 @@ def _check_folios(layout: Layout) -> None:
     _require(_n_slots(union) == _n_slots(layout.cell_slots[cells]), "a folio has two frames in one slot")
 
 
-def _check_process(layout: Layout, process: int) -> None:
-    """Check that the cells of a process are its present slots, each once, and that its huge rows map whole folios."""
-    cells = np.flatnonzero(layout.members[layout.cell_members, process])
-    slots, region, folio = layout.cell_slots[cells], layout.cell_region[cells], layout.cell_folio[cells]
-    union = np.zeros_like(layout.present[process])
-    starts = np.flatnonzero(np.diff(region, prepend=-1))
-    if len(cells):
-        union[region[starts]] = np.bitwise_or.reduceat(slots, starts, axis=0)
-    _require(_n_slots(union) == _n_slots(slots), f"process {process} maps two frames in one slot")
-    same = bool((union == layout.present[process]).all())
-    _require(same, f"the cells of process {process} are not its present slots")
-    huge = layout.huge[process]
-    full = np.bitwise_count(union[huge]).sum(axis=1, dtype=np.int64) == HPAGE_PMD_NR
-    _require(bool(full.all()), f"a huge region of process {process} is not present in all its slots")
+def _check_region(layout: Layout, region: int, cells: slice) -> None:
+    """Check that the cells of every process are its present slots, each once, and that its huge rows map whole folios."""
+    maps = layout.members[layout.cell_members[cells]]
+    # A product of 0-1 matrices: how many frames each process has in each slot. Exact, since a cell adds 1 at most.
+    n_frames = maps.T.astype(np.float32) @ _slots(layout.cell_slots[cells]).astype(np.float32)
+    twice = (n_frames > 1).any(axis=1)
+    _require(not twice.any(), f"process {np.argmax(twice)} maps two frames in one slot")
+    differs = (n_frames != _slots(layout.present[:, region])).any(axis=1)
+    _require(not differs.any(), f"the cells of process {np.argmax(differs)} are not its present slots")
+    huge = layout.huge[:, region]
     if huge.any():
-        low, high = np.minimum.reduceat(folio, starts), np.maximum.reduceat(folio, starts)
-        whole = ~huge[region[starts]] | ((low == high) & (low > 0))
-        _require(bool(whole.all()), f"a huge region of process {process} is not one folio")
+        holey = huge & ~n_frames.all(axis=1)
+        _require(not holey.any(), f"a huge region of process {np.argmax(holey)} is not present in all its slots")
+        folio = layout.cell_folio[cells, None]
+        lowest = np.where(maps, folio, folio.max()).min(axis=0)
+        one = (lowest > 0) & (lowest == np.where(maps, folio, 0).max(axis=0))
+        _require(bool(one[huge].all()), f"a huge region of process {np.argmax(huge & ~one)} is not one folio")
+
+
+def _slots(boards: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+    """Unpack (n, 8) words into (n, 512) zeros and ones."""
+    words = np.ascontiguousarray(boards).astype("<u8", copy=False)
+    return np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")
 
 
 def _n_slots(boards: npt.NDArray[np.uint64]) -> int:

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from thpsweep.model import bits, draws
 from thpsweep.model.bits import Ints
@@ -33,7 +34,7 @@ class Luck:
     def chances(self, rows: Ints, tick: int, khugepaged: bool) -> Chances:
         """Give the chances of visiting the rows in a tick; a reference met by one sharer is met by all in that tick."""
         pages = bits.count(self.family.records.present[self.family.record_of[rows]])
-        young = self._young(rows, tick, pages) if khugepaged else np.ones(rows.size, bool)
+        young = self._young(rows, tick, pages) if khugepaged else np.full(rows.size, HPAGE_PMD_NR)
         return Chances(young, self._referenced(rows, tick, pages), self._race_slots(rows, tick))
 
     def _referenced(self, rows: Ints, tick: int, pages: Ints) -> Flags:
@@ -53,15 +54,21 @@ class Luck:
             slots[late] = where[late]
         return slots
 
-    def _young(self, rows: Ints, tick: int, pages: Ints) -> Flags:
-        """khugepaged wants one young pte: an access since the last aging round, or since the run began."""
+    def _young(self, rows: Ints, tick: int, pages: Ints) -> Ints:
+        """Count ptes accessed since the last aging round, or since the run began; 1 stands for some where no page is
+        swapped: only then does khugepaged want more than one."""
         load = self.workload
         run_hours = (tick + 1) * self.tick_s / S_PER_HOUR
         hours = min(run_hours, 1 / load.aging_passes_per_hour) if load.aging_passes_per_hour else run_hours
         sharers = rows % self.family.n_sharers
-        return np.asarray(
-            self._uniform(_YOUNG, rows, tick, sharers) < -np.expm1(-load.reads_per_page_hour * hours * pages)
-        )
+        unread = load.reads_per_page_hour * hours
+        drawn = self._uniform(_YOUNG, rows, tick, sharers)
+        young = (drawn < -np.expm1(-unread * pages)).astype(np.int64)
+        swapped = np.flatnonzero(bits.any_slot(self.family.records.swapped[self.family.record_of[rows]]))
+        if swapped.size:
+            chance = -math.expm1(-unread)
+            young[swapped] = stats.binom.ppf(1 - drawn[swapped], pages[swapped], chance).astype(np.int64)
+        return np.asarray(young)
 
     def _uniform(self, kind: int, rows: Ints, tick: int, *more: Ints) -> Floats:
         regions = self.family.region_of(rows) % self.family.n_regions

@@ -18,11 +18,11 @@ from thpsweep.units import HPAGE_PMD_NR
 class Chances:
     """What a visit meets that no policy decides. Shapes: each (n,), one a visited row.
 
-    young: some pte was accessed since the last aging; referenced: somebody holds an extra reference on a page of the
+    young: ptes accessed since the last aging round; referenced: somebody holds an extra reference on a page of the
     row when it is scanned; race_slots: the slot on which one arrives during the attempt, 512 for none.
     """
 
-    young: Flags
+    young: Ints
     referenced: Flags
     race_slots: Ints
 
@@ -46,8 +46,10 @@ def visit(
     """
     results, progress = scan(family, rows, limits, mechanism.all_sharers)
     late = results == ScanResult.SUCCEED
-    results[late & ~chances.young] = ScanResult.LACK_REFERENCED_PAGE
-    results[late & chances.young & chances.referenced] = ScanResult.PAGE_COUNT
+    swapped = bits.any_slot(family.records.swapped[family.record_of[rows]])
+    old = (chances.young == 0) | (swapped & (chances.young < HPAGE_PMD_NR // 2))
+    results[late & old] = ScanResult.LACK_REFERENCED_PAGE
+    results[late & ~old & chances.referenced] = ScanResult.PAGE_COUNT
     attempted = results == ScanResult.SUCCEED
     counts.add("ptes_scanned", family.replicate_of(rows), progress)
     if attempted.any():
