@@ -12,7 +12,6 @@ from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.processes import exit, fork
-from thpsweep.model.simulate import grouped
 from thpsweep.model.start import Start, populate
 from thpsweep.model.triggers.base import Collapser
 from thpsweep.model.visit import Chances, Visited
@@ -79,7 +78,7 @@ class Replay:
         span = family.n_regions * family.n_sharers * HPAGE_PMD_NR
         keys = np.concatenate([np.sort(one) + span * replicate for replicate in range(family.n_replicates)])
         if keys.size:
-            write(family, self.counts, *grouped(keys))
+            write(family, self.counts, keys)
         for trigger in tick["triggers"]:
             self.trigger(trigger)
 

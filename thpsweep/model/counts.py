@@ -64,6 +64,10 @@ class Counts:
         """Add amounts to a counter, one a replicate index; indices may repeat."""
         np.add.at(self.total[name], replicates, amounts)
 
+    def tally(self, name: str, replicates: Ints) -> None:
+        """Add one for each replicate index."""
+        self.total[name] += np.bincount(replicates, minlength=self.total[name].size)
+
     def add_one(self, name: str, replicate: int, amount: int = 1) -> None:
         """Add to one replicate's counter."""
         self.total[name][replicate] += amount

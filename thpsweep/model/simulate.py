@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from thpsweep.errors import OptionError, ThpsweepError
-from thpsweep.model import bits, draws, events, options, registry
-from thpsweep.model.bits import Ints
+from thpsweep.model import draws, events, options, registry
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.integrals import Integrals
@@ -196,16 +195,4 @@ def _write(family: Family, counts: Counts, tick: tuple[events.Tick, ...]) -> Non
     """Let the processes write."""
     per_replicate = family.n_regions * family.n_sharers * HPAGE_PMD_NR
     keys = np.concatenate([mine.writes + replicate * per_replicate for replicate, mine in enumerate(tick)])
-    if keys.size:
-        rows, boards = grouped(keys)
-        write(family, counts, rows, boards)
-
-
-def grouped(keys: Ints) -> tuple[Ints, bits.Boards]:
-    """Turn ascending keys row * 512 + slot into rows and boards. Shapes: (n,) -> (k,), (k, 8)."""
-    row = keys // HPAGE_PMD_NR
-    first = np.ones(keys.size, bool)
-    first[1:] = row[1:] != row[:-1]
-    index = np.cumsum(first) - 1
-    rows = row[first]
-    return rows, bits.from_pairs(rows.size, index, keys % HPAGE_PMD_NR)
+    write(family, counts, keys)

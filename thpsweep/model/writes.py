@@ -1,52 +1,116 @@
-"""Writes of one tick: first touch, copy-on-write, reuse, PMD split, judged by the sharing at the start of the step."""
+"""Writes of one tick: first touch, copy-on-write, reuse, PMD split, judged by the sharing at the start of the step.
+
+Everything is done by event (row, slot) on flat words, not by board: a tick writes few slots of each of many rows. Bits
+that are set or cleared are distinct, so that adding and subtracting them is exact, and np.add.at is fast where
+np.bitwise_or.at is not.
+"""
+
+import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.counts import Counts
+from thpsweep.model.diverge import diverge
 from thpsweep.model.family import Family
-from thpsweep.model.processes import drop_dead, forget_slots, free_layers
-from thpsweep.units import HPAGE_PMD_NR
+from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 
-def write(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
-    """Let each row write the given slots. Rows are distinct and ascending. Shapes: (n,), (n, 8).
+@dataclasses.dataclass
+class _Events:
+    """Written slots, ascending and distinct by (row, slot). Shapes: each (n,)."""
+
+    row: Ints
+    slot: Ints
+
+    @property
+    def word(self) -> Ints:
+        """Word of the slot in its board."""
+        return self.slot >> 6
+
+    @property
+    def bit(self) -> npt.NDArray[np.uint64]:
+        """The slot's bit in its word."""
+        return np.left_shift(np.uint64(1), (self.slot & 63).view(np.uint64))
+
+    def of(self, boards: Boards, owner: Ints) -> Bools:
+        """Tell whether each event's slot is on its owner's board."""
+        return np.asarray((_flat(boards)[owner * BOARD_WORDS + self.word] & self.bit) != 0)
+
+    def set(self, boards: Boards, owner: Ints, chosen: Bools) -> None:
+        """Put the chosen slots, none of which is there, on their owners' boards."""
+        place = (owner * BOARD_WORDS + self.word)[chosen]
+        np.add.at(_flat(boards), place, self.bit[chosen])
+
+    def clear(self, boards: Boards, owner: Ints, chosen: Bools) -> None:
+        """Take the chosen slots, all of which are there, off their owners' boards."""
+        place = (owner * BOARD_WORDS + self.word)[chosen]
+        np.subtract.at(_flat(boards), place, self.bit[chosen])
+
+    def where(self, kept: Bools) -> "_Events":
+        """Keep some of the events."""
+        return _Events(self.row[kept], self.slot[kept])
+
+    def rows(self) -> tuple[Ints, Ints]:
+        """Give the distinct rows, and for each event the index of its row among them."""
+        first = np.ones(self.row.size, bool)
+        first[1:] = self.row[1:] != self.row[:-1]
+        return self.row[first], np.cumsum(first) - 1
+
+
+def _flat(boards: Boards) -> npt.NDArray[np.uint64]:
+    return boards.reshape(-1)
+
+
+def write(family: Family, counts: Counts, keys: Ints) -> None:
+    """Let rows write slots. Shapes: keys (n,) = row * 512 + slot, ascending and distinct.
 
     Source: mm/memory.c do_wp_page(), wp_can_reuse_anon_folio(), do_anonymous_page(), mm/huge_memory.c
     do_huge_pmd_wp_page() (a shared PMD is split and one base page copied since 5.8, 20200416160026.16538-8).
     """
-    records = family.record_of[rows].astype(np.int64)
-    sole = family.records.rows[records] == 1
-    boards = boards & ~np.where(sole[:, None], family.records.exclusive[records], np.uint64(0))
-    boards[~family.alive[family.replicate_of(rows), rows % family.n_sharers]] = 0
-    some = np.flatnonzero(bits.any_slot(boards))
-    rows, records, boards = rows[some], records[some], boards[some]
-    done = _reuse_pmds(family, counts, rows, records)
-    rows, records, boards = rows[~done], records[~done], boards[~done]
-    if not rows.size:
+    events = _faulting(family, counts, _Events(keys // HPAGE_PMD_NR, keys % HPAGE_PMD_NR))
+    if not events.row.size:
         return
-    copy, reuse = _decide(family, records, boards & family.records.present[records])
-    fresh = boards & ~family.records.present[records]
-    swapped = fresh & family.records.swapped[records]
-    _count(family, counts, rows, copy, reuse, fresh & ~swapped, swapped)
+    rows, index = events.rows()
     _split_pmds(family, counts, rows)
     records = diverge(family, rows)
-    _unmap_old(family, rows, records, copy)
-    _map_new(family, rows, records, copy | fresh)
-    family.records.exclusive[records] |= copy | fresh | reuse
+    record = records[index]
+    present = events.of(family.records.present, record)
+    entry = _entries(family, events, record, present)
+    copy = _copied(family, events, record, entry)
+    swapped = ~present & events.of(family.records.swapped, record)
+    _count(family, counts, events, copy, present & ~copy, ~present & ~swapped, swapped)
+    _unmap_old(family, events.where(copy), entry[copy])
+    _map_new(family, events, records, index, copy | ~present)
+    events.clear(family.records.swapped, record, swapped)
+    events.set(family.records.present, record, ~present)
+    events.set(family.records.exclusive, record, np.ones(record.size, bool))
 
 
-def _reuse_pmds(family: Family, counts: Counts, rows: Ints, records: Ints) -> Bools:
+def _faulting(family: Family, counts: Counts, events: _Events) -> _Events:
+    """Drop writes of the dead and to pages that are writable already, and those that one PMD reuse settles."""
+    if not family.alive.all():
+        events = events.where(family.alive[family.replicate_of(events.row), events.row % family.n_sharers])
+    record = family.record_of[events.row].astype(np.int64)
+    writable = (family.records.rows[record] == 1) & events.of(family.records.exclusive, record)
+    events = events.where(~writable)
+    if not family.pmd[events.row].any():
+        return events
+    rows, index = events.rows()
+    return events.where(~_reuse_pmds(family, counts, rows)[index])
+
+
+def _reuse_pmds(family: Family, counts: Counts, rows: Ints) -> Bools:
     """Make the PMD writable where nobody else maps the folio; tell for which rows that was all."""
     done = np.zeros(rows.size, bool)
     huge = np.flatnonzero(family.pmd[rows])
-    if huge.size:
-        folio = folio_of(family, records[huge])
-        alone = huge[family.folios.mapped[folio] == HPAGE_PMD_NR]
-        family.records.exclusive[records[alone]] = bits.FULL
-        counts.add("reuse_pmds", family.replicate_of(rows[alone]), 1)
-        done[alone] = True
+    records = family.record_of[rows[huge]].astype(np.int64)
+    alone = family.folios.mapped[folio_of(family, records)] == HPAGE_PMD_NR
+    family.records.exclusive[records[alone]] = bits.FULL
+    counts.add("reuse_pmds", family.replicate_of(rows[huge[alone]]), 1)
+    done[huge[alone]] = True
     return done
 
 
@@ -60,46 +124,6 @@ def folio_of(family: Family, records: Ints) -> Ints:
     return folios
 
 
-def _decide(family: Family, records: Ints, hit: Boards) -> tuple[Boards, Boards]:
-    """Split the written present slots into those that are copied and those that are reused."""
-    copy, reuse = bits.empty(records.size), bits.empty(records.size)
-    for index, entry in family.walk(records):
-        layer = family.entries.layer[entry].astype(np.int64)
-        mine = family.entries.slots[entry] & hit[index]
-        some = np.flatnonzero(bits.any_slot(mine))
-        if not some.size:
-            continue
-        index, layer, mine = index[some], layer[some], mine[some]
-        multi = _multi_mapped(family, layer, mine)
-        single = mine & ~multi
-        large = np.flatnonzero(bits.any_slot(single & family.layers.compound[layer]))
-        if large.size:
-            folio = family.layers.folio[layer[large]].astype(np.int64)
-            others = family.folios.mapped[folio] > family.folio_ptes(records[index[large]], folio)
-            stuck = large[others]
-            multi[stuck] |= single[stuck] & family.layers.compound[layer[stuck]]
-        copy[index] |= multi
-        reuse[index] |= mine & ~multi
-    return copy, reuse
-
-
-def _multi_mapped(family: Family, layers: Ints, boards: Boards) -> Boards:
-    """Keep the slots with a mapcount above 1, looking only at the few slots that are written."""
-    index, slot = bits.pairs(boards)
-    shared = family.mapcounts(layers[index], slot) > 1
-    return bits.from_pairs(layers.size, index[shared], slot[shared])
-
-
-def _count(
-    family: Family, counts: Counts, rows: Ints, copy: Boards, reuse: Boards, touched: Boards, swapped: Boards
-) -> None:
-    replicates = family.replicate_of(rows)
-    counts.add("cow_faults", replicates, bits.count(copy))
-    counts.add("reuse_faults", replicates, bits.count(reuse))
-    counts.add("minor_faults", replicates, bits.count(touched))
-    counts.add("swap_ins", replicates, bits.count(swapped))
-
-
 def _split_pmds(family: Family, counts: Counts, rows: Ints) -> None:
     """Map by ptes what a PMD mapped: the folio itself stays whole."""
     huge = rows[family.pmd[rows]]
@@ -110,94 +134,92 @@ def _split_pmds(family: Family, counts: Counts, rows: Ints) -> None:
         family.adjust("compound_ptes", huge, np.full(huge.size, HPAGE_PMD_NR))
 
 
-def diverge(family: Family, rows: Ints) -> Ints:
-    """Give each row a record of its own, copying the list where the record is shared. Shapes: (n,) -> (n,)."""
-    records = family.record_of[rows].astype(np.int64)
-    shared = np.flatnonzero(family.records.rows[records] != 1)
-    if not shared.size:
-        return records
-    old = records[shared]
-    new = family.records.take(old.size)
-    table = family.records
-    table.rows[new] = 1
-    table.present[new], table.swapped[new] = table.present[old], table.swapped[old]
-    for index, entry in family.walk(old):
-        layer, slots = family.entries.layer[entry].astype(np.int64), family.entries.slots[entry]
-        used = bits.any_slot(slots)
-        family.list_layer(new[index[used]], layer[used], slots[used])
-        _drop_empty(family, layer[~used])
-    np.subtract.at(table.rows, old[old != 0], 1)
-    family.record_of[rows[shared]] = new
-    records[shared] = new
-    _drop_records(family, np.unique(old[old != 0]))
-    return records
+def _entries(family: Family, events: _Events, record: Ints, present: Bools) -> Ints:
+    """Find in each record's list the entry that maps the slot; 0 where the slot is not present. Shapes: -> (n,)."""
+    found = np.zeros(record.size, np.int64)
+    left = np.flatnonzero(present)
+    entry = family.records.head[record[left]].astype(np.int64)
+    slots = _flat(family.entries.slots)
+    word, bit = events.word[left], events.bit[left]
+    while left.size:
+        here = (slots[entry * BOARD_WORDS + word] & bit) != 0
+        found[left[here]] = entry[here]
+        left, word, bit = left[~here], word[~here], bit[~here]
+        entry = family.entries.next[entry[~here]].astype(np.int64)
+    return found
 
 
-def _drop_empty(family: Family, layers: Ints) -> None:
-    """Stop listing layers of which a row maps nothing any more: lists stay as short as there are generations."""
-    if not layers.size:
-        return
-    np.subtract.at(family.layers.reach, layers, 1)
-    which, slot = bits.pairs(family.layers.slots[layers])
-    np.subtract.at(family.missing.ptes, (family.layers.missing[layers[which]], slot), 1)
-    free_layers(family, np.unique(layers))
+def _copied(family: Family, events: _Events, record: Ints, entry: Ints) -> Bools:
+    """Tell which writes copy: the frame has more mappings, or it is a subpage and others map its folio."""
+    layer = family.entries.layer[entry].astype(np.int64)
+    mapcount = np.where(entry != 0, family.mapcounts(layer, events.slot), 0)
+    copy = mapcount > 1
+    large = np.flatnonzero((mapcount == 1) & events.of(family.layers.compound, layer))
+    if large.size:
+        folio = family.layers.folio[layer[large]].astype(np.int64)
+        copy[large] = family.folios.mapped[folio] > family.folio_ptes(record[large], folio)
+    return copy
 
 
-def _drop_records(family: Family, records: Ints) -> None:
-    """Free the records that no row points at any more; their rows moved to copies, so reach stays as it is."""
-    gone = records[family.records.rows[records] == 0]
-    for _, entry in family.walk(gone):
-        family.entries.give(entry)
-    family.records.give(gone)
+def _count(
+    family: Family, counts: Counts, events: _Events, copy: Bools, reuse: Bools, touched: Bools, swapped: Bools
+) -> None:
+    for name, kind in (
+        ("cow_faults", copy),
+        ("reuse_faults", reuse),
+        ("minor_faults", touched),
+        ("swap_ins", swapped),
+    ):
+        counts.tally(name, family.replicate_of(events.row[kind]))
 
 
-def _unmap_old(family: Family, rows: Ints, records: Ints, copy: Boards) -> None:
-    """Take the copied slots out of the layers that held them; free frames whose last mapping that was."""
-    for index, entry in family.walk(records):
-        moved = family.entries.slots[entry] & copy[index]
-        some = np.flatnonzero(bits.any_slot(moved))
-        if not some.size:
-            continue
-        index, entry, moved = index[some], entry[some], moved[some]
-        layer = family.entries.layer[entry].astype(np.int64)
-        compound = family.layers.compound[layer]
-        family.entries.slots[entry] &= ~moved
-        large = bits.count(moved & compound)
-        family.adjust("compound_ptes", rows[index], -large)
-        family.adjust("small_ptes", rows[index], -bits.count(moved & ~compound))
-        which, slot = bits.pairs(moved)
-        lists = family.missing_rows(layer)
-        np.add.at(family.missing.ptes, (lists[which], slot), 1)
-        _free_unmapped(family, rows[index], layer, moved)
-        if large.any():
-            family.map_folios(family.layers.folio[layer[large > 0]].astype(np.int64), -large[large > 0])
+def _unmap_old(family: Family, events: _Events, entry: Ints) -> None:
+    """Take copied slots out of the layers that held them; free frames whose last mapping that was."""
+    every = np.ones(entry.size, bool)
+    layer = family.entries.layer[entry].astype(np.int64)
+    compound = events.of(family.layers.compound, layer)
+    events.clear(family.entries.slots, entry, every)
+    lists = family.missing_rows(layer)
+    np.add.at(family.missing.ptes.reshape(-1), lists * HPAGE_PMD_NR + events.slot, np.int32(1))
+    ones = np.ones(entry.size, np.int64)
+    family.adjust("compound_ptes", events.row[compound], -ones[compound])
+    family.adjust("small_ptes", events.row[~compound], -ones[~compound])
+    unmapped = np.flatnonzero(family.mapcounts(layer, events.slot) == 0)
+    if unmapped.size:
+        # Two sharers that both left a frame name it twice.
+        _, first = np.unique(layer[unmapped] * HPAGE_PMD_NR + events.slot[unmapped], return_index=True)
+        _free(family, events, layer, compound, unmapped[first])
+    if compound.any():
+        family.map_folios(family.layers.folio[layer[compound]].astype(np.int64), -ones[compound])
 
 
-def _free_unmapped(family: Family, rows: Ints, layers: Ints, moved: Boards) -> None:
-    """Free frames among `moved` without a mapping; several rows may have left one layer."""
-    order = np.argsort(layers, kind="stable")
-    first = np.flatnonzero(np.concatenate(([True], np.diff(layers[order]) != 0)))
-    merged = np.bitwise_or.reduceat(moved[order], first, axis=0)
-    drop_dead(family, rows[order][first], layers[order][first], merged)
+def _free(family: Family, events: _Events, layer: Ints, compound: Bools, dead: Ints) -> None:
+    """Take distinct frames without a mapping out of their layers."""
+    chosen, large = np.zeros(layer.size, bool), np.zeros(layer.size, bool)
+    chosen[dead] = True
+    large[dead] = compound[dead]
+    events.clear(family.layers.slots, layer, chosen)
+    events.clear(family.layers.compound, layer, large)
+    family.missing.ptes[family.layers.missing[layer[dead]], events.slot[dead]] = 0
+    small = dead[~compound[dead]]
+    family.adjust("small_frames", events.row[small], np.full(small.size, -1))
 
 
-def _map_new(family: Family, rows: Ints, records: Ints, slots: Boards) -> None:
+def _map_new(family: Family, events: _Events, records: Ints, index: Ints, new: Bools) -> None:
     """Map new order-0 frames in the layer that only this record lists, making it where there is none."""
-    some = np.flatnonzero(bits.any_slot(slots))
-    rows, records, slots = rows[some], records[some], slots[some]
+    needed = np.zeros(records.size, bool)
+    needed[index[new]] = True
     own = family.records.own[records].astype(np.int64)
     layer = family.entries.layer[own].astype(np.int64)
-    lacking = np.flatnonzero((own == 0) | family.layers.common[layer])
+    lacking = np.flatnonzero(needed & ((own == 0) | family.layers.common[layer]))
     if lacking.size:
         n = lacking.size
         none = np.zeros(n, np.int64)
         layer[lacking] = family.new_layers(bits.empty(n), none + 1, none, bits.empty(n), np.zeros(n, bool))
         own[lacking] = family.list_layer(records[lacking], layer[lacking], bits.empty(n))
         family.records.own[records[lacking]] = own[lacking]
-    forget_slots(family, layer, slots)
-    family.layers.slots[layer] |= slots
-    family.entries.slots[own] |= slots
-    family.records.present[records] |= slots
-    family.records.swapped[records] &= ~slots
-    family.adjust("small_frames", rows, bits.count(slots))
-    family.adjust("small_ptes", rows, bits.count(slots))
+    events.set(family.layers.slots, layer[index], new)
+    events.set(family.entries.slots, own[index], new)
+    ones = np.ones(int(np.count_nonzero(new)), np.int64)
+    family.adjust("small_frames", events.row[new], ones)
+    family.adjust("small_ptes", events.row[new], ones)

@@ -1,0 +1,107 @@
+"""How fast the model is, in passes: one pass = np.copyto of three uint64 arrays of (n_regions, n_sharers, 8).
+
+Run with `python -m pytest -m bench -s tests/bench`. Both sides are measured in one process; medians of several runs.
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.model.points import point
+from thpsweep.model import registry
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.mechanisms.base import NOBODY, Limits
+from thpsweep.model.simulate import setting
+from thpsweep.model.start import populate
+from thpsweep.model.writes import write
+
+pytestmark = pytest.mark.bench
+
+LIVE_KERNEL_NS_PER_PTE = 450
+"""Changing one pte of one sharer on a live 6.18: shmem collapse against sharers (see conf/machine/milan_vm.yaml)."""
+
+
+def pass_ns(n_regions: int, n_sharers: int) -> float:
+    """Time one pass: median of nine."""
+    boards = [(np.ones((n_regions, n_sharers, 8), np.uint64), np.zeros((n_regions, n_sharers, 8), np.uint64)) for _ in "abc"]
+
+    def copy() -> None:
+        for source, target in boards:
+            np.copyto(target, source)
+
+    return median_ns(copy, 9)
+
+
+def median_ns(work: Callable[[], object], times: int) -> float:
+    """Time a call: median after one warm-up."""
+    work()
+    took = []
+    for _ in range(times):
+        begin = time.perf_counter_ns()
+        work()
+        took.append(time.perf_counter_ns() - begin)
+    return float(np.median(took))
+
+
+def family_of(n_regions: int, n_sharers: int, share: float) -> Family:
+    """Make a fully mapped family in which a share of all words has one private page."""
+    workload = registry.build("workload", point(regions=n_regions)["workload"])
+    family = Family(1, n_regions, n_sharers)
+    populate(family, workload.start(n_sharers))
+    rng = np.random.default_rng(1)
+    words = np.flatnonzero(rng.random(n_regions * n_sharers * 8) < share)
+    write(family, Counts(1), words * 64 + rng.integers(0, 64, words.size))
+    return family
+
+
+@pytest.mark.parametrize(("mechanism", "bar"), [("inplace", 3), ("inplace_pmd", 4), ("switch", 8), ("copy", 8)])
+def test_one_shot_collapse(mechanism: str, bar: float) -> None:
+    n_regions, n_sharers = 1000, 200
+    unit = pass_ns(n_regions, n_sharers)
+    made = registry.build("mechanism", {"kind": mechanism})
+    took = []
+    for _ in range(5):
+        family = family_of(n_regions, n_sharers, 0.05)
+        rows, races = family.rows_of(0, 0), np.full(n_regions, NOBODY)
+        races[::50] = 100  # twenty regions are pinned in the middle
+        begin = time.perf_counter_ns()
+        made.attempt(family, Counts(1), rows, races, Limits())
+        took.append(time.perf_counter_ns() - begin)
+    ns = float(np.median(took))
+    ptes = n_regions * n_sharers * 512
+    print(
+        f"\n{mechanism}: {ns / 1e6:.1f} ms = {ns / unit:.2f} passes (bar {bar}); "
+        f"{LIVE_KERNEL_NS_PER_PTE * ptes / ns:,.0f} times the live kernel's {LIVE_KERNEL_NS_PER_PTE} ns a pte"
+    )
+
+
+@pytest.mark.parametrize(("share", "bar"), [(0.0001, 1), (0.01, 2), (0.15, 4)])
+def test_mean_tick_of_an_hour(share: float, bar: float) -> None:
+    _hour(f"{share:.2%} of pages written in the hour", bar, root_cold=0.0, worker_cold=share, life_s=0.0)
+
+
+def test_mean_tick_with_short_lives() -> None:
+    _hour("workers live 10 minutes", 10, root_cold=0.0, worker_cold=0.01, life_s=600.0)
+
+
+def _hour(title: str, bar: float, *, root_cold: float, worker_cold: float, life_s: float) -> None:
+    from thpsweep.model.simulate import _run
+
+    n_regions, n_sharers = 512, 200
+    unit = pass_ns(n_regions, n_sharers)
+    one = point(
+        "inplace",
+        n_sharers,
+        trigger={"kind": "khugepaged"},
+        run={"replicates": 1, "duration_s": 3600.0, "tick_s": 10.0},
+        regions=n_regions,
+        hot_regions=0.0,
+        root_cold_writes_per_page_hour=root_cold,
+        worker_cold_writes_per_page_hour=worker_cold,
+        worker_life_s=life_s,
+    )
+    ns = median_ns(lambda: _run(setting(one)), 3) / 360
+    print(f"\n1 GiB x 200, {title}: mean tick {ns / 1e6:.2f} ms = {ns / unit:.2f} passes, drawing included (bar {bar})")
