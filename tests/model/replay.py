@@ -14,7 +14,7 @@ from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.processes import exit, fork
 from thpsweep.model.start import Start, populate
 from thpsweep.model.triggers.base import Collapser
-from thpsweep.model.visit import Chances, Visited
+from thpsweep.model.visit import Chances
 from thpsweep.model.writes import write
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
@@ -105,10 +105,9 @@ class Replay:
             (trigger["region"], trigger["sharer"]): (given["young"], given["extra_reference"], given["race_slot"])
         }
         collapser = Collapser(family, self.counts, mechanism, self._chances(inputs))
-        visited: Visited = collapser.visit(rows, limits, 0, khugepaged=given["khugepaged"])
-        self.returned.append(
-            (ScanResult(visited.results[0]).name, int(visited.progress[0]), bool(visited.attempted[0]))
-        )
+        found = collapser.scan(rows, limits, 0, khugepaged=given["khugepaged"])
+        results = collapser.attempt(found, limits)
+        self.returned.append((ScanResult(results[0]).name, int(found.progress[0]), bool(found.passed[0])))
         self.outcomes += collapser.outcomes
 
     def _chances(self, inputs: dict[tuple[int, int], tuple[int, bool, int]]) -> Any:

@@ -185,7 +185,9 @@ def test_a_header_that_promises_more_than_there_is(saved):
 
 def test_a_shape_that_overflows_64_bits(saved):
     promise = io.BytesIO()
-    np.lib.format.write_array_header_1_0(promise, {"descr": "<u8", "fortran_order": False, "shape": (1 << 32, 1 << 32, 8)})
+    np.lib.format.write_array_header_1_0(
+        promise, {"descr": "<u8", "fortran_order": False, "shape": (1 << 32, 1 << 32, 8)}
+    )
     rewrite(saved, "present.npy", promise.getvalue())
     refused(saved, "present: its size does not fit its shape")
 

@@ -1,4 +1,4 @@
-"""One visit of a collapser to regions of an mm: scan against the limits, then attempt."""
+"""A collapser's visit to regions of an mm: scan against the limits, then attempt."""
 
 import dataclasses
 
@@ -28,18 +28,26 @@ class Chances:
 
 
 @dataclasses.dataclass(frozen=True)
-class Visited:
-    """What came of it. Shapes: results (n,) of ScanResult, progress (n,) in khugepaged's units, attempted (n,)."""
+class Found:
+    """What scans found, before any attempt. Shapes: each (n,); results of ScanResult, progress in khugepaged's units."""
 
+    rows: Ints
     results: npt.NDArray[np.int64]
     progress: Ints
-    attempted: Flags
+    race_slots: Ints
+
+    @property
+    def passed(self) -> Flags:
+        """Rows that are to be attempted."""
+        return np.asarray(self.results == ScanResult.SUCCEED)
+
+    def where(self, kept: Flags) -> "Found":
+        """Keep some of the rows."""
+        return Found(self.rows[kept], self.results[kept], self.progress[kept], self.race_slots[kept])
 
 
-def visit(
-    family: Family, counts: Counts, mechanism: Mechanism, rows: Ints, limits: Limits, chances: Chances
-) -> Visited:
-    """Scan rows of distinct regions and collapse where the scan passes; count ptes and outcomes.
+def look(family: Family, mechanism: Mechanism, rows: Ints, limits: Limits, chances: Chances) -> Found:
+    """Scan rows of distinct regions; nothing changes and nothing is counted.
 
     Source: mm/khugepaged.c collapse_scan_pmd() (torvalds/linux b2128290c299). The tests for an extra reference and for
     young ptes are made after the walk here, in the kernel during it: the pte count of such a visit is 512 at most.
@@ -50,13 +58,20 @@ def visit(
     old = (chances.young == 0) | (swapped & (chances.young < HPAGE_PMD_NR // 2))
     results[late & old] = ScanResult.LACK_REFERENCED_PAGE
     results[late & ~old & chances.referenced] = ScanResult.PAGE_COUNT
-    attempted = results == ScanResult.SUCCEED
-    counts.add("ptes_scanned", family.replicate_of(rows), progress)
-    if attempted.any():
-        tried = np.flatnonzero(attempted)
-        succeeded = mechanism.attempt(family, counts, rows[tried], chances.race_slots[tried], limits)
+    return Found(rows, results, progress, chances.race_slots)
+
+
+def attempt(
+    family: Family, counts: Counts, mechanism: Mechanism, found: Found, limits: Limits
+) -> npt.NDArray[np.int64]:
+    """Collapse where the scan passed; count ptes and give the final results. Shapes: -> (n,)."""
+    counts.add("ptes_scanned", family.replicate_of(found.rows), found.progress)
+    results = found.results.copy()
+    tried = np.flatnonzero(found.passed)
+    if tried.size:
+        succeeded = mechanism.attempt(family, counts, found.rows[tried], found.race_slots[tried], limits)
         results[tried[~succeeded]] = ScanResult.PAGE_COUNT
-    return Visited(results, progress, attempted)
+    return results
 
 
 def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple[npt.NDArray[np.int64], Ints]:

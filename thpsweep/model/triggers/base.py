@@ -11,7 +11,7 @@ from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.mechanisms.base import Limits, Mechanism
-from thpsweep.model.visit import Chances, Visited, visit
+from thpsweep.model.visit import Chances, Found, attempt, look
 from thpsweep.outcomes import ScanResult
 
 
@@ -31,12 +31,15 @@ class Collapser:
     def __post_init__(self) -> None:
         self.outcomes = np.zeros((self.family.n_replicates, len(ScanResult)), np.int64)
 
-    def visit(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Visited:
-        """Visit rows of distinct regions and tally the outcomes."""
-        chances = self.chances(rows, tick, khugepaged)
-        visited = visit(self.family, self.counts, self.mechanism, rows, limits, chances)
-        np.add.at(self.outcomes, (self.family.replicate_of(rows), visited.results), 1)
-        return visited
+    def scan(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Found:
+        """Scan rows of distinct regions without changing or counting anything."""
+        return look(self.family, self.mechanism, rows, limits, self.chances(rows, tick, khugepaged))
+
+    def attempt(self, found: Found, limits: Limits) -> np.ndarray:
+        """Collapse where a scan passed, and tally the outcomes of all. Shapes: -> results (n,)."""
+        results = attempt(self.family, self.counts, self.mechanism, found, limits)
+        np.add.at(self.outcomes, (self.family.replicate_of(found.rows), results), 1)
+        return results
 
 
 @dataclasses.dataclass

@@ -51,4 +51,4 @@ class Madvise(Trigger):
         living = np.flatnonzero(family.alive[:, sharer])
         if living.size:
             rows = np.concatenate([family.rows_of(int(replicate), sharer) for replicate in living])
-            collapser.visit(rows, Limits(), tick, khugepaged=False)
+            collapser.attempt(collapser.scan(rows, Limits(), tick, khugepaged=False), Limits())
