@@ -1,0 +1,51 @@
+"""Points as the real config composes them, small enough to simulate in milliseconds."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from thpsweep.config import conf_dir, point_of, register
+from thpsweep.sweep.plan import Plan, PlannedPoint
+from thpsweep.sweep.point import Point, point_id
+
+SMALL = ("workload=prefork", "workload.regions=1", "run.replicates=2", "run.duration_s=300", "policy=inplace")
+
+
+@pytest.fixture(scope="session")
+def make_point() -> Iterator[Callable[..., Point]]:
+    """Compose a point from overrides."""
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield lambda *overrides: point_of(compose("config", overrides=[*SMALL, *overrides]))
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture(scope="session")
+def degrees(make_point: Callable[..., Point]) -> Callable[..., list[tuple[str, Point]]]:
+    """Make one task a sharing degree."""
+    point = make_point("sharing.degree=2")
+
+    def tasks(*values: int) -> list[tuple[str, Point]]:
+        return [(str(value), {**point, "sharing": {**point["sharing"], "degree": value}}) for value in values]
+
+    return tasks
+
+
+@pytest.fixture
+def make_plan(tmp_path: Path) -> Callable[[Sequence[tuple[str, Point]]], Plan]:
+    """Plan given points below a temporary folder, without MLflow."""
+
+    def plan(tasks: Sequence[tuple[str, Point]]) -> Plan:
+        points = tuple(_planned(point) for _, point in tasks)
+        return Plan(tmp_path, "t", ("x=1",), points, "config: true\n", False, len(points), {})
+
+    def _planned(point: Point) -> PlannedPoint:
+        params: dict[str, Any] = {"sharing.degree": point["sharing"]["degree"]}
+        return PlannedPoint(point_id(point), point, params, ())
+
+    return plan

@@ -1,0 +1,204 @@
+"""The command line as a user meets it: exit codes, one line an error, nothing left behind by a refusal."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thpsweep.model.workloads.captured import SAMPLES
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["workload=prefork", "workload.regions=1", "run.replicates=2", "run.duration_s=300", "sweep.track=false"]
+SLOW = ["workload=prefork", "run.replicates=4", "sweep.track=false", "hydra/launcher=serial"]
+IN_PROCESS = "hydra/launcher=serial"
+
+
+class Place:
+    """An empty folder to run commands in."""
+
+    def __init__(self, path: Path) -> None:
+        self.work, self.home = path / "work", path / "home"
+        self.work.mkdir()
+        self.home.mkdir()  # Ray keeps its token there
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start a command."""
+        command = [sys.executable, "-m", "thpsweep", *arguments]
+        environment = {**os.environ, "HOME": str(self.home), "PYTHONPATH": str(ROOT)}
+        environment.pop("HYDRA_FULL_ERROR", None)
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=self.work, env=environment, **pipes)
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def results(self) -> dict[str, Any]:
+        """Read all whole result records, last one of a point first, without our own reader."""
+        lines = [line for file in self.work.glob("*/*/journal.jsonl") for line in file.read_text().split("\n")[:-1]]
+        return {r["id"]: r["result"] for r in map(json.loads, lines) if r["type"] == "result"}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A folder that no refused command may leave anything in."""
+    place = Place(tmp_path_factory.mktemp("refused"))
+    sample = next(SAMPLES.glob("*.npz")).read_bytes()
+    (place.home / "torn.npz").write_bytes(sample[: len(sample) // 2])
+    before = sorted(place.home.rglob("*"))
+    yield place
+    assert list(place.work.iterdir()) == []
+    assert sorted(place.home.rglob("*")) == before
+
+
+@pytest.mark.parametrize("verb", ["run", "sweep"])
+@pytest.mark.parametrize(
+    ("overrides", "wanted"),
+    [
+        (["sharing.degreee=3"], ["sharing.degreee=3", "degree"]),
+        (["sharing.degree=0"], ["sharing.degree=0", "1..2000"]),
+        (["sharing.degree=1000000000"], ["sharing.degree=1000000000", "1..2000"]),
+        (["policy=foo"], ["policy='foo'", "copy", "inplace"]),
+        (["workload=captured", "workload.path=../home/torn.npz"], ["workload.path=", "torn.npz", "thpsweep capture"]),
+        (["workload=captured", "workload.path=../home/none.npz"], ["workload.path", "none.npz", "redis_bgsave"]),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(refused: Place, verb: str, overrides: list[str], wanted: list[str]) -> None:
+    ended = refused.run(verb, *overrides)
+    lines = ended.stderr.splitlines()
+    assert (ended.returncode, ended.stdout, len(lines)) == (2, "", 1), ended
+    assert [word for word in wanted if word not in lines[0]] == []
+    assert list(refused.work.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["sweep", "sharing.degree=1,16,0"], "sharing.degree=0"),
+        (["sweep", "policy=copy,foo"], "policy='foo'"),
+        (["sweep", "sharing.degreee=1,2"], "sharing.degreee=1"),
+        (["sweep", "hydra.launcher.actors=0"], "hydra.launcher.actors=0"),
+        (["sweep", "--run"], "Only one of"),
+        (["sweep", "--config-dir", "nowhere"], "nowhere"),
+        (["capture", "--pid", "999999999", "--out", "x.npz"], "999999999"),
+        (["capture", "--pid", "1", "--out", "nowhere/x.npz"], "nowhere"),
+        (["status"], "no sweeps"),
+        (["ui"], "mlflow.db"),
+    ],
+)
+def test_one_bad_part_refuses_the_whole_command(refused: Place, arguments: list[str], wanted: str) -> None:
+    ended = refused.run(*arguments)
+    assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (2, "", 1), ended
+    assert ended.stderr.startswith("thpsweep: ") and wanted in ended.stderr
+
+
+def test_help_and_version_load_nothing_heavy() -> None:
+    code = (
+        "import sys; from thpsweep.cli import main\n"
+        "try: main([sys.argv[1]])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(sorted({'ray', 'mlflow', 'hydra', 'numpy', 'matplotlib'} & set(sys.modules)))"
+    )
+    for flag in ("--help", "--version"):
+        ended = subprocess.run([sys.executable, "-c", code, flag], capture_output=True, text=True, check=True, cwd=ROOT)
+        assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def test_sweep_with_ray_ends_with_table_plot_and_mlflow(place: Place) -> None:
+    tracked = [text for text in SMALL if text != "sweep.track=false"]
+    ended = place.run("sweep", *tracked, "sharing.degree=1,4", "policy=copy,inplace", "hydra.launcher.actors=2")
+    assert ended.returncode == 0, ended
+    assert "inplace" in ended.stdout and "thpsweep ui" in ended.stdout
+    (directory,) = (path.parent for path in place.work.glob("sweeps/*/journal.jsonl"))
+    assert {"journal.jsonl", "config.yaml", "plot.png"} <= {path.name for path in directory.iterdir()}
+    assert (place.work / "sweeps" / "mlflow.db").exists() and len(place.results()) == 4
+    assert [path.name for path in place.work.iterdir()] == ["sweeps"]
+
+
+def test_run_records_one_point_as_a_sweep_does(place: Place) -> None:
+    assert place.run("run", *SMALL, "sharing.degree=4").returncode == 0
+    alone = place.results()
+    again = place.run("sweep", *SMALL, "sharing.degree=4", IN_PROCESS)
+    assert "1 already done" in again.stderr and place.results() == alone
+
+
+@pytest.mark.parametrize("plugins", ["hydra/launcher=basic", "hydra/sweeper=basic"])
+def test_hydras_own_launcher_and_sweeper_work_with_ours(place: Place, plugins: str) -> None:
+    ended = place.run("sweep", *SMALL, "sharing.degree=1,4", IN_PROCESS, plugins)
+    assert (ended.returncode, len(place.results())) == (0, 2), ended
+
+
+def test_driver_killed_in_the_middle_goes_on_to_the_same_results(place: Place, tmp_path: Path) -> None:
+    command = ["sweep", *SLOW, "sharing.degree=20,21,22,23,24,25", "policy=copy,inplace"]
+    process = place.start(*command)
+    while len(place.results()) < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    kept = place.results()
+    assert 2 <= len(kept) < 12
+    resumed = place.run(*command)
+    assert resumed.returncode == 0 and "already done" in resumed.stderr, resumed
+    (tmp_path / "undisturbed").mkdir()
+    undisturbed = Place(tmp_path / "undisturbed")
+    assert undisturbed.run(*command).returncode == 0
+    assert place.results() == undisturbed.results() and len(place.results()) == 12
+    assert kept.items() <= place.results().items()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_sweep_says_how_to_go_on(place: Place, number: signal.Signals, code: int) -> None:
+    process = place.start("sweep", *SLOW, "sharing.degree=range(20,40)")
+    while not place.results():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "the same command goes on" in err and "Traceback" not in err
+
+
+def test_second_driver_of_a_sweep_is_refused(place: Place) -> None:
+    command = ["sweep", *SLOW, "sharing.degree=range(20,40)"]
+    first = place.start(*command)
+    while not place.results():
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.02)
+    second = place.run(*command)
+    first.kill()
+    first.communicate()
+    assert second.returncode == 2 and f"already being run by process {first.pid}" in second.stderr
+
+
+def test_status_counts_what_is_done(place: Place) -> None:
+    place.run("sweep", *SMALL, "sharing.degree=1,4", IN_PROCESS)
+    assert "2 of 2 points done, 0 failed" in place.run("status").stdout
+
+
+def test_options_of_ones_own_and_hydras_questions(place: Place) -> None:
+    mine = place.home / "conf" / "policy" / "mine.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("defaults:\n  - mechanism: copy\n  - trigger: madvise\n  - _self_\nname: mine\n")
+    shown = place.run("sweep", "--config-dir", str(mine.parents[1]), "policy=mine", "--cfg", "job")
+    assert shown.returncode == 0 and "name: mine" in shown.stdout
+
+
+@pytest.mark.parametrize("line", ["thpsweep sweep policy=in", "thpsweep policy=in"])
+def test_shells_complete_group_options(place: Place, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    monkeypatch.setenv("COMP_LINE", line)
+    assert place.run("-sc", "query=bash").stdout.split() == ["policy=inplace", "policy=inplace_pmd"]

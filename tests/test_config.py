@@ -1,0 +1,129 @@
+"""The schema: what conf/ may say, and what a user is told who says something else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from thpsweep.config import BASE, GROUPS, conf_dir, explain, plan_of, point_of, register
+from thpsweep.errors import ThpsweepError
+from thpsweep.model import registry
+from thpsweep.model.simulate import check
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hydra() -> Iterator[None]:
+    """Give Hydra the schema and conf/."""
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield
+    GlobalHydra.instance().clear()
+
+
+def options(group: str) -> list[str]:
+    return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
+
+
+def composed(*overrides: str) -> DictConfig:
+    return compose("config", overrides=list(overrides))
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        f"{group}={name}"
+        for group in ("workload", "sharing", "policy", "machine", "experiment")
+        for name in options(group)
+    ],
+)
+def test_every_file_of_conf_makes_a_point_that_can_run(choice: str) -> None:
+    check(point_of(composed(choice)))
+
+
+@pytest.mark.parametrize("family", GROUPS)
+def test_every_member_is_an_option_or_the_base_of_one(family: str) -> None:
+    group = GROUPS[family]
+    texts = [(conf_dir() / group / f"{name}.yaml").read_text() for name in options(group)]
+    bases = {entry for text in texts for entry in yaml.safe_load(text)["defaults"] if isinstance(entry, str)}
+    for name in registry.members(family):
+        if group.startswith("policy/"):
+            assert point_of(composed(f"{group}={name}"))["policy"][family]["kind"] == name
+        else:
+            assert f"{BASE}{name}" in bases
+
+
+def test_nothing_in_conf_names_code() -> None:
+    assert [file for file in conf_dir().rglob("*.yaml") if "_target_" in file.read_text()] == []
+
+
+def test_point_says_what_was_chosen_in_plain_types() -> None:
+    point = point_of(composed("policy=copy", "policy/trigger=khugepaged", "policy.trigger.max_ptes_shared=511"))
+    assert point["policy"]["mechanism"] == {"kind": "copy"}
+    assert point["policy"]["trigger"]["max_ptes_shared"] == 511
+    assert set(point) == {"workload", "sharing", "policy", "machine", "run"}
+
+
+def test_where_a_sweep_is_recorded_changes_no_point() -> None:
+    assert point_of(composed("sweep.name=other", "sweep.dir=/elsewhere")) == point_of(composed())
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("sharing.degreee=3", ["sharing.degreee=3", "degree"]),
+        ("foo=3", ["foo=3", "workload", "sharing", "policy"]),
+        ("+foo=3", ["foo=3", "workload", "sharing", "policy"]),
+        ("++sharing.bar=3", ["sharing.bar=3", "degree"]),
+        ("policy=foo", ["policy='foo'", "copy", "inplace", "switch"]),
+        ("policy/trigger=foo", ["policy/trigger='foo'", "khugepaged", "madvise"]),
+        ("sharing.degree=many", ["sharing.degree='many'", "int"]),
+        ("sharing.degree=null", ["sharing.degree=None", "int"]),
+        ("sharing.degree=1.5", ["sharing.degree=1.5", "int"]),
+        ("policy.trigger.at_s=3", ["policy.trigger.at_s=3", "list[float]"]),
+        ("policy.trigger.at_s=[x]", ["policy.trigger.at_s[0]='x'", "float"]),
+        ("sharing.degree=0", ["sharing.degree=0", "1..2000"]),
+        ("policy.mechanism.walk=x", ["policy.mechanism.walk='x'", "per_page", "per_range"]),
+        ("sharing=base_fixed", ["sharing.degree", "not set"]),
+        ("~workload", ["workload=None", "workload=NAME"]),
+        ("run.seed=${nowhere}", ["run.seed", "nowhere"]),
+        ("sharing.degree=[1", ["sharing.degree=[1", "KEY=VALUE"]),
+        ("sharing.degree=1,2", ["sharing.degree=1,2", "thpsweep sweep"]),
+        ("experiment=nothing", ["experiment='nothing'", "first_light"]),
+    ],
+)
+def test_one_line_names_the_key_its_value_and_what_is_allowed(override: str, wanted: list[str]) -> None:
+    with pytest.raises(Exception) as raised:
+        point_of(composed("policy=inplace", override))
+    error = raised.value
+    line = str(error) if isinstance(error, ThpsweepError) else explain(error)
+    assert line and "\n" not in line
+    assert [word for word in wanted if word not in line] == []
+    assert BASE not in line
+
+
+def test_errors_of_ours_stay_as_they_are() -> None:
+    assert explain(RuntimeError("a mistake in the program")) is None
+    assert explain(ValueError("another")) is None
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "-x"])
+def test_sweeps_name_is_a_folders(name: str) -> None:
+    config = composed(f"sweep.name='{name}'")
+    with pytest.raises(ThpsweepError, match=r"sweep\.name"):
+        plan_of(config, OmegaConf.create({"runtime": {"choices": {}}}), [], lambda _: {})  # type: ignore[arg-type]
+
+
+def test_conf_is_found_beside_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    package = tmp_path / "thpsweep"
+    (package / "conf").mkdir(parents=True)
+    (package / "conf" / "config.yaml").touch()
+    monkeypatch.setattr("thpsweep.config.__file__", str(package / "config.py"))
+    assert conf_dir() == package / "conf"
+    (package / "conf" / "config.yaml").unlink()
+    with pytest.raises(ThpsweepError, match="incomplete"):
+        conf_dir()

@@ -1,0 +1,126 @@
+"""Our launchers and sweeper for Hydra, which accepts them only where they are defined: below hydra_plugins.
+
+This module is imported at every start and at shell completion, so that what takes time is imported where it is used.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+
+if TYPE_CHECKING:
+    from thpsweep.sweep.serial import Launch, Outcome, Task
+
+MAX_ACTORS = 4096
+"""More is taken for a slip of the hand."""
+
+
+@dataclass
+class RayLauncherConf:
+    """Simulate in Ray actors."""
+
+    _target_: str = "hydra_plugins.thpsweep_launcher.RayLauncher"
+    # "local": a Ray of our own on this machine, gone when the sweep ends; else the address of a running cluster
+    address: str = "local"
+    # processes that simulate; null: one a CPU
+    actors: int | None = None
+
+
+@dataclass
+class SerialLauncherConf:
+    """Simulate in this process, one point after the other."""
+
+    _target_: str = "hydra_plugins.thpsweep_launcher.SerialLauncher"
+
+
+@dataclass
+class GridSweeperConf:
+    """Take every combination of the swept values."""
+
+    _target_: str = "hydra_plugins.thpsweep_launcher.GridSweeper"
+    # override key -> its values, as on the command line, which wins over them; for saved experiments
+    params: dict[str, str] | None = None
+
+
+class _PointLauncher(BasicLauncher):
+    """Run jobs of thpsweep as points of one sweep; those of any other Hydra app as Hydra's basic launcher does."""
+
+    def backend(self) -> "Launch":
+        """Give the function that runs points."""
+        raise NotImplementedError
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs that a sweeper of another make composed, journal included."""
+        from thpsweep.cli import Application
+
+        application, context, config = self.task_function, self.hydra_context, self.config
+        if not isinstance(application, Application) or context is None or config is None:
+            return super().launch(job_overrides, initial_job_idx)
+        from . import _points
+
+        return _points.launch(application, context, config, self.backend(), job_overrides, initial_job_idx)
+
+
+class SerialLauncher(_PointLauncher):
+    """hydra/launcher=serial"""
+
+    def backend(self) -> "Launch":
+        """Run points in this process."""
+        from thpsweep.sweep.serial import serial
+
+        return serial
+
+
+class RayLauncher(_PointLauncher):
+    """hydra/launcher=ray"""
+
+    def __init__(self, address: str = "local", actors: int | None = None) -> None:
+        super().__init__()
+        self._address, self._actors = address, actors
+
+    def backend(self) -> "Launch":
+        """Run points in Ray actors."""
+        from thpsweep.errors import OptionError
+
+        if self._actors is not None and not 1 <= self._actors <= MAX_ACTORS:
+            raise OptionError("hydra.launcher.actors", self._actors, f"null or 1..{MAX_ACTORS}")
+        return self._run
+
+    def _run(self, tasks: "Sequence[Task]") -> "Generator[tuple[str, Outcome], None, None]":
+        from thpsweep.sweep.pool import pool  # loads Ray, which is not needed where nothing is left to run
+
+        return pool(tasks, address=self._address, actors=self._actors)
+
+
+class GridSweeper(BasicSweeper):
+    """hydra/sweeper=grid: every combination, each composed and checked before the first one runs."""
+
+    def __init__(self, params: dict[str, str] | None = None) -> None:
+        super().__init__(max_batch_size=None, params=params)
+        self.task_function: Any = None
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        """Keep the task function, which says whose jobs these are."""
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.task_function = task_function
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Plan and run; with the task function of another app, do what Hydra's basic sweeper does."""
+        from thpsweep.cli import Application
+
+        application, context, config, launcher = self.task_function, self.hydra_context, self.config, self.launcher
+        if not isinstance(application, Application) or context is None or config is None or launcher is None:
+            return super().sweep(arguments)
+        from . import _points
+
+        return _points.sweep(application, context, config, launcher, [*self._parse_config(), *arguments])
+
+
+_STORE = ConfigStore.instance()
+_STORE.store(group="hydra/launcher", name="ray", node=RayLauncherConf, provider="thpsweep")
+_STORE.store(group="hydra/launcher", name="serial", node=SerialLauncherConf, provider="thpsweep")
+_STORE.store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="thpsweep")

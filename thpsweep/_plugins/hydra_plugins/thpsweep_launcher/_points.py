@@ -1,0 +1,127 @@
+"""Between Hydra's plugins and our engine: jobs become a plan, outcomes become job returns."""
+
+import itertools
+import os
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobRuntime, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from thpsweep.cli import Application
+from thpsweep.config import plan_of, point_of
+from thpsweep.errors import SweepError
+from thpsweep.sweep.drive import Driven
+from thpsweep.sweep.plan import Job, Plan
+from thpsweep.sweep.serial import Launch, Outcome, Task, as_error, outcome
+
+from ._compose import Composer, without_hydra
+
+
+class PointFailed(Exception):
+    """A point failed; the return of its job raises this, with the point's own error in words."""
+
+
+def sweep(
+    application: Application, context: HydraContext, master: DictConfig, launcher: Launcher, arguments: Sequence[str]
+) -> Driven:
+    """Plan every combination of the swept values and run the plan with whatever launcher is configured."""
+    loader = context.config_loader
+    plan = _plan(master, jobs(arguments, loader), Composer(loader, master))
+    backend = launcher.backend() if hasattr(launcher, "backend") else _through(launcher, plan)
+    return application.drive(plan, backend)
+
+
+def launch(
+    application: Application,
+    context: HydraContext,
+    master: DictConfig,
+    backend: Launch,
+    job_overrides: Sequence[Sequence[str]],
+    first: int,
+) -> list[JobReturn]:
+    """Run jobs that another sweeper composed: one batch is one sweep of ours. The first job has the number `first`."""
+    composer = Composer(context.config_loader, master)
+    batch = [Job(tuple(overrides), _varied_in(overrides)) for overrides in job_overrides]
+    plan = _plan(master, batch, composer)
+    results = application.drive(plan, backend).results
+    return [
+        _job_return(composer, job.overrides, number, results.get(plan.id_of[job.overrides]))
+        for number, job in enumerate(batch, start=first)
+    ]
+
+
+def jobs(arguments: Sequence[str], loader: ConfigLoader) -> list[Job]:
+    """Expand overrides to one job a combination, the last of them varying fastest; of one key the last one counts."""
+    axes: dict[str, list[tuple[str, dict[str, str]]]] = {}
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(arguments)):
+        key = override.get_key_element()
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            raise SweepError(f"{override.input_line}: cannot be swept; allowed are a,b,c and choice, range, glob")
+        if override.is_sweep_override():
+            axes[key] = [(f"{key}={text}", {_label(key): text}) for text in override.sweep_string_iterator()]
+        else:
+            axes[key] = [(override.input_line or "", {})]
+    return [
+        Job(tuple(text for text, _ in chosen), {k: v for _, varied in chosen for k, v in varied.items()})
+        for chosen in itertools.product(*axes.values())
+    ]
+
+
+def _plan(master: DictConfig, batch: Sequence[Job], composer: Composer) -> Plan:
+    return plan_of(master, master.hydra, batch, lambda overrides: point_of(composer.compose(overrides)))
+
+
+def _label(key: str) -> str:
+    """Name a swept key as a point's params do: a group below policy/ by its own name."""
+    return key.lstrip("+~").removeprefix("policy/").replace("/", ".")
+
+
+def _varied_in(overrides: Sequence[str]) -> dict[str, str]:
+    pairs = (override.partition("=") for override in overrides)
+    return {_label(key): text for key, _, text in pairs if not key.startswith("hydra")}
+
+
+def _through(launcher: Launcher, plan: Plan) -> Launch:
+    """Make a launcher of another make run points: it runs our task function on the same overrides."""
+    overrides_of = {point.id: list(point.overrides) for point in plan.points}
+
+    def run(tasks: Sequence[Task]) -> Generator[tuple[str, Outcome], None, None]:
+        returns = launcher.launch([overrides_of[key] for key, _ in tasks], initial_job_idx=0)
+        for (key, _), returned in zip(tasks, returns, strict=True):
+            yield key, _outcome_of(returned)
+
+    return run
+
+
+def _outcome_of(returned: JobReturn) -> Outcome:
+    if returned.status == JobStatus.COMPLETED:
+        return outcome("done", result=returned.return_value)
+    problem = returned._return_value  # the property raises it
+    return outcome("failed", error=as_error(problem))
+
+
+def _job_return(composer: Composer, overrides: Sequence[str], number: int, result: Any) -> JobReturn:
+    """Tell Hydra how a job ended. Nobody knows of a job that was not reached: its status stays UNKNOWN."""
+    config = composer.with_hydra(overrides)
+    with open_dict(config.hydra):
+        config.hydra.job.id, config.hydra.job.num = str(number), number
+    returned = JobReturn(
+        overrides=list(overrides),
+        cfg=without_hydra(config),
+        hydra_cfg=OmegaConf.masked_copy(config, "hydra"),
+        working_dir=os.getcwd(),
+        task_name=JobRuntime.instance().get("name"),
+    )
+    if result is not None:
+        done = result["state"] == "done"
+        returned.status = JobStatus.COMPLETED if done else JobStatus.FAILED
+        error = result["error"] or {}
+        returned.return_value = (
+            result["result"] if done else PointFailed(f"{error.get('type')}: {error.get('message')}")
+        )
+    return returned

@@ -1,0 +1,227 @@
+"""The verbs. `run` and `sweep` are one Hydra app; whatever is heavy is imported by the verb that needs it."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thpsweep import __version__
+from thpsweep.errors import ThpsweepError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from thpsweep.sweep.drive import Driven
+    from thpsweep.sweep.journal import Sweep
+    from thpsweep.sweep.plan import Plan
+    from thpsweep.sweep.serial import Launch
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+HYDRA_VERBS = {
+    "run": "simulate one point: thpsweep run [Hydra overrides]",
+    "sweep": "simulate every combination: thpsweep sweep [Hydra overrides]; the same command again resumes",
+}
+
+HYDRA_QUESTIONS = (
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--version",
+    "--cfg",
+    "-c",
+    "--info",
+    "-i",
+    "--shell-completion",
+    "-sc",
+)
+"""Flags that make Hydra answer instead of running anything; with them it accepts no --multirun."""
+
+
+class Application:
+    """The task function of the Hydra app. Hydra gives it to our plugins too, which plan and drive through it.
+
+    exit_code and problem are what a command ended with: Hydra itself hands neither back.
+    """
+
+    def __init__(self) -> None:
+        self.exit_code = 0
+        self.problem: Exception | None = None
+
+    def __call__(self, config: "DictConfig") -> Any:
+        """Run the job of a composed config: in a multirun just the simulation, else a sweep of one point."""
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        from thpsweep.config import point_of
+        from thpsweep.model.simulate import simulate
+
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            return simulate(point_of(config))
+        try:
+            return self._run_alone(config)
+        except Exception as problem:  # Hydra would add lines of its own to what the user reads
+            self.problem = problem
+            return None
+
+    def drive(self, plan: "Plan", launch: "Launch") -> "Driven":
+        """Run a plan to its table and plot."""
+        from thpsweep.sweep.drive import drive
+
+        driven = drive(plan, launch, _finish)
+        if driven.exit_code in (0, 1) and plan.tracked:
+            at = "" if plan.root == Path("sweeps").absolute() else f" --dir {plan.root}"
+            print(f"Compare the runs in a browser: thpsweep ui{at}")
+        self.exit_code = driven.exit_code
+        return driven
+
+    def _run_alone(self, config: "DictConfig") -> Any:
+        from hydra.core.hydra_config import HydraConfig
+
+        from thpsweep.config import plan_of, point_of
+        from thpsweep.sweep.plan import Job
+        from thpsweep.sweep.serial import serial
+
+        job = Job(tuple(HydraConfig.get().overrides.task), {})
+        plan = plan_of(config, HydraConfig.get(), [job], lambda _: point_of(config))
+        return self.drive(plan, serial).results[plan.points[0].id]["result"]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 1 some points failed, 2 bad input, 130 and 143 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _hydra(arguments) if _is_hydra(arguments) else _plain(arguments)
+    except ThpsweepError as error:
+        print(f"thpsweep: {error}", file=sys.stderr)
+        code = BAD_INPUT
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = PIPE_CLOSED
+    sys.exit(code)
+
+
+def _is_hydra(arguments: Sequence[str]) -> bool:
+    # Hydra's completion script calls the program with its own flag first, whatever the verb.
+    return bool(arguments) and arguments[0] in (*HYDRA_VERBS, "-sc", "--shell-completion")
+
+
+def _hydra(arguments: list[str]) -> int:
+    """Hand over to Hydra, and turn what it raises into one line."""
+    import hydra
+
+    from thpsweep.config import conf_dir, explain, register
+
+    for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    application = Application()
+    register()
+    _prepare(arguments)
+    try:
+        hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(application)()
+        if application.problem is not None:
+            raise application.problem
+    except Exception as error:
+        line = None if for_developers or isinstance(error, ThpsweepError) else explain(error)
+        if line is None:
+            raise
+        raise ThpsweepError(line) from error
+    return application.exit_code
+
+
+def _prepare(arguments: list[str]) -> None:
+    """Set the process up as Hydra reads it: arguments without our verb, a command line to complete likewise."""
+    verb, rest = (arguments[0], arguments[1:]) if arguments[0] in HYDRA_VERBS else ("", arguments)
+    asks = any(argument.partition("=")[0] in HYDRA_QUESTIONS for argument in rest)
+    sys.argv[1:] = ["--multirun", *rest] if verb == "sweep" and not asks else rest
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, and let us say it
+    words = os.environ.get("COMP_LINE", "").split(" ")
+    if len(words) > 1 and words[1] in HYDRA_VERBS:
+        os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
+
+
+def _plain(arguments: list[str]) -> int:
+    options = _parser().parse_args(arguments)
+    code: int = options.verb(options)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("thpsweep", description="When does collapsing shared memory into a THP pay back?")
+    parser.add_argument("--version", action="version", version=f"thpsweep {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for name, about in HYDRA_VERBS.items():
+        verbs.add_parser(name, help=about, add_help=False)
+    capture = verbs.add_parser("capture", help="store the memory layout of a running process tree")
+    capture.add_argument("--pid", type=int, required=True, help="process whose tree is captured")
+    capture.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="file to write")
+    capture.add_argument("--no-children", action="store_true", help="only the process itself")
+    capture.set_defaults(verb=_capture)
+    ui = verbs.add_parser("ui", help="open the runs in MLflow, on this machine only")
+    ui.add_argument("--dir", type=Path, default=Path("sweeps"), help="the sweep.dir of the sweeps (default: sweeps)")
+    ui.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: 5000)")
+    ui.set_defaults(verb=_ui)
+    status = verbs.add_parser("status", help="say how far sweeps are, running or not")
+    status.add_argument("sweep", type=Path, nargs="?", metavar="SWEEP", help="a sweep's directory (default: all)")
+    status.add_argument("--dir", type=Path, default=Path("sweeps"), help="where sweeps are (default: sweeps)")
+    status.set_defaults(verb=_status)
+    return parser
+
+
+def _capture(options: argparse.Namespace) -> int:
+    from thpsweep.linux.capture import capture, summary
+
+    if not options.out.absolute().parent.is_dir():
+        raise ThpsweepError(f"--out {options.out}: allowed is a file in a folder that exists")
+    layout = capture(options.pid, children=not options.no_children)
+    layout.save(options.out)
+    for label, value in summary(layout):
+        print(f"{label + ':':<32} {value}")
+    print(f"Simulate it: thpsweep sweep workload=captured workload.path={options.out} policy=copy,inplace")
+    return 0
+
+
+def _ui(options: argparse.Namespace) -> int:
+    from thpsweep.sweep.tracking import ui_command
+
+    command = ui_command(options.dir, options.port)
+    os.execv(command[0], command)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from thpsweep.sweep.journal import FILE_NAME, read
+
+    found = [options.sweep] if options.sweep else sorted(path.parent for path in options.dir.glob(f"*/{FILE_NAME}"))
+    if not found:
+        raise ThpsweepError(f"{options.dir}: no sweeps there")
+    for directory in found:
+        sweep = read(directory)
+        failed = len(sweep.results) - len(sweep.done)
+        print(f"{directory}: {len(sweep.done)} of {len(sweep.points)} points done, {failed} failed")
+    return 0
+
+
+def _finish(sweep: "Sweep") -> None:
+    """Show the answer of a sweep and leave it in the sweep's directory: table as text and CSV, plot."""
+    from rich.console import Console
+
+    from thpsweep.answers import frame
+    from thpsweep.answers.plot import plot
+    from thpsweep.answers.table import table, text
+
+    console = Console()
+    width = console.width if console.is_terminal else 170
+    Console(width=width).print(table(sweep, width=width))
+    (sweep.directory / "table.txt").write_text(text(sweep))
+    frame.write_csv(sweep, sweep.directory / "table.csv")
+    if sweep.done:
+        plot(sweep, sweep.directory / "plot.png")
+
+
+if __name__ == "__main__":
+    main()
