@@ -66,7 +66,9 @@ def test_heavy_libraries_have_one_door(path: Path) -> None:
     place = str(path.relative_to(PACKAGE))
     for name in imported(path):
         allowed = DOORS.get(name.split(".")[0])
-        assert allowed is None or any(place == door or place.startswith(f"{door}/") for door in allowed), f"{place}: {name}"
+        assert allowed is None or any(place == door or place.startswith(f"{door}/") for door in allowed), (
+            f"{place}: {name}"
+        )
 
 
 @pytest.mark.parametrize("family", ["workloads", "sharings", "mechanisms", "triggers", "machines", "metrics"])

@@ -34,7 +34,9 @@ def truth():
         for slot in slots:
             shared[region][slot] = [everyone]
     for slot in range(512):
-        writers = [w for w, low, high in ((A, 0, 100), (G, 50, 150), (B, 200, 210), (ROOT, 300, 304)) if low <= slot < high]
+        writers = [
+            w for w, low, high in ((A, 0, 100), (G, 50, 150), (B, 200, 210), (ROOT, 300, 304)) if low <= slot < high
+        ]
         if writers == [A]:
             shared[COW][slot] = [{A, G}, {ROOT, B}]  # written before g was forked
         elif writers == [A, G]:

@@ -69,7 +69,9 @@ def test_a_folio_stays_one_folio_for_those_who_map_it_by_ptes(thp, captured):
     if not captured.huge[ROOT, region]:
         pytest.skip("the kernel had no huge page to give")
     cells = np.flatnonzero(captured.cell_region == region)
-    folios = {tuple(np.flatnonzero(captured.members[captured.cell_members[c]])): int(captured.cell_folio[c]) for c in cells}
+    folios = {
+        tuple(np.flatnonzero(captured.members[captured.cell_members[c]])): int(captured.cell_folio[c]) for c in cells
+    }
     folio = folios[ROOT, A, B, G]
     assert folios == {(ROOT, A, B, G): folio, (ROOT, A, G): folio, (B,): 0}
     assert folio > 0
@@ -231,7 +233,10 @@ except CaptureError as error:
     print(error)
 """
     result = subprocess.run(
-        ["unshare", "--user", "--map-root-user", sys.executable, "-c", program], capture_output=True, text=True, check=False
+        ["unshare", "--user", "--map-root-user", sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if result.returncode:
         pytest.skip(f"no user namespace here: {result.stderr.strip()}")

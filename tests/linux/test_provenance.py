@@ -16,7 +16,11 @@ from thpsweep.linux.provenance import command
         ("worker", ["job: reading /home/alice/payroll"], "worker"),
         ("tool", ["/home/My Secret/tool", "--", "--not-an-option"], "tool"),
         ("python3.11", ["/opt/venv/bin/python3.11", "-c", "print('x')"], "python3.11 -c"),
-        ("a-program-with-", ["/bin/a-program-with-a-long-name", "--token", "s3cret"], "a-program-with-a-long-name --token"),
+        (
+            "a-program-with-",
+            ["/bin/a-program-with-a-long-name", "--token", "s3cret"],
+            "a-program-with-a-long-name --token",
+        ),
         ("tool", ["tool", "--key123", "--x" * 30], "tool"),
         ("gone", [""], "gone"),
     ],
