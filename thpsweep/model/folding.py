@@ -1,9 +1,12 @@
 """Put one folio of PMD order in the place of small frames, in every row that maps them."""
 
+import dataclasses
+from collections.abc import Callable
+
 import numpy as np
 
 from thpsweep.model import bits
-from thpsweep.model.bits import Boards, Ints
+from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.family import Family
 from thpsweep.model.mechanisms.base import Sources
 
@@ -65,10 +68,58 @@ def _split_layer(family: Family, row: int, layer: int, slots: Boards) -> int:
     return int(new[0])
 
 
-def listing_rows(family: Family, rows: Ints) -> tuple[Ints, Ints]:
-    """List all mapped rows of the regions of the given rows: (index into rows, row)."""
-    first = family.region_of(rows) * family.n_sharers
-    every = (first[:, None] + np.arange(family.n_sharers)[None, :]).reshape(-1)
-    index = np.repeat(np.arange(rows.size), family.n_sharers)
-    mapped = family.record_of[every] != 0
-    return index[mapped], every[mapped]
+@dataclasses.dataclass(frozen=True)
+class Relatives:
+    """The mapped rows of the regions of n scanned rows: those that map just what the scanned row maps, and the others.
+
+    Shapes: same (n, n_sharers) by sharer, the scanned row among them; index (k,) into the scanned rows and row (k,).
+    """
+
+    same: Bools
+    index: Ints
+    row: Ints
+
+    def count(self, chosen: Bools) -> Ints:
+        """Count for each region the rows that are the same, and those chosen among the others. Shapes: (k,) -> (n,)."""
+        others = np.bincount(self.index[chosen], minlength=self.same.shape[0])
+        return np.asarray(np.count_nonzero(self.same, axis=1) + others)
+
+
+def relatives(family: Family, rows: Ints) -> Relatives:
+    """List who else maps the regions of the rows, by record: rows that never diverged need no look each."""
+    regions = family.region_of(rows)
+    block = family.record_of.reshape(-1, family.n_sharers)[regions]
+    same = block == family.record_of[rows][:, None]
+    index, sharer = np.nonzero(~same & (block != 0))
+    return Relatives(same, index, regions[index] * family.n_sharers + sharer)
+
+
+def by_record(records: Ints, judge: Callable[[Ints], Bools]) -> Bools:
+    """Ask once for each record instead of once for each row: judge gets indices of records that are all distinct.
+
+    Shapes: records (n,), judge (k,) -> (k,), result (n,).
+    """
+    if not records.size:
+        return np.zeros(0, bool)
+    last = np.zeros(int(records.max()) + 1, np.int64)
+    last[records] = np.arange(records.size)  # of those that are equal one is left: no sorting
+    chosen = np.flatnonzero(last[records] == np.arange(records.size))
+    verdict = np.zeros(last.size, bool)
+    verdict[records[chosen]] = judge(chosen)
+    return verdict[records]
+
+
+def maps_folio(family: Family, rows: Ints, folios: Ints) -> Bools:
+    """Tell which rows map some subpage of their folio. Shapes: (n,), (n,) -> (n,)."""
+    records = family.record_of[rows].astype(np.int64)
+
+    def judge(chosen: Ints) -> Bools:
+        found = np.zeros(chosen.size, bool)
+        for index, entry in family.walk(records[chosen]):
+            layer = family.entries.layer[entry]
+            near = np.flatnonzero(family.layers.folio[layer] == folios[chosen[index]])
+            hit = family.entries.slots[entry[near]] & family.layers.compound[layer[near]]
+            found[index[near]] |= bits.any_slot(hit)
+        return found
+
+    return by_record(records, judge)

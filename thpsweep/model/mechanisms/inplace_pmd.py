@@ -8,7 +8,7 @@ from thpsweep.model import bits, options
 from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
-from thpsweep.model.folding import listing_rows
+from thpsweep.model.folding import by_record, relatives
 from thpsweep.model.mechanisms.base import Flags, Limits, raced
 from thpsweep.model.mechanisms.inplace import Inplace
 from thpsweep.units import HPAGE_PMD_NR
@@ -38,45 +38,59 @@ class InplacePmd(Inplace):
         rows = rows[~failed]
         slots = family.records.present[family.record_of[rows]]
         folios = self._freeze_and_restore(family, counts, rows)
-        index, sharer_rows = listing_rows(family, rows)
-        able = self._eligible(family, sharer_rows, slots[index], folios[index], limits)
-        self._map_pmds(family, counts, slots, folios, index[able], sharer_rows[able])
+        family_rows = relatives(family, rows)
+        fits = HPAGE_PMD_NR - bits.count(slots) <= limits.max_ptes_none
+        records = family.record_of[rows].astype(np.int64)
+        able = family_rows.same & (fits & _eligible(family, records, slots, folios))[:, None]
+        others, index = family_rows.row, family_rows.index
+        records = family.record_of[others].astype(np.int64)
+        chosen = fits[index] & by_record(
+            records, lambda some: _eligible(family, records[some], slots[index[some]], folios[index[some]])
+        )
+        able[index[chosen], others[chosen] % family.n_sharers] = True
+        self._map_pmds(family, counts, rows, slots, folios, able)
         return ~failed
 
-    def _eligible(self, family: Family, rows: Ints, slots: bits.Boards, folios: Ints, limits: Limits) -> Flags:
-        """Tell which rows may get a PMD. Shapes: (k,), (k, 8), (k,) -> (k,)."""
-        records = family.record_of[rows].astype(np.int64)
-        table = family.records
-        same = ~bits.any_slot(table.present[records] ^ slots) & ~bits.any_slot(table.swapped[records])
-        pages = bits.count(slots)
-        same &= HPAGE_PMD_NR - pages <= limits.max_ptes_none
-        candidates = np.flatnonzero(same)
-        chosen = records[candidates]
-        whole = family.folio_ptes(chosen, folios[candidates]) == pages[candidates]
-        exclusive = np.where(table.rows[chosen] == 1, bits.count(table.exclusive[chosen]), 0)
-        uniform = (exclusive == 0) | (exclusive == pages[candidates])
-        same[candidates] = whole & uniform
-        return same
-
     def _map_pmds(
-        self, family: Family, counts: Counts, slots: bits.Boards, folios: Ints, index: Ints, rows: Ints
+        self, family: Family, counts: Counts, rows: Ints, slots: bits.Boards, folios: Ints, able: Flags
     ) -> None:
-        """Map the folio by a PMD in each row; its empty slots now map subpages without a source."""
-        replicates, pages = family.replicate_of(rows), bits.count(slots)[index]
-        counts.add("ptes_cleared", replicates, pages)
-        cleared = np.zeros(slots.shape[0], np.int64)
-        np.add.at(cleared, index, pages)
-        first = np.searchsorted(index, np.arange(slots.shape[0]))
-        some = np.flatnonzero(cleared)
-        np.maximum.at(counts.largest["ptes_cleared_worst_region"], replicates[first[some]], cleared[some])
-        counts.add("pmd_writes", replicates, 2)
-        counts.add("tlb_flushes", replicates, 1)
-        counts.add("global_syncs", replicates, 1 if self.deposit == "old_table" else 0)
-        counts.add("filled_ptes", replicates, HPAGE_PMD_NR - pages)
-        _fill_holes(family, slots, folios, index, rows)
-        family.pmd[rows] = True
-        family.adjust("pmds", rows, np.ones(rows.size, np.int64))
-        family.adjust("compound_ptes", rows, -pages)
+        """Map the folio by a PMD in each able sharer; its empty slots now map subpages without a source."""
+        replicates, pages = family.replicate_of(rows), bits.count(slots)
+        sharers = np.count_nonzero(able, axis=1)
+        counts.collapse("ptes_cleared", replicates, pages * sharers)
+        counts.add("pmd_writes", replicates, 2 * sharers)
+        counts.add("tlb_flushes", replicates, sharers)
+        counts.add("global_syncs", replicates, sharers if self.deposit == "old_table" else 0)
+        counts.add("filled_ptes", replicates, (HPAGE_PMD_NR - pages) * sharers)
+        regions = family.region_of(rows)
+        index, sharer = np.nonzero(able & (bits.count(slots) < HPAGE_PMD_NR)[:, None])
+        _fill_holes(family, slots, folios, index, regions[index] * family.n_sharers + sharer)
+        family.pmd.reshape(-1, family.n_sharers)[regions] |= able
+        family.adjust("pmds", rows, sharers)
+        family.adjust("compound_ptes", rows, -pages * sharers)
+
+
+def _eligible(family: Family, records: Ints, slots: bits.Boards, folios: Ints) -> Flags:
+    """Tell which records map just the sources, now of one folio. Shapes: (k,), (k, 8), (k,) -> (k,)."""
+    table = family.records
+    able = _starts_in(family, records, folios)
+    left = np.flatnonzero(able)
+    chosen, sources = records[left], slots[left]
+    pages = bits.count(sources)
+    same = ~bits.any_slot(table.present[chosen] ^ sources) & ~bits.any_slot(table.swapped[chosen])
+    whole = family.folio_ptes(chosen, folios[left]) == pages
+    exclusive = np.where(table.rows[chosen] == 1, bits.count(table.exclusive[chosen]), 0)
+    able[left] = same & whole & ((exclusive == 0) | (exclusive == pages))
+    return able
+
+
+def _starts_in(family: Family, records: Ints, folios: Ints) -> Flags:
+    """Tell whose first entry could be the folio's: a quick look that settles most rows with pages of their own."""
+    entry = family.records.head[records]
+    other = family.layers.folio[family.entries.layer[entry]] != folios
+    able = np.ones(records.size, bool)
+    able[other] = ~bits.any_slot(family.entries.slots[entry[other]])
+    return able
 
 
 def _fill_holes(family: Family, slots: bits.Boards, folios: Ints, index: Ints, rows: Ints) -> None:

@@ -8,7 +8,7 @@ from thpsweep.model import bits, options
 from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
-from thpsweep.model.folding import fold, listing_rows
+from thpsweep.model.folding import fold, maps_folio, relatives
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, raced, sources
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -46,9 +46,8 @@ class Switch(Mechanism):
         counts.add("pages_cleared", replicates, HPAGE_PMD_NR - found.pages)
         counts.add("bloat_pages", replicates, HPAGE_PMD_NR - found.pages)
         folios = fold(family, found)
-        index, sharer_rows = listing_rows(family, rows)
-        maps_it = family.folio_ptes(family.record_of[sharer_rows].astype(np.int64), folios[index]) > 0
-        counts.add("tlb_flushes", family.replicate_of(sharer_rows[maps_it]), 1)
+        others = relatives(family, rows)
+        counts.add("tlb_flushes", replicates, others.count(maps_folio(family, others.row, folios[others.index])))
         return np.ones(rows.size, bool)
 
     def _protect(self, family: Family, counts: Counts, rows: Ints) -> None:
