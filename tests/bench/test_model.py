@@ -26,7 +26,9 @@ LIVE_KERNEL_NS_PER_PTE = 450
 
 def pass_ns(n_regions: int, n_sharers: int) -> float:
     """Time one pass: median of nine."""
-    boards = [(np.ones((n_regions, n_sharers, 8), np.uint64), np.zeros((n_regions, n_sharers, 8), np.uint64)) for _ in "abc"]
+    boards = [
+        (np.ones((n_regions, n_sharers, 8), np.uint64), np.zeros((n_regions, n_sharers, 8), np.uint64)) for _ in "abc"
+    ]
 
     def copy() -> None:
         for source, target in boards:
