@@ -100,3 +100,10 @@ def test_second_writer_is_refused_and_readers_are_not(tmp_path: Path) -> None:
     with journal.writing(tmp_path, HEADER, POINTS):
         other = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert "already being run by process" in other.stdout
+
+
+def test_a_folder_that_cannot_be_written_is_refused_by_key(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    directory = tmp_path / "file" / "sweep-1"
+    with pytest.raises(SweepError, match=r"sweep\.dir=.*allowed is a folder that can be written to"):
+        write(directory)

@@ -81,6 +81,9 @@ def setting(point: Mapping[str, Any]) -> Setting:
         scene_key=scene_key(point),
         **{name: run[name] for name in ("seed", "replicates", "duration_s", "tick_s")},
     )
+    life_s = built.workload.worker_life_s
+    if 0 < life_s < built.tick_s:
+        raise OptionError("workload.worker_life_s", life_s, f"0, or at least run.tick_s={built.tick_s:g}")
     if built.mechanism.active:
         built.trigger.check(built.duration_s)
     return built

@@ -5,6 +5,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -59,14 +60,24 @@ def read(path: Path) -> Sweep:
     return _sweep(file, _lines(file.read_bytes()))
 
 
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as problem:
+        allowed = "a folder that can be written to"
+        raise SweepError(f"sweep.dir={str(directory.parent)!r}: allowed is {allowed} ({problem.strerror})") from problem
+
+
 @contextlib.contextmanager
 def writing(directory: Path, header: Record, points: Sequence[Record]) -> Iterator[tuple[Journal, Sweep]]:
     """Open the journal of `directory` for the only writer there may be, with `header` and `points` in it.
 
-    Yields the journal and what it holds already. Raises: SweepError where another process writes it, or where it is
-    the journal of another sweep.
+    Yields the journal and what it holds already. Raises: SweepError where another process writes it, where it is the
+    journal of another sweep, or where nothing can be written.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    _make(directory)
     file = directory / FILE_NAME
     with _locked(directory), file.open("ab") as raw:
         _cut_torn_line(file)
