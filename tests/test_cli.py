@@ -201,4 +201,8 @@ def test_options_of_ones_own_and_hydras_questions(place: Place) -> None:
 @pytest.mark.parametrize("line", ["thpsweep sweep policy=in", "thpsweep policy=in"])
 def test_shells_complete_group_options(place: Place, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     monkeypatch.setenv("COMP_LINE", line)
-    assert place.run("-sc", "query=bash").stdout.split() == ["policy=inplace", "policy=inplace_pmd"]
+    assert place.run("-sc", "query=bash").stdout.split() == [
+        "policy=incremental",
+        "policy=inplace",
+        "policy=inplace_pmd",
+    ]

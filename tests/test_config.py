@@ -127,3 +127,14 @@ def test_conf_is_found_beside_the_package(monkeypatch: pytest.MonkeyPatch, tmp_p
     (package / "conf" / "config.yaml").unlink()
     with pytest.raises(ThpsweepError, match="incomplete"):
         conf_dir()
+
+
+def test_gates_presets_and_wrapping_make_a_point_that_can_run() -> None:
+    """CBMM's constants are a preset of `payback`; `all_of` wraps other gates."""
+    cbmm = point_of(composed("policy/gate=cbmm"))
+    assert cbmm["policy"]["gate"]["kind"] == "payback" and cbmm["policy"]["gate"]["gains"] == ["tlb"]
+    check(cbmm)
+    inner = "policy.gate.gates=[{kind:max_ptes,max_ptes:99840},{kind:budget,cpu_ms_per_s:10}]"
+    wrapped = point_of(composed("policy/gate=all_of", inner))
+    assert wrapped["policy"]["gate"]["gates"][0] == {"kind": "max_ptes", "max_ptes": 99840}
+    check(wrapped)

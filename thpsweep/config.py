@@ -30,6 +30,7 @@ GROUPS = {
     "sharing": "sharing",
     "mechanism": "policy/mechanism",
     "trigger": "policy/trigger",
+    "gate": "policy/gate",
     "machine": "machine",
 }
 """Family of the model -> config group. A group below policy/ needs no YAML: its members have defaults of their own."""
@@ -40,11 +41,12 @@ BASE = "base_"
 
 @dataclass
 class PolicyConfig:
-    """A way to collapse, what starts it, and the name of the two together."""
+    """A way to collapse, what starts it, what may hold it back, and the name of it all. No gate is `always`."""
 
     name: str = MISSING
     mechanism: Any = MISSING
     trigger: Any = MISSING
+    gate: Any = None
 
 
 @dataclass
@@ -121,6 +123,7 @@ def point_of(config: DictConfig) -> Point:
         "name": made.policy.name,
         "mechanism": registry.spec(made.policy.mechanism),
         "trigger": registry.spec(made.policy.trigger),
+        "gate": {"kind": "always"} if made.policy.gate is None else registry.spec(made.policy.gate),
     }
     return {
         "workload": registry.spec(made.workload),

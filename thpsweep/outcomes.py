@@ -7,6 +7,7 @@ class ScanResult(enum.IntEnum):
     """Result of one visit to one (mm, region).
 
     Source: mm/khugepaged.c enum scan_result (torvalds/linux b2128290c299); the names are the kernel's without SCAN_.
+    GATE_REFUSED is not the kernel's: the policy's gate kept an attempt back that the scan had let pass.
     PTE_MAPPED_HUGEPAGE of an all-sharers mechanism means its own product; the kernel uses the name for mTHP orders.
     """
 
@@ -20,6 +21,7 @@ class ScanResult(enum.IntEnum):
     PTE_MAPPED_HUGEPAGE = 7
     LACK_REFERENCED_PAGE = 8
     PAGE_COUNT = 9
+    GATE_REFUSED = 10
 
 
 SENTENCES = {
@@ -32,6 +34,7 @@ SENTENCES = {
     ScanResult.PTE_NON_PRESENT: "a swapped page, which an all-sharers mechanism cannot take",
     ScanResult.PTE_MAPPED_HUGEPAGE: "already a folio of PMD order, mapped by ptes",
     ScanResult.LACK_REFERENCED_PAGE: "no young pte",
+    ScanResult.GATE_REFUSED: "kept back by the policy's gate, not by the kernel",
     ScanResult.PAGE_COUNT: "an extra reference (gup, LRU batch) on a page",
 }
 """What each result means, for a person."""

@@ -1,23 +1,41 @@
 """What every workload promises: memory that fits together, events that no policy moves."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.model.points import option, point
+from tests.model.points import option, point, totals
 from thpsweep.model import bits, events, registry
 from thpsweep.model.family import Family
-from thpsweep.model.simulate import scene_key, setting, simulate
+from thpsweep.model.simulate import estimate, scene_key, setting, simulate
 from thpsweep.model.start import populate
 
 NAMES = list(registry.members("workload"))
+MECHANISMS = list(registry.members("mechanism"))
+FIELDS = sorted({field.name for cls in registry.members("workload").values() for field in dataclasses.fields(cls)})
+BUSY = {"worker_hot_writes_per_page_hour": 30.0, "hot_regions": 0.5, "worker_life_s": 200.0}
+
+
+def small(mechanism: str, degree: int, name: str, **changed: Any) -> dict[str, Any]:
+    """Make a point of a small family of any workload."""
+    return point(mechanism, degree, workload=name, **{**({} if name == "captured" else {"regions": 4}), **changed})
+
+
+def drawn(one: dict[str, Any], replicate: int = 0) -> list[events.Tick]:
+    """Draw all events of one replicate of a point."""
+    built = setting(one)
+    start = built.workload.start(built.n_sharers)
+    scene = events.Scene(built.workload, start.n_regions, built.n_sharers, built.n_ticks, built.tick_s)
+    return list(events.ticks(scene, built.seed, built.scene_key, replicate))
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("degree", [1, 2, 5])
+@pytest.mark.parametrize("degree", [1, 2, 5, 9])
 def test_start_fits_together(name: str, degree: int) -> None:
-    start = registry.build("workload", option("workload", name)).start(degree)
+    workload = registry.build("workload", option("workload", name))
+    start = workload.start(degree)
     assert start.class_of.shape == (degree,) and start.class_of[0] == 0
     assert start.cell_slots.shape == (start.cell_region.size, 8)
     family = Family(2, start.n_regions, degree)
@@ -27,6 +45,8 @@ def test_start_fits_together(name: str, degree: int) -> None:
     ptes = family.gauge["small_ptes"] + family.gauge["compound_ptes"] + 512 * family.gauge["pmds"]
     assert (mapped.sum(axis=(1, 2)) == ptes).all()
     assert (mapped[:, :, 0].sum(axis=1) > 0).all(), "the root maps something"
+    absent = workload.absent(degree)
+    assert 0 <= absent < degree and not mapped[:, :, degree - absent :].any(), "who does not live maps nothing"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -36,29 +56,35 @@ def test_describes_its_regions(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_says_which_program_it_stands_for(name: str) -> None:
+    text = registry.members("workload")[name].__doc__
+    assert text and (text.startswith("Stand for ") or name == "captured")
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_same_seed_same_numbers(name: str) -> None:
-    busy = {"worker_hot_writes_per_page_hour": 30.0, "hot_regions": 0.5, "worker_life_s": 200.0}
-    one = point("inplace_pmd", 3, workload=name, **busy)
+    one = small("inplace_pmd", 3, name, **BUSY)
     assert str(simulate(one)) == str(simulate(one))
     assert str(simulate(one)) != str(simulate({**one, "run": {**one["run"], "seed": 8}}))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_events_know_no_policy_and_no_machine(name: str) -> None:
-    busy = {"worker_hot_writes_per_page_hour": 30.0, "hot_regions": 0.5, "worker_life_s": 200.0}
-    copy, inplace = point("copy", 3, workload=name, **busy), point("inplace", 3, workload=name, **busy)
+    copy, inplace = small("copy", 3, name, **BUSY), small("inplace", 3, name, **BUSY)
     inplace["machine"] = {**inplace["machine"], "copy_page_ns": 1.0}
     assert scene_key(copy) == scene_key(inplace)
-    assert scene_key(copy) != scene_key(point("copy", 4, workload=name, **busy))
-    drawn = [list(_ticks(one)) for one in (copy, inplace)]
-    for mine, theirs in zip(*drawn, strict=True):
-        assert np.array_equal(mine.writes, theirs.writes) and np.array_equal(mine.reborn, theirs.reborn)
-    assert sum(tick.writes.size for tick in drawn[0]) > 0 and sum(tick.reborn.size for tick in drawn[0]) > 0
+    assert scene_key(copy) != scene_key(small("copy", 4, name, **BUSY))
+    both = [drawn(one) for one in (copy, inplace)]
+    for mine, theirs in zip(*both, strict=True):
+        for field in dataclasses.fields(events.Tick):
+            assert np.array_equal(getattr(mine, field.name), getattr(theirs, field.name))
+    for kind in ("writes", "exits", "forks"):
+        assert sum(getattr(tick, kind).size for tick in both[0]) > 0
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_replicates_do_not_depend_on_how_many_there_are(name: str) -> None:
-    few, many = (point("copy", 3, workload=name, run={"replicates": n}) for n in (1, 4))
+    few, many = (small("copy", 3, name, run={"replicates": n}) for n in (1, 4))
     first, all_of_them = simulate(few)["replicates"], simulate(many)["replicates"]
     assert {metric: values[0] for metric, values in all_of_them.items()} == pytest.approx(
         {metric: values[0] for metric, values in first.items()}, abs=0, rel=0, nan_ok=True
@@ -66,7 +92,43 @@ def test_replicates_do_not_depend_on_how_many_there_are(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(registry.members("workload")["prefork"])])
+def test_replicates_differ(name: str) -> None:
+    one, other = (drawn(small("copy", 3, name, **BUSY), replicate) for replicate in (0, 1))
+    assert any(not np.array_equal(mine.writes, theirs.writes) for mine, theirs in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_living_act(name: str) -> None:
+    """No write before birth or after death; nobody is born twice or dies twice; the root lives on."""
+    degree = 7
+    alive = set(range(degree))
+    one = small("copy", degree, name, **BUSY, worker_gap_s=90.0, burst_pages_share=0.9, burst_s=500.0)
+    for number, tick in enumerate(drawn(one)):
+        assert number == 0 or tick.absent.size == 0
+        alive -= set(tick.absent)
+        assert set(tick.exits) <= alive - {0}
+        alive -= set(tick.exits)
+        assert not set(tick.forks) & alive
+        alive |= set(tick.forks)
+        assert set(tick.writes // 512 % degree) <= alive
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_runs_under_every_mechanism(name: str, mechanism: str) -> None:
+    metrics = totals(simulate(small(mechanism, 4, name, run={"replicates": 1})))
+    assert metrics["cost/cpu_ms"] >= 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_estimated_above_what_it_draws(name: str) -> None:
+    one = small("none", 6, name, **BUSY, run={"replicates": 1})
+    found = estimate(one)
+    assert found["work"] >= 0.8 * sum(tick.writes.size for tick in drawn(one)) and found["state_bytes"] > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("field", FIELDS)
 def test_refuses_negative_values_by_name(name: str, field: str) -> None:
     options = option("workload", name)
     if field in options and not isinstance(options[field], str):
@@ -74,8 +136,16 @@ def test_refuses_negative_values_by_name(name: str, field: str) -> None:
             registry.build("workload", {**options, field: -1})
 
 
-def _ticks(one: dict) -> "list[events.Tick]":
-    built = setting(one)
-    start = built.workload.start(built.n_sharers)
-    scene = events.Scene(built.workload, start.n_regions, built.n_sharers, built.n_ticks, built.tick_s)
-    return list(events.ticks(scene, built.seed, built.scene_key, 0))
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("worker_life_law", "weibull"),
+        ("burst_pages_share", 1.0),
+        ("write_zipf_exponent", 4.5),
+        ("worker_life_s", float("nan")),
+    ],
+)
+def test_refuses_impossible_values_by_name(name: str, field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"workload.{field}="):
+        registry.build("workload", {**option("workload", name), field: value})

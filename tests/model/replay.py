@@ -132,6 +132,16 @@ def slots(board: np.ndarray) -> set[int]:
     return {int(slot) for slot in np.flatnonzero(bits.expand(board[None])[0])}
 
 
+def links(family: Family, replicate: int) -> set[tuple[int, int]]:
+    """List the frames of copies (layer, slot) that a link holds."""
+    held = set()
+    for old in family.layers.live():
+        copies = int(family.layers.link[old])
+        if copies and family.folios.region[family.layers.folio[copies]] // family.n_regions == replicate:
+            held |= {(copies, slot) for slot in slots(family.layers.slots[old])}
+    return held
+
+
 def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
     """Read the state of one replicate as Twin.snapshot() gives it, by walking every row's list in plain Python."""
     n, k = family.n_regions, family.n_sharers
@@ -139,6 +149,7 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
     folios: dict[int, frozenset[frozenset[tuple[int, int]]]] = {}
     exclusive, common, swapped, pmd = {}, {}, {}, set()
     small_frames, folio_ids = set(), set()
+    held = links(family, replicate)
     for region in range(n):
         mappers: dict[tuple[int, int], set[int]] = defaultdict(set)
         folio_maps: dict[int, set[tuple[int, int]]] = defaultdict(set)
@@ -173,11 +184,13 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
         for (layer, slot), sharers in mappers.items():
             partition[region].setdefault(slot, set()).add(frozenset(sharers))
             counted = int(family.mapcounts(np.array([layer]), np.array([slot]))[0])
-            assert counted == len(sharers), "mapcounts add up"
+            assert counted == len(sharers) + ((layer, slot) in held), "mapcounts add up; a link counts as one"
         for folio, mapped in folio_maps.items():
-            assert family.folios.mapped[folio] == len(mapped), "a folio's mappings add up"
+            n_links = sum(family.layers.folio[layer] == folio for layer, _ in held)
+            assert family.folios.mapped[folio] == len(mapped) + n_links, "a folio's mappings add up"
         folio_ids |= set(folio_maps)
         folios[region] = frozenset(frozenset(mapped) for mapped in folio_maps.values())
+    folio_ids |= {int(family.layers.folio[layer]) for layer, _ in held}
     assert family.gauge["small_frames"][replicate] == len(small_frames)
     assert family.gauge["folios"][replicate] == len(folio_ids)
     assert family.gauge["pmds"][replicate] == len(pmd)

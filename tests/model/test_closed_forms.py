@@ -132,3 +132,68 @@ def test_cpu_time_of_inplace_is_its_counts_times_the_price_list() -> None:
     )
     expected += visits * 512 * price["pte_scan_ns"]
     assert found["cost/cpu_ms"] == pytest.approx(expected / 1e6)
+
+
+@pytest.mark.parametrize("degree", DEGREES)
+def test_unshare_by_every_sharer_copies_twice_what_another_maps(degree: int) -> None:
+    found = run("unshare", degree)
+    shared = 512 * (degree - 1) * REGIONS  # the last one has the pages for itself
+    assert found["cost/ptes_unshared"] == shared
+    assert found["cost/ptes_unshared_worst_region"] == (512 if degree > 1 else 0)
+    assert found["cost/migration_entries_set"] == 512 * degree * REGIONS
+    assert found["cost/pte_updates"] == shared + 512 * degree * REGIONS
+    assert found["cost/bytes_copied"] == (shared + 512 * degree * REGIONS) * 4096
+    assert found["cost/pmd_writes"] == 2 * degree * REGIONS
+    assert found["cost/tlb_flushes"] == shared + 2 * degree * REGIONS
+    assert found["cost/global_syncs"] == found["cost/rmap_walks"] == found["cost/ptes_restored"] == 0
+
+
+@pytest.mark.parametrize("degree", DEGREES)
+def test_unshare_ends_where_copy_ends(degree: int) -> None:
+    found, copied = run("unshare", degree), run("copy", degree)
+    state = [name for name in found if name.startswith("benefit/")]
+    assert {name: found[name] for name in state} == {name: copied[name] for name in state}
+    assert found["cost/sharing_lost_bytes"] == copied["cost/sharing_lost_bytes"]
+
+
+@pytest.mark.parametrize("degree", DEGREES)
+def test_retract_unmaps_every_pte_and_maps_a_pmd_a_sharer(degree: int) -> None:
+    found = run("retract", degree)
+    assert found["cost/ptes_cleared"] == found["cost/pte_updates"] == 512 * degree * REGIONS
+    assert found["cost/ptes_cleared_worst_region"] == 512 * degree
+    assert found["cost/pmd_writes"] == 2 * degree * REGIONS
+    assert found["cost/tlb_flushes"] == (1 + degree) * REGIONS
+    assert found["cost/rmap_walks"] == 512 * REGIONS
+    assert found["cost/vmas_visited"] == 512 * degree * REGIONS
+    assert found["cost/global_syncs"] == found["cost/sharing_lost_bytes"] == found["cost/ptes_refaulted"] == 0
+    assert found["cost/bytes_copied"] == REGIONS * 2 * 2**20
+    assert found["benefit/pmd_mapped_fraction"] == 1
+    assert found["benefit/lru_entries_removed"] == 511 * REGIONS
+    assert found["benefit/page_table_bytes_freed"] == degree * REGIONS * 4096
+
+
+def test_only_retract_frees_page_tables() -> None:
+    assert (
+        run("inplace_pmd", 4)["benefit/page_table_bytes_freed"] == run("copy", 4)["benefit/page_table_bytes_freed"] == 0
+    )
+
+
+def test_one_walk_of_retract_over_the_range_visits_each_vma_once() -> None:
+    found = totals(simulate(point("retract", 16, options={"walk": "per_range"}, **QUIET)))
+    assert (found["cost/rmap_walks"], found["cost/vmas_visited"]) == (REGIONS, 16 * REGIONS)
+
+
+def test_cpu_time_of_retract_is_its_counts_times_the_price_list() -> None:
+    price, degree = option("machine", "milan_vm"), 16
+    expected = REGIONS * (
+        price["collapse_fixed_ns"]
+        + 512 * price["copy_page_ns"]
+        + 512 * degree * price["pte_clear_ns"]
+        + 512 * price["rmap_walk_ns"]
+        + degree * (2 * price["pmd_write_ns"] + price["minor_fault_ns"])
+        + (1 + degree) * price["tlb_flush_ns"]
+        + (1 + degree / degree) * price["ipi_ns"]  # one other CPU: the batch finds somebody there, each mm with 1 in 16
+        + 512 * price["pte_scan_ns"]  # the first sharer's request does the work,
+        + (degree - 1) * price["pte_scan_ns"]  # the others find a PMD
+    )
+    assert run("retract", degree)["cost/cpu_ms"] == pytest.approx(expected / 1e6)

@@ -16,7 +16,7 @@ from tests.reference.twin import NOBODY, Row, Twin
 from tests.reference.twin_khugepaged import Khugepaged, madvise
 from thpsweep.units import HPAGE_PMD_NR
 
-MECHANISMS = ("copy", "inplace", "inplace_pmd", "switch")
+MECHANISMS = ("copy", "unshare", "inplace", "inplace_pmd", "switch", "retract")
 OPTIONS = {
     "walk": ("per_page", "per_range"),
     "check": ("per_page", "after_batch"),
@@ -25,6 +25,8 @@ OPTIONS = {
 OPTIONS_OF = {
     "none": (),
     "copy": (),
+    "unshare": (),
+    "retract": ("walk",),
     "switch": ("walk",),
     "inplace": ("walk", "check"),
     "inplace_pmd": ("walk", "check", "deposit"),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.reference.families import play_tick, play_trigger, random_family, random_script
 from tests.reference.twin import ALL_SHARERS, NOBODY, Twin
 from tests.reference.twin_khugepaged import Khugepaged, madvise, passes_in_tick
+from tests.reference.twin_mechanisms import ONE_MM
 from thpsweep.units import HPAGE_PMD_NR
 
 FULL = range(HPAGE_PMD_NR)
@@ -663,12 +664,14 @@ def test_what_does_not_succeed_leaves_every_pte_as_found(seed):
         for trigger in tick["triggers"]:
             before = frames_of(twin)
             outcome, _, _ = play_trigger(twin, daemon, trigger)
+            if outcome == "PAGE_COUNT" and trigger["mechanism"] == "unshare":
+                continue  # what it unshared before it met the reference stays unshared
             assert outcome == "SUCCEED" or frames_of(twin) == before
 
 
 @FAMILIES
 @given(SEEDS)
-def test_all_sharers_mechanisms_part_nobody_and_copy_only_the_caller(seed):
+def test_all_sharers_mechanisms_part_nobody_and_the_others_only_the_caller(seed):
     family = random_family(seed)
     script = random_script(seed, family, 4, triggers=("collapse",))
     twin, daemon = Twin(*family), Khugepaged(**script["khugepaged"])
@@ -680,7 +683,7 @@ def test_all_sharers_mechanisms_part_nobody_and_copy_only_the_caller(seed):
             outcome, _, _ = play_trigger(twin, daemon, trigger)
             if outcome != "SUCCEED":
                 continue
-            if trigger["mechanism"] == "copy":
+            if trigger["mechanism"] in ONE_MM:
                 others.pop((region, caller))
                 assert {key: value for key, value in frames_of(twin).items() if key in others} == others
             else:
@@ -720,3 +723,42 @@ def test_half_must_be_young_where_a_page_is_swapped(young, outcome):
     """Seen on Linux 6.18: with 64 swapped and 255 young refused, with 256 young collapsed."""
     twin = Twin(1, 1, [(0, (0,), range(64, 512), 0)], {(0, 0): set(range(64))})
     assert twin.collapse("copy", 0, 0, khugepaged=True, max_ptes_swap=64, young=young)[0] == outcome
+
+
+@FAMILIES
+@given(SEEDS)
+def test_unshare_ends_where_copy_ends(seed):
+    family = random_family(seed)
+    ends = []
+    for mechanism in ("copy", "unshare"):
+        twin = Twin(*family)
+        outcome, progress, attempted = twin.collapse(mechanism, 0, min(twin.alive))
+        ends.append((outcome, progress, attempted, twin.snapshot(), twin.counts["sharing_lost_pages"]))
+    assert ends[0] == ends[1]
+
+
+def test_a_late_reference_leaves_unshare_with_pages_of_its_own():
+    twin = shared_by(3, range(512))
+    assert twin.collapse("unshare", 0, 1, race_slot=100)[0] == "PAGE_COUNT"
+    assert twin.partition(0)[7] == {frozenset({0, 2}), frozenset({1})}
+    assert (twin.counts["ptes_unshared"], twin.counts["sharing_lost_pages"]) == (512, 512)
+    assert twin.counts["migration_entries_set"] == twin.counts["ptes_restored"] == 101
+    assert twin.counts["wasted_pte_updates"] == 512 + 2 * 101
+    assert (twin.counts["pmd_writes"], twin.lru_entries()) == (0, 1024)
+
+
+def test_retract_maps_a_pmd_only_where_nothing_else_is_mapped():
+    twin = shared_by(4, range(512))
+    write_slots(twin, 1, [9])
+    assert twin.collapse("retract", 0, 0)[0] == "SUCCEED"
+    assert twin.pmd_rows() == {(0, 0), (0, 2), (0, 3)}
+    assert twin.counts["ptes_cleared"] == 4 * 512 - 1
+    assert (twin.counts["ptes_refaulted"], twin.counts["page_tables_freed"]) == (511, 3)
+    assert (twin.counts["pmd_writes"], twin.counts["tlb_flushes"]) == (6, 4)
+
+
+def test_retract_leaves_a_hole_over_a_page_alone():
+    twin = Twin(1, 2, [(0, (0, 1), range(511), 0), (0, (0,), [511], 0)])
+    assert twin.collapse("retract", 0, 0)[0] == "SUCCEED"
+    assert twin.pmd_rows() == {(0, 0)}
+    twin.check_invariants()

@@ -7,16 +7,10 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
+from tests.reference.twin_mechanisms import ALL_SHARERS, NOBODY, ZEROES, Mechanisms
 from thpsweep.units import HPAGE_PMD_NR
 
-NOBODY = HPAGE_PMD_NR
-"""A race_slot that stands for: no reference arrives while the attempt runs."""
-
-ALL_SHARERS = ("inplace", "inplace_pmd", "switch")
-"""Mechanisms that move every mapping of the sources; `copy` moves those of one mm, `none` never looks."""
-
-ZEROES = 0
-"""Content of a page that nobody has written."""
+__all__ = ["ALL_SHARERS", "NOBODY", "ZEROES", "Folio", "Frame", "Row", "Twin"]
 
 
 class Folio:
@@ -62,7 +56,7 @@ class Row:
         return {folio for folio, mappings in mine.items() if mappings == folio.mappings}
 
 
-class Twin:
+class Twin(Mechanisms):
     """Run one family of processes frame by frame.
 
     `cells` are (region, members, slots, folio): each slot has one frame that exactly these members map; folio 0 is small
@@ -130,6 +124,9 @@ class Twin:
         folio = Folio(region)
         self.folios.add(folio)
         return folio
+
+    def _new_subpage(self, folio: Folio, slot: int, content: int) -> Frame:
+        return Frame(folio.region, slot, content, folio)
 
     def _map(self, region: int, sharer: int, slot: int, frame: Frame, exclusive: bool = False) -> None:
         row = self.rows[region, sharer]
@@ -232,10 +229,10 @@ class Twin:
                 faults[slot] = "reuse the PMD"
             elif frame.mapcount > 1:
                 faults[slot] = "copy"
-            elif frame.folio is None or frame.folio in sole:
+            elif frame.folio is None or (frame.folio in sole and frame.folio.mappings > 1):
                 faults[slot] = "reuse"
             else:
-                faults[slot] = "copy"  # mapped once, but its folio is mapped by others: maybe shared
+                faults[slot] = "copy"  # its folio is maybe shared; or this is all that keeps the folio alive
         return faults
 
     def _apply_faults(self, region: int, sharer: int, faults: dict[int, str]) -> None:
@@ -263,229 +260,6 @@ class Twin:
                 self._count("reuse_faults")
                 row.exclusive.add(slot)
             row.frames[slot].content = token
-
-    # ---- collapse: scan, then the attempt -----------------------------------------------------------------------
-
-    def collapse(
-        self,
-        mechanism: str,
-        region: int,
-        sharer: int,
-        *,
-        max_ptes_none: int = HPAGE_PMD_NR,
-        max_ptes_swap: int = HPAGE_PMD_NR,
-        max_ptes_shared: int = HPAGE_PMD_NR,
-        khugepaged: bool = False,
-        young: int = HPAGE_PMD_NR,
-        extra_reference: bool = False,
-        race_slot: int = NOBODY,
-        walk: str = "per_page",
-        check: str = "per_page",
-        deposit: str = "old_table",
-    ) -> tuple[str | None, int, bool]:
-        """Scan one row and, if it passes, collapse its region: (outcome, progress, was an attempt made).
-
-        `none` never scans: (None, 0, False).
-        """
-        if mechanism == "none":
-            return None, 0, False
-        assert sharer in self.alive, f"sharer {sharer} does not live"
-        row = self.rows[region, sharer]
-        refusal, progress = self._scan_ptes(row, mechanism, max_ptes_none, max_ptes_swap, max_ptes_shared)
-        self._count("ptes_scanned", progress)
-        if refusal is None:
-            refusal = self._refuse_after_walk(row, mechanism, khugepaged, young, extra_reference)
-        if refusal is not None:
-            self.outcomes[refusal] += 1
-            return refusal, progress, False
-        if mechanism == "copy":
-            outcome = self._copy(region, sharer, race_slot)
-        elif mechanism == "switch":
-            outcome = self._switch(region, sharer, race_slot, walk)
-        elif mechanism == "inplace":
-            outcome = self._inplace(region, sharer, race_slot, walk, check)
-        elif mechanism == "inplace_pmd":
-            outcome = self._inplace(region, sharer, race_slot, walk, check)
-            if outcome == "SUCCEED":
-                self._install_pmds(region, self.rows[region, sharer], max_ptes_none, deposit)
-        else:
-            raise ValueError(f"unknown mechanism {mechanism}")
-        self.outcomes[outcome] += 1
-        return outcome, progress, True
-
-    @staticmethod
-    def _scan_ptes(
-        row: Row, mechanism: str, max_ptes_none: int, max_ptes_swap: int, max_ptes_shared: int
-    ) -> tuple[str | None, int]:
-        """Walk the slots in order as collapse_scan_pmd() does; the first limit that is exceeded ends the walk."""
-        if row.pmd:
-            return "PMD_MAPPED", 1
-        if not row.frames and not row.swapped:
-            return "NO_PTE_TABLE", 1
-        sole = row.sole_folios()
-        none = swapped = shared = 0
-        for slot in range(HPAGE_PMD_NR):
-            progress = slot + 1
-            if slot in row.swapped:
-                swapped += 1
-                if swapped > max_ptes_swap:
-                    return "EXCEED_SWAP_PTE", progress
-            elif slot not in row.frames:
-                none += 1
-                if none > max_ptes_none:
-                    return "EXCEED_NONE_PTE", progress
-            elif mechanism == "copy":
-                frame = row.frames[slot]
-                # folio_maybe_mapped_shared() asks the folio: every page of a folio that others map too is shared.
-                shared += frame.mapcount > 1 if frame.folio is None else frame.folio not in sole
-                if shared > max_ptes_shared:
-                    return "EXCEED_SHARED_PTE", progress
-        return None, HPAGE_PMD_NR
-
-    @staticmethod
-    def _refuse_after_walk(
-        row: Row, mechanism: str, khugepaged: bool, young: int, extra_reference: bool
-    ) -> str | None:
-        if mechanism in ALL_SHARERS:
-            if any(frame.folio is not None for frame in row.frames.values()):
-                return "PTE_MAPPED_HUGEPAGE"
-            if row.swapped:
-                return "PTE_NON_PRESENT"
-        # One young pte is enough, but half must be where a page has to be swapped in.
-        if khugepaged and (young == 0 or (row.swapped and young < HPAGE_PMD_NR // 2)):
-            return "LACK_REFERENCED_PAGE"
-        if extra_reference:
-            return "PAGE_COUNT"
-        return None
-
-    def _copy(self, region: int, sharer: int, race_slot: int) -> str:
-        """Give one mm a private huge copy, as collapse_huge_page() does."""
-        row = self.rows[region, sharer]
-        self._count("pmd_writes", 2)  # clear it; then set the huge one, or on failure the old table again
-        self._count("tlb_flushes")
-        self._count("global_syncs")
-        if race_slot in row.frames:
-            self._count("aborts")
-            return "PAGE_COUNT"
-        moved = len(row.frames) + len(row.swapped)
-        self._count("swap_ins", len(row.swapped))
-        self._count("ptes_cleared", moved)
-        self._count("pages_copied", moved)
-        self._count("pages_cleared", HPAGE_PMD_NR - moved)
-        self._count("bloat_pages", HPAGE_PMD_NR - moved)
-        self._count("collapses")
-        contents = dict(row.swapped)
-        row.swapped.clear()
-        for slot in list(row.frames):
-            old = self._unmap(region, sharer, slot)
-            contents[slot] = old.content
-            self._count("sharing_lost_pages", old.mapcount > 0)
-        folio = self._new_folio(region)
-        for slot in range(HPAGE_PMD_NR):
-            self._map(region, sharer, slot, Frame(region, slot, contents.get(slot, ZEROES), folio), exclusive=True)
-        row.pmd = True
-        return "SUCCEED"
-
-    def _vmas(self, frame: Frame) -> int:
-        """Return how many VMAs an rmap walk of the frame visits: all relatives' once it has ever been shared."""
-        return len(self.alive) if frame.common else 1
-
-    def _count_walks(self, rounds: int, frames: list[Frame], walk: str) -> None:
-        """Count `rounds` rmap rounds over these frames: one walk a page, or one walk over the whole range."""
-        if not frames:
-            return
-        if walk == "per_page":
-            self._count("rmap_walks", rounds * len(frames))
-            self._count("vmas_visited", rounds * sum(self._vmas(frame) for frame in frames))
-        else:
-            self._count("rmap_walks", rounds)
-            self._count("vmas_visited", rounds * max(self._vmas(frame) for frame in frames))
-
-    def _inplace(self, region: int, sharer: int, race_slot: int, walk: str, check: str) -> str:
-        """Put migration entries over every mapping of the sources, copy, and restore them to the new folio."""
-        sources = self.rows[region, sharer].frames
-        aborted = race_slot in sources
-        if aborted and check == "per_page":
-            frozen = [frame for slot, frame in sources.items() if slot < race_slot]
-        else:
-            frozen = list(sources.values())
-        entries = sum(frame.mapcount for frame in frozen)
-        self._count_walks(2, frozen, walk)  # set, and restore
-        self._count("migration_entries_set", entries)
-        self._count("ptes_restored", entries)
-        self._count("tlb_flushes", entries > 0)
-        if aborted:
-            self._count("wasted_pte_updates", 2 * entries)
-            self._count("aborts")
-            return "PAGE_COUNT"
-        self._replace_sources(region, frozen)
-        return "SUCCEED"
-
-    def _switch(self, region: int, sharer: int, race_slot: int, walk: str) -> str:
-        """Copy first, then point every mapping straight at the new folio, as replace_page() of mm/ksm.c does."""
-        row = self.rows[region, sharer]
-        sources = list(row.frames.values())
-        rows = [self.rows[region, s] for s in range(self.n_sharers)]
-        mapping = [r for r in rows if any(r.frames.get(f.slot) is f for f in sources)]
-        writable = [len(r.exclusive & {f.slot for f in sources if r.frames.get(f.slot) is f}) for r in mapping]
-        # An exclusive pte may be writable: write_protect_page() before the copy, one flush a row.
-        self._count("ptes_protected", sum(writable))
-        self._count("tlb_flushes", sum(ptes > 0 for ptes in writable))
-        self._count("ptes_switched", sum(frame.mapcount for frame in sources))
-        self._count("tlb_flushes", len(mapping))
-        self._count_walks(1, sources, walk)
-        self._count("orphan_pages", race_slot in row.frames)
-        for r in mapping:
-            r.exclusive -= {f.slot for f in sources if r.frames.get(f.slot) is f}
-        self._replace_sources(region, sources)
-        return "SUCCEED"
-
-    def _replace_sources(self, region: int, sources: list[Frame]) -> None:
-        """Let a subpage of a new folio take the place of each source in every row that maps it."""
-        folio = self._new_folio(region)
-        for source in sources:
-            subpage = Frame(region, source.slot, source.content, folio)
-            subpage.common = source.common
-            for sharer in self._mappers(source):
-                exclusive = source.slot in self.rows[region, sharer].exclusive
-                self._unmap(region, sharer, source.slot)
-                self._map(region, sharer, source.slot, subpage, exclusive)
-        self._count("collapses")
-        self._count("pages_copied", len(sources))
-        self._count("pages_cleared", HPAGE_PMD_NR - len(sources))
-        self._count("bloat_pages", HPAGE_PMD_NR - len(sources))
-
-    def _install_pmds(self, region: int, scanned: Row, max_ptes_none: int, deposit: str) -> None:
-        """Map the new folio by a PMD wherever a row has nothing else in the region."""
-        folio = next(iter(scanned.frames.values())).folio
-        assert folio is not None
-        sources = set(folio.pages)
-        eligible = [s for s in sorted(self.alive) if self._takes_pmd(region, s, folio, max_ptes_none)]
-        for slot in set(range(HPAGE_PMD_NR)) - sources if eligible else ():
-            Frame(region, slot, ZEROES, folio)
-        for sharer in eligible:
-            row = self.rows[region, sharer]
-            self._count("ptes_cleared", len(row.frames))
-            self._count("filled_ptes", HPAGE_PMD_NR - len(row.frames))
-            self._count("pmd_writes", 2)
-            self._count("tlb_flushes")
-            self._count("global_syncs", deposit == "old_table")
-            exclusive = bool(row.exclusive)  # all or none: an eligible row has no third way
-            for slot in row.none_slots():
-                self._map(region, sharer, slot, folio.pages[slot], exclusive)
-            row.pmd = True
-
-    def _takes_pmd(self, region: int, sharer: int, folio: Folio, max_ptes_none: int) -> bool:
-        row = self.rows[region, sharer]
-        return (
-            not row.pmd
-            and len(row.frames) >= 1
-            and all(frame.folio is folio for frame in row.frames.values())
-            and not row.none_slots() & folio.pages.keys()  # a hole over somebody's page has to go on reading zero
-            and HPAGE_PMD_NR - len(row.frames) <= max_ptes_none
-            and not row.swapped
-            and len(row.exclusive) in (0, len(row.frames))
-        )
 
     # ---- views --------------------------------------------------------------------------------------------------
 

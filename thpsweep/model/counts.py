@@ -13,15 +13,21 @@ OPERATIONS = {
     "ptes_switched": "ptes changed directly from the old page to the new one",
     "ptes_protected": "writable ptes made read-only before a switch",
     "ptes_cleared": "ptes cleared",
+    "ptes_unmapped": "those of them that an rmap walk cleared",
+    "ptes_unshared": "ptes pointed at a private copy before a freeze: clear and set",
+    "ptes_refaulted": "ptes that touches set again after all sharers were unmapped",
+    "pmds_refaulted": "PMDs that touches set after all sharers were unmapped",
     "wasted_pte_updates": "pte updates of attempts that failed",
     "pmd_writes": "PMD entries written by a collapse",
     "tlb_flushes": "flushes of one mm, or of one batch over several mms",
     "family_flushes": "those of them that reach every mm of the family",
     "global_syncs": "tlb_remove_table_sync_one() calls",
+    "page_tables_freed": "page tables that went back to the allocator",
     "rmap_walks": "walks over an anon_vma's interval tree",
     "vmas_visited": "VMAs that those walks visited",
     "pages_copied": "pages copied into new folios",
     "pages_cleared": "pages of new folios that were zeroed",
+    "gup_redirects": "references on an old page that were led to its copy",
     "orphan_pages": "old pages kept alive by a late reference",
     "filled_ptes": "empty slots that a PMD now maps",
     "bloat_pages": "pages of new folios without a source",
@@ -32,15 +38,18 @@ OPERATIONS = {
     "fork_ptes_compound": "ptes of subpages that forks copied",
     "fork_pmds": "PMD entries that forks copied",
     "exits": "exits",
-    "exit_ptes_small": "ptes of order-0 pages that exits cleared",
-    "exit_ptes_compound": "ptes of subpages that exits cleared",
-    "exit_pmds": "PMD entries that exits cleared",
+    "exit_ptes_small": "ptes of order-0 pages that exits and MADV_DONTNEED cleared",
+    "exit_ptes_compound": "ptes of subpages that exits and MADV_DONTNEED cleared",
+    "exit_pmds": "PMD entries that exits and MADV_DONTNEED cleared",
     "minor_faults": "first touches",
+    "huge_faults": "first touches that got a PMD-mapped folio",
     "swap_ins": "pages read back from swap",
+    "swap_outs": "pages written to swap",
+    "folio_splits": "PMD-order folios split into order-0 pages",
     "cow_faults": "writes that copied a page",
     "reuse_faults": "writes that only made a pte writable",
     "reuse_pmds": "writes that only made a PMD writable",
-    "pmd_splits": "PMDs split by a write: 512 ptes set, 2 PMD writes, 1 flush",
+    "pmd_splits": "PMDs split by a write or by advice: 512 ptes set, 2 PMD writes, 1 flush",
 }
 """Name of each operation -> what is counted. All are additive over regions, sharers and time."""
 
@@ -49,8 +58,21 @@ LARGEST = {
     "ptes_restored": "ptes_restored_worst_region",
     "ptes_switched": "ptes_switched_worst_region",
     "ptes_cleared": "ptes_cleared_worst_region",
+    "ptes_unshared": "ptes_unshared_worst_region",
+    "ptes_refaulted": "ptes_refaulted_worst_region",
 }
 """Operations whose largest count in a single collapse is kept too: the debate's "hundred thousand ptes"."""
+
+PTE_UPDATES = (
+    "migration_entries_set",
+    "ptes_restored",
+    "ptes_switched",
+    "ptes_protected",
+    "ptes_cleared",
+    "ptes_unshared",
+    "ptes_refaulted",
+)
+"""Kinds of pte transitions that add up to pte_updates."""
 
 
 class Counts:

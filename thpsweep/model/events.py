@@ -6,19 +6,34 @@ or is forked; drawing a page again, or one written already, is harmless. Drawn b
 """
 
 import dataclasses
-import itertools
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from thpsweep.model.bits import Ints
+from thpsweep.model.lives import Lives, draw_lives
+from thpsweep.model.rates import Law, Spans
 from thpsweep.model.workloads.base import Workload, hot_count
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
-WINDOW_TICKS = 64
-"""Ticks whose writes are drawn together: part of the meaning of a seed, as are the order and the sizes of the draws."""
+WINDOW_WRITES = 1 << 20
+"""Writes that a window should hold on average: part of the meaning of a seed, as are the order and sizes of the draws."""
 
-_KINDS = {"lives": 0, "writes": 1}
+MOST_WRITES = 1 << 23
+"""Writes that it may hold where a longer window spares draws: a page that is written often is drawn once a window."""
+
+SPARED = 1.25
+"""How many times fewer draws make a longer window worth it."""
+
+WRITE_BYTES = 32
+"""Bytes that a write of the window takes at the peak, while it is drawn and sorted."""
+
+_KINDS = {"lives": 0, "root_hot": 1, "root_cold": 2, "worker_hot": 3, "worker_cold": 4, "bursts": 5}
+"""Number of each kind's generator: part of the meaning of a seed."""
+
+_TICK_SHIFT = 44
+"""A write is sorted as tick << 44 | key; keys stay below 2 ** 41 (2 TiB, MAX_SHARERS), ticks below 2 ** 16."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,17 +46,35 @@ class Scene:
     n_ticks: int
     tick_s: float
 
+    @property
+    def forks_per_tick(self) -> float:
+        """Mean number of forks in a tick, once the family is in its steady state."""
+        span_s = self.workload.worker_life_s + self.workload.worker_gap_s
+        return (self.n_sharers - 1) * self.tick_s / max(span_s, self.tick_s) if self.workload.worker_life_s else 0.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Tick:
-    """Events of one tick of one replicate.
+    """Events of one tick of one replicate, in the order in which they happen.
 
-    Shapes: reborn (k,) sharers that exit and are forked anew by the root, ascending; writes (n,) keys
-    (region * n_sharers + sharer) * 512 + slot, ascending and distinct.
+    Shapes: absent (k,) sharers that do not live yet when the run begins, only in its first tick; exits (k,) sharers that
+    exit; forks (k,) sharers that the root forks, after the exits; writes (n,) keys
+    (region * n_sharers + sharer) * 512 + slot, of living sharers; each ascending and distinct.
     """
 
-    reborn: Ints
+    absent: Ints
+    exits: Ints
+    forks: Ints
     writes: Ints
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A class of pages (regions from `low` on), who writes them, and how often."""
+
+    kind: str
+    low: int
+    law: Law
 
 
 def generator(seed: int, scene_key: str, replicate: int, kind: str) -> np.random.Generator:
@@ -51,108 +84,119 @@ def generator(seed: int, scene_key: str, replicate: int, kind: str) -> np.random
     return np.random.Generator(np.random.PCG64(sequence))
 
 
-def births(scene: Scene, rng: np.random.Generator) -> list[Ints]:
-    """Give for each tick the workers whose life ends in it (and who are forked anew at once)."""
-    ends: list[list[int]] = [[] for _ in range(scene.n_ticks)]
-    life_ticks = scene.workload.worker_life_s / scene.tick_s
-    for sharer in range(1, scene.n_sharers):
-        time = 0.0
-        while life_ticks > 0:
-            time += float(rng.standard_exponential()) * life_ticks
-            if time >= scene.n_ticks:
-                break
-            if sharer not in ends[int(time)][-1:]:
-                ends[int(time)].append(sharer)
-    return [np.array(sharers, np.int64) for sharers in ends]
-
-
 def ticks(scene: Scene, seed: int, scene_key: str, replicate: int) -> Iterator[Tick]:
     """Yield the events of each tick of one replicate."""
-    reborn = births(scene, generator(seed, scene_key, replicate, "lives"))
-    rng = generator(seed, scene_key, replicate, "writes")
-    for first in range(0, scene.n_ticks, WINDOW_TICKS):
-        last = min(first + WINDOW_TICKS, scene.n_ticks)
-        keys, when = _window(scene, rng, reborn, first, last)
-        order = np.argsort(when, kind="stable")
-        keys = keys[order]
-        bounds = np.searchsorted(when[order], np.arange(first, last + 1))
+    load, writers = scene.workload, sources(scene)
+    rngs = {kind: generator(seed, scene_key, replicate, kind) for kind in ("lives", *(each.kind for each in writers))}
+    lives = draw_lives(load, scene.n_sharers, scene.n_ticks, scene.tick_s, rngs["lives"])
+    exits = _by_tick(lives.sharer, lives.end, scene.n_ticks)
+    forks = _by_tick(lives.sharer[lives.forked], lives.begin[lives.forked], scene.n_ticks)
+    absent = np.arange(scene.n_sharers - load.absent(scene.n_sharers), scene.n_sharers)
+    window = window_ticks(scene)
+    for first in range(0, scene.n_ticks, window):
+        last = min(first + window, scene.n_ticks)
+        keys, bounds = _window(scene, writers, rngs, lives, first, last)
         for tick in range(first, last):
-            mine = np.sort(keys[bounds[tick - first] : bounds[tick - first + 1]])
-            distinct = np.ones(mine.size, bool)
-            distinct[1:] = mine[1:] != mine[:-1]
-            yield Tick(reborn[tick], mine[distinct])
+            mine = keys[bounds[tick - first] : bounds[tick - first + 1]]
+            yield Tick(absent if tick == 0 else absent[:0], exits[tick], forks[tick], mine)
+
+
+def sources(scene: Scene) -> list[Source]:
+    """List what is written at all: hot and cold pages by the root and by the workers, and the workers' bursts."""
+    load, hot = scene.workload, hot_count(scene.n_regions, scene.workload.hot_regions)
+    classes = {"hot": (0, hot), "cold": (hot, scene.n_regions - hot)}
+    found = []
+    for writer in ("root", "worker") if scene.n_sharers > 1 else ("root",):
+        for name, (low, n_regions) in classes.items():
+            mean = load.writes_per_page_hour(writer == "root", name == "hot") * scene.tick_s / S_PER_HOUR
+            law = Law(n_regions * HPAGE_PMD_NR, mean, load.write_zipf_exponent)
+            found.append(Source(f"{writer}_{name}", low, law))
+    if scene.n_sharers > 1:
+        mean = -math.log1p(-load.burst_pages_share) / _burst_ticks(scene)
+        found.append(Source("bursts", 0, Law(scene.n_regions * HPAGE_PMD_NR, mean)))
+    return [source for source in found if source.law.mean > 0 and source.law.n_pages]
+
+
+def window_ticks(scene: Scene) -> int:
+    """Give how many ticks are drawn together: one at least, otherwise as WINDOW_WRITES and MOST_WRITES allow."""
+    windows = [scene.n_ticks]
+    while windows[-1] > 1:
+        windows.append(-(-windows[-1] // 2))
+    held = {window: expected_writes(scene, window) for window in windows}
+    allowed = [window for window in windows if held[window] <= MOST_WRITES] or [1]
+    longest = allowed[0]
+    for window in allowed:
+        if held[window] <= WINDOW_WRITES and held[window] / window <= SPARED * held[longest] / longest:
+            return window
+    return longest
+
+
+def expected_writes(scene: Scene, n_ticks: int) -> float:
+    """Bound the mean number of writes that are drawn in so many ticks of one replicate."""
+    workers, forks = scene.n_sharers - 1, scene.forks_per_tick * n_ticks
+    total = 0.0
+    for source in sources(scene):
+        if source.kind == "bursts":
+            total += (workers + forks) * source.law.expected(_burst_ticks(scene))
+        elif source.kind.startswith("root"):
+            total += source.law.expected(n_ticks, 1 + min(forks, n_ticks))
+        else:
+            total += workers * source.law.expected(n_ticks, 1 + forks / workers)
+    return total
+
+
+def expected_rows(scene: Scene) -> float:
+    """Bound the mean number of rows (region, sharer) that are ever written."""
+    total = 0.0
+    for source in sources(scene):
+        writers = 1 if source.kind.startswith("root") else scene.n_sharers - 1
+        ticks_long = _burst_ticks(scene) if source.kind == "bursts" else scene.n_ticks
+        written = -math.expm1(-source.law.mean * HPAGE_PMD_NR * ticks_long)
+        total += writers * source.law.n_pages / HPAGE_PMD_NR * written
+    return min(total, float(scene.n_regions * scene.n_sharers))
+
+
+def _by_tick(sharer: Ints, tick: Ints, n_ticks: int) -> list[Ints]:
+    """List for each tick its sharers, ascending."""
+    order = np.lexsort((sharer, tick))
+    return np.split(sharer[order], np.searchsorted(tick[order], np.arange(1, n_ticks + 1)))[:n_ticks]
 
 
 def _window(
-    scene: Scene, rng: np.random.Generator, reborn: list[Ints], first: int, last: int
-) -> tuple[Ints, np.ndarray]:
-    """Draw all writes of ticks [first, last): (keys, tick of each)."""
-    keys, when = [np.zeros(0, np.int64)], [np.zeros(0, np.uint16)]
-    load, hot = scene.workload, hot_count(scene.n_regions, scene.workload.hot_regions)
-    per_tick = scene.tick_s / S_PER_HOUR
-    classes = [
-        (0, hot, load.root_hot_writes_per_page_hour, load.worker_hot_writes_per_page_hour),
-        (hot, scene.n_regions - hot, load.root_cold_writes_per_page_hour, load.worker_cold_writes_per_page_hour),
-    ]
-    for low, n_regions, root_rate, worker_rate in classes:
-        for segment in segments(scene, reborn, first, last):
-            rate = (root_rate if segment.root else worker_rate) * per_tick
-            drawn = _first_writes(rng, segment, low, n_regions, rate, scene.n_sharers)
-            keys.append(drawn[0])
-            when.append(drawn[1])
-    return np.concatenate(keys), np.concatenate(when)
+    scene: Scene, writers: list[Source], rngs: dict[str, np.random.Generator], lives: Lives, first: int, last: int
+) -> tuple[Ints, Ints]:
+    """Draw all writes of ticks [first, last): their keys, ascending and distinct tick by tick, and where a tick begins."""
+    parts = [np.zeros(0, np.int64)]
+    for source in writers:
+        spans = _spans(scene, source.kind, lives, first, last)
+        for drawn in source.law.draw(rngs[source.kind], spans):
+            row = (source.low + (drawn.page >> 9)) * scene.n_sharers + spans.sharer[drawn.span]
+            parts.append((drawn.tick - first << _TICK_SHIFT) + row * HPAGE_PMD_NR + (drawn.page & (HPAGE_PMD_NR - 1)))
+    marked = np.concatenate(parts)
+    marked.sort()
+    distinct = np.ones(marked.size, bool)
+    distinct[1:] = marked[1:] != marked[:-1]
+    marked = marked[distinct]
+    bounds = np.searchsorted(marked, np.arange(last - first + 1) << _TICK_SHIFT)
+    marked &= (1 << _TICK_SHIFT) - 1
+    return marked, bounds
 
 
-@dataclasses.dataclass(frozen=True)
-class Segment:
-    """Sharers that are protected anew at tick `begin` and live undisturbed until tick `end` (of the window).
-
-    Shapes: sharers (n,).
-    """
-
-    root: bool
-    sharers: Ints
-    begin: int
-    end: int
-
-
-def segments(scene: Scene, reborn: list[Ints], first: int, last: int) -> Iterator[Segment]:
-    """Cut a window into lives: the root's between its forks; the undisturbed workers' together, the others' one by one."""
-    forks = [tick for tick in range(first, last) if reborn[tick].size]
-    edges = sorted({first, *forks, last})
-    for begin, end in itertools.pairwise(edges):
-        yield Segment(True, np.zeros(1, np.int64), begin, end)
-    starts: dict[int, list[int]] = {}
-    for tick in forks:
-        for sharer in reborn[tick]:
-            starts.setdefault(int(sharer), [first]).append(tick)
-    quiet = np.setdiff1d(np.arange(1, scene.n_sharers), np.array(sorted(starts), np.int64))
-    if quiet.size:
-        yield Segment(False, quiet, first, last)
-    for sharer in sorted(starts):
-        edges = [*starts[sharer], last]
-        for begin, end in itertools.pairwise(edges):
-            if begin < end:
-                yield Segment(False, np.array([sharer]), begin, end)
+def _spans(scene: Scene, kind: str, lives: Lives, first: int, last: int) -> Spans:
+    """Cut the window into what writes undisturbed: the root between its forks, workers while they live, or burst."""
+    if kind.startswith("root"):
+        forked = lives.begin[lives.forked]
+        edges = np.unique(np.concatenate(([first, last], forked[(forked > first) & (forked < last)])))
+        return Spans(np.zeros(edges.size - 1, np.int64), edges[:-1], np.diff(edges).astype(np.float64))
+    if kind == "bursts":
+        begin, length = lives.begin, np.minimum(_burst_ticks(scene), lives.end - lives.begin)
+        inside = np.minimum(begin + length, last) - np.maximum(begin, first)
+        some = inside > 0
+        return Spans(lives.sharer[some], np.maximum(begin, first)[some], inside[some])
+    cut = lives.within(first, last)
+    return Spans(cut.sharer, cut.begin, (cut.end - cut.begin).astype(np.float64))
 
 
-def _first_writes(
-    rng: np.random.Generator, segment: Segment, low: int, n_regions: int, rate: float, n_sharers: int
-) -> tuple[Ints, np.ndarray]:
-    """Draw who writes which page when, at `rate` a page and tick. Rare writes by their number, frequent ones by page."""
-    ticks_long = segment.end - segment.begin
-    n_pages = n_regions * segment.sharers.size * HPAGE_PMD_NR
-    if rate <= 0 or n_pages == 0:
-        return np.zeros(0, np.int64), np.zeros(0, np.uint16)
-    if rate * ticks_long < 0.5:
-        n = int(rng.poisson(rate * ticks_long * n_pages))
-        page = rng.integers(0, n_pages, size=n)
-        tick = rng.integers(segment.begin, segment.end, size=n).astype(np.uint16)
-    else:
-        waits = rng.standard_exponential(n_pages)
-        page = np.flatnonzero(waits < rate * ticks_long)
-        tick = np.minimum((waits[page] / rate).astype(np.int64) + segment.begin, segment.end - 1).astype(np.uint16)
-    slot, rest = page % HPAGE_PMD_NR, page // HPAGE_PMD_NR
-    region = low + rest // segment.sharers.size
-    sharer = segment.sharers[rest % segment.sharers.size]
-    return (region * n_sharers + sharer) * HPAGE_PMD_NR + slot, tick
+def _burst_ticks(scene: Scene) -> float:
+    """Length of a burst; one of no length at all falls into the first tick. Units: ticks."""
+    return max(scene.workload.burst_s / scene.tick_s, 1e-6)

@@ -69,6 +69,14 @@ class Layers(Table):
     slots: Boards = dataclasses.field(default_factory=_boards)
     compound: Boards = dataclasses.field(default_factory=_boards)
     """Slots whose frame is a subpage of `folio`; the others are order-0 folios."""
+    link: Column = dataclasses.field(default_factory=_column)
+    """Layer of copies that a layer of old pages is linked to, slot by slot; 0 where there is none (linking.py)."""
+    isolated: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))
+    """Linked old pages that are off the LRU."""
+    forward: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))
+    """Linked old pages of which a forked child is given the copies."""
+    age_ticks: Column = dataclasses.field(default_factory=_column)
+    """Ticks that linked old pages have lived."""
 
 
 @dataclasses.dataclass
@@ -86,8 +94,9 @@ class Folios(Table):
     region: Column = dataclasses.field(default_factory=_column)
 
 
-GAUGES = ("small_frames", "small_ptes", "folios", "compound_ptes", "pmds")
-"""State totals, kept up to date by every change; compound_ptes leaves out what a PMD maps."""
+GAUGES = ("small_frames", "small_ptes", "folios", "compound_ptes", "pmds", "isolated")
+"""State totals, kept up to date by every change; compound_ptes leaves out what a PMD maps; isolated are small frames
+that are off the LRU."""
 
 
 class Family:
@@ -206,7 +215,7 @@ class Family:
     @property
     def lru_entries(self) -> Ints:
         """Folios on the LRU, of any order. Shapes: -> (n_replicates,)."""
-        return self.gauge["small_frames"] + self.gauge["folios"]
+        return self.gauge["small_frames"] - self.gauge["isolated"] + self.gauge["folios"]
 
     @property
     def pages_in_use(self) -> Ints:

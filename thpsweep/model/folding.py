@@ -26,14 +26,14 @@ def fold(family: Family, found: Sources) -> Ints:
         slots = family.entries.slots[entry]
         taken = np.flatnonzero(bits.any_slot(family.layers.compound[layer]) & bits.any_slot(slots))
         for other in taken:
-            layer[other] = _split_layer(family, int(rows[index[other]]), int(layer[other]), slots[other])
+            layer[other] = split_layer(family, int(rows[index[other]]), int(layer[other]), slots[other])
         used = bits.any_slot(slots)
         family.layers.compound[layer[used]] |= slots[used]
         family.layers.folio[layer[used]] = folios[index[used]]
     return folios
 
 
-def _split_layer(family: Family, row: int, layer: int, slots: Boards) -> int:
+def split_layer(family: Family, row: int, layer: int, slots: Boards) -> int:
     """Move slots of a layer, some of whose other frames are in another folio already, to a layer of their own."""
     region = row // family.n_sharers
     in_region = family.record_of[region * family.n_sharers : (region + 1) * family.n_sharers]

@@ -81,9 +81,31 @@ def drop_dead(family: Family, rows: Ints, layers: Ints, left: bits.Boards) -> In
         alive[partial] &= bits.pack(missing < reach[partial, None])
     alive[reach == 0] = 0
     dead = left & family.layers.slots[layers] & ~alive
+    linked = np.flatnonzero((family.layers.link[layers] != 0) & bits.any_slot(dead))
+    if linked.size:
+        end_links(family, rows[linked], layers[linked], dead[linked])
     family.adjust("small_frames", rows, -bits.count(dead & ~family.layers.compound[layers]))
     forget_slots(family, layers, dead)
     return bits.count(alive)
+
+
+def end_links(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> None:
+    """End the links of old pages that lost their last mapping; a copy that only the link held goes with it.
+
+    The caller frees the old pages. Shapes: (n,), (n,), (n, 8); layers are distinct.
+    """
+    copies, ended = family.layers.link[layers].astype(np.int64), bits.count(dead)
+    family.adjust("isolated", rows, np.where(family.layers.isolated[layers], -ended, 0))
+    lists = family.missing_rows(copies)
+    family.missing.ptes[lists] += bits.expand(dead)
+    drop_dead(family, rows, copies, dead)
+    family.map_folios(family.layers.folio[copies].astype(np.int64), -ended)
+    over = np.flatnonzero(~bits.any_slot(family.layers.slots[layers] & ~dead))
+    if over.size:
+        family.layers.link[layers[over]] = 0
+        family.layers.reach[copies[over]] -= 1
+        family.missing.ptes[lists[over]] -= bits.expand(family.layers.slots[copies[over]])
+        free_layers(family, copies[over])
 
 
 def forget_slots(family: Family, layers: Ints, dead: bits.Boards) -> None:

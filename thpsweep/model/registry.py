@@ -19,6 +19,7 @@ _FOLDERS = {
     "sharing": "thpsweep.model.sharings",
     "mechanism": "thpsweep.model.mechanisms",
     "trigger": "thpsweep.model.triggers",
+    "gate": "thpsweep.model.gates",
     "machine": "thpsweep.model.machines",
 }
 FAMILIES = tuple(_FOLDERS)

@@ -19,22 +19,25 @@ from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.model import draws, events, options, registry
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
+from thpsweep.model.gates.base import Gate, Guard
 from thpsweep.model.integrals import Integrals
+from thpsweep.model.linking import forward
 from thpsweep.model.luck import Luck
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.model.metrics import benefit, cost, tradeoff
 from thpsweep.model.metrics.base import Metrics, Pair, Run
 from thpsweep.model.processes import exit, fork
+from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.start import Start, populate
 from thpsweep.model.summary import summary
 from thpsweep.model.triggers.base import Collapser, Trigger
 from thpsweep.model.workloads.base import Workload, whole
 from thpsweep.model.writes import write
 from thpsweep.outcomes import ScanResult
-from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
+from thpsweep.units import HPAGE_PMD_NR
 
-MODEL_VERSION = "1"
+MODEL_VERSION = "2"
 """Raised whenever the same point would give other numbers; part of a point's identity."""
 
 MAX_TICKS = 60_000
@@ -47,9 +50,11 @@ class Setting:
     """A point, built and checked."""
 
     workload: Workload
+    sharing: Sharing
     n_sharers: int
     mechanism: Mechanism
     trigger: Trigger
+    gate: Gate
     machine: Profile
     seed: int
     replicates: int
@@ -72,11 +77,14 @@ def setting(point: Mapping[str, Any]) -> Setting:
     options.positive("run.tick_s", run["tick_s"])
     if run["duration_s"] / run["tick_s"] > MAX_TICKS:
         raise OptionError("run.tick_s", run["tick_s"], f"at least run.duration_s / {MAX_TICKS}")
+    sharing = registry.build("sharing", point["sharing"])
     built = Setting(
         workload=registry.build("workload", {k: v for k, v in point["workload"].items() if k != "sha256"}),
-        n_sharers=registry.build("sharing", point["sharing"]).sharers,
+        sharing=sharing,
+        n_sharers=sharing.sharers,
         mechanism=registry.build("mechanism", policy["mechanism"]),
         trigger=registry.build("trigger", policy["trigger"]),
+        gate=registry.build("gate", policy.get("gate", {"kind": "always"})),
         machine=registry.build("machine", point["machine"]),
         scene_key=scene_key(point),
         **{name: run[name] for name in ("seed", "replicates", "duration_s", "tick_s")},
@@ -112,18 +120,19 @@ def check(point: Mapping[str, Any]) -> None:
 def estimate(point: Mapping[str, Any]) -> dict[str, float]:
     """Predict the memory of one replicate's state and the work of the whole point.
 
-    A row costs a pointer and a flag; a row that is ever written a record, two entries and a layer of its own.
+    A row costs a pointer and a flag; a row that is ever written a record, two entries and a layer of its own; events are
+    drawn a window at a time.
     """
     built = setting(point)
-    n_regions = int(built.workload.describe(built.n_sharers)["regions"])
-    rows, load = n_regions * built.n_sharers, built.workload
-    hours = built.duration_s / S_PER_HOUR
-    hot = max(load.root_hot_writes_per_page_hour, load.worker_hot_writes_per_page_hour) * hours * HPAGE_PMD_NR
-    cold = max(load.root_cold_writes_per_page_hour, load.worker_cold_writes_per_page_hour) * hours * HPAGE_PMD_NR
-    written = rows * (load.hot_regions * -math.expm1(-hot) + (1 - load.hot_regions) * -math.expm1(-cold))
-    events_drawn = rows * HPAGE_PMD_NR * min(1.0, load.hot_regions * hot / HPAGE_PMD_NR + cold / HPAGE_PMD_NR)
-    state_bytes = rows * 5 + n_regions * 2048 + written * 700
-    return {"state_bytes": state_bytes, "work": built.replicates * (events_drawn + built.n_ticks * 1000.0 + rows)}
+    load = built.workload
+    n_regions = int(load.describe(built.n_sharers)["regions"])
+    scene = events.Scene(load, n_regions, built.n_sharers, built.n_ticks, built.tick_s)
+    rows, n_ticks = n_regions * built.n_sharers, built.n_ticks
+    drawn_at_once = events.expected_writes(scene, events.window_ticks(scene))
+    state_bytes = rows * 5 + n_regions * 2048 + events.expected_rows(scene) * 700 + drawn_at_once * events.WRITE_BYTES
+    turnover = scene.forks_per_tick * n_ticks * n_regions * 2
+    work = events.expected_writes(scene, n_ticks) + n_ticks * 1000.0 + rows + turnover
+    return {"state_bytes": state_bytes, "work": built.replicates * work}
 
 
 def simulate(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,20 +165,23 @@ def _no_outcomes(built: Setting) -> np.ndarray:
 
 def _run(built: Setting) -> tuple[Run, np.ndarray]:
     """Run all replicates of one policy side by side."""
-    start = built.workload.start(built.n_sharers)
+    start = built.sharing.shape(built.workload.start(built.n_sharers))
     family = Family(built.replicates, start.n_regions, built.n_sharers)
     populate(family, start)
     counts, integrals = Counts(built.replicates), Integrals.zero(built.replicates)
     keys = draws.keys(built.seed, built.scene_key, built.replicates)
     luck = Luck(family, built.workload, keys, built.tick_s)
-    collapser = Collapser(family, counts, built.mechanism, luck.chances)
+    guard = Guard(built.gate, built.machine, built.workload, built.gate.begin(built.replicates))
+    collapser = Collapser(family, counts, built.mechanism, luck.chances, guard)
     state = built.trigger.begin(built.replicates)
     for number, tick in enumerate(_ticks(built, start)):
         _turn_over(family, counts, tick)
         _write(family, counts, tick)
         if built.mechanism.active:
             before, done = family.pages_in_use, counts.total["collapses"].copy()
+            guard.now_s = (number + 1) * built.tick_s
             built.trigger.act(state, collapser, number, built.tick_s)
+            collapser.step(number, built.tick_s)
             made = counts.total["collapses"] - done
             integrals.collapsed(made, before, family, (number + 1) * built.tick_s)
         integrals.add(family, built.machine, built.workload, built.tick_s)
@@ -186,12 +198,14 @@ def _ticks(built: Setting, start: Start) -> "zip[tuple[events.Tick, ...]]":
 
 
 def _turn_over(family: Family, counts: Counts, tick: tuple[events.Tick, ...]) -> None:
-    """Let the workers whose life is over exit, then let the root fork their successors."""
+    """Let the workers whose life is over exit, then let the root fork those whose life begins."""
     for replicate, mine in enumerate(tick):
-        for sharer in mine.reborn:
+        family.alive[replicate, mine.absent] = False
+        for sharer in mine.exits:
             exit(family, counts, replicate, int(sharer))
-        for sharer in mine.reborn:
+        for sharer in mine.forks:
             fork(family, counts, replicate, 0, int(sharer))
+            forward(family, family.rows_of(replicate, int(sharer)))
 
 
 def _write(family: Family, counts: Counts, tick: tuple[events.Tick, ...]) -> None:

@@ -9,6 +9,7 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
+from thpsweep.model.linking import linked_slots
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
@@ -58,7 +59,18 @@ def look(family: Family, mechanism: Mechanism, rows: Ints, limits: Limits, chanc
     old = (chances.young == 0) | (swapped & (chances.young < HPAGE_PMD_NR // 2))
     results[late & old] = ScanResult.LACK_REFERENCED_PAGE
     results[late & ~old & chances.referenced] = ScanResult.PAGE_COUNT
+    if family.layers.link.any():
+        _meet_links(family, mechanism, rows, results, progress)
     return Found(rows, results, progress, chances.race_slots)
+
+
+def _meet_links(
+    family: Family, mechanism: Mechanism, rows: Ints, results: npt.NDArray[np.int64], progress: Ints
+) -> None:
+    """Rows that map linked old pages: go on with them where the mechanism can, else their references refuse."""
+    linked = bits.any_slot(linked_slots(family, family.record_of[rows].astype(np.int64)))
+    results[linked] = ScanResult.SUCCEED if mechanism.resumes else ScanResult.PAGE_COUNT
+    progress[linked] = HPAGE_PMD_NR
 
 
 def attempt(

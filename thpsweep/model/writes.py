@@ -15,12 +15,13 @@ from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.diverge import diverge
 from thpsweep.model.family import Family
+from thpsweep.model.processes import end_links
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 
 @dataclasses.dataclass
-class _Events:
-    """Written slots, ascending and distinct by (row, slot). Shapes: each (n,)."""
+class Events:
+    """Slots that are written or unmapped, ascending and distinct by (row, slot). Shapes: each (n,)."""
 
     row: Ints
     slot: Ints
@@ -49,9 +50,9 @@ class _Events:
         place = (owner * BOARD_WORDS + self.word)[chosen]
         np.subtract.at(_flat(boards), place, self.bit[chosen])
 
-    def where(self, kept: Bools) -> "_Events":
+    def where(self, kept: Bools) -> "Events":
         """Keep some of the events."""
-        return _Events(self.row[kept], self.slot[kept])
+        return Events(self.row[kept], self.slot[kept])
 
     def rows(self) -> tuple[Ints, Ints]:
         """Give the distinct rows, and for each event the index of its row among them."""
@@ -70,26 +71,26 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
     Source: mm/memory.c do_wp_page(), wp_can_reuse_anon_folio(), do_anonymous_page(), mm/huge_memory.c
     do_huge_pmd_wp_page() (a shared PMD is split and one base page copied since 5.8, 20200416160026.16538-8).
     """
-    events = _faulting(family, counts, _Events(keys // HPAGE_PMD_NR, keys % HPAGE_PMD_NR))
+    events = _faulting(family, counts, Events(keys // HPAGE_PMD_NR, keys % HPAGE_PMD_NR))
     if not events.row.size:
         return
     rows, index = events.rows()
-    _split_pmds(family, counts, rows)
+    split_pmds(family, counts, rows)
     records = diverge(family, rows)
     record = records[index]
     present = events.of(family.records.present, record)
-    entry = _entries(family, events, record, present)
+    entry = entries_of(family, events, record, present)
     copy = _copied(family, events, record, entry)
     swapped = ~present & events.of(family.records.swapped, record)
     _count(family, counts, events, copy, present & ~copy, ~present & ~swapped, swapped)
-    _unmap_old(family, events.where(copy), entry[copy])
+    unmap(family, events.where(copy), entry[copy])
     _map_new(family, events, records, index, copy | ~present)
     events.clear(family.records.swapped, record, swapped)
     events.set(family.records.present, record, ~present)
     events.set(family.records.exclusive, record, np.ones(record.size, bool))
 
 
-def _faulting(family: Family, counts: Counts, events: _Events) -> _Events:
+def _faulting(family: Family, counts: Counts, events: Events) -> Events:
     """Drop writes of the dead and to pages that are writable already, and those that one PMD reuse settles."""
     if not family.alive.all():
         events = events.where(family.alive[family.replicate_of(events.row), events.row % family.n_sharers])
@@ -124,8 +125,11 @@ def folio_of(family: Family, records: Ints) -> Ints:
     return folios
 
 
-def _split_pmds(family: Family, counts: Counts, rows: Ints) -> None:
-    """Map by ptes what a PMD mapped: the folio itself stays whole."""
+def split_pmds(family: Family, counts: Counts, rows: Ints) -> None:
+    """Map by ptes what a PMD mapped, in those of the distinct rows that have one; the folio itself stays whole.
+
+    Source: mm/huge_memory.c __split_huge_pmd() (by a write, MADV_NOHUGEPAGE or mprotect() of a part, ...; v6.18).
+    """
     huge = rows[family.pmd[rows]]
     if huge.size:
         family.pmd[huge] = False
@@ -134,8 +138,8 @@ def _split_pmds(family: Family, counts: Counts, rows: Ints) -> None:
         family.adjust("compound_ptes", huge, np.full(huge.size, HPAGE_PMD_NR))
 
 
-def _entries(family: Family, events: _Events, record: Ints, present: Bools) -> Ints:
-    """Find in each record's list the entry that maps the slot; 0 where the slot is not present. Shapes: -> (n,)."""
+def entries_of(family: Family, events: Events, record: Ints, present: Bools) -> Ints:
+    """Find in each event's record the entry that maps the slot; 0 where the slot is not present. Shapes: (n,) -> (n,)."""
     found = np.zeros(record.size, np.int64)
     left = np.flatnonzero(present)
     entry = family.records.head[record[left]].astype(np.int64)
@@ -149,20 +153,26 @@ def _entries(family: Family, events: _Events, record: Ints, present: Bools) -> I
     return found
 
 
-def _copied(family: Family, events: _Events, record: Ints, entry: Ints) -> Bools:
-    """Tell which writes copy: the frame has more mappings, or it is a subpage and others map its folio."""
+def _copied(family: Family, events: Events, record: Ints, entry: Ints) -> Bools:
+    """Tell which writes copy: the frame has more mappings, or it is a subpage and others map its folio.
+
+    The last mapped subpage of all is copied too: that frees the folio.
+    Source: mm/memory.c __wp_can_reuse_large_anon_folio(), folio_large_mapcount() <= 1 (v6.15).
+    """
     layer = family.entries.layer[entry].astype(np.int64)
     mapcount = np.where(entry != 0, family.mapcounts(layer, events.slot), 0)
-    copy = mapcount > 1
+    # An old page with a link is never reused: its copy would keep the old content.
+    copy = (mapcount > 1) | ((mapcount == 1) & (family.layers.link[layer] != 0))
     large = np.flatnonzero((mapcount == 1) & events.of(family.layers.compound, layer))
     if large.size:
         folio = family.layers.folio[layer[large]].astype(np.int64)
-        copy[large] = family.folios.mapped[folio] > family.folio_ptes(record[large], folio)
-    return copy
+        mapped = family.folios.mapped[folio]
+        copy[large] = (mapped == 1) | (mapped > family.folio_ptes(record[large], folio))
+    return np.asarray(copy)
 
 
 def _count(
-    family: Family, counts: Counts, events: _Events, copy: Bools, reuse: Bools, touched: Bools, swapped: Bools
+    family: Family, counts: Counts, events: Events, copy: Bools, reuse: Bools, touched: Bools, swapped: Bools
 ) -> None:
     for name, kind in (
         ("cow_faults", copy),
@@ -173,8 +183,11 @@ def _count(
         counts.tally(name, family.replicate_of(events.row[kind]))
 
 
-def _unmap_old(family: Family, events: _Events, entry: Ints) -> None:
-    """Take copied slots out of the layers that held them; free frames whose last mapping that was."""
+def unmap(family: Family, events: Events, entry: Ints) -> None:
+    """Take slots out of the entries and layers that held them; free frames whose last mapping that was.
+
+    The boards of the record (present, exclusive) are the caller's to change. Shapes: entry (n,), one an event.
+    """
     every = np.ones(entry.size, bool)
     layer = family.entries.layer[entry].astype(np.int64)
     compound = events.of(family.layers.compound, layer)
@@ -193,8 +206,9 @@ def _unmap_old(family: Family, events: _Events, entry: Ints) -> None:
         family.map_folios(family.layers.folio[layer[compound]].astype(np.int64), -ones[compound])
 
 
-def _free(family: Family, events: _Events, layer: Ints, compound: Bools, dead: Ints) -> None:
+def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: Ints) -> None:
     """Take distinct frames without a mapping out of their layers."""
+    _end_links(family, events, layer, dead)
     chosen, large = np.zeros(layer.size, bool), np.zeros(layer.size, bool)
     chosen[dead] = True
     large[dead] = compound[dead]
@@ -205,13 +219,23 @@ def _free(family: Family, events: _Events, layer: Ints, compound: Bools, dead: I
     family.adjust("small_frames", events.row[small], np.full(small.size, -1))
 
 
-def _map_new(family: Family, events: _Events, records: Ints, index: Ints, new: Bools) -> None:
+def _end_links(family: Family, events: Events, layer: Ints, dead: Ints) -> None:
+    """End the links of frames that lost their last mapping."""
+    linked = dead[family.layers.link[layer[dead]] != 0]
+    if linked.size:
+        layers, first, which = np.unique(layer[linked], return_index=True, return_inverse=True)
+        boards = bits.from_pairs(layers.size, which, events.slot[linked])
+        end_links(family, events.row[linked[first]], layers, boards)
+
+
+def _map_new(family: Family, events: Events, records: Ints, index: Ints, new: Bools) -> None:
     """Map new order-0 frames in the layer that only this record lists, making it where there is none."""
     needed = np.zeros(records.size, bool)
     needed[index[new]] = True
     own = family.records.own[records].astype(np.int64)
     layer = family.entries.layer[own].astype(np.int64)
-    lacking = np.flatnonzero(needed & ((own == 0) | family.layers.common[layer]))
+    taken = family.layers.common[layer] | (family.layers.link[layer] != 0)
+    lacking = np.flatnonzero(needed & ((own == 0) | taken))
     if lacking.size:
         n = lacking.size
         none = np.zeros(n, np.int64)

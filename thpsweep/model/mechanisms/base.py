@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +18,9 @@ NOBODY = HPAGE_PMD_NR
 """Value of a race slot where no reference arrives during the attempt."""
 
 Flags = npt.NDArray[np.bool_]
+
+Referenced = Callable[[Ints], Flags]
+"""Tells for rows whether somebody takes a short reference on a page of the region in this tick."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +44,13 @@ class Mechanism(abc.ABC):
     """Whether every sharer is changed; then max_ptes_shared does not apply, and an own product is refused."""
     active: ClassVar[bool] = True
     """Whether the mechanism collapses anything; the baseline does not, and no trigger runs for it."""
+
+    resumes: ClassVar[bool] = False
+    """Whether a visit to a row that maps linked old pages goes on with them; else they refuse it (extra references)."""
+
+    def step(self, family: Family, counts: Counts, tick: int, tick_s: float, referenced: Referenced) -> None:
+        """Go on with what is under way, once a tick, after the trigger; `referenced` tells where a gup happens."""
+        del family, counts, tick, tick_s, referenced
 
     @abc.abstractmethod
     def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:

@@ -10,6 +10,7 @@ from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, raced
+from thpsweep.model.pmds import map_private
 from thpsweep.model.processes import leave
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -50,18 +51,4 @@ def _replace(family: Family, counts: Counts, rows: Ints) -> None:
     counts.add("pages_cleared", replicates, HPAGE_PMD_NR - present - swapped)
     counts.add("bloat_pages", replicates, HPAGE_PMD_NR - present - swapped)
     counts.add("sharing_lost_pages", replicates, leave(family, rows))
-    _map_private(family, rows)
-
-
-def _map_private(family: Family, rows: Ints) -> None:
-    """Map a new folio by a PMD, exclusively."""
-    n = rows.size
-    one = np.ones(n, np.int64)
-    folio = family.new_folios(family.region_of(rows), one * HPAGE_PMD_NR)
-    layer = family.new_layers(bits.full(n), one, folio, bits.full(n), np.zeros(n, bool))
-    records = family.records.take(n)
-    table = family.records
-    table.rows[records], table.present[records], table.exclusive[records] = 1, bits.FULL, bits.FULL
-    table.own[records] = family.list_layer(records, layer, bits.full(n))
-    family.record_of[rows], family.pmd[rows] = records, True
-    family.adjust("pmds", rows, one)
+    map_private(family, rows)

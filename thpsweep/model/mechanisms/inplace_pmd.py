@@ -11,6 +11,7 @@ from thpsweep.model.family import Family
 from thpsweep.model.folding import by_record, relatives
 from thpsweep.model.mechanisms.base import Flags, Limits, raced
 from thpsweep.model.mechanisms.inplace import Inplace
+from thpsweep.model.pmds import map_shared
 from thpsweep.units import HPAGE_PMD_NR
 
 
@@ -62,12 +63,7 @@ class InplacePmd(Inplace):
         counts.add("tlb_flushes", replicates, sharers)
         counts.add("global_syncs", replicates, sharers if self.deposit == "old_table" else 0)
         counts.add("filled_ptes", replicates, (HPAGE_PMD_NR - pages) * sharers)
-        regions = family.region_of(rows)
-        index, sharer = np.nonzero(able & (bits.count(slots) < HPAGE_PMD_NR)[:, None])
-        _fill_holes(family, slots, folios, index, regions[index] * family.n_sharers + sharer)
-        family.pmd.reshape(-1, family.n_sharers)[regions] |= able
-        family.adjust("pmds", rows, sharers)
-        family.adjust("compound_ptes", rows, -pages * sharers)
+        map_shared(family, rows, slots, folios, able)
 
 
 def _eligible(family: Family, records: Ints, slots: bits.Boards, folios: Ints) -> Flags:
@@ -91,23 +87,3 @@ def _starts_in(family: Family, records: Ints, folios: Ints) -> Flags:
     able = np.ones(records.size, bool)
     able[other] = ~bits.any_slot(family.entries.slots[entry[other]])
     return able
-
-
-def _fill_holes(family: Family, slots: bits.Boards, folios: Ints, index: Ints, rows: Ints) -> None:
-    """Give the subpages without a source a layer, which the records of the rows list from now on."""
-    holes = ~slots
-    eligible = np.bincount(index, minlength=slots.shape[0])
-    holed = np.flatnonzero(bits.any_slot(holes) & (eligible > 0))
-    if not holed.size:
-        return
-    layers = np.zeros(slots.shape[0], np.int64)
-    layers[holed] = family.new_layers(holes[holed], eligible[holed], folios[holed], holes[holed], eligible[holed] > 1)
-    family.map_folios(folios[holed], (bits.count(holes) * eligible)[holed])
-    here = layers[index] != 0
-    records, where = np.unique(family.record_of[rows[here]].astype(np.int64), return_index=True)
-    region = index[here][where]
-    family.list_layer(records, layers[region], holes[region])
-    table = family.records
-    all_exclusive = (table.rows[records] == 1) & bits.any_slot(table.exclusive[records])
-    table.exclusive[records[all_exclusive]] = bits.FULL
-    table.present[records] = bits.FULL

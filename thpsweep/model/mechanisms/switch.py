@@ -4,12 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from thpsweep.model import bits, options
+from thpsweep.model import options
 from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.folding import fold, maps_folio, relatives
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, raced, sources
+from thpsweep.model.protecting import protect
 from thpsweep.units import HPAGE_PMD_NR
 
 
@@ -35,7 +36,7 @@ class Switch(Mechanism):
         del limits
         replicates = family.replicate_of(rows)
         counts.add("orphan_pages", replicates, raced(family, rows, race_slots).astype(np.int64))
-        self._protect(family, counts, rows)
+        protect(family, counts, rows)
         found = sources(family, rows)
         per_page = self.walk == "per_page"
         counts.add("collapses", replicates, 1)
@@ -49,13 +50,3 @@ class Switch(Mechanism):
         others = relatives(family, rows)
         counts.add("tlb_flushes", replicates, others.count(maps_folio(family, others.row, folios[others.index])))
         return np.ones(rows.size, bool)
-
-    def _protect(self, family: Family, counts: Counts, rows: Ints) -> None:
-        """Make the scanned row's exclusive ptes read-only: only it can have any on its own frames."""
-        records = family.record_of[rows].astype(np.int64)
-        sole = family.records.rows[records] == 1
-        writable = np.where(sole, bits.count(family.records.exclusive[records]), 0)
-        family.records.exclusive[records] = 0
-        replicates = family.replicate_of(rows)
-        counts.add("ptes_protected", replicates, writable)
-        counts.add("tlb_flushes", replicates, (writable > 0).astype(np.int64))

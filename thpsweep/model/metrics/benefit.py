@@ -4,7 +4,7 @@ import numpy as np
 
 from thpsweep.model.metrics.base import Metrics, Pair, Run
 from thpsweep.model.prices import EXIT_PRICES, FAULT_PRICES, FORK_PRICES, Floats, priced
-from thpsweep.units import HPAGE_PMD_NR, NS_PER_MS
+from thpsweep.units import HPAGE_PMD_NR, NS_PER_MS, PAGE_SIZE_BYTES
 
 
 def metrics(pair: Pair) -> Metrics:
@@ -20,8 +20,10 @@ def metrics(pair: Pair) -> Metrics:
         found[f"{name}_ms_saved"] = (saved / NS_PER_MS, "ms")
     found["reclaim_ms_saved"] = (_saved_ms(pair.baseline.integrals.aging_ns, pair.policy.integrals.aging_ns), "ms")
     found["tlb_ms_saved"] = (_saved_ms(pair.baseline.integrals.tlb_ns, pair.policy.integrals.tlb_ns), "ms")
-    # An anon collapse deposits the page table for a later split, it frees none (mm/khugepaged.c pgtable_trans_huge_deposit).
-    found["page_table_bytes_freed"] = (np.zeros(before.size), "bytes")
+    # An anon collapse deposits the page table for a later split and frees none (mm/khugepaged.c
+    # pgtable_trans_huge_deposit); a file collapse does. A table that a later split takes again is not set off.
+    freed = pair.policy.counts.total["page_tables_freed"] * float(PAGE_SIZE_BYTES)
+    found["page_table_bytes_freed"] = (freed, "bytes")
     return {f"benefit/{name}": value for name, value in found.items()}
 
 

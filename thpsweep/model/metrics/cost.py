@@ -2,13 +2,10 @@
 
 import numpy as np
 
-from thpsweep.model.counts import LARGEST
+from thpsweep.model.counts import LARGEST, PTE_UPDATES
 from thpsweep.model.metrics.base import Metrics, Pair
 from thpsweep.model.prices import collapse_ns, ipis
 from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES
-
-PTE_UPDATES = ("migration_entries_set", "ptes_restored", "ptes_switched", "ptes_protected", "ptes_cleared")
-"""Kinds of pte transitions that add up to pte_updates."""
 
 
 def metrics(pair: Pair) -> Metrics:

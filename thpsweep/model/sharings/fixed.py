@@ -2,9 +2,7 @@
 
 import dataclasses
 
-from thpsweep.errors import OptionError
-from thpsweep.model.sharings.base import Sharing
-from thpsweep.units import MAX_SHARERS
+from thpsweep.model.sharings.base import Sharing, check_degree
 
 
 @dataclasses.dataclass
@@ -14,8 +12,7 @@ class Fixed(Sharing):
     degree: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.degree, bool) or not isinstance(self.degree, int) or not 1 <= self.degree <= MAX_SHARERS:
-            raise OptionError("sharing.degree", self.degree, f"1..{MAX_SHARERS}")
+        check_degree(self.degree)
 
     @property
     def sharers(self) -> int:

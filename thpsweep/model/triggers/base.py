@@ -10,7 +10,9 @@ import numpy as np
 from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
-from thpsweep.model.mechanisms.base import Limits, Mechanism
+from thpsweep.model.gates.base import Guard
+from thpsweep.model.linking import grow_older
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism
 from thpsweep.model.visit import Chances, Found, attempt, look
 from thpsweep.outcomes import ScanResult
 
@@ -19,27 +21,48 @@ from thpsweep.outcomes import ScanResult
 class Collapser:
     """A mechanism at work on a family, with what it counts and what it meets.
 
-    Shapes: outcomes (n_replicates, number of ScanResults); chances gives the blind inputs for rows at a tick.
+    Shapes: outcomes (n_replicates, number of ScanResults); chances gives the blind inputs for rows at a tick. The guard's
+    gate is asked about what passes a scan; None asks nobody.
     """
 
     family: Family
     counts: Counts
     mechanism: Mechanism
     chances: Callable[[Ints, int, bool], Chances]
+    guard: Guard | None = None
     outcomes: np.ndarray = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         self.outcomes = np.zeros((self.family.n_replicates, len(ScanResult)), np.int64)
 
     def scan(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Found:
-        """Scan rows of distinct regions without changing or counting anything."""
-        return look(self.family, self.mechanism, rows, limits, self.chances(rows, tick, khugepaged))
+        """Scan rows of distinct regions, and ask the gate, without changing or counting anything.
+
+        What the gate refuses was scanned to its end, but never attempted: khugepaged keeps its lock.
+        """
+        found = look(self.family, self.mechanism, rows, limits, self.chances(rows, tick, khugepaged))
+        passed = np.flatnonzero(found.passed)
+        if self.guard is None or not passed.size:
+            return found
+        allowed = self.guard.allows(self.family, self.counts, self.mechanism, rows[passed], limits)
+        results = found.results.copy()
+        results[passed[~allowed]] = ScanResult.GATE_REFUSED
+        return dataclasses.replace(found, results=results)
 
     def attempt(self, found: Found, limits: Limits) -> np.ndarray:
         """Collapse where a scan passed, and tally the outcomes of all. Shapes: -> results (n,)."""
         results = attempt(self.family, self.counts, self.mechanism, found, limits)
         np.add.at(self.outcomes, (self.family.replicate_of(found.rows), results), 1)
         return results
+
+    def step(self, tick: int, tick_s: float) -> None:
+        """Let the mechanism go on with what is under way; every link grows a tick older."""
+
+        def referenced(rows: Ints) -> Flags:
+            return self.chances(rows, tick, False).referenced
+
+        self.mechanism.step(self.family, self.counts, tick, tick_s, referenced)
+        grow_older(self.family)
 
 
 @dataclasses.dataclass

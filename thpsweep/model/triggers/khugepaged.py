@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from thpsweep.model.bits import Ints
+from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.triggers.base import Collapser, Trigger
 from thpsweep.model.workloads.base import whole
@@ -12,16 +12,19 @@ from thpsweep.units import HPAGE_PMD_NR, MS_PER_S
 
 
 @dataclasses.dataclass
-class _Cursor:
-    """Where the daemon stands in one replicate, and how far its pass is; no sharer = before the first mm."""
+class _Cursors:
+    """Where the daemon stands in each replicate, and how far its pass is. Shapes: each (n_replicates,).
 
-    replicate: int
-    sharer: int | None = None
-    region: int = 0
-    progress: int = 0
-    heads: int = 0
-    inside: bool = False
-    """The mmap lock is held: going on costs nothing. Taking it, also again after an attempt, costs 1."""
+    A sharer of n_sharers means before the first mm. inside: the mmap lock is held, going on costs nothing; taking it,
+    also again after an attempt, costs 1.
+    """
+
+    sharer: Ints
+    region: Ints
+    progress: Ints
+    heads: Ints
+    inside: Bools
+    going: Bools
 
 
 @dataclasses.dataclass
@@ -47,81 +50,90 @@ class Khugepaged(Trigger):
         for name in ("max_ptes_none", "max_ptes_swap", "max_ptes_shared"):
             whole(f"policy.trigger.{name}", getattr(self, name), 0, HPAGE_PMD_NR - 1)
 
-    def begin(self, n_replicates: int) -> list[_Cursor]:
-        """Place a cursor before the first mm of each replicate."""
-        return [_Cursor(replicate) for replicate in range(n_replicates)]
+    def begin(self, n_replicates: int) -> list[_Cursors]:
+        """Place the cursors before the first mm, as soon as a family is there."""
+        del n_replicates
+        return []
 
-    def act(self, state: list[_Cursor], collapser: Collapser, tick: int, tick_s: float) -> None:
+    def act(self, state: list[_Cursors], collapser: Collapser, tick: int, tick_s: float) -> None:
         """Make the passes that are due in this tick."""
         tick_ms = tick_s * MS_PER_S
         due = int((tick + 1) * tick_ms // self.scan_sleep_millisecs) - int(tick * tick_ms // self.scan_sleep_millisecs)
+        if not state:
+            n, none = collapser.family.n_replicates, np.zeros(collapser.family.n_replicates, np.int64)
+            first = none + collapser.family.n_sharers
+            state.append(_Cursors(first, none, none.copy(), none.copy(), np.zeros(n, bool), np.zeros(n, bool)))
         for _ in range(due):
-            self._pass(state, collapser, tick)
+            self._pass(state[0], collapser, tick)
 
-    def _pass(self, cursors: list[_Cursor], collapser: Collapser, tick: int) -> None:
+    def _pass(self, cursors: _Cursors, collapser: Collapser, tick: int) -> None:
         """Scan in every replicate until pages_to_scan is used up, or its list of mms has been begun twice."""
-        for cursor in cursors:
-            cursor.progress, cursor.heads, cursor.inside = 0, 0, False
-        while True:
-            going = [cursor for cursor in cursors if self._place(cursor, collapser)]
-            if not going:
-                return
-            self._scan(going, [self._ahead(cursor, collapser) for cursor in going], collapser, tick)
+        cursors.progress[:], cursors.heads[:], cursors.inside[:], cursors.going[:] = 0, 0, False, True
+        while self._place(cursors, collapser):
+            self._scan(cursors, collapser, tick)
 
-    def _place(self, cursor: _Cursor, collapser: Collapser) -> bool:
-        """Bring the cursor to the next region to scan; False where the pass is over."""
-        alive = collapser.family.alive[cursor.replicate]
-        while cursor.progress < self.pages_to_scan:
-            if cursor.sharer is None:
-                cursor.heads += 1
-                if cursor.heads >= 2 or not alive.any():
-                    return False
-                cursor.sharer, cursor.region = int(np.argmax(alive)), 0
-            if not alive[cursor.sharer]:
-                self._next_mm(cursor, collapser)
-                continue
-            if not cursor.inside:
-                cursor.progress += 1
-                cursor.inside = True
-            if cursor.region < collapser.family.n_regions:
-                return True
-            self._next_mm(cursor, collapser)
-        return False
-
-    def _ahead(self, cursor: _Cursor, collapser: Collapser) -> Ints:
-        """List the rows that the pass may get through before the mm ends: a guess on the high side is cut later."""
-        assert cursor.sharer is not None
+    def _place(self, cursors: _Cursors, collapser: Collapser) -> bool:
+        """Bring every cursor whose pass is not over to the next region to scan; False where all are over."""
         family = collapser.family
-        rows = family.rows_of(cursor.replicate, cursor.sharer)[cursor.region :]
-        left = max(1, self.pages_to_scan - cursor.progress)
+        replicates = np.arange(family.n_replicates)
+        moving = cursors.going.copy()
+        while moving.any():
+            cursors.going &= ~(moving & (cursors.progress >= self.pages_to_scan))
+            fresh = moving & cursors.going & (cursors.sharer == family.n_sharers)
+            cursors.heads[fresh] += 1
+            cursors.going &= ~(fresh & ((cursors.heads >= 2) | ~family.alive.any(axis=1)))
+            fresh &= cursors.going
+            cursors.sharer[fresh], cursors.region[fresh] = np.argmax(family.alive[fresh], axis=1), 0
+            moving &= cursors.going
+            gone = moving & ~family.alive[replicates, np.minimum(cursors.sharer, family.n_sharers - 1)]
+            enter = moving & ~gone & ~cursors.inside
+            cursors.progress[enter] += 1
+            cursors.inside[enter] = True
+            moving &= gone | (cursors.region >= family.n_regions)
+            self._next_mm(cursors, moving, collapser)
+        return bool(cursors.going.any())
+
+    def _scan(self, cursors: _Cursors, collapser: Collapser, tick: int) -> None:
+        """Scan the rows ahead of each cursor, cut where its pass ends, and attempt what passed.
+
+        Shapes inside: (cursors that go on, regions ahead).
+        """
+        going = np.flatnonzero(cursors.going)
+        rows, ahead = self._ahead(cursors, going, collapser)
+        found = collapser.scan(rows[ahead], self._limits(), tick, khugepaged=True)
+        progress, passed = np.zeros(rows.shape, np.int64), np.zeros(rows.shape, bool)
+        progress[ahead], passed[ahead] = found.progress, found.passed
+        # After an attempt the lock is taken anew, which costs 1 before the next region is looked at.
+        used = cursors.progress[going][:, None] + np.cumsum(progress, axis=1) + np.cumsum(passed, axis=1) - passed
+        before = used - progress - np.roll(passed, 1, axis=1)
+        before[:, 0] = 0
+        reached = ahead & (before < self.pages_to_scan)
+        last = np.count_nonzero(reached, axis=1) - 1
+        cursors.progress[going] = used[np.arange(going.size), last]
+        cursors.inside[going] = ~passed[np.arange(going.size), last]
+        cursors.region[going] += last + 1
+        collapser.attempt(found.where(reached[ahead]), self._limits())
+
+    def _ahead(self, cursors: _Cursors, going: Ints, collapser: Collapser) -> tuple[Ints, Bools]:
+        """Lay out the rows that passes may get through before their mm ends: a guess on the high side is cut later."""
+        family = collapser.family
+        left = np.maximum(1, self.pages_to_scan - cursors.progress[going])
+        regions = cursors.region[going][:, None] + np.arange(min(family.n_regions, int(left.max())))
+        inside = regions < family.n_regions
+        regions = np.minimum(regions, family.n_regions - 1) + (going * family.n_regions)[:, None]
+        rows = regions * family.n_sharers + cursors.sharer[going][:, None]
         # One that is passed over costs 1; of the others most cost what the first limit lets pass, or all.
         dear = HPAGE_PMD_NR if collapser.mechanism.all_sharers else min(HPAGE_PMD_NR, self.max_ptes_shared + 1)
         cost = np.where(family.pmd[rows] | (family.record_of[rows] == 0), 1, dear)
-        return rows[: int(np.searchsorted(np.cumsum(cost), left)) + 1]
-
-    def _scan(self, cursors: list[_Cursor], ahead: list[Ints], collapser: Collapser, tick: int) -> None:
-        """Scan the rows ahead of each cursor, cut where its pass ends, and attempt what passed."""
-        bounds = np.cumsum([0, *(rows.size for rows in ahead)])
-        found = collapser.scan(np.concatenate(ahead), self._limits(), tick, khugepaged=True)
-        reached = np.zeros(found.rows.size, bool)
-        for cursor, first, last in zip(cursors, bounds[:-1], bounds[1:], strict=True):
-            passed = found.passed[first:last]
-            again = np.concatenate(([0], np.cumsum(passed)[:-1]))
-            used = cursor.progress + np.cumsum(found.progress[first:last]) + again
-            n = min(int(np.searchsorted(used, self.pages_to_scan)) + 1, used.size)
-            reached[first : first + n] = True
-            cursor.progress, cursor.region = int(used[n - 1]), cursor.region + n
-            cursor.inside = not passed[n - 1]
-        collapser.attempt(found.where(reached), self._limits())
+        return rows, inside & (np.cumsum(cost, axis=1) - cost < left[:, None])
 
     def _limits(self) -> Limits:
         return Limits(self.max_ptes_none, self.max_ptes_swap, self.max_ptes_shared)
 
-    def _next_mm(self, cursor: _Cursor, collapser: Collapser) -> None:
-        """Move on to the next living mm, or to before the first, which ends a full scan."""
-        assert cursor.sharer is not None
-        later = np.flatnonzero(collapser.family.alive[cursor.replicate, cursor.sharer + 1 :])
-        cursor.inside, cursor.region = False, 0
-        cursor.sharer = cursor.sharer + 1 + int(later[0]) if later.size else None
-        if cursor.sharer is None:
-            collapser.counts.add_one("full_scans", cursor.replicate)
+    def _next_mm(self, cursors: _Cursors, chosen: Bools, collapser: Collapser) -> None:
+        """Move cursors on to the next living mm, or to before the first, which ends a full scan."""
+        family = collapser.family
+        later = family.alive & (np.arange(family.n_sharers) > cursors.sharer[:, None])
+        onward = np.where(later.any(axis=1), np.argmax(later, axis=1), family.n_sharers)
+        cursors.sharer[chosen], cursors.region[chosen], cursors.inside[chosen] = onward[chosen], 0, False
+        collapser.counts.add("full_scans", np.flatnonzero(chosen & (onward == family.n_sharers)), 1)

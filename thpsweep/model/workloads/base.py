@@ -5,9 +5,18 @@ import dataclasses
 import math
 from typing import Any, ClassVar
 
+import numpy as np
+
 from thpsweep.errors import OptionError
-from thpsweep.model import options
+from thpsweep.model import bits, options
 from thpsweep.model.start import Start
+from thpsweep.units import HPAGE_PMD_NR
+
+MAX_REGIONS = 1 << 20
+"""2 TiB of memory."""
+
+LIFE_LAWS = ("exponential", "fixed", "together")
+"""exponential: memoryless; fixed: always the mean, each worker in a phase of its own; together: the mean, all in step."""
 
 
 @dataclasses.dataclass
@@ -15,8 +24,7 @@ class Workload(abc.ABC):
     """Give the memory at the start and the rates at which processes act; drawn blind to any policy.
 
     Pages are hot in the first `hot_regions` share of the regions, cold in the others. A rate is a mean number of events
-    a page and hour, Poisson in time. The root (sharer 0) has rates of its own. Every worker lives for a time drawn from
-    an exponential law with mean worker_life_s and is replaced by a fork of the root in the same tick; 0 = lives on.
+    a page and hour, Poisson in time. The root (sharer 0) has rates of its own, and is the one that forks.
     """
 
     hot_regions: float
@@ -24,11 +32,21 @@ class Workload(abc.ABC):
     root_cold_writes_per_page_hour: float
     worker_hot_writes_per_page_hour: float
     worker_cold_writes_per_page_hour: float
+    write_zipf_exponent: float
+    """Within the hot and within the cold pages, the k-th most written one is written as k ** -exponent; 0 = all alike."""
+    burst_pages_share: float
+    """Share of all pages that a worker writes in the first burst_s of its life, on top of its rates."""
+    burst_s: float
     reads_per_page_hour: float
     """How often a process touches a page: decides whether khugepaged finds a young pte."""
     random_accesses_per_s: float
     """Accesses of all processes together that may miss the TLB, spread evenly over what they map."""
     worker_life_s: float
+    """Mean time from a worker's fork to its exit; 0 = lives on."""
+    worker_gap_s: float
+    """Mean time from a worker's exit to the fork of its successor; 0 = in the same tick."""
+    worker_life_law: str
+    """How lives and gaps are distributed: one of LIFE_LAWS."""
     extra_references_per_page: float
     """Mean number of short extra references (gup, per-CPU LRU batches) on a page at any moment."""
     late_references_per_page: float
@@ -36,27 +54,45 @@ class Workload(abc.ABC):
     aging_passes_per_hour: float
     """Rounds of LRU aging: memory pressure. Young bits are cleared by it."""
 
+    RANGES: ClassVar[dict[str, tuple[float, float]]] = {
+        "hot_regions": (0, 1),
+        "burst_pages_share": (0, 0.999),
+        "write_zipf_exponent": (0, 4),
+    }
     NOT_NEGATIVE: ClassVar[tuple[str, ...]] = (
         "root_hot_writes_per_page_hour",
         "root_cold_writes_per_page_hour",
         "worker_hot_writes_per_page_hour",
         "worker_cold_writes_per_page_hour",
+        "burst_s",
         "reads_per_page_hour",
         "random_accesses_per_s",
         "worker_life_s",
+        "worker_gap_s",
         "extra_references_per_page",
         "late_references_per_page",
         "aging_passes_per_hour",
     )
 
     def __post_init__(self) -> None:
-        options.in_range("workload.hot_regions", self.hot_regions, 0, 1)
+        for name, (low, high) in self.RANGES.items():
+            options.in_range(f"workload.{name}", getattr(self, name), low, high)
         for name in self.NOT_NEGATIVE:
             options.not_negative(f"workload.{name}", getattr(self, name))
+        options.one_of("workload.worker_life_law", self.worker_life_law, LIFE_LAWS)
 
     @abc.abstractmethod
     def start(self, n_sharers: int) -> Start:
         """Give the memory of a family with so many sharers before its first tick."""
+
+    def writes_per_page_hour(self, root: bool, hot: bool) -> float:
+        """Give the mean rate at which the root, or a worker, writes a hot, or cold, page."""
+        return float(getattr(self, f"{'root' if root else 'worker'}_{'hot' if hot else 'cold'}_writes_per_page_hour"))
+
+    def absent(self, n_sharers: int) -> int:
+        """Count the workers, the last of the sharers, that do not live yet when the run begins."""
+        del n_sharers
+        return 0
 
     def describe(self, n_sharers: int) -> dict[str, Any]:
         """Say in plain facts what a reader of the result must know about this scene."""
@@ -66,6 +102,40 @@ class Workload(abc.ABC):
     def identity(self) -> dict[str, str]:
         """Name content outside the config that the result depends on (the hash of a captured file)."""
         return {}
+
+
+@dataclasses.dataclass
+class Loaded(Workload):
+    """Share what a root touched before it forked: the first `present_ptes` slots of each of `regions` regions."""
+
+    regions: int
+    present_ptes: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole("workload.regions", self.regions, 1, MAX_REGIONS)
+        whole("workload.present_ptes", self.present_ptes, 1, HPAGE_PMD_NR)
+
+    def start(self, n_sharers: int) -> Start:
+        """Let the root and every worker that lives already map the same frames."""
+        n, absent = self.regions, np.arange(n_sharers) >= n_sharers - self.absent(n_sharers)
+        return Start(
+            n_regions=n,
+            class_of=absent.astype(np.int64),
+            cell_region=np.arange(n),
+            cell_slots=bits.below(np.full(n, self.present_ptes)),
+            cell_folio=np.zeros(n, np.int64),
+            cell_classes=np.repeat([[True, False]], n, axis=0),
+            swapped=np.zeros((2, n, 8), np.uint64),
+            pmd=np.zeros((2, n), bool),
+        )
+
+    def describe(self, n_sharers: int) -> dict[str, Any]:
+        """Say how much of the memory is written at all, and who is still to come."""
+        facts: dict[str, Any] = {"regions": self.regions, "hot_regions": hot_count(self.regions, self.hot_regions)}
+        if self.absent(n_sharers):
+            facts["absent_at_start"] = self.absent(n_sharers)
+        return facts
 
 
 def whole(key: str, value: object, low: int, high: int) -> None:

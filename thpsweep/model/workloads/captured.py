@@ -1,20 +1,16 @@
 """The memory of a live process tree, page by page, as `thpsweep capture` found it."""
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from thpsweep.errors import OptionError
-from thpsweep.model import bits
+from thpsweep.model import bits, captures
+from thpsweep.model.captures import SAMPLES as SAMPLES
 from thpsweep.model.layout import Layout, content_hash
 from thpsweep.model.start import Start
 from thpsweep.model.workloads.base import Workload, hot_count
-
-SAMPLES = Path(__file__).resolve().parents[2] / "samples"
-"""Captured layouts that ship with the package; `path` may name one of them without its folder and ending."""
 
 
 @dataclasses.dataclass
@@ -30,16 +26,11 @@ class Captured(Workload):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.path, str) or not self.path:
-            raise OptionError("workload.path", self.path, "a captured file, or one of " + ", ".join(samples()))
+        captures.check_name("workload.path", self.path)
 
     def file(self) -> Path:
         """Find the captured file. Raises: OptionError where there is none."""
-        shipped = SAMPLES / f"{self.path}.npz"
-        found = shipped if shipped.is_file() and self.path in samples() else Path(self.path).expanduser()
-        if not found.is_file():
-            raise OptionError("workload.path", self.path, "an existing file, or one of " + ", ".join(samples()))
-        return found
+        return captures.find("workload.path", self.path)
 
     def identity(self) -> dict[str, str]:
         """Give the hash of the file, so that a changed capture is another point."""
@@ -47,7 +38,7 @@ class Captured(Workload):
 
     def start(self, n_sharers: int) -> Start:
         """Lay out the captured processes, cut or replicated to the number of sharers."""
-        layout = _load(str(self.file()), self.identity()["sha256"])
+        layout = captures.load(self.file())
         class_of = _classes(layout, n_sharers)
         return Start(
             n_regions=layout.present.shape[1],
@@ -62,7 +53,7 @@ class Captured(Workload):
 
     def describe(self, n_sharers: int) -> dict[str, Any]:
         """Say what was captured, what was replicated and what was left out."""
-        layout = _load(str(self.file()), self.identity()["sha256"])
+        layout = captures.load(self.file())
         n_processes, n_regions = layout.present.shape[:2]
         source = _most_shared(layout)
         facts: dict[str, Any] = {
@@ -83,17 +74,6 @@ class Captured(Workload):
         if outside:
             facts["note_outside"] = f"up to {outside} mappings of a page by processes outside the tree were left out"
         return facts
-
-
-def samples() -> list[str]:
-    """List the captured layouts that ship with the package."""
-    return sorted(file.stem for file in SAMPLES.glob("*.npz"))
-
-
-@functools.lru_cache(maxsize=4)
-def _load(path: str, sha256: str) -> Layout:
-    del sha256
-    return Layout.load(Path(path))
 
 
 def _own_pages(layout: Layout) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
@@ -63,13 +64,20 @@ def jobs(arguments: Sequence[str], loader: ConfigLoader) -> list[Job]:
         if override.is_sweep_override() and not override.is_discrete_sweep():
             raise SweepError(f"{override.input_line}: cannot be swept; allowed are a,b,c and choice, range, glob")
         if override.is_sweep_override():
-            axes[key] = [(f"{key}={text}", {_label(key): text}) for text in override.sweep_string_iterator()]
+            axes[key] = [(f"{key}={text}", {_label(key): text}) for text in _texts(override)]
         else:
             axes[key] = [(override.input_line or "", {})]
     return [
         Job(tuple(text for text, _ in chosen), {k: v for _, varied in chosen for k, v in varied.items()})
         for chosen in itertools.product(*axes.values())
     ]
+
+
+def _texts(override: Override) -> list[str]:
+    """List the values of a swept key; a glob leaves out the schemas that the options of a group are built on."""
+    texts = [str(text) for text in override.sweep_string_iterator()]
+    globbed = override.value_type == ValueType.GLOB_CHOICE_SWEEP
+    return [text for text in texts if not (globbed and text.startswith("base_"))]
 
 
 def _plan(master: DictConfig, batch: Sequence[Job], composer: Composer) -> Plan:

@@ -1,0 +1,117 @@
+"""`incremental` and `deferred` equal the slow twin with links after every tick, whatever comes in between."""
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.model.replay import Replay, snapshot
+from tests.reference.families import NOTHING, random_family, random_script
+from tests.reference.twin_linked import LinkedTwin
+from thpsweep.model import registry
+from thpsweep.model.bits import Ints
+from thpsweep.model.counts import OPERATIONS
+from thpsweep.model.linking import forward, grow_older, open_rows
+from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.triggers.base import Collapser
+from thpsweep.model.visit import Chances
+from thpsweep.outcomes import ScanResult
+
+TICK_S = 10.0
+
+
+def options_of(rng: random.Random, mechanism: str) -> dict[str, Any]:
+    if mechanism == "incremental":
+        return {"ptes_per_slice": rng.choice((1, 7, 512, 1000, 4096)), "slices_per_s": rng.choice((0.05, 0.3, 100.0))}
+    return {"redirect": rng.random() < 0.5, "deadline_s": rng.choice((0.0, 10.0, 25.0))}
+
+
+class Linked(Replay):
+    """Play ticks with one linking mechanism; forks forward, links grow older."""
+
+    def collapser(self, mechanism: Any, chances: dict[str, Any]) -> Collapser:
+        def given_chances(rows: Ints, tick: int, khugepaged: bool) -> Chances:
+            del tick
+            n = rows.size
+            young = np.full(n, chances["young"] if khugepaged else 512)
+            return Chances(young, np.full(n, chances["extra_reference"]), np.full(n, 512))
+
+        return Collapser(self.family, self.counts, mechanism, given_chances)
+
+
+def compare(seed: int, mechanism: str, n_ticks: int) -> None:
+    rng = random.Random(f"linked {seed}")
+    drawn = random_family(seed, folio_share=0.15, swapped_share=0.15)
+    script = random_script(seed, drawn, n_ticks, triggers=("collapse",), mechanisms=("switch",))
+    options = options_of(rng, mechanism)
+    made = registry.build("mechanism", {"kind": mechanism, **options})
+    twin, replay = LinkedTwin(*drawn), Linked(drawn, script["khugepaged"])
+    n_sharers = drawn.n_sharers
+    for number, tick in enumerate(script["ticks"]):
+        where = f"seed {seed} {mechanism} {options} tick {number}"
+        for sharer in tick["exits"]:
+            twin.exit(sharer)
+        for parent, child in tick["forks"]:
+            twin.fork(parent, child)
+        twin.write(tick["writes"])
+        replay.tick({**NOTHING, "exits": tick["exits"]})
+        for pair in tick["forks"]:
+            replay.tick({**NOTHING, "forks": [pair]})
+            forward(replay.family, replay.family.rows_of(0, pair[1]))
+        replay.tick({**NOTHING, "writes": tick["writes"]})
+        for trigger in tick["triggers"]:
+            asked = trigger["arguments"]
+            limits = {name: value for name, value in asked.items() if name.startswith("max_ptes")}
+            chances = {"young": asked["young"], "extra_reference": asked["extra_reference"]}
+            answer = twin.visit(
+                mechanism,
+                trigger["region"],
+                trigger["sharer"],
+                limits=limits,
+                khugepaged=asked["khugepaged"],
+                **chances,
+            )
+            collapser = replay.collapser(made, chances)
+            row = np.array([trigger["region"] * drawn.n_sharers + trigger["sharer"]])
+            found = collapser.scan(row, Limits(**limits), number, khugepaged=asked["khugepaged"])
+            results = collapser.attempt(found, Limits(**limits))
+            assert (ScanResult(results[0]).name, int(found.progress[0]), bool(found.passed[0])) == answer, where
+        met = {region: rng.random() < 0.3 for region in range(drawn.n_regions)}
+        twin.step(mechanism, options, number, TICK_S, lambda region, met=met: met[region])
+        made.step(
+            replay.family,
+            replay.counts,
+            number,
+            TICK_S,
+            lambda rows, met=met: np.array([met[int(row) // n_sharers] for row in rows], bool),
+        )
+        grow_older(replay.family)
+        state = snapshot(replay.family)
+        for name, value in twin.snapshot().items():
+            assert state[name] == value, f"{where}: {name}"
+        counted = {name: int(replay.counts.total[name][0]) for name in OPERATIONS}
+        assert counted == {name: twin.counts[name] for name in OPERATIONS}, where
+        rows, slots, _ = open_rows(replay.family)
+        listed = [
+            (int(r) // n_sharers, int(r) % n_sharers, int(np.bitwise_count(b).sum()))
+            for r, b in zip(rows, slots, strict=True)
+        ]
+        assert listed == [(region, sharer, len(some)) for region, sharer, some in twin.open_rows()], where
+        twin.check_contents()
+
+
+@pytest.mark.parametrize("mechanism", ["incremental", "deferred"])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_random_scripts(mechanism: str, seed: int) -> None:
+    compare(seed, mechanism, n_ticks=6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mechanism", ["incremental", "deferred"])
+def test_many_long_scripts(mechanism: str) -> None:
+    for seed in range(80):
+        compare(seed, mechanism, n_ticks=12)

@@ -1,0 +1,351 @@
+"""What the slow twin does to collapse a region: the scan, and each mechanism step by step.
+
+Written from the table of the design and the kernel's sources, one page at a time; twin.py has the memory that it acts on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from thpsweep.units import HPAGE_PMD_NR
+
+if TYPE_CHECKING:
+    from tests.reference.twin import Folio, Frame, Row
+
+NOBODY = HPAGE_PMD_NR
+"""A race_slot that stands for: no reference arrives while the attempt runs."""
+
+ONE_MM = ("copy", "unshare")
+"""Mechanisms that collapse for the scanned mm alone: max_ptes_shared applies."""
+
+ALL_SHARERS = ("inplace", "inplace_pmd", "switch", "retract")
+"""Mechanisms that move every mapping of the sources; `none` never looks."""
+
+ZEROES = 0
+"""Content of a page that nobody has written."""
+
+
+class Mechanisms:
+    """Be the part of Twin that scans and collapses."""
+
+    n_sharers: int
+    alive: set[int]
+    rows: dict[tuple[int, int], Row]
+    outcomes: Counter[str]
+
+    def collapse(
+        self,
+        mechanism: str,
+        region: int,
+        sharer: int,
+        *,
+        max_ptes_none: int = HPAGE_PMD_NR,
+        max_ptes_swap: int = HPAGE_PMD_NR,
+        max_ptes_shared: int = HPAGE_PMD_NR,
+        khugepaged: bool = False,
+        young: int = HPAGE_PMD_NR,
+        extra_reference: bool = False,
+        race_slot: int = NOBODY,
+        walk: str = "per_page",
+        check: str = "per_page",
+        deposit: str = "old_table",
+    ) -> tuple[str | None, int, bool]:
+        """Scan one row and, if it passes, collapse its region: (outcome, progress, was an attempt made).
+
+        `none` never scans: (None, 0, False).
+        """
+        if mechanism == "none":
+            return None, 0, False
+        assert sharer in self.alive, f"sharer {sharer} does not live"
+        row = self.rows[region, sharer]
+        refusal, progress = self._scan_ptes(row, mechanism, max_ptes_none, max_ptes_swap, max_ptes_shared)
+        self._count("ptes_scanned", progress)
+        if refusal is None:
+            refusal = self._refuse_after_walk(row, mechanism, khugepaged, young, extra_reference)
+        if refusal is not None:
+            self.outcomes[refusal] += 1
+            return refusal, progress, False
+        if mechanism == "copy":
+            outcome = self._copy(region, sharer, race_slot)
+        elif mechanism == "unshare":
+            outcome = self._unshare(region, sharer, race_slot)
+        elif mechanism == "retract":
+            outcome = self._retract(region, sharer, race_slot, walk)
+        elif mechanism == "switch":
+            outcome = self._switch(region, sharer, race_slot, walk)
+        elif mechanism == "inplace":
+            outcome = self._inplace(region, sharer, race_slot, walk, check)
+        elif mechanism == "inplace_pmd":
+            outcome = self._inplace(region, sharer, race_slot, walk, check)
+            if outcome == "SUCCEED":
+                self._install_pmds(region, self.rows[region, sharer], max_ptes_none, deposit)
+        else:
+            raise ValueError(f"unknown mechanism {mechanism}")
+        self.outcomes[outcome] += 1
+        return outcome, progress, True
+
+    @staticmethod
+    def _scan_ptes(
+        row: Row, mechanism: str, max_ptes_none: int, max_ptes_swap: int, max_ptes_shared: int
+    ) -> tuple[str | None, int]:
+        """Walk the slots in order as collapse_scan_pmd() does; the first limit that is exceeded ends the walk."""
+        if row.pmd:
+            return "PMD_MAPPED", 1
+        if not row.frames and not row.swapped:
+            return "NO_PTE_TABLE", 1
+        sole = row.sole_folios()
+        none = swapped = shared = 0
+        for slot in range(HPAGE_PMD_NR):
+            progress = slot + 1
+            if slot in row.swapped:
+                swapped += 1
+                if swapped > max_ptes_swap:
+                    return "EXCEED_SWAP_PTE", progress
+            elif slot not in row.frames:
+                none += 1
+                if none > max_ptes_none:
+                    return "EXCEED_NONE_PTE", progress
+            elif mechanism in ONE_MM:
+                frame = row.frames[slot]
+                # folio_maybe_mapped_shared() asks the folio: every page of a folio that others map too is shared.
+                shared += frame.mapcount > 1 if frame.folio is None else frame.folio not in sole
+                if shared > max_ptes_shared:
+                    return "EXCEED_SHARED_PTE", progress
+        return None, HPAGE_PMD_NR
+
+    @staticmethod
+    def _refuse_after_walk(row: Row, mechanism: str, khugepaged: bool, young: int, extra_reference: bool) -> str | None:
+        if mechanism in ALL_SHARERS:
+            if any(frame.folio is not None for frame in row.frames.values()):
+                return "PTE_MAPPED_HUGEPAGE"
+            if row.swapped:
+                return "PTE_NON_PRESENT"
+        # One young pte is enough, but half must be where a page has to be swapped in.
+        if khugepaged and (young == 0 or (row.swapped and young < HPAGE_PMD_NR // 2)):
+            return "LACK_REFERENCED_PAGE"
+        if extra_reference:
+            return "PAGE_COUNT"
+        return None
+
+    def _copy(self, region: int, sharer: int, race_slot: int) -> str:
+        """Give one mm a private huge copy, as collapse_huge_page() does."""
+        row = self.rows[region, sharer]
+        self._count("pmd_writes", 2)  # clear it; then set the huge one, or on failure the old table again
+        self._count("tlb_flushes")
+        self._count("global_syncs")
+        if race_slot in row.frames:
+            self._count("aborts")
+            return "PAGE_COUNT"
+        moved = len(row.frames) + len(row.swapped)
+        self._count("swap_ins", len(row.swapped))
+        self._count("ptes_cleared", moved)
+        self._count("pages_copied", moved)
+        self._count("pages_cleared", HPAGE_PMD_NR - moved)
+        self._count("bloat_pages", HPAGE_PMD_NR - moved)
+        self._count("collapses")
+        self._make_private(region, sharer)
+        return "SUCCEED"
+
+    def _make_private(self, region: int, sharer: int) -> None:
+        """Let one mm leave its pages for a huge copy of them."""
+        row = self.rows[region, sharer]
+        contents = dict(row.swapped)
+        row.swapped.clear()
+        for slot in list(row.frames):
+            old = self._unmap(region, sharer, slot)
+            contents[slot] = old.content
+            self._count("sharing_lost_pages", old.mapcount > 0)
+        folio = self._new_folio(region)
+        for slot in range(HPAGE_PMD_NR):
+            page = self._new_subpage(folio, slot, contents.get(slot, ZEROES))
+            self._map(region, sharer, slot, page, exclusive=True)
+        row.pmd = True
+
+    def _unshare(self, region: int, sharer: int, race_slot: int) -> str:
+        """Fault in, freeze, copy and install, as the engine of 2026 does for one mm."""
+        row = self.rows[region, sharer]
+        met = race_slot in row.frames
+        for slot in sorted(row.swapped):
+            self._count("swap_ins")
+            page = self._new_small(region, slot, row.swapped.pop(slot))
+            self._map(region, sharer, slot, page, exclusive=True)
+        sole = row.sole_folios()
+        copied = 0
+        for slot, frame in sorted(row.frames.items()):
+            if slot in row.exclusive:
+                continue
+            if frame.mapcount == 1 and (frame.folio is None or frame.folio in sole):
+                row.exclusive.add(slot)  # its other mappers are gone: no pte is written
+                continue
+            copied += 1
+            self._unmap(region, sharer, slot)
+            self._count("sharing_lost_pages", frame.mapcount > 0)
+            self._map(region, sharer, slot, self._new_small(region, slot, frame.content), exclusive=True)
+        for name in ("ptes_unshared", "pages_copied", "tlb_flushes"):
+            self._count(name, copied)
+        if met:
+            frozen = sum(slot <= race_slot for slot in row.frames)
+            self._count("migration_entries_set", frozen)
+            self._count("ptes_restored", frozen)
+            self._count("wasted_pte_updates", copied + 2 * frozen)
+            self._count("aborts")
+            return "PAGE_COUNT"
+        pages = len(row.frames)
+        self._count("migration_entries_set", pages)
+        self._count("tlb_flushes", 2)  # after the freeze; after the PMD was cleared
+        self._count("pmd_writes", 2)
+        self._count("pages_copied", pages)
+        self._count("pages_cleared", HPAGE_PMD_NR - pages)
+        self._count("bloat_pages", HPAGE_PMD_NR - pages)
+        self._count("collapses")
+        self._make_private(region, sharer)
+        return "SUCCEED"
+
+    def _retract(self, region: int, sharer: int, race_slot: int, walk: str) -> str:
+        """Unmap the sources everywhere, as collapse_file() does, and let everybody touch the range again."""
+        sources = self.rows[region, sharer].frames
+        met = race_slot in sources
+        unmapped = [frame for slot, frame in sources.items() if not met or slot <= race_slot]
+        ptes = sum(len(self._mappers(frame)) for frame in unmapped)
+        self._count_walks(1, unmapped, walk)
+        self._count("ptes_cleared", ptes)
+        self._count("ptes_unmapped", ptes)
+        self._count("tlb_flushes")
+        if met:
+            self._count("ptes_refaulted", ptes)
+            self._count("wasted_pte_updates", 2 * ptes)
+            self._count("aborts")
+            return "PAGE_COUNT"
+        self._replace_sources(region, unmapped)
+        folio = next(iter(self.rows[region, sharer].frames.values())).folio
+        touchers = [s for s in sorted(self.alive) if folio in {f.folio for f in self.rows[region, s].frames.values()}]
+        plain = [s for s in touchers if self._maps_only(self.rows[region, s], folio)]
+        for slot in set(range(HPAGE_PMD_NR)) - folio.pages.keys() if plain else ():
+            self._new_subpage(folio, slot, ZEROES)
+        for toucher in touchers:
+            row = self.rows[region, toucher]
+            if toucher not in plain:
+                self._count("ptes_refaulted", sum(frame.folio is folio for frame in row.frames.values()))
+                continue
+            self._count("pmd_writes", 2)  # the table is taken away, and the PMD set
+            self._count("tlb_flushes")
+            self._count("page_tables_freed")
+            self._count("pmds_refaulted")
+            self._count("filled_ptes", HPAGE_PMD_NR - len(row.frames))
+            exclusive = len(row.exclusive) == len(row.frames)
+            for slot in row.none_slots():
+                self._map(region, toucher, slot, folio.pages[slot])
+            row.exclusive = set(range(HPAGE_PMD_NR)) if exclusive else set()
+            row.pmd = True
+        return "SUCCEED"
+
+    @staticmethod
+    def _maps_only(row: Row, folio: Folio) -> bool:
+        """Tell whether a row maps each source and nothing else: a PMD would show it no page of anybody else's."""
+        return (
+            row.frames.keys() == folio.pages.keys()
+            and not row.swapped
+            and all(f.folio is folio for f in row.frames.values())
+        )
+
+    def _vmas(self, frame: Frame) -> int:
+        """Return how many VMAs an rmap walk of the frame visits: all relatives' once it has ever been shared."""
+        return len(self.alive) if frame.common else 1
+
+    def _count_walks(self, rounds: int, frames: list[Frame], walk: str) -> None:
+        """Count `rounds` rmap rounds over these frames: one walk a page, or one walk over the whole range."""
+        if not frames:
+            return
+        if walk == "per_page":
+            self._count("rmap_walks", rounds * len(frames))
+            self._count("vmas_visited", rounds * sum(self._vmas(frame) for frame in frames))
+        else:
+            self._count("rmap_walks", rounds)
+            self._count("vmas_visited", rounds * max(self._vmas(frame) for frame in frames))
+
+    def _inplace(self, region: int, sharer: int, race_slot: int, walk: str, check: str) -> str:
+        """Put migration entries over every mapping of the sources, copy, and restore them to the new folio."""
+        sources = self.rows[region, sharer].frames
+        aborted = race_slot in sources
+        if aborted and check == "per_page":
+            frozen = [frame for slot, frame in sources.items() if slot < race_slot]
+        else:
+            frozen = list(sources.values())
+        entries = sum(frame.mapcount for frame in frozen)
+        self._count_walks(2, frozen, walk)  # set, and restore
+        self._count("migration_entries_set", entries)
+        self._count("ptes_restored", entries)
+        self._count("tlb_flushes", entries > 0)
+        if aborted:
+            self._count("wasted_pte_updates", 2 * entries)
+            self._count("aborts")
+            return "PAGE_COUNT"
+        self._replace_sources(region, frozen)
+        return "SUCCEED"
+
+    def _switch(self, region: int, sharer: int, race_slot: int, walk: str) -> str:
+        """Copy first, then point every mapping straight at the new folio, as replace_page() of mm/ksm.c does."""
+        row = self.rows[region, sharer]
+        sources = list(row.frames.values())
+        rows = [self.rows[region, s] for s in range(self.n_sharers)]
+        mapping = [r for r in rows if any(r.frames.get(f.slot) is f for f in sources)]
+        writable = [len(r.exclusive & {f.slot for f in sources if r.frames.get(f.slot) is f}) for r in mapping]
+        # An exclusive pte may be writable: write_protect_page() before the copy, one flush a row.
+        self._count("ptes_protected", sum(writable))
+        self._count("tlb_flushes", sum(ptes > 0 for ptes in writable))
+        self._count("ptes_switched", sum(frame.mapcount for frame in sources))
+        self._count("tlb_flushes", len(mapping))
+        self._count_walks(1, sources, walk)
+        self._count("orphan_pages", race_slot in row.frames)
+        for r in mapping:
+            r.exclusive -= {f.slot for f in sources if r.frames.get(f.slot) is f}
+        self._replace_sources(region, sources)
+        return "SUCCEED"
+
+    def _replace_sources(self, region: int, sources: list[Frame]) -> None:
+        """Let a subpage of a new folio take the place of each source in every row that maps it."""
+        folio = self._new_folio(region)
+        for source in sources:
+            subpage = self._new_subpage(folio, source.slot, source.content)
+            subpage.common = source.common
+            for sharer in self._mappers(source):
+                exclusive = source.slot in self.rows[region, sharer].exclusive
+                self._unmap(region, sharer, source.slot)
+                self._map(region, sharer, source.slot, subpage, exclusive)
+        self._count("collapses")
+        self._count("pages_copied", len(sources))
+        self._count("pages_cleared", HPAGE_PMD_NR - len(sources))
+        self._count("bloat_pages", HPAGE_PMD_NR - len(sources))
+
+    def _install_pmds(self, region: int, scanned: Row, max_ptes_none: int, deposit: str) -> None:
+        """Map the new folio by a PMD wherever a row has nothing else in the region."""
+        folio = next(iter(scanned.frames.values())).folio
+        assert folio is not None
+        sources = set(folio.pages)
+        eligible = [s for s in sorted(self.alive) if self._takes_pmd(region, s, folio, max_ptes_none)]
+        for slot in set(range(HPAGE_PMD_NR)) - sources if eligible else ():
+            self._new_subpage(folio, slot, ZEROES)
+        for sharer in eligible:
+            row = self.rows[region, sharer]
+            self._count("ptes_cleared", len(row.frames))
+            self._count("filled_ptes", HPAGE_PMD_NR - len(row.frames))
+            self._count("pmd_writes", 2)
+            self._count("tlb_flushes")
+            self._count("global_syncs", deposit == "old_table")
+            exclusive = bool(row.exclusive)  # all or none: an eligible row has no third way
+            for slot in row.none_slots():
+                self._map(region, sharer, slot, folio.pages[slot], exclusive)
+            row.pmd = True
+
+    def _takes_pmd(self, region: int, sharer: int, folio: Folio, max_ptes_none: int) -> bool:
+        row = self.rows[region, sharer]
+        return (
+            not row.pmd
+            and len(row.frames) >= 1
+            and all(frame.folio is folio for frame in row.frames.values())
+            and not row.none_slots() & folio.pages.keys()  # a hole over somebody's page has to go on reading zero
+            and HPAGE_PMD_NR - len(row.frames) <= max_ptes_none
+            and not row.swapped
+            and len(row.exclusive) in (0, len(row.frames))
+        )

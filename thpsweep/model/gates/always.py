@@ -1,0 +1,19 @@
+"""No gate: whatever a scan lets pass is attempted, as the kernel does."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from thpsweep.model.gates.base import Gate, Proposal
+from thpsweep.model.mechanisms.base import Flags
+
+
+@dataclasses.dataclass
+class Always(Gate):
+    """Let every attempt pass."""
+
+    def allow(self, state: Any, proposal: Proposal) -> Flags:
+        """Refuse nothing."""
+        del state
+        return np.ones(proposal.rows.size, bool)

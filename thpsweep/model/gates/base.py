@@ -1,0 +1,130 @@
+"""What stands between a scan that passed and the attempt: is it worth it, and may it be now?"""
+
+import abc
+import copy
+import dataclasses
+import functools
+from typing import Any, ClassVar
+
+import numpy as np
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.mechanisms.base import NOBODY, Flags, Limits, Mechanism, sources
+from thpsweep.model.workloads.base import Workload
+
+
+@dataclasses.dataclass(frozen=True)
+class Rehearsal:
+    """What each proposed attempt would do, each on its own, if no late reference came.
+
+    Shapes: n proposed rows; counts has one entry a row instead of one a replicate, and so have the gauges of stage, which
+    hold the changes. In stage, region i is that of row i; its rows stand at i * n_sharers + sharer.
+    """
+
+    stage: Family
+    counts: Counts
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposal:
+    """Attempts that scans let pass, in the order of the scans, and what can be known before anything is touched.
+
+    Shapes: rows (n,), of distinct regions; counts has what was spent so far in each replicate.
+    """
+
+    family: Family
+    counts: Counts
+    mechanism: Mechanism
+    rows: Ints
+    limits: Limits
+    machine: Profile
+    workload: Workload
+    now_s: float
+
+    def where(self, chosen: Ints) -> "Proposal":
+        """Keep the rows with the given indices."""
+        return dataclasses.replace(self, rows=self.rows[chosen])
+
+    @property
+    def replicates(self) -> Ints:
+        """Replicate of each row. Shapes: -> (n,)."""
+        return self.family.replicate_of(self.rows)
+
+    @functools.cached_property
+    def ptes(self) -> Ints:
+        """Ptes that would change, each counted once: of all sharers, or of the scanned mm alone. Shapes: -> (n,).
+
+        A kernel can know it from the mapcounts of the folios that the scan looks at.
+        """
+        if self.mechanism.all_sharers:
+            return sources(self.family, self.rows).ptes
+        records = self.family.record_of[self.rows]
+        return bits.count(self.family.records.present[records] | self.family.records.swapped[records])
+
+    @functools.cached_property
+    def rehearsal(self) -> Rehearsal:
+        """Attempt all of it on a copy of the regions' state: exact for any mechanism, and nobody notices.
+
+        Of a mechanism that goes on in later ticks it shows the beginning only.
+        """
+        stage, sharers = _stage(self.family, self.rows), self.rows % self.family.n_sharers
+        counts = Counts(stage.n_replicates)
+        rows = np.arange(self.rows.size) * stage.n_sharers + sharers
+        self.mechanism.attempt(stage, counts, rows, np.full(rows.size, NOBODY), self.limits)
+        return Rehearsal(stage, counts)
+
+
+def _stage(family: Family, rows: Ints) -> Family:
+    """Copy the regions of the rows, each as a replicate of its own, with gauges at zero."""
+    regions, replicates = family.region_of(rows), family.replicate_of(rows)
+    stage = copy.copy(family)
+    stage.n_replicates, stage.n_regions = rows.size, 1
+    stage.record_of = family.record_of.reshape(-1, family.n_sharers)[regions].reshape(-1)
+    stage.pmd = family.pmd.reshape(-1, family.n_sharers)[regions].reshape(-1)
+    stage.alive = family.alive[replicates]
+    stage.gauge = {name: np.zeros(rows.size, np.int64) for name in family.gauge}
+    stage = copy.deepcopy(stage)
+    number = np.zeros(family.n_replicates * family.n_regions, np.int32)
+    number[regions] = np.arange(rows.size)
+    stage.folios.region = number[stage.folios.region]
+    return stage
+
+
+@dataclasses.dataclass
+class Gate(abc.ABC):
+    """Let attempts pass or refuse them. Options only; what changes during a run is in the state.
+
+    A gate changes nothing but its state, and asking twice at the same moment gives the same answer: khugepaged asks for
+    regions ahead of its cursor that its pass may not reach.
+    """
+
+    loosens: ClassVar[tuple[str, ...]] = ()
+    """Options of which a larger value refuses nothing that a smaller one lets pass (for an attempt proposed alone)."""
+
+    def begin(self, n_replicates: int) -> Any:
+        """Make the state before the first tick."""
+        del n_replicates
+
+    @abc.abstractmethod
+    def allow(self, state: Any, proposal: Proposal) -> Flags:
+        """Tell which of the attempts may be made. Shapes: -> (n,)."""
+
+
+@dataclasses.dataclass
+class Guard:
+    """A gate at work: its state, the time, and what it may look up."""
+
+    gate: Gate
+    machine: Profile
+    workload: Workload
+    state: Any
+    now_s: float = 0.0
+
+    def allows(self, family: Family, counts: Counts, mechanism: Mechanism, rows: Ints, limits: Limits) -> Flags:
+        """Ask the gate about rows whose scan passed. Shapes: (n,) -> (n,)."""
+        proposal = Proposal(family, counts, mechanism, rows, limits, self.machine, self.workload, self.now_s)
+        return self.gate.allow(self.state, proposal)

@@ -1,0 +1,117 @@
+"""The question of 2016 asked before each collapse: does the gain exceed the cost, within a horizon?"""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+
+from thpsweep.errors import OptionError
+from thpsweep.model import bits, options
+from thpsweep.model.bits import Ints
+from thpsweep.model.family import Family
+from thpsweep.model.gates.base import Gate, Proposal
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.mechanisms.base import Flags
+from thpsweep.model.prices import Floats, aging_pass_ns, collapse_ns, tlb_ns_per_s
+from thpsweep.units import S_PER_HOUR
+
+GAINS = ("aging", "fork", "exit", "tlb")
+"""What can be counted as a gain: LRU aging, forks by the root, exits of its workers, page walks."""
+
+
+@dataclasses.dataclass
+class Payback(Gate):
+    """Let an attempt pass if the gain that it promises over horizon_s exceeds what it is expected to cost.
+
+    Gains are what the state after the collapse saves against the state before it, at the workload's rates and the
+    machine's prices, as if nothing else changed: neither later writes that undo it nor later collapses. The cost is that
+    of the attempt alone by the price list. Options: gains, which of GAINS count; cost_ns, a fixed cost instead of the
+    price list's; miss_ns, a fixed price of a TLB miss instead of the machine's.
+    """
+
+    loosens: ClassVar[tuple[str, ...]] = ("horizon_s",)
+
+    horizon_s: float = 3600.0
+    gains: list[str] = dataclasses.field(default_factory=lambda: list(GAINS))
+    cost_ns: float | None = None
+    miss_ns: float | None = None
+
+    def __post_init__(self) -> None:
+        options.positive("policy.gate.horizon_s", self.horizon_s)
+        if not self.gains:
+            raise OptionError("policy.gate.gains", self.gains, "one at least of " + ", ".join(GAINS))
+        for gain in self.gains:
+            options.one_of("policy.gate.gains", gain, GAINS)
+        for name in ("cost_ns", "miss_ns"):
+            if getattr(self, name) is not None:
+                options.not_negative(f"policy.gate.{name}", getattr(self, name))
+
+    def allow(self, state: Any, proposal: Proposal) -> Flags:
+        """Let pass where gain x horizon is more than the cost, strictly, as CBMM compares them."""
+        del state
+        return np.asarray(self.gain_ns_per_s(proposal) * self.horizon_s > self.attempt_ns(proposal))
+
+    def attempt_ns(self, proposal: Proposal) -> Floats:
+        """Predict what each attempt costs. Units: ns. Shapes: -> (n,)."""
+        if self.cost_ns is not None:
+            return np.full(proposal.rows.size, self.cost_ns)
+        return collapse_ns(proposal.rehearsal.counts, proposal.machine, proposal.family.n_sharers)
+
+    def gain_ns_per_s(self, proposal: Proposal) -> Floats:
+        """Predict what each collapse saves. Units: ns per s. Shapes: -> (n,)."""
+        by_kind = {
+            "aging": lambda: _aging(proposal),
+            "fork": lambda: _fork(proposal),
+            "exit": lambda: _exit(proposal),
+            "tlb": lambda: self._tlb(proposal),
+        }
+        return np.asarray(sum((by_kind[gain]() for gain in self.gains), np.zeros(proposal.rows.size)))
+
+    def _tlb(self, proposal: Proposal) -> Floats:
+        machine, rate = proposal.machine, proposal.workload.random_accesses_per_s
+        if self.miss_ns is not None:
+            machine = dataclasses.replace(machine, page_walk_saved_ns=self.miss_ns)
+        before = {name: gauge[proposal.replicates] for name, gauge in proposal.family.gauge.items()}
+        after = {name: before[name] + change for name, change in proposal.rehearsal.stage.gauge.items()}
+        sharers = _living(proposal)
+        return tlb_ns_per_s(before, machine, rate, sharers) - tlb_ns_per_s(after, machine, rate, sharers)
+
+
+def _living(proposal: Proposal) -> Ints:
+    """Count the sharers that live, by proposed row. Shapes: -> (n,)."""
+    return np.asarray(proposal.family.alive.sum(axis=1)[proposal.replicates])
+
+
+def _aging(proposal: Proposal) -> Floats:
+    passes_per_s = proposal.workload.aging_passes_per_hour / S_PER_HOUR
+    return -aging_pass_ns(proposal.rehearsal.stage.gauge, proposal.machine) * passes_per_s
+
+
+def _turnovers_per_s(proposal: Proposal) -> Floats:
+    """Expect so many exits, each followed by a fork: every worker's life ends at this rate. Shapes: -> (n,)."""
+    life_s = proposal.workload.worker_life_s
+    return (_living(proposal) - 1) / life_s if life_s else np.zeros(proposal.rows.size)
+
+
+def _fork(proposal: Proposal) -> Floats:
+    """A fork copies what the root maps."""
+    family, stage, machine = proposal.family, proposal.rehearsal.stage, proposal.machine
+    roots = family.region_of(proposal.rows) * family.n_sharers
+    staged = np.arange(proposal.rows.size) * family.n_sharers
+    return (_fork_ns(family, roots, machine) - _fork_ns(stage, staged, machine)) * _turnovers_per_s(proposal)
+
+
+def _fork_ns(family: Family, rows: Ints, machine: Profile) -> Floats:
+    records, pmd = family.record_of[rows].astype(np.int64), family.pmd[rows]
+    large = bits.count(family.compound_slots(records))
+    small = bits.count(family.records.present[records]) - large
+    by_pte = small * machine.fork_pte_small_ns + large * machine.fork_pte_compound_ns
+    return np.where(pmd, machine.fork_pmd_ns, by_pte)
+
+
+def _exit(proposal: Proposal) -> Floats:
+    """An exit clears what the mean sharer maps."""
+    gauge, machine = proposal.rehearsal.stage.gauge, proposal.machine
+    by_pte = gauge["small_ptes"] * machine.exit_pte_small_ns + gauge["compound_ptes"] * machine.exit_pte_compound_ns
+    change_ns = (by_pte + gauge["pmds"] * machine.exit_pmd_ns) / _living(proposal)
+    return np.asarray(-change_ns * _turnovers_per_s(proposal))

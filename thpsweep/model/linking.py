@@ -1,0 +1,151 @@
+"""Old pages and their copies in a new folio, both alive: links from one to the other, and moving rows across.
+
+A linked layer of old, order-0 frames points at a layer of the folio's subpages with the same slots and the same content.
+While old_i lives, its link holds subpage i: it counts as one mapping of the subpage, so that nobody reuses it (a write
+copies) and it does not die. A write to the old side copies as well, even where it is the last mapping. When old_i has lost
+its last mapping, moved, copied or ended, the link ends and the page is freed. Invariant: content(old_i) = content(F_i).
+Source: Andrea Arcangeli's worry about leaving both mapped, 20160302184732.GC4946@redhat.com.
+"""
+
+import numpy as np
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Boards, Ints
+from thpsweep.model.diverge import part_with
+from thpsweep.model.family import Family
+from thpsweep.model.folding import split_layer
+from thpsweep.model.processes import drop_dead
+
+
+def link(family: Family, rows: Ints, isolate: bool, forward: bool) -> Ints:
+    """Make a folio for each row's region, with copies of all that the row maps; no pte changes. Shapes: -> folio (n,).
+
+    isolate: the old pages leave the LRU. forward: children forked meanwhile are given the folio.
+    """
+    records = family.record_of[rows].astype(np.int64)
+    pages = bits.count(family.records.present[records])
+    folios = family.new_folios(family.region_of(rows), pages)
+    for index, entry in family.walk(records):
+        slots = family.entries.slots[entry]
+        used = np.flatnonzero(bits.any_slot(slots))
+        index, slots = index[used], slots[used]
+        layer = family.entries.layer[entry[used]].astype(np.int64)
+        for other in np.flatnonzero(bits.any_slot(family.layers.slots[layer] & ~slots)):
+            # Frames of the same generation that this row does not map stay as they are, in a layer of their own.
+            layer[other] = split_layer(family, int(rows[index[other]]), int(layer[other]), slots[other])
+        one = np.ones(layer.size, np.int64)
+        copies = family.new_layers(slots, one, folios[index], slots, family.layers.common[layer])
+        family.layers.link[layer] = copies
+        family.layers.isolated[layer], family.layers.forward[layer] = isolate, forward
+        if isolate:
+            family.adjust("isolated", rows[index], bits.count(slots))
+    return folios
+
+
+def linked_slots(family: Family, records: Ints) -> Boards:
+    """Give the slots of each record that map an old page with a link. Shapes: (n,) -> (n, 8)."""
+    boards = bits.empty(records.size)
+    for index, entry in family.walk(records):
+        linked = family.layers.link[family.entries.layer[entry]] != 0
+        boards[index[linked]] |= family.entries.slots[entry[linked]]
+    return boards
+
+
+def move(family: Family, rows: Ints, within: Boards) -> Ints:
+    """Point the rows' ptes on old pages, in the given slots, at the copies; count the ptes of each row.
+
+    Rows that share a record and move together go on sharing one: they come in runs of the same board.
+    Shapes: rows (n,), boards (n, 8) -> (n,).
+    """
+    records = part_with(family, rows)
+    distinct, first, which = np.unique(records, return_index=True, return_inverse=True)
+    moved = np.zeros(distinct.size, np.int64)
+    for index, entry in list(family.walk(distinct)):
+        old = family.entries.layer[entry].astype(np.int64)
+        slots = family.entries.slots[entry] & within[first[index]]
+        some = np.flatnonzero((family.layers.link[old] != 0) & bits.any_slot(slots))
+        if some.size:
+            index, entry, old, slots = index[some], entry[some], old[some], slots[some]
+            moved[index] += bits.count(slots)
+            _move_entries(family, distinct[index], rows[first[index]], entry, old, slots)
+    return moved[which]
+
+
+def _move_entries(family: Family, records: Ints, rows: Ints, entry: Ints, old: Ints, slots: Boards) -> None:
+    """Move slots from entries of old layers to the copies' layer, in records that are distinct. Shapes: each (n,)."""
+    weight = family.records.rows[records].astype(np.int64)
+    copies = family.layers.link[old].astype(np.int64)
+    family.layers.common[copies] |= family.layers.common[old]  # forks since then have widened the old anon_vma
+    target = _entry_of(family, records, copies)
+    fresh = np.flatnonzero(target == 0)
+    if fresh.size:
+        target[fresh] = family.list_layer(records[fresh], copies[fresh], bits.empty(fresh.size))
+        np.add.at(family.layers.reach, copies[fresh], weight[fresh].astype(np.int32))
+        _add_missing(family, copies[fresh], family.layers.slots[copies[fresh]], weight[fresh])
+    family.entries.slots[entry] &= ~slots
+    family.entries.slots[target] |= slots
+    _add_missing(family, copies, slots, -weight)
+    _add_missing(family, old, slots, weight)
+    ptes = bits.count(slots) * weight
+    family.adjust("small_ptes", rows, -ptes)
+    family.adjust("compound_ptes", rows, ptes)
+    family.map_folios(family.layers.folio[copies].astype(np.int64), ptes)
+    order = np.argsort(old, kind="stable")
+    first = np.flatnonzero(np.concatenate(([True], np.diff(old[order]) != 0)))
+    left = np.bitwise_or.reduceat(slots[order], first, axis=0)
+    drop_dead(family, rows[order][first], old[order][first], left)
+
+
+def _entry_of(family: Family, records: Ints, layers: Ints) -> Ints:
+    """Find each record's entry of the given layer, 0 where it does not list it. Shapes: (n,), (n,) -> (n,)."""
+    found = np.zeros(records.size, np.int64)
+    for index, entry in family.walk(records):
+        here = family.entries.layer[entry] == layers[index]
+        found[index[here]] = entry[here]
+    return found
+
+
+def _add_missing(family: Family, layers: Ints, slots: Boards, amounts: Ints) -> None:
+    """Add to the missing mappings of slots; layers may repeat. Shapes: (n,), (n, 8), (n,)."""
+    lists = family.missing_rows(layers)
+    index, slot = bits.pairs(slots)
+    np.add.at(family.missing.ptes, (lists[index], slot), amounts[index].astype(np.int32))
+
+
+def open_rows(family: Family) -> tuple[Ints, Boards, Ints]:
+    """List the rows that map old pages with a link, by region, then sharer; these slots; how old their oldest link is.
+
+    Shapes: -> (n,), (n, 8), (n,) in ticks.
+    """
+    layers = family.layers.live()
+    copies = family.layers.link[layers[family.layers.link[layers] != 0]]
+    regions = np.unique(family.folios.region[family.layers.folio[copies]])
+    index, sharer = np.nonzero(family.record_of.reshape(-1, family.n_sharers)[regions])
+    rows = regions.astype(np.int64)[index] * family.n_sharers + sharer
+    records = family.record_of[rows].astype(np.int64)
+    slots, age_ticks = linked_slots(family, records), np.zeros(rows.size, np.int64)
+    for index, entry in family.walk(records):
+        layer = family.entries.layer[entry]
+        linked = (family.layers.link[layer] != 0) & bits.any_slot(family.entries.slots[entry])
+        age_ticks[index[linked]] = np.maximum(age_ticks[index[linked]], family.layers.age_ticks[layer[linked]])
+    some = bits.any_slot(slots)
+    return rows[some], slots[some], age_ticks[some]
+
+
+def grow_older(family: Family) -> None:
+    """Count one more tick for every link."""
+    layers = family.layers.live()
+    family.layers.age_ticks[layers[family.layers.link[layers] != 0]] += 1
+
+
+def forward(family: Family, rows: Ints) -> None:
+    """Give a child that was just forked the copies where its parent maps old pages that are deferred."""
+    if not family.layers.forward.any():
+        return
+    slots = bits.empty(rows.size)
+    for index, entry in family.walk(family.record_of[rows].astype(np.int64)):
+        layer = family.entries.layer[entry]
+        deferred = (family.layers.link[layer] != 0) & family.layers.forward[layer]
+        slots[index[deferred]] |= family.entries.slots[entry[deferred]]
+    some = bits.any_slot(slots)
+    move(family, rows[some], slots[some])

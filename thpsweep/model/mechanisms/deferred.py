@@ -1,0 +1,77 @@
+"""Both copies alive: each sharer is switched when khugepaged visits it, or when a gup is led to the new folio."""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from thpsweep.model import bits, options
+from thpsweep.model.bits import Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.linking import link, linked_slots, move, open_rows
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Referenced
+from thpsweep.model.protecting import protect
+from thpsweep.units import HPAGE_PMD_NR
+
+
+@dataclasses.dataclass
+class Deferred(Mechanism):
+    """Leave old pages and new folio both mapped, linked, and switch ptes on demand: what the mail of 2016 worries about.
+
+    The first visit allocates, links and copies, and switches the visited mm; every later visit switches its own. A child
+    forked meanwhile is given the folio. A write to either side copies, and ends the link where it took the old page's
+    last mapping. Options: redirect, whether a reference taken on an old page is led to the new one and switches that mm
+    on the way; deadline_s, after which all that is left is switched; 0 = never.
+    The old pages stay on the LRU until their last mapping goes: twice the memory meanwhile.
+    A late reference only keeps one old page alive. Source: Andrea Arcangeli, 20160302184732.GC4946@redhat.com.
+    """
+
+    resumes: ClassVar[bool] = True
+
+    redirect: bool = True
+    deadline_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        options.not_negative("policy.mechanism.deadline_s", self.deadline_s)
+
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+        """Begin where nothing is linked yet, and switch the visited rows."""
+        del race_slots, limits
+        new = rows[~bits.any_slot(linked_slots(family, family.record_of[rows].astype(np.int64)))]
+        replicates = family.replicate_of(new)
+        pages = bits.count(family.records.present[family.record_of[new]])
+        protect(family, counts, new)
+        link(family, new, isolate=False, forward=True)
+        counts.add("collapses", replicates, 1)
+        counts.add("pages_copied", replicates, pages)
+        counts.add("pages_cleared", replicates, HPAGE_PMD_NR - pages)
+        counts.add("bloat_pages", replicates, HPAGE_PMD_NR - pages)
+        _switch(family, counts, rows, linked_slots(family, family.record_of[rows].astype(np.int64)))
+        return np.ones(rows.size, bool)
+
+    def step(self, family: Family, counts: Counts, tick: int, tick_s: float, referenced: Referenced) -> None:
+        """Switch the mms whose gup was redirected, and everything whose deadline has come."""
+        del tick
+        rows, slots, age_ticks = open_rows(family)
+        if not rows.size:
+            return
+        due = np.zeros(rows.size, bool)
+        if self.deadline_s > 0:
+            due = age_ticks >= math.ceil(self.deadline_s / tick_s)
+        if self.redirect:
+            # One reference a region and tick, if any: it comes through the first sharer that still maps an old page.
+            region = family.region_of(rows)
+            first = np.concatenate(([True], region[1:] != region[:-1]))
+            led = first & referenced(rows)
+            counts.tally("gup_redirects", family.replicate_of(rows[led]))
+            due |= led
+        _switch(family, counts, rows[due], slots[due])
+
+
+def _switch(family: Family, counts: Counts, rows: Ints, slots: bits.Boards) -> None:
+    ptes = move(family, rows, slots)
+    replicates = family.replicate_of(rows)
+    counts.collapse("ptes_switched", replicates, ptes)
+    counts.add("tlb_flushes", replicates, (ptes > 0).astype(np.int64))

@@ -1,0 +1,93 @@
+"""`switch` in slices: the same work, cut so that nobody waits for all of it at once."""
+
+import dataclasses
+
+import numpy as np
+
+from thpsweep.model import bits, options
+from thpsweep.model.bits import Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.linking import link, move, open_rows
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Referenced, sources
+from thpsweep.model.protecting import protect
+from thpsweep.model.workloads.base import whole
+from thpsweep.units import HPAGE_PMD_NR
+
+
+@dataclasses.dataclass
+class Incremental(Mechanism):
+    """Copy first, then switch sharer by sharer, `ptes_per_slice` at a time, `slices_per_s` slices a second.
+
+    The regions under way are worked off one after the other; within one, sharers in the order of their numbers, slots
+    ascending. The old pages leave the LRU at the start and are freed as their last mapping goes: double memory that falls.
+    A fork meanwhile copies what it finds, so that the work grows. Every mm touched in a slice is flushed once.
+    It can be abandoned at any slice: two valid generations remain. Late references keep one old page alive each.
+    Source: Andrea Arcangeli, 20160302184732.GC4946@redhat.com ("Doing it incrementally ... wouldn't be straightforward").
+    """
+
+    ptes_per_slice: int = 4096
+    slices_per_s: float = 100.0
+
+    def __post_init__(self) -> None:
+        whole("policy.mechanism.ptes_per_slice", self.ptes_per_slice, 1, 1 << 30)
+        options.positive("policy.mechanism.slices_per_s", self.slices_per_s)
+
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+        """Allocate, link and copy; no pte changes yet but for the visited mm's writable ones."""
+        del race_slots, limits
+        replicates = family.replicate_of(rows)
+        protect(family, counts, rows)
+        found = sources(family, rows)
+        counts.add("collapses", replicates, 1)
+        counts.add("rmap_walks", replicates, found.pages)
+        counts.add("vmas_visited", replicates, found.visits)
+        counts.add("pages_copied", replicates, found.pages)
+        counts.add("pages_cleared", replicates, HPAGE_PMD_NR - found.pages)
+        counts.add("bloat_pages", replicates, HPAGE_PMD_NR - found.pages)
+        link(family, rows, isolate=True, forward=False)
+        return np.ones(rows.size, bool)
+
+    def step(self, family: Family, counts: Counts, tick: int, tick_s: float, referenced: Referenced) -> None:
+        """Work off the slices of this tick in every replicate."""
+        del referenced
+        slices = int((tick + 1) * tick_s * self.slices_per_s) - int(tick * tick_s * self.slices_per_s)
+        rows, slots, _ = open_rows(family)
+        replicates = family.replicate_of(rows)
+        for replicate in np.unique(replicates):
+            mine = replicates == replicate
+            self._work(family, counts, int(replicate), rows[mine], slots[mine], slices)
+
+    def _work(
+        self, family: Family, counts: Counts, replicate: int, rows: Ints, slots: bits.Boards, slices: int
+    ) -> None:
+        """Work off so many slices of one replicate's rows, which come by region, then sharer."""
+        ptes, region = bits.count(slots), family.region_of(rows)
+        first = np.flatnonzero(np.concatenate(([True], region[1:] != region[:-1])))
+        for begin, end in zip(first, [*first[1:], rows.size], strict=True):
+            if slices <= 0:
+                return
+            ends = np.cumsum(ptes[begin:end])
+            done = min(slices * self.ptes_per_slice, int(ends[-1]))
+            slices -= -(-done // self.ptes_per_slice)
+            self._slices(family, counts, replicate, rows[begin:end], slots[begin:end], ends, done)
+
+    def _slices(
+        self, family: Family, counts: Counts, replicate: int, rows: Ints, slots: bits.Boards, ends: Ints, done: int
+    ) -> None:
+        """Switch the first `done` ptes of a region. Shapes: ends (n,) = running sum of the rows' ptes."""
+        starts = np.concatenate(([0], ends[:-1]))
+        touched = starts < done
+        stops = np.minimum(ends, done)[touched]
+        last = int(np.flatnonzero(touched)[-1])
+        slots = slots.copy()
+        if ends[last] > done:
+            chosen = np.flatnonzero(bits.expand(slots[[last]])[0])[: done - int(starts[last])]
+            slots[last] = bits.from_pairs(1, np.zeros(chosen.size, np.int64), chosen.astype(np.int64))[0]
+        one = np.array([replicate])
+        flushes = -(-stops // self.ptes_per_slice) - starts[touched] // self.ptes_per_slice
+        # A row that is cut must not go with those it shares a record with.
+        whole, cut = slice(0, last + int(ends[last] <= done)), slice(last + int(ends[last] <= done), last + 1)
+        moved = move(family, rows[whole], slots[whole]).sum() + move(family, rows[cut], slots[cut]).sum()
+        counts.collapse("ptes_switched", one, np.array([moved]))
+        counts.add("tlb_flushes", one, flushes.sum(keepdims=True))

@@ -1,0 +1,79 @@
+"""The upper bound: what collapsing a file or shmem range does, applied to a family as if its memory were shmem."""
+
+import dataclasses
+
+import numpy as np
+
+from thpsweep.model import bits, options
+from thpsweep.model.bits import Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.folding import fold
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Sources, raced, sources
+from thpsweep.model.pmds import map_shared, takers
+from thpsweep.units import HPAGE_PMD_NR
+
+
+@dataclasses.dataclass
+class Retract(Mechanism):
+    """Unmap the sources in every sharer, copy, free the page tables, and let each sharer's next touch map a PMD.
+
+    No kernel can do this for anon memory, where no page cache holds the folio while nobody maps it: an upper bound.
+    Upper bound too in that every sharer that mapped a source touches the range again at once.
+    A sharer that maps nothing but sources loses its page table (1 PMD write, 1 flush) and gets a PMD (1 more). One with
+    private pages keeps its table, as a VMA with an anon_vma does in retract_page_tables(), and so does one with a hole
+    over somebody's page, which on shmem would read that page and here has to read zero: their ptes are set again.
+    Steps: an rmap walk a page, one batched flush; the copy, with every access faulting into a locked folio; then each
+    page table under its pmd and pte lock, without any mmap_lock. A late reference is met after its page was unmapped:
+    what was unmapped, that page included, is set again by touches. max_ptes_none counts for the scanned mm alone.
+    Options: walk, `per_page` (one rmap walk a page) or `per_range` (one in all).
+    Source: mm/khugepaged.c collapse_file(), retract_page_tables() (torvalds/linux b2128290c299).
+    """
+
+    walk: str = "per_page"
+
+    def __post_init__(self) -> None:
+        options.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
+
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+        """Collapse by retracting; where a reference arrives late, the ptes come back one by one."""
+        del limits
+        failed = raced(family, rows, race_slots)
+        self._refault(family, counts, rows[failed], race_slots[failed])
+        rows = rows[~failed]
+        replicates, found = family.replicate_of(rows), sources(family, rows)
+        self._unmap(counts, replicates, found)
+        counts.add("collapses", replicates, 1)
+        counts.add("pages_copied", replicates, found.pages)
+        counts.add("pages_cleared", replicates, HPAGE_PMD_NR - found.pages)
+        counts.add("bloat_pages", replicates, HPAGE_PMD_NR - found.pages)
+        folios = fold(family, found)
+        able = takers(family, rows, found.slots, folios)
+        sharers = np.count_nonzero(able, axis=1)
+        counts.add("pmd_writes", replicates, 2 * sharers)
+        counts.add("tlb_flushes", replicates, sharers)
+        counts.add("page_tables_freed", replicates, sharers)
+        counts.add("pmds_refaulted", replicates, sharers)
+        counts.add("filled_ptes", replicates, (HPAGE_PMD_NR - found.pages) * sharers)
+        counts.collapse("ptes_refaulted", replicates, found.ptes - found.pages * sharers)
+        map_shared(family, rows, found.slots, folios, able)
+        return ~failed
+
+    def _refault(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints) -> None:
+        """Count what was unmapped before the late reference was met; touches map all of it as it was."""
+        found = sources(family, rows, bits.below(race_slots + 1))
+        replicates = family.replicate_of(rows)
+        self._unmap(counts, replicates, found)
+        counts.add("aborts", replicates, 1)
+        counts.collapse("ptes_refaulted", replicates, found.ptes)
+        counts.add("wasted_pte_updates", replicates, 2 * found.ptes)
+
+    def _unmap(self, counts: Counts, replicates: Ints, found: Sources) -> None:
+        """Count the pass that unmaps the sources, of which each row has one at least."""
+        per_page = self.walk == "per_page"
+        counts.collapse("ptes_cleared", replicates, found.ptes)
+        counts.add("ptes_unmapped", replicates, found.ptes)
+        counts.add("tlb_flushes", replicates, 1)
+        counts.add("family_flushes", replicates, 1)
+        counts.add("rmap_walks", replicates, found.pages if per_page else 1)
+        counts.add("vmas_visited", replicates, found.visits if per_page else found.widest)

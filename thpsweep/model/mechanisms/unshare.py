@@ -1,0 +1,97 @@
+"""The rebuilt engine of 2026: unshare first, then freeze what is exclusive, copy, and install a PMD, for one mm."""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Boards, Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, raced
+from thpsweep.model.pmds import map_private
+from thpsweep.model.processes import leave
+from thpsweep.model.writes import write
+from thpsweep.units import HPAGE_PMD_NR
+
+
+@dataclasses.dataclass
+class Unshare(Mechanism):
+    """Give the scanned mm a copy of each shared page, then collapse those copies; the others keep the old pages.
+
+    Steps, under the mmap read lock throughout: fault-in (FAULT_FLAG_UNSHARE: a page that has another mapper is copied, a
+    clear, a set and a flush each; one that only lost its other mappers becomes exclusive without a pte write; swapped
+    pages are read), freeze (migration entries and a frozen refcount under one hold of the pte lock, one ranged flush),
+    allocation without reclaim, copy without a lock, install (2 PMD writes, 1 flush, a fresh table is deposited, so no
+    global sync). Faults on a frozen page wait on its folio lock from the freeze to the putback.
+    A late reference is met in the freeze: the entries set so far, its page's included, are put back without a flush; no
+    folio comes out, yet what was unshared stays unshared.
+    The engine also refuses a large folio that is mapped in several pieces, or by others beside an exclusive subpage; here
+    both are taken, so that the state after a success is that of `copy`.
+    Source: Kirill A. Shutemov, 20260816224609.308019-1-kirill@shutemov.name; mm/collapse.c collapse_faultin_addr(),
+    collapse_freeze_candidate(), collapse_unfreeze_candidate() (kas/linux 0138a91a24ce).
+    """
+
+    all_sharers: ClassVar[bool] = False
+
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+        """Unshare, then collapse privately; where a reference arrives late, only the unsharing remains."""
+        del limits
+        failed = raced(family, rows, race_slots)
+        replicates, records = family.replicate_of(rows), family.record_of[rows].astype(np.int64)
+        shared = _shared(family, records)
+        swapped = bits.count(family.records.swapped[records])
+        counts.add("swap_ins", replicates, swapped)
+        counts.collapse("ptes_unshared", replicates, bits.count(shared))
+        counts.add("pages_copied", replicates, bits.count(shared))
+        counts.add("tlb_flushes", replicates, bits.count(shared))
+        _give_up(family, counts, rows[failed], shared[failed], race_slots[failed])
+        _replace(family, counts, rows[~failed])
+        return ~failed
+
+
+def _shared(family: Family, records: Ints) -> Boards:
+    """Give the slots that an unsharing fault copies: not exclusive, and the page or its folio has another mapper."""
+    exclusive = np.where((family.records.rows[records] == 1)[:, None], family.records.exclusive[records], np.uint64(0))
+    return np.asarray(family.shared_slots(records) & ~exclusive)
+
+
+def _give_up(family: Family, counts: Counts, rows: Ints, shared: Boards, race_slots: Ints) -> None:
+    """Leave the rows' pages small but their own; count what was frozen for nothing."""
+    replicates, records = family.replicate_of(rows), family.record_of[rows].astype(np.int64)
+    mapped = family.records.present[records] | family.records.swapped[records]
+    frozen = bits.count(mapped & bits.below(race_slots + 1))
+    counts.add("aborts", replicates, 1)
+    counts.collapse("migration_entries_set", replicates, frozen)
+    counts.collapse("ptes_restored", replicates, frozen)
+    counts.add("wasted_pte_updates", replicates, bits.count(shared) + 2 * frozen)
+    counts.add("sharing_lost_pages", replicates, _kept_by_others(family, records, shared))
+    order = np.argsort(rows)
+    index, slot = bits.pairs(mapped[order])
+    # An unsharing fault ends where a write does; what it counts was counted above.
+    write(family, Counts(family.n_replicates), rows[order][index] * HPAGE_PMD_NR + slot)
+
+
+def _kept_by_others(family: Family, records: Ints, shared: Boards) -> Ints:
+    """Count the shared slots whose page others go on mapping. Shapes: (n,), (n, 8) -> (n,)."""
+    kept = np.zeros(records.size, np.int64)
+    for index, entry in family.walk(records):
+        layer = family.entries.layer[entry].astype(np.int64)
+        kept[index] += bits.count(family.multi_mapped(layer, family.entries.slots[entry] & shared[index]))
+    return kept
+
+
+def _replace(family: Family, counts: Counts, rows: Ints) -> None:
+    """Freeze, copy and install: the rows leave their pages for a folio of their own."""
+    replicates, records = family.replicate_of(rows), family.record_of[rows].astype(np.int64)
+    pages = bits.count(family.records.present[records] | family.records.swapped[records])
+    counts.add("collapses", replicates, 1)
+    counts.collapse("migration_entries_set", replicates, pages)
+    counts.add("pmd_writes", replicates, 2)
+    counts.add("tlb_flushes", replicates, 2)
+    counts.add("pages_copied", replicates, pages)
+    counts.add("pages_cleared", replicates, HPAGE_PMD_NR - pages)
+    counts.add("bloat_pages", replicates, HPAGE_PMD_NR - pages)
+    counts.add("sharing_lost_pages", replicates, leave(family, rows))
+    map_private(family, rows)

@@ -1,0 +1,24 @@
+"""As many sharers as were captured."""
+
+import dataclasses
+
+from thpsweep.model import captures
+from thpsweep.model.sharings.base import Sharing
+
+
+@dataclasses.dataclass
+class Captured(Sharing):
+    """Take the number of sharers from a captured file, as a rule the one that the workload is made of.
+
+    Who maps what is in the workload's layout; here nothing is cut and nothing replicated.
+    """
+
+    path: str
+
+    def __post_init__(self) -> None:
+        captures.check_name("sharing.path", self.path)
+
+    @property
+    def sharers(self) -> int:
+        """Number of captured processes. Raises: OptionError, CaptureError."""
+        return int(captures.load(captures.find("sharing.path", self.path)).present.shape[0])
