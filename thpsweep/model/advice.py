@@ -1,0 +1,144 @@
+"""What processes do to their own memory by advice: give pages back, page them out, split a PMD, begin with a THP.
+
+A PMD that becomes 512 ptes (MADV_NOHUGEPAGE or mprotect() of a part) is `thpsweep.model.writes.split_pmds`.
+"""
+
+import numpy as np
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Boards, Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.diverge import diverge
+from thpsweep.model.family import Family
+from thpsweep.model.processes import leave
+from thpsweep.model.writes import Events, entries_of, split_pmds, unmap
+from thpsweep.units import HPAGE_PMD_NR
+
+
+def discard(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
+    """Give slots back (MADV_DONTNEED): unmapped in these rows only, and freed where nobody else maps the page.
+
+    A PMD is zapped where all of it goes, split first where a part goes. A folio of which anybody maps a page keeps all
+    its 512. A zap costs what an exit's does, and is counted with it. The regions of the rows are distinct.
+    Shapes: (n,), (n, 8).
+    Source: mm/memory.c zap_pmd_range(), zap_present_ptes(), mm/huge_memory.c zap_huge_pmd() (v6.18).
+    """
+    table, records = family.records, family.record_of[rows].astype(np.int64)
+    mapped = table.present[records] | table.swapped[records]
+    gone = boards & mapped
+    some = bits.any_slot(gone)
+    rows, records, gone, mapped = rows[some], records[some], gone[some], mapped[some]
+    whole = ~bits.any_slot(mapped & ~gone)
+    _count_zaps(family, counts, rows, gone, whole)
+    leave(family, rows[whole])
+    split_pmds(family, counts, rows[~whole])
+    records = diverge(family, rows[~whole])
+    _unmap_slots(family, rows[~whole], records, gone[~whole])
+    table.swapped[records] &= ~gone[~whole]
+
+
+def page_out(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Boards:
+    """Write slots to swap (MADV_PAGEOUT); give those that went: pages that another process maps too stay, silently.
+
+    For a subpage "another" is asked of its folio. A folio that goes in part, or of which a part is dead, is split into
+    order-0 pages first, dead ones freed; one that goes whole is not. Swap space never runs out, and no page is young
+    enough to be kept. The regions of the rows are distinct.
+    Shapes: (n,), (n, 8) -> (n, 8).
+    Source: mm/madvise.c madvise_cold_or_pageout_pte_range(), mm/vmscan.c shrink_folio_list() (v6.18).
+    """
+    records = family.record_of[rows].astype(np.int64)
+    gone = boards & family.records.present[records] & ~family.shared_slots(records)
+    some = bits.any_slot(gone)
+    out, rows, records = gone[some], rows[some], records[some]  # what nobody else maps is in a record of its own
+    if rows.size:
+        counts.add("swap_outs", family.replicate_of(rows), bits.count(out))
+        split_pmds(family, counts, rows)
+        _split_folios(family, counts, rows, records, out)
+        _unmap_slots(family, rows, records, out)
+        family.records.swapped[records] |= out
+    return gone
+
+
+def populate_huge(family: Family, counts: Counts, rows: Ints) -> None:
+    """Let the first touch of an empty row bring a folio of PMD order, mapped by a PMD and exclusive: THP at fault.
+
+    Shapes: (n,). Raises: ValueError where a row maps something already: a fault there is one of 4 KiB.
+    Source: mm/huge_memory.c do_huge_pmd_anonymous_page() (v6.18).
+    """
+    if family.record_of[rows].any():
+        raise ValueError("THP at fault needs an empty page table")
+    n, one = rows.size, np.ones(rows.size, np.int64)
+    folios = family.new_folios(family.region_of(rows), one * HPAGE_PMD_NR)
+    layers = family.new_layers(bits.full(n), one, folios, bits.full(n), np.zeros(n, bool))
+    records, table = family.records.take(n), family.records
+    table.rows[records], table.present[records], table.exclusive[records] = 1, bits.FULL, bits.FULL
+    table.own[records] = family.list_layer(records, layers, bits.full(n))
+    family.record_of[rows], family.pmd[rows] = records, True
+    family.adjust("pmds", rows, one)
+    counts.tally("huge_faults", family.replicate_of(rows))
+
+
+def map_lone_subpages(family: Family, rows: Ints, boards: Boards) -> None:
+    """Map in each empty slot a subpage of a folio of its own, whose other 511 pages nobody maps.
+
+    mremap() leaves this where it gathers one page each of many pte-mapped THPs; nothing is counted. Rows are distinct.
+    Shapes: (n,), (n, 8).
+    Source: mm/mremap.c move_page_tables() (v6.18).
+    """
+    records, table = diverge(family, rows), family.records
+    new = boards & ~(table.present[records] | table.swapped[records])
+    index, slot = bits.pairs(new)
+    one = np.ones(index.size, np.int64)
+    lone = bits.from_pairs(index.size, np.arange(index.size), slot)
+    folios = family.new_folios(family.region_of(rows[index]), one)
+    layers = family.new_layers(lone, one, folios, lone, np.zeros(index.size, bool))
+    rank = np.arange(index.size) - np.searchsorted(index, index)
+    for step in range(int(rank.max(initial=-1)) + 1):
+        part = np.flatnonzero(rank == step)  # a record's list is extended one entry at a time
+        family.list_layer(records[index[part]], layers[part], lone[part])
+    table.present[records] |= new
+    table.exclusive[records] |= new
+    family.adjust("compound_ptes", rows[index], one)
+
+
+def _count_zaps(family: Family, counts: Counts, rows: Ints, gone: Boards, whole: np.ndarray) -> None:
+    """Count the ptes and PMD entries that are cleared: a PMD that goes in part is ptes by then."""
+    records, replicates = family.record_of[rows].astype(np.int64), family.replicate_of(rows)
+    pmds = whole & family.pmd[rows]
+    large = bits.count(gone & family.compound_slots(records))
+    small = bits.count(gone & family.records.present[records]) - large
+    counts.add("exit_ptes_small", replicates, small)
+    counts.add("exit_ptes_compound", replicates, np.where(pmds, 0, large))
+    counts.add("exit_pmds", replicates, pmds.astype(np.int64))
+
+
+def _unmap_slots(family: Family, rows: Ints, records: Ints, boards: Boards) -> None:
+    """Unmap those of the slots that are present, in records that only one row points at."""
+    index, slot = bits.pairs(boards & family.records.present[records])
+    events = Events(rows[index], slot)
+    unmap(family, events, entries_of(family, events, records[index], np.ones(index.size, bool)))
+    family.records.present[records] &= ~boards
+    family.records.exclusive[records] &= ~boards
+
+
+def _split_folios(family: Family, counts: Counts, rows: Ints, records: Ints, out: Boards) -> None:
+    """Make order-0 pages of the folios of which some but not all 512 pages are on the boards; no other row maps them.
+
+    Source: mm/huge_memory.c split_folio() (v6.18); it keeps every page where it is.
+    """
+    steps = list(family.walk(records))
+    index, entry = (np.concatenate(part) for part in zip(*steps, strict=True))
+    layer = family.entries.layer[entry].astype(np.int64)
+    mine = family.entries.slots[entry] & family.layers.compound[layer]
+    folio = np.where(bits.any_slot(mine), family.layers.folio[layer], 0).astype(np.int64)
+    numbers, which = np.unique(folio, return_inverse=True)
+    leaving = np.bincount(which, weights=bits.count(mine & out[index]))
+    splits = (numbers != 0) & (leaving > 0) & (leaving < HPAGE_PMD_NR)
+    counts.tally("folio_splits", family.folios.region[numbers[splits]] // family.n_regions)
+    chosen = np.flatnonzero(splits[which])
+    pages, owners = bits.count(mine[chosen]), rows[index[chosen]]
+    family.layers.compound[layer[chosen]] &= ~mine[chosen]
+    family.adjust("small_frames", owners, pages)
+    family.adjust("small_ptes", owners, pages)
+    family.adjust("compound_ptes", owners, -pages)
+    family.map_folios(folio[chosen], -pages)

@@ -1,0 +1,157 @@
+"""Build a family of processes page by page, let it act, and ask: the model as a kernel selftest uses a kernel.
+
+>>> from thpsweep.model.scenario import Scenario
+>>> scene = Scenario()
+>>> parent = scene.process()
+>>> parent.write(range(512))
+>>> child = parent.fork()
+>>> child.write(range(255))
+>>> scene.khugepaged(full_scans=1)[ScanResult.EXCEED_SHARED_PTE]  # each still shares 257, the limit is 256
+2
+>>> child.collapse("copy").name, child.anon_huge_kib, child.shared_pages(parent)
+('SUCCEED', 2048, 0)
+>>> scene.intact
+True
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from thpsweep.model import registry
+from thpsweep.model.bits import Bools, Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.ledger import Bookkeeper, Ledger
+from thpsweep.model.mechanisms.base import NOBODY
+from thpsweep.model.scenario_process import Process
+from thpsweep.model.visit import Chances
+from thpsweep.outcomes import ScanResult
+from thpsweep.units import HPAGE_PMD_NR
+
+
+class Scenario:
+    """Hold one family: its processes, what they wrote, and what has been counted."""
+
+    def __init__(self, regions: int = 1, processes: int = 8) -> None:
+        self.family, self.counts = Family(1, regions, processes), Counts(1)
+        self.ledger = Ledger(self.family)
+        self.processes: list[Process] = []
+        self._held: set[int] = set()
+
+    def process(self) -> Process:
+        """Start a process that maps nothing yet."""
+        found = self.unborn()
+        self.family.alive[0, found.number] = True
+        return found
+
+    def hold(self, process: Process, page: int) -> int:
+        """Take an extra reference (FOLL_GET, as vmsplice()) on the frame of a page; give its name for release().
+
+        A collapse is refused where one is held; writes do not ask for it.
+        """
+        name = int(process.frames[page])
+        self._held.add(name)
+        return name
+
+    def release(self, name: int) -> None:
+        """Drop an extra reference."""
+        self._held.remove(name)
+
+    def khugepaged(self, mechanism: str = "copy", full_scans: int = 2, **settings: Any) -> Counter[ScanResult]:
+        """Let khugepaged make passes until it has gone over all mms so often; give its results by how often each came.
+
+        settings are the trigger's (pages_to_scan, max_ptes_none, ...), and options of the mechanism. The selftest waits
+        for two full scans.
+        """
+        names = {field.name for field in dataclasses.fields(registry.members("trigger")["khugepaged"])}
+        knobs = {name: value for name, value in settings.items() if name in names}
+        collapser = self.collapser(mechanism, {name: settings[name] for name in settings if name not in names})
+        daemon = registry.build("trigger", {"kind": "khugepaged", **knobs, "scan_sleep_millisecs": 1000})
+        state, until = daemon.begin(1), self.counts.total["full_scans"][0] + full_scans
+        while self.counts.total["full_scans"][0] < until and self.family.alive.any():
+            daemon.act(state, collapser, 0, 1.0)
+        return Counter({ScanResult(code): int(n) for code, n in enumerate(collapser.outcomes[0]) if n})
+
+    def settle(self, mechanism: str, ticks: int = 100, **options: Any) -> None:
+        """Let what a mechanism left under way go on: a visit of every process where visits do that, and its own steps."""
+        collapser = self.collapser(mechanism, options)
+        if collapser.mechanism.resumes:
+            for process in self.living:
+                process.collapse(mechanism, **options)
+        for tick in range(ticks):
+            if not self.family.layers.link.any():
+                return
+            found = {process.number: process.reads for process in self.living}
+            collapser.step(tick, 1.0)
+            for process in self.living:
+                self.ledger.learn(process.frames, found[process.number])
+
+    @property
+    def lru_entries(self) -> int:
+        """Folios on the LRU, of any order."""
+        return int(self.family.lru_entries[0])
+
+    @property
+    def pages_in_use(self) -> int:
+        """Pages of anonymous memory."""
+        return int(self.family.pages_in_use[0])
+
+    @property
+    def living(self) -> list[Process]:
+        """Processes that have not exited, in the order of their start."""
+        return [process for process in self.processes if self.family.alive[0, process.number]]
+
+    @property
+    def intact(self) -> bool:
+        """Whether every process finds what it wrote."""
+        return all(process.intact for process in self.living)
+
+    # ---- for Process -----------------------------------------------------------------------------------------------
+    def unborn(self) -> Process:
+        """Make a process that does not live yet. Raises: ValueError where there is no room for another."""
+        if len(self.processes) == self.family.n_sharers:
+            raise ValueError(f"the scenario was made for {self.family.n_sharers} processes")
+        self.processes.append(Process(self, len(self.processes)))
+        return self.processes[-1]
+
+    def collapser(self, mechanism: str, options: dict[str, Any]) -> Bookkeeper:
+        """Make a collapser that keeps the ledger."""
+        built = registry.build("mechanism", {"kind": mechanism, **options})
+        return Bookkeeper(
+            self.family, self.counts, built, self._chances, copied=self._copied, passed_over=self._passed_over
+        )
+
+    def _copied(self, rows: Ints) -> Callable[[], None]:
+        """Note, after an attempt, that new frames hold copies of what the scanned processes found before it."""
+        before = {}
+        for row in rows.tolist():
+            region, number = divmod(row, self.family.n_sharers)
+            pages = slice(region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR)
+            before[region] = (pages, self.processes[number].reads[pages])
+
+        def after() -> None:
+            for process in self.living if before else ():
+                frames = process.frames
+                for pages, found in before.values():
+                    self.ledger.learn(frames[pages], found)
+            self.ledger.close_generation()
+
+        return after
+
+    def _passed_over(self, rows: Ints) -> Bools:
+        return np.array([not self.processes[number].advised for number in rows % self.family.n_sharers], bool)
+
+    def _chances(self, rows: Ints, tick: int, khugepaged: bool) -> Chances:
+        """Look up young ptes and extra references; nothing arrives late."""
+        del tick
+        young, held = [], []
+        for region, number in zip(self.family.region_of(rows), rows % self.family.n_sharers, strict=True):
+            process = self.processes[number]
+            young.append(process.young_ptes[region] if khugepaged else HPAGE_PMD_NR)
+            pages = slice(region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR)
+            held.append(bool(self._held) and not self._held.isdisjoint(process.frames[pages].tolist()))
+        return Chances(np.array(young, np.int64), np.array(held, bool), np.full(rows.size, NOBODY))

@@ -1,0 +1,187 @@
+"""One process of a scenario: what it can do to its memory, and what can be asked of it."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from thpsweep.model import advice, bits, processes
+from thpsweep.model.bits import Boards, Bools, Ints
+from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.writes import split_pmds, write
+from thpsweep.outcomes import ScanResult
+from thpsweep.units import HPAGE_PMD_NR, PAGE_SIZE_BYTES
+
+if TYPE_CHECKING:
+    from thpsweep.model.scenario import Scenario
+
+PAGE_KIB = PAGE_SIZE_BYTES // 1024
+
+
+class Process:
+    """Be one process of a scenario. Pages are numbered through all regions: page 512 is the first of region 1.
+
+    advised: the range is MADV_HUGEPAGE; khugepaged passes over a process that is not, MADV_COLLAPSE does not ask.
+    """
+
+    def __init__(self, scene: "Scenario", number: int) -> None:
+        self.scene, self.number, self.advised = scene, number, True
+        n_pages = scene.family.n_regions * HPAGE_PMD_NR
+        self._written, self._in_swap = np.zeros(n_pages, np.int64), np.zeros(n_pages, np.int64)
+        self._young = np.zeros(n_pages, bool)
+
+    # ---- acting ----------------------------------------------------------------------------------------------------
+    def write(self, pages: Iterable[int]) -> None:
+        """Write pages: first touch, copy-on-write, reuse or swap-in, whatever each needs."""
+        chosen = self._fault(pages)
+        self._young[chosen] = True
+        self._written[chosen] = self.scene.ledger.next_token()
+        self.scene.ledger.put(self.frames[chosen], self._written[chosen])
+
+    def read(self, pages: Iterable[int]) -> None:
+        """Read pages: swapped ones come back. An empty one gets the zero page, which the state holds as empty."""
+        chosen = np.array(list(pages), np.int64)
+        self._young[chosen] = True
+        back = self._fault(chosen[self._has("swapped")[chosen]])
+        self.scene.ledger.put(self.frames[back], self._in_swap[back])
+
+    def age(self) -> None:
+        """Make all ptes old (clear_refs); a write or a read makes one young, a fork leaves the child's old."""
+        self._young[:] = False
+
+    def huge(self, region: int = 0) -> None:
+        """Touch an empty region that gets a THP at the fault, and write all of it."""
+        advice.populate_huge(self.scene.family, self.scene.counts, self._rows[[region]])
+        self.write(range(region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR))
+
+    def lone_subpages(self, pages: Iterable[int]) -> None:
+        """Bring by mremap(), and write, one page each of as many split THPs of which nothing else is mapped."""
+        chosen = list(pages)
+        advice.map_lone_subpages(self.scene.family, self._rows, self._boards(chosen))
+        self.write(chosen)
+
+    def discard(self, pages: Iterable[int]) -> None:
+        """Give pages back (MADV_DONTNEED)."""
+        chosen = list(pages)
+        advice.discard(self.scene.family, self.scene.counts, self._rows, self._boards(chosen))
+        self._written[chosen] = 0
+        self.scene.ledger.close_generation()
+
+    def page_out(self, pages: Iterable[int]) -> None:
+        """Write pages to swap (MADV_PAGEOUT); those that others map too stay."""
+        ledger, found, old = self.scene.ledger, self.reads, self.scene.ledger.places(self._rows)
+        gone = advice.page_out(self.scene.family, self.scene.counts, self._rows, self._boards(pages))
+        swapped = bits.expand(gone).reshape(-1) != 0
+        self._in_swap[swapped] = found[swapped]
+        new = ledger.places(self._rows)
+        split = (new != old) & ~swapped
+        ledger.renamed(old[split], new[split])
+        ledger.close_generation()
+
+    def split(self, region: int = 0) -> None:
+        """Map a region by ptes instead of a PMD (MADV_NOHUGEPAGE on a part of it)."""
+        split_pmds(self.scene.family, self.scene.counts, self._rows[[region]])
+
+    def fork(self) -> "Process":
+        """Give a child that maps what this process maps."""
+        child, found = self.scene.unborn(), self.reads
+        processes.fork(self.scene.family, self.scene.counts, 0, self.number, child.number)
+        child.advised = self.advised
+        child._written, child._in_swap = self._written.copy(), self._in_swap.copy()
+        self.scene.ledger.learn(child.frames, found)
+        return child
+
+    def exit(self) -> None:
+        """End the process."""
+        processes.exit(self.scene.family, self.scene.counts, 0, self.number)
+        self.scene.ledger.close_generation()
+
+    def collapse(self, mechanism: str = "copy", regions: Iterable[int] | None = None, **options: Any) -> ScanResult:
+        """Advise regions (all, where none are named) in one MADV_COLLAPSE; give the last failure, else the last result."""
+        collapser = self.scene.collapser(mechanism, options)
+        rows = self._rows if regions is None else self._rows[list(regions)]
+        found = collapser.scan(rows, Limits(), 0, khugepaged=False)
+        results = [ScanResult(result) for result in collapser.attempt(found, Limits())]
+        fine = (ScanResult.SUCCEED, ScanResult.PMD_MAPPED)
+        return next((result for result in reversed(results) if result not in fine), results[-1])
+
+    # ---- asking ----------------------------------------------------------------------------------------------------
+    @property
+    def frames(self) -> Ints:
+        """Name the frame of each page: equal names are the same frame, at any time; 0 is none. Shapes: (n_pages,)."""
+        return self.scene.ledger.names(self._rows)
+
+    @property
+    def mapcounts(self) -> Ints:
+        """Count who maps the frame of each page. Shapes: (n_pages,)."""
+        layers = self.scene.ledger.places(self._rows) >> 32
+        counted = self.scene.family.mapcounts(layers, np.arange(layers.size) % HPAGE_PMD_NR)
+        return np.where(layers != 0, counted, 0)
+
+    @property
+    def reads(self) -> Ints:
+        """Give what the process finds in each page: the number of the write that made it, 0 for zeroes."""
+        return np.where(self._has("swapped"), self._in_swap, self.scene.ledger.contents(self.frames))
+
+    @property
+    def intact(self) -> bool:
+        """Whether it finds what it (or an ancestor before the fork) wrote last, and zeroes elsewhere."""
+        return np.array_equal(self.reads, self._written)
+
+    @property
+    def young_ptes(self) -> Ints:
+        """Count the young ptes of each region. Shapes: (n_regions,)."""
+        return np.asarray((self._young & self._has("present")).reshape(-1, HPAGE_PMD_NR).sum(axis=1))
+
+    def is_huge(self, region: int = 0) -> bool:
+        """Tell whether a PMD maps the region."""
+        return bool(self.scene.family.pmd[self._rows[region]])
+
+    def shared_pages(self, other: "Process") -> int:
+        """Count the pages whose frame the other process maps too."""
+        mine, its = self.frames, other.frames
+        return int(np.count_nonzero((mine == its) & (mine != 0)))
+
+    @property
+    def anon_huge_kib(self) -> int:
+        """AnonHugePages of smaps."""
+        return int(np.count_nonzero(self.scene.family.pmd[self._rows])) * HPAGE_PMD_NR * PAGE_KIB
+
+    @property
+    def rss_kib(self) -> int:
+        """Rss of smaps."""
+        return int(np.count_nonzero(self._has("present"))) * PAGE_KIB
+
+    @property
+    def pss_kib(self) -> float:
+        """Pss of smaps: each page divided by its mappings."""
+        mapcounts = self.mapcounts
+        return float((PAGE_KIB / mapcounts[mapcounts > 0]).sum())
+
+    @property
+    def swap_kib(self) -> int:
+        """Swap of smaps."""
+        return int(np.count_nonzero(self._has("swapped"))) * PAGE_KIB
+
+    # ---- the state underneath --------------------------------------------------------------------------------------
+    @property
+    def _rows(self) -> Ints:
+        if not self.scene.family.alive[0, self.number]:
+            raise ValueError(f"process {self.number} does not live")
+        return self.scene.family.rows_of(0, self.number)
+
+    def _has(self, board: str) -> Bools:
+        """Tell which pages are on a board of the rows' records. Shapes: (n_pages,)."""
+        boards: Boards = getattr(self.scene.family.records, board)
+        return np.asarray(bits.expand(boards[self.scene.family.record_of[self._rows]]).reshape(-1) != 0)
+
+    def _boards(self, pages: Iterable[int]) -> Boards:
+        chosen = np.array(list(pages), np.int64)
+        return bits.from_pairs(self.scene.family.n_regions, chosen // HPAGE_PMD_NR, chosen % HPAGE_PMD_NR)
+
+    def _fault(self, pages: Iterable[int]) -> Ints:
+        """Let write faults happen on pages; give them sorted."""
+        chosen = np.unique(np.array(list(pages), np.int64))
+        keys = self._rows[chosen // HPAGE_PMD_NR] * HPAGE_PMD_NR + chosen % HPAGE_PMD_NR
+        write(self.scene.family, self.scene.counts, keys)
+        return chosen
