@@ -3,6 +3,8 @@
 Run with `python -m pytest -m bench -s tests/bench`. Both sides are measured in one process; medians of several runs.
 """
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -107,3 +109,59 @@ def _hour(title: str, bar: float, *, root_cold: float, worker_cold: float, life_
     )
     ns = median_ns(lambda: _run(setting(one)), 3) / 360
     print(f"\n1 GiB x 200, {title}: mean tick {ns / 1e6:.2f} ms = {ns / unit:.2f} passes, drawing included (bar {bar})")
+
+
+@pytest.mark.parametrize(("gib", "degree", "rows_share"), [(64, 100, 0.1), (64, 1000, 0.01), (64, 1000, 0.1)])
+def test_sparse_family(gib: int, degree: int, rows_share: float) -> None:
+    """Time and peak memory follow the rows that are ever written, not all rows."""
+    code = f"""
+import resource, time
+from tests.bench.test_model import sparse_hour
+begin = time.perf_counter(); rows = sparse_hour({gib}, {degree}, {rows_share})
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(f"{gib} GiB x {degree}, {rows_share:.0%} of rows written = {{rows:,}}: "
+      f"{{time.perf_counter() - begin:.1f}} s, peak {{peak:,.0f}} MiB")
+"""
+    print(
+        "\n" + subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    )
+
+
+def sparse_hour(gib: int, degree: int, rows_share: float) -> int:
+    """Run a simulated hour of a family of which a share of the rows is ever written; give how many were."""
+    from thpsweep.model.simulate import _run
+
+    one = point(
+        "inplace",
+        degree,
+        trigger={"kind": "khugepaged"},
+        run={"replicates": 1, "duration_s": 3600.0, "tick_s": 10.0},
+        regions=gib * 512,
+        hot_regions=0.0,
+        worker_cold_writes_per_page_hour=rows_share / 512,
+    )
+    run, _ = _run(setting(one))
+    return int(np.count_nonzero(run.family.records.rows[run.family.records.live()] == 1))
+
+
+def test_batch_of_replicates() -> None:
+    from thpsweep.model.simulate import _run
+
+    def hour(replicates: int, seed: int) -> object:
+        return _run(
+            setting(
+                point(
+                    "inplace",
+                    32,
+                    trigger={"kind": "khugepaged"},
+                    run={"replicates": replicates, "duration_s": 3600.0, "tick_s": 10.0, "seed": seed},
+                    regions=16,
+                )
+            )
+        )
+
+    alone = median_ns(lambda: [hour(1, seed) for seed in range(4)], 3) / 4
+    batch = median_ns(lambda: hour(32, 1), 3) / 32
+    print(
+        f"\n16 x 32, a replicate: alone {alone / 1e6:.1f} ms, of 32 {batch / 1e6:.2f} ms: x {alone / batch:.1f}"
+    )
