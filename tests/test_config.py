@@ -37,7 +37,7 @@ def composed(*overrides: str) -> DictConfig:
     "choice",
     [
         f"{group}={name}"
-        for group in ("workload", "sharing", "policy", "machine", "experiment")
+        for group in ("workload", "sharing", "policy", "machine", "memory", "experiment")
         for name in options(group)
     ],
 )
@@ -65,7 +65,7 @@ def test_point_says_what_was_chosen_in_plain_types() -> None:
     point = point_of(composed("policy=copy", "policy/trigger=khugepaged", "policy.trigger.max_ptes_shared=511"))
     assert point["policy"]["mechanism"] == {"kind": "copy"}
     assert point["policy"]["trigger"]["max_ptes_shared"] == 511
-    assert set(point) == {"workload", "sharing", "policy", "machine", "run"}
+    assert set(point) == {"workload", "sharing", "policy", "machine", "memory", "run"}
 
 
 def test_where_a_sweep_is_recorded_changes_no_point() -> None:

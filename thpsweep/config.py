@@ -32,6 +32,7 @@ GROUPS = {
     "trigger": "policy/trigger",
     "gate": "policy/gate",
     "machine": "machine",
+    "memory": "memory",
 }
 """Family of the model -> config group. A group below policy/ needs no YAML: its members have defaults of their own."""
 
@@ -80,6 +81,7 @@ class Config:
     sharing: Any = MISSING
     policy: PolicyConfig = MISSING
     machine: Any = MISSING
+    memory: Any = MISSING
     run: RunConfig = MISSING
     sweep: SweepConfig = MISSING
 
@@ -130,6 +132,7 @@ def point_of(config: DictConfig) -> Point:
         "sharing": registry.spec(made.sharing),
         "policy": policy,
         "machine": registry.spec(made.machine),
+        "memory": registry.spec(made.memory),
         "run": dataclasses.asdict(made.run),
     }
 
@@ -167,7 +170,7 @@ def _refuse_unknown_keys(config: DictConfig, prefix: str) -> None:
         child = None if OmegaConf.is_missing(config, key) else config[key]
         if isinstance(child, DictConfig):
             _refuse_unknown_keys(child, f"{prefix}{key}.")
-        elif prefix == "" and key in ("workload", "sharing", "machine") and child is None:
+        elif prefix == "" and key in ("workload", "sharing", "machine", "memory") and child is None:
             raise OptionError(key, None, f"one of the options of group {key!r}: {key}=NAME")
 
 

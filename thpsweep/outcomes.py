@@ -22,6 +22,7 @@ class ScanResult(enum.IntEnum):
     LACK_REFERENCED_PAGE = 8
     PAGE_COUNT = 9
     GATE_REFUSED = 10
+    ALLOC_HUGE_PAGE_FAIL = 11
 
 
 SENTENCES = {
@@ -34,6 +35,7 @@ SENTENCES = {
     ScanResult.PTE_NON_PRESENT: "a swapped page, which an all-sharers mechanism cannot take",
     ScanResult.PTE_MAPPED_HUGEPAGE: "already a folio of PMD order, mapped by ptes",
     ScanResult.LACK_REFERENCED_PAGE: "no young pte",
+    ScanResult.ALLOC_HUGE_PAGE_FAIL: "no free 2 MiB block for the new folio",
     ScanResult.GATE_REFUSED: "kept back by the policy's gate, not by the kernel",
     ScanResult.PAGE_COUNT: "an extra reference (gup, LRU batch) on a page",
 }

@@ -197,3 +197,21 @@ def test_cpu_time_of_retract_is_its_counts_times_the_price_list() -> None:
         + (degree - 1) * price["pte_scan_ns"]  # the others find a PMD
     )
     assert run("retract", degree)["cost/cpu_ms"] == pytest.approx(expected / 1e6)
+
+
+@pytest.mark.parametrize("degree", DEGREES)
+def test_shared_table_changes_each_table_once(degree: int) -> None:
+    found = run("shared_table", degree)
+    assert found["cost/migration_entries_set"] == found["cost/ptes_restored"] == 512 * REGIONS
+    assert found["cost/tlb_flushes"] == REGIONS
+    assert found["benefit/lru_entries_removed"] == 511 * REGIONS
+
+
+def test_shared_tables_are_the_baselines_too() -> None:
+    price = option("machine", "milan_vm")
+    busy = {"worker_life_s": 300.0, "hot_regions": 1.0, "worker_hot_writes_per_page_hour": 1.0}
+    shared, plain = (simulate(point(mechanism, 8, **busy)) for mechanism in ("shared_table", "inplace"))
+    # A child of the collapsed family is forked at the price of its tables, which is the same before and after.
+    assert totals(shared)["benefit/fork_ms_saved"] == 0
+    forks_saved = totals(plain)["benefit/fork_ms_saved"]
+    assert forks_saved > 0 and price["fork_pte_compound_ns"] < price["fork_pte_small_ns"]

@@ -16,7 +16,7 @@ from tests.reference.twin import NOBODY, Row, Twin
 from tests.reference.twin_khugepaged import Khugepaged, madvise
 from thpsweep.units import HPAGE_PMD_NR
 
-MECHANISMS = ("copy", "unshare", "inplace", "inplace_pmd", "switch", "retract")
+MECHANISMS = ("copy", "unshare", "inplace", "inplace_pmd", "switch", "retract", "shared_table")
 OPTIONS = {
     "walk": ("per_page", "per_range"),
     "check": ("per_page", "after_batch"),
@@ -30,6 +30,7 @@ OPTIONS_OF = {
     "switch": ("walk",),
     "inplace": ("walk", "check"),
     "inplace_pmd": ("walk", "check", "deposit"),
+    "shared_table": ("walk", "check"),
 }
 Use = tuple[str, int]
 """What a sharer has in a slot: ("none", 0), ("swapped", 0), ("small", group) or ("folio", number)."""

@@ -534,7 +534,7 @@ def test_fork_and_exit_count_by_the_form_of_the_mapping():
         **{
             f"{verb}_{form}": n
             for verb in ("fork", "exit")
-            for form, n in (("pmds", 1), ("ptes_compound", 30), ("ptes_small", 5))
+            for form, n in (("pmds", 1), ("tables", 1), ("ptes_compound", 30), ("ptes_small", 5))
         },
     }
 

@@ -45,6 +45,7 @@ class Row:
         self.swapped: dict[int, int] = {}
         self.exclusive: set[int] = set()
         self.pmd = False
+        self.table = object()  # the pte table, if forks shared tables
 
     def none_slots(self) -> set[int]:
         """Return the slots that are neither present nor swapped."""
@@ -167,6 +168,7 @@ class Twin(Mechanisms):
         if row.pmd:
             self._count(f"{verb}_pmds")
             return
+        self._count(f"{verb}_tables", bool(row.frames or row.swapped))
         for frame in row.frames.values():
             self._count(f"{verb}_ptes_small" if frame.folio is None else f"{verb}_ptes_compound")
 
@@ -197,6 +199,7 @@ class Twin(Mechanisms):
                 self._map(region, child, slot, frame)
             its.swapped = dict(mine.swapped)
             its.pmd = mine.pmd
+            its.table = mine.table
             mine.exclusive = set()
             for slot in mine.frames.keys() | mine.swapped.keys():
                 self.logical[region, child, slot] = self.logical[region, parent, slot]
@@ -210,6 +213,7 @@ class Twin(Mechanisms):
             if sharer in self.alive:
                 slots_of[region, sharer].add(slot)
         decided = {key: self._decide_faults(self.rows[key], slots) for key, slots in slots_of.items()}
+        self._count("tables_unshared", sum(self._unshares(key, faults) for key, faults in decided.items()))
         for (region, sharer), faults in decided.items():
             self._apply_faults(region, sharer, faults)
 
@@ -235,8 +239,17 @@ class Twin(Mechanisms):
                 faults[slot] = "copy"  # its folio is maybe shared; or this is all that keeps the folio alive
         return faults
 
+    def _unshares(self, key: tuple[int, int], faults: dict[int, str]) -> bool:
+        """Tell whether a row's first write is to a table that others use, if forks shared tables."""
+        row = self.rows[key]
+        users = [s for s in range(self.n_sharers) if self.rows[key[0], s].table is row.table]
+        has_table = bool(row.frames or row.swapped) and not row.pmd
+        return len(users) > 1 and has_table and set(faults.values()) != {"no fault"}
+
     def _apply_faults(self, region: int, sharer: int, faults: dict[int, str]) -> None:
         row = self.rows[region, sharer]
+        if set(faults.values()) != {"no fault"}:
+            row.table = object()
         if "reuse the PMD" in faults.values():
             self._count("reuse_pmds")
             row.exclusive = set(range(HPAGE_PMD_NR))

@@ -19,7 +19,7 @@ NOBODY = HPAGE_PMD_NR
 ONE_MM = ("copy", "unshare")
 """Mechanisms that collapse for the scanned mm alone: max_ptes_shared applies."""
 
-ALL_SHARERS = ("inplace", "inplace_pmd", "switch", "retract")
+ALL_SHARERS = ("inplace", "inplace_pmd", "switch", "retract", "shared_table")
 """Mechanisms that move every mapping of the sources; `none` never looks."""
 
 ZEROES = 0
@@ -76,6 +76,8 @@ class Mechanisms:
             outcome = self._switch(region, sharer, race_slot, walk)
         elif mechanism == "inplace":
             outcome = self._inplace(region, sharer, race_slot, walk, check)
+        elif mechanism == "shared_table":
+            outcome = self._inplace(region, sharer, race_slot, walk, check, shared_tables=True)
         elif mechanism == "inplace_pmd":
             outcome = self._inplace(region, sharer, race_slot, walk, check)
             if outcome == "SUCCEED":
@@ -150,6 +152,7 @@ class Mechanisms:
     def _make_private(self, region: int, sharer: int) -> None:
         """Let one mm leave its pages for a huge copy of them."""
         row = self.rows[region, sharer]
+        row.table = object()
         contents = dict(row.swapped)
         row.swapped.clear()
         for slot in list(row.frames):
@@ -166,6 +169,7 @@ class Mechanisms:
         """Fault in, freeze, copy and install, as the engine of 2026 does for one mm."""
         row = self.rows[region, sharer]
         met = race_slot in row.frames
+        row.table = object()
         for slot in sorted(row.swapped):
             self._count("swap_ins")
             page = self._new_small(region, slot, row.swapped.pop(slot))
@@ -264,7 +268,14 @@ class Mechanisms:
             self._count("rmap_walks", rounds)
             self._count("vmas_visited", rounds * max(self._vmas(frame) for frame in frames))
 
-    def _inplace(self, region: int, sharer: int, race_slot: int, walk: str, check: str) -> str:
+    def _table_entries(self, region: int, frames: list[Frame]) -> int:
+        """Count the entries of distinct tables that lead to these frames."""
+        table_of = {id(row.table): row for (r, _), row in self.rows.items() if r == region and row.frames}
+        return sum(row.frames.get(frame.slot) is frame for row in table_of.values() for frame in frames)
+
+    def _inplace(
+        self, region: int, sharer: int, race_slot: int, walk: str, check: str, shared_tables: bool = False
+    ) -> str:
         """Put migration entries over every mapping of the sources, copy, and restore them to the new folio."""
         sources = self.rows[region, sharer].frames
         aborted = race_slot in sources
@@ -272,7 +283,7 @@ class Mechanisms:
             frozen = [frame for slot, frame in sources.items() if slot < race_slot]
         else:
             frozen = list(sources.values())
-        entries = sum(frame.mapcount for frame in frozen)
+        entries = self._table_entries(region, frozen) if shared_tables else sum(frame.mapcount for frame in frozen)
         self._count_walks(2, frozen, walk)  # set, and restore
         self._count("migration_entries_set", entries)
         self._count("ptes_restored", entries)

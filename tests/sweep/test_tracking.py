@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from thpsweep.errors import SweepError
-from thpsweep.sweep import run_record, tracking
+from thpsweep.model.series import UNITS
+from thpsweep.sweep import run_record, run_series, tracking
 
 SWEEP_ID = "5" * 64
 
@@ -55,6 +56,20 @@ def a_result(point, metrics, second=0, outcomes=None, facts=None):
 def a_failure(point, second=0):
     error = {"type": "ValueError", "message": "no\nroom", "traceback": "Traceback ...\nValueError: no room"}
     return {**a_result(point, {}, second), "state": "failed", "result": None, "error": error}
+
+
+def with_series(result, time_s):
+    """Add a course to a result: each series counts its steps from a number of its own."""
+    found = {name: [1000.0 * number + step / 7 for step in range(len(time_s))] for number, name in enumerate(UNITS)}
+    series = {name: {"mean": values, "baseline": values} for name, values in found.items()}
+    return {**result, "result": {**result["result"], "series": {"time_s": time_s, **series}}}
+
+
+def history(root, point, name):
+    """List what MLflow has of a series, as (step, value, timestamp) in the order of the steps."""
+    client = client_of(root)
+    found = client.get_metric_history(runs(root)[1][point["id"]].info.run_id, name)
+    return sorted((metric.step, metric.value, metric.timestamp) for metric in found)
 
 
 def write(root, records, name="seed_debate", sweep_id=SWEEP_ID):
@@ -220,6 +235,76 @@ def test_a_run_that_was_left_half_written_is_completed(root, monkeypatch):
     assert len(client_of(root).get_metric_history(whole.info.run_id, "cost/pte_updates")) == 1
 
 
+def test_a_series_reads_back_step_by_step_in_simulated_seconds(root):
+    point = a_point(0)
+    result = with_series(a_result(point, {"cost/cpu_ms": 1.0}), [0.5, 1.0, 1.5, 60.0, 125.0])
+    tracking.track(write(root, [point, result]), root=root)
+    for name in run_series.SERIES:
+        value = result["result"]["series"][name]["mean"]
+        begun_ms = 1_767_323_040_250
+        assert history(root, point, name) == [
+            (1, value[1], begun_ms + 2),
+            (2, value[2], begun_ms + 3),
+            (60, value[3], begun_ms + 120),
+            (125, value[4], begun_ms + 250),
+        ]
+    shown = runs(root)[1][point["id"]].data.metrics
+    assert {name for name in shown if name.startswith("series/")} == set(run_series.SERIES)
+    assert all(shown[name] == result["result"]["series"][name]["mean"][-1] for name in run_series.SERIES)
+
+
+@pytest.mark.parametrize("n_steps", [1, 49, 50, 51, 200])
+def test_a_series_in_mlflow_has_at_most_50_steps_and_the_last(n_steps):
+    result = with_series(a_result(a_point(0), {}), [60.0 * (step + 1) for step in range(n_steps)])
+    chosen = [step for step in run_series.values(result, 0, 1000) if step.name == "series/lru_entries"]
+    assert len(chosen) <= 50
+    assert (chosen[-1].step, chosen[-1].time_ms) == (60 * n_steps, 1000)
+    assert chosen[-1].value == result["result"]["series"]["series/lru_entries"]["mean"][-1]
+
+
+def test_a_tick_that_floats_cannot_add_up_stays_in_its_second():
+    result = with_series(a_result(a_point(0), {}), [tick * 0.1 for tick in range(1, 71)])
+    assert [step.step for step in run_series.values(result, 0, 1000)[:7]] == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("stopped_at", ["log_text", "set_terminated"])
+def test_a_series_is_not_doubled_by_writing_it_again(root, monkeypatch, stopped_at):
+    point = a_point(0)
+    result = with_series(a_result(point, {"cost/cpu_ms": 1.0}), [60.0 * step for step in range(1, 61)])
+    directory = write(root, [point, result])
+    with monkeypatch.context() as patch:
+
+        def killed(*_, **__):
+            raise KeyboardInterrupt
+
+        patch.setattr(MlflowClient, stopped_at, killed)
+        with pytest.raises(KeyboardInterrupt):
+            tracking.track(directory, root=root)
+    half = history(root, point, "series/memory_bytes")
+    tracking.track(directory, root=root)
+    assert history(root, point, "series/memory_bytes") == half
+    assert [step for step, _, _ in half] == [120 * step for step in range(1, 31)]
+
+
+def test_a_series_written_in_part_is_completed(root, monkeypatch):
+    point = a_point(0)
+    result = with_series(a_result(point, {"cost/cpu_ms": 1.0}), [60.0, 120.0, 180.0])
+    directory = write(root, [point, result])
+    log_batch = MlflowClient.log_batch
+
+    def part(client, run_id, metrics, **_):
+        log_batch(client, run_id, metrics=metrics[: len(metrics) // 2])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", part)
+        with pytest.raises(KeyboardInterrupt):
+            tracking.track(directory, root=root)
+    tracking.track(directory, root=root)
+    for name in run_series.SERIES:
+        assert [value for _, value, _ in history(root, point, name)] == result["result"]["series"][name]["mean"]
+
+
 def test_two_at_once_on_a_new_root_make_one_database_and_one_run_each(tmp_path):
     points = [a_point(index, degree=index + 1) for index in range(5)]
     directory = write(tmp_path, [*points, *(a_result(point, {"cost/cpu_ms": 1.0}) for point in points)])
@@ -276,6 +361,10 @@ def test_a_run_stays_within_what_the_ui_can_show():
     many = {f"cost/other_{index}": float(index) for index in range(50)}
     chosen = run_record.metrics(a_result(point, many | dict.fromkeys(run_record.FIRST, 1.0)))
     assert len(chosen) == 30
+    assert set(run_record.FIRST) <= set(chosen)
+    longer = with_series(a_result(point, many | dict.fromkeys(run_record.FIRST, 1.0)), [60.0, 120.0])
+    chosen = run_record.metrics(longer)
+    assert len(chosen) + len({step.name for step in run_series.values(longer, 0, 1)}) == 30
     assert set(run_record.FIRST) <= set(chosen)
     assert len(run_record.params(point)) == 20
     assert {"policy", "workload", "sharing.degree"} <= set(run_record.params(point))

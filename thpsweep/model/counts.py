@@ -1,5 +1,8 @@
 """The operations that a run counts; prices.py turns them into time and bytes."""
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 
 from thpsweep.model.bits import Ints
@@ -32,15 +35,27 @@ OPERATIONS = {
     "filled_ptes": "empty slots that a PMD now maps",
     "bloat_pages": "pages of new folios without a source",
     "sharing_lost_pages": "source pages that others still map after a private copy was made",
+    "thp_collapse_alloc": "2 MiB blocks allocated for a collapse",
+    "thp_collapse_alloc_failed": "allocations for a collapse that failed",
+    "compact_stall": "direct compactions, one block each: the allocating task stalls",
+    "compact_success": "those of them that made a block",
+    "compact_fail": "those of them that made none",
+    "pages_migrated": "pages that compaction moved",
+    "ptes_migrated": "mappings of the pages that compaction moved",
+    "kcompactd_pages_migrated": "pages that kcompactd moved of them",
+    "kcompactd_ptes_migrated": "mappings of the pages that kcompactd moved",
     "full_scans": "rounds of khugepaged over all mms",
     "forks": "forks",
     "fork_ptes_small": "ptes of order-0 pages that forks copied",
     "fork_ptes_compound": "ptes of subpages that forks copied",
     "fork_pmds": "PMD entries that forks copied",
+    "fork_tables": "pte tables that forks would share instead",
     "exits": "exits",
     "exit_ptes_small": "ptes of order-0 pages that exits and MADV_DONTNEED cleared",
     "exit_ptes_compound": "ptes of subpages that exits and MADV_DONTNEED cleared",
     "exit_pmds": "PMD entries that exits and MADV_DONTNEED cleared",
+    "exit_tables": "pte tables that exits would leave instead, shared or not",
+    "tables_unshared": "first writes of a row whose pte table others would share",
     "minor_faults": "first touches",
     "huge_faults": "first touches that got a PMD-mapped folio",
     "swap_ins": "pages read back from swap",
@@ -81,6 +96,12 @@ class Counts:
     def __init__(self, n_replicates: int) -> None:
         self.total = {name: np.zeros(n_replicates, np.int64) for name in OPERATIONS}
         self.largest = {name: np.zeros(n_replicates, np.int64) for name in LARGEST.values()}
+        self.locks: Callable[[Ints, dict[str, Ints]], None] | None = None
+
+    @property
+    def pte_updates(self) -> Ints:
+        """All pte transitions of collapses so far. Shapes: -> (n_replicates,)."""
+        return functools.reduce(np.add, (self.total[kind] for kind in PTE_UPDATES))
 
     def add(self, name: str, replicates: Ints, amounts: Ints | int) -> None:
         """Add amounts to a counter, one a replicate index; indices may repeat."""
@@ -89,6 +110,11 @@ class Counts:
     def tally(self, name: str, replicates: Ints) -> None:
         """Add one for each replicate index."""
         self.total[name] += np.bincount(replicates, minlength=self.total[name].size)
+
+    def hold(self, rows: Ints, **measures: Ints) -> None:
+        """Tell whoever adds up lock holds, if anybody does, what attempts on these rows did. Shapes: each (n,)."""
+        if self.locks is not None:
+            self.locks(rows, measures)
 
     def add_one(self, name: str, replicate: int, amount: int = 1) -> None:
         """Add to one replicate's counter."""

@@ -205,7 +205,9 @@ class Family:
             layer = self.entries.layer[entry].astype(np.int64)
             slots, compound = self.entries.slots[entry], self.layers.compound[layer]
             boards[index] |= self.multi_mapped(layer, slots & ~compound)
-            large = np.flatnonzero(bits.any_slot(slots & compound))
+            ptes = bits.count(slots & compound)
+            # Where this entry alone has all of the folio's mappings, nobody else has any.
+            large = np.flatnonzero((ptes > 0) & (self.folios.mapped[self.layers.folio[layer]] > ptes))
             if large.size:
                 folio = self.layers.folio[layer[large]].astype(np.int64)
                 others = self.folios.mapped[folio] > self.folio_ptes(records[index[large]], folio)
@@ -221,6 +223,13 @@ class Family:
     def pages_in_use(self) -> Ints:
         """Pages of anonymous memory; a partly dead folio keeps all its 512. Shapes: -> (n_replicates,)."""
         return self.gauge["small_frames"] + HPAGE_PMD_NR * self.gauge["folios"]
+
+    @property
+    def pmd_mapped_fraction(self) -> npt.NDArray[np.float64]:
+        """Share of the mapped pages that a PMD maps. Shapes: -> (n_replicates,)."""
+        by_pmd = self.gauge["pmds"] * HPAGE_PMD_NR
+        mapped = by_pmd + self.gauge["small_ptes"] + self.gauge["compound_ptes"]
+        return np.asarray(by_pmd / np.maximum(mapped, 1))
 
     @property
     def state_bytes(self) -> int:

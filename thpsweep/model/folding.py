@@ -101,12 +101,17 @@ def by_record(records: Ints, judge: Callable[[Ints], Bools]) -> Bools:
     """
     if not records.size:
         return np.zeros(0, bool)
-    last = np.zeros(int(records.max()) + 1, np.int64)
-    last[records] = np.arange(records.size)  # of those that are equal one is left: no sorting
-    chosen = np.flatnonzero(last[records] == np.arange(records.size))
-    verdict = np.zeros(last.size, bool)
+    chosen = one_a_record(records)
+    verdict = np.zeros(int(records.max()) + 1, bool)
     verdict[records[chosen]] = judge(chosen)
     return verdict[records]
+
+
+def one_a_record(records: Ints) -> Ints:
+    """Choose one index for each distinct record, without sorting. Shapes: (n,) -> (k,)."""
+    last = np.zeros(int(records.max(initial=0)) + 1, np.int64)
+    last[records] = np.arange(records.size)
+    return np.flatnonzero(last[records] == np.arange(records.size))
 
 
 def maps_folio(family: Family, rows: Ints, folios: Ints) -> Bools:

@@ -108,9 +108,9 @@ class Bookkeeper(Collapser):
             found.results[over], found.progress[over] = ScanResult.NO_PTE_TABLE, 1
         return found
 
-    def attempt(self, found: Found, limits: Limits) -> np.ndarray:
+    def attempt(self, found: Found, limits: Limits, until_failure: bool = False) -> np.ndarray:
         """Attempt, between the two calls."""
         after = self.copied(found.rows[found.passed])
-        results = super().attempt(found, limits)
+        results = super().attempt(found, limits, until_failure)
         after()
         return results

@@ -49,6 +49,28 @@ FAULT_PRICES = {
     "swap_ins": "swap_in_ns",
 }
 
+TABLE_FORK_PRICES = {"fork_tables": "fork_table_ns", "fork_pmds": "fork_pmd_ns"}
+TABLE_EXIT_PRICES = {"exit_tables": "exit_table_ns", "exit_pmds": "exit_pmd_ns"}
+
+
+def forks_ns(counts: Counts, machine: Profile, shares_tables: bool) -> Floats:
+    """Price forks: by pte, or by table where tables are shared. Units: ns."""
+    return priced(counts, TABLE_FORK_PRICES if shares_tables else FORK_PRICES, machine)
+
+
+def exits_ns(counts: Counts, machine: Profile, shares_tables: bool) -> Floats:
+    """Price exits: by pte, or by table where tables are shared. Units: ns."""
+    return priced(counts, TABLE_EXIT_PRICES if shares_tables else EXIT_PRICES, machine)
+
+
+def faults_ns(counts: Counts, machine: Profile, shares_tables: bool) -> Floats:
+    """Price faults; the first write to a shared table clears a new one, copies 512 ptes and flushes. Units: ns."""
+    total = priced(counts, FAULT_PRICES, machine)
+    if shares_tables:
+        copy_ns = machine.clear_page_ns + HPAGE_PMD_NR * machine.fork_pte_small_ns + machine.tlb_flush_ns
+        total += counts.total["tables_unshared"] * copy_ns
+    return total
+
 
 def priced(counts: Counts, prices: dict[str, str], machine: Profile) -> Floats:
     """Sum counts times prices. Units: ns. Shapes: -> (n_replicates,)."""
@@ -74,14 +96,26 @@ def collapse_ns(counts: Counts, machine: Profile, n_sharers: int) -> Floats:
     """Price everything that collapsing did. A VMA visit that changes no pte has a price of its own.
 
     A refaulted pte is priced as a restored migration entry (measured: 270 ns; a minor fault on shmem 300 ns a page),
-    a page that is unshared as a CoW fault less what is counted for it elsewhere: its copy and its flush. Units: ns.
+    a page that is unshared as a CoW fault less what is counted for it elsewhere: its copy and its flush. Compaction for
+    the collapses is part of it, kcompactd's too. Units: ns.
     """
     changed = np.sum([counts.total[kind] for kind in CHANGED_BY_WALKS], axis=0)
     idle_visits = np.maximum(0, counts.total["vmas_visited"] - changed)
     total = priced(counts, COLLAPSE_PRICES, machine) + idle_visits * machine.vma_visit_ns
     unshare_ns = max(0.0, machine.cow_fault_ns - machine.copy_page_ns - machine.tlb_flush_ns)
-    total += counts.total["ptes_unshared"] * unshare_ns
+    total += counts.total["ptes_unshared"] * unshare_ns + compaction_ns(counts, machine)
     return np.asarray(total + ipis(counts, machine, n_sharers) * machine.ipi_ns)
+
+
+def compaction_ns(counts: Counts, machine: Profile, payer: str = "") -> Floats:
+    """Price the pages that compaction moved: two rmap walks and a copy each, and set and restore of each mapping.
+
+    payer: `kcompactd_` for its part, nothing for all of it. Units: ns.
+    """
+    pages, ptes = counts.total[f"{payer}pages_migrated"], counts.total[f"{payer}ptes_migrated"]
+    page_ns = 2 * machine.rmap_walk_ns + machine.copy_page_ns
+    pte_ns = machine.migration_entry_set_ns + machine.migration_entry_restore_ns
+    return np.asarray(pages * page_ns + ptes * pte_ns)
 
 
 def aging_pass_ns(gauge: dict[str, Ints], machine: Profile) -> Floats:

@@ -155,3 +155,4 @@ def _count_forms(family: Family, counts: Counts, event: str, replicate: int, row
     counts.add_one(f"{event}_ptes_small", replicate, int(small.sum()))
     counts.add_one(f"{event}_ptes_compound", replicate, int(large[~pmd].sum()))
     counts.add_one(f"{event}_pmds", replicate, int(np.count_nonzero(pmd)))
+    counts.add_one(f"{event}_tables", replicate, int(np.count_nonzero(~pmd)))

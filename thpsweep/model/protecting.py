@@ -20,3 +20,4 @@ def protect(family: Family, counts: Counts, rows: Ints) -> None:
     replicates = family.replicate_of(rows)
     counts.add("ptes_protected", replicates, writable)
     counts.add("tlb_flushes", replicates, (writable > 0).astype(np.int64))
+    counts.hold(rows, protected=writable, protecting=(writable > 0).astype(np.int64))

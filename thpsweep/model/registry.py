@@ -21,6 +21,7 @@ _FOLDERS = {
     "trigger": "thpsweep.model.triggers",
     "gate": "thpsweep.model.gates",
     "machine": "thpsweep.model.machines",
+    "memory": "thpsweep.model.memories",
 }
 FAMILIES = tuple(_FOLDERS)
 """Names of the families; a member's key in a point is the family's name."""

@@ -17,17 +17,21 @@ import numpy as np
 
 from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.model import draws, events, options, registry
+from thpsweep.model.allocation import Allocator
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.gates.base import Gate, Guard
 from thpsweep.model.integrals import Integrals
 from thpsweep.model.linking import forward
+from thpsweep.model.locks import Locks
 from thpsweep.model.luck import Luck
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.mechanisms.base import Mechanism
-from thpsweep.model.metrics import benefit, cost, tradeoff
+from thpsweep.model.memories.base import Memory, Place
+from thpsweep.model.metrics import benefit, contention, cost, tradeoff
 from thpsweep.model.metrics.base import Metrics, Pair, Run
 from thpsweep.model.processes import exit, fork
+from thpsweep.model.series import Series, report
 from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.start import Start, populate
 from thpsweep.model.summary import summary
@@ -56,6 +60,7 @@ class Setting:
     trigger: Trigger
     gate: Gate
     machine: Profile
+    memory: Memory
     seed: int
     replicates: int
     duration_s: float
@@ -86,6 +91,7 @@ def setting(point: Mapping[str, Any]) -> Setting:
         trigger=registry.build("trigger", policy["trigger"]),
         gate=registry.build("gate", policy.get("gate", {"kind": "always"})),
         machine=registry.build("machine", point["machine"]),
+        memory=registry.build("memory", point.get("memory", {"kind": "plentiful"})),
         scene_key=scene_key(point),
         **{name: run[name] for name in ("seed", "replicates", "duration_s", "tick_s")},
     )
@@ -98,7 +104,10 @@ def setting(point: Mapping[str, Any]) -> Setting:
 
 
 def scene_key(point: Mapping[str, Any]) -> str:
-    """Hash what the events depend on: workload, sharing, duration and tick; neither policy nor machine."""
+    """Hash what the events depend on: workload, sharing, duration and tick; neither policy, machine nor memory.
+
+    No process does anything else because blocks are scarce, so that runs with other memories are paired too.
+    """
     run = {name: point["run"][name] for name in ("duration_s", "tick_s")}
     workload = {name: value for name, value in point["workload"].items() if name != "path"}
     scene = {"workload": workload, "sharing": point["sharing"], "run": run}
@@ -140,17 +149,19 @@ def simulate(point: Mapping[str, Any]) -> dict[str, Any]:
     built = setting(point)
     baseline, _ = _baseline(json.dumps(_without_policy(point), sort_keys=True))
     policy, outcomes = (baseline, _no_outcomes(built)) if not built.mechanism.active else _run(built)
-    pair = Pair(policy, baseline, built.machine, built.n_sharers, built.n_ticks * built.tick_s)
-    found: Metrics = {**cost.metrics(pair), **benefit.metrics(pair)}
+    pair = Pair(
+        policy, baseline, built.machine, built.n_sharers, built.n_ticks * built.tick_s, built.mechanism.shares_tables
+    )
+    found: Metrics = {**cost.metrics(pair), **contention.metrics(pair), **benefit.metrics(pair)}
     found.update(tradeoff.metrics(pair, found))
     facts = {"sharers": built.n_sharers, **built.workload.describe(built.n_sharers)}
-    return summary(found, outcomes, facts)
+    return summary(found, outcomes, facts, report(policy.series, baseline.series, built.tick_s))
 
 
 def _without_policy(point: Mapping[str, Any]) -> dict[str, Any]:
     """Give the same point with the baseline's policy."""
     nothing = {"name": "none", "mechanism": {"kind": "none"}, "trigger": {"kind": "madvise", "at_s": [0.0]}}
-    return {**point, "policy": nothing}
+    return {**point, "policy": nothing, "memory": {"kind": "plentiful"}}
 
 
 @functools.lru_cache(maxsize=1)
@@ -171,21 +182,28 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
     counts, integrals = Counts(built.replicates), Integrals.zero(built.replicates)
     keys = draws.keys(built.seed, built.scene_key, built.replicates)
     luck = Luck(family, built.workload, keys, built.tick_s)
+    series = Series(built.n_ticks, built.replicates)
     guard = Guard(built.gate, built.machine, built.workload, built.gate.begin(built.replicates))
-    collapser = Collapser(family, counts, built.mechanism, luck.chances, guard)
+    locks = Locks(family, built.mechanism.locks, built.machine, built.workload)
+    counts.locks = locks.record
+    place = Place(family, counts, keys)
+    allocator = Allocator(built.memory, place, built.memory.begin(place))
+    collapser = Collapser(family, counts, built.mechanism, luck.chances, guard, allocator)
     state = built.trigger.begin(built.replicates)
     for number, tick in enumerate(_ticks(built, start)):
         _turn_over(family, counts, tick)
         _write(family, counts, tick)
         if built.mechanism.active:
             before, done = family.pages_in_use, counts.total["collapses"].copy()
+            allocator.tick(number, built.tick_s)
             guard.now_s = (number + 1) * built.tick_s
             built.trigger.act(state, collapser, number, built.tick_s)
             collapser.step(number, built.tick_s)
             made = counts.total["collapses"] - done
             integrals.collapsed(made, before, family, (number + 1) * built.tick_s)
         integrals.add(family, built.machine, built.workload, built.tick_s)
-    return Run(family, counts, integrals), collapser.outcomes
+        series.add(number, family, counts)
+    return Run(family, counts, integrals, series, locks), collapser.outcomes
 
 
 def _ticks(built: Setting, start: Start) -> "zip[tuple[events.Tick, ...]]":

@@ -7,6 +7,7 @@ from scipy import stats
 
 from thpsweep.model.metrics.base import Metrics
 from thpsweep.model.prices import Floats
+from thpsweep.model.series import UNITS
 from thpsweep.outcomes import SENTENCES, ScanResult
 
 
@@ -23,7 +24,7 @@ def interval(values: Floats) -> dict[str, float]:
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
-def summary(metrics: Metrics, outcomes: np.ndarray, facts: dict[str, Any]) -> dict[str, Any]:
+def summary(metrics: Metrics, outcomes: np.ndarray, facts: dict[str, Any], series: dict[str, Any]) -> dict[str, Any]:
     """Turn arrays into plain dicts of JSON types. Shapes: outcomes (n_replicates, number of results)."""
     totals = {result.name: int(outcomes[:, result].sum()) for result in ScanResult if outcomes[:, result].any()}
     if totals and "SUCCEED" not in totals:
@@ -32,7 +33,8 @@ def summary(metrics: Metrics, outcomes: np.ndarray, facts: dict[str, Any]) -> di
     return {
         "metrics": {name: interval(values) for name, (values, _) in metrics.items()},
         "replicates": {name: [float(value) for value in values] for name, (values, _) in metrics.items()},
+        "series": series,
         "outcomes": totals,
         "facts": facts,
-        "units": {name: unit for name, (_, unit) in metrics.items()},
+        "units": {name: unit for name, (_, unit) in metrics.items()} | {"time_s": "s"} | UNITS,
     }

@@ -42,7 +42,7 @@ class Found:
         """Rows that are to be attempted."""
         return np.asarray(self.results == ScanResult.SUCCEED)
 
-    def where(self, kept: Flags) -> "Found":
+    def where(self, kept: Flags | Ints) -> "Found":
         """Keep some of the rows."""
         return Found(self.rows[kept], self.results[kept], self.progress[kept], self.race_slots[kept])
 

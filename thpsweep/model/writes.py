@@ -75,6 +75,8 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
     if not events.row.size:
         return
     rows, index = events.rows()
+    shared = (family.records.rows[family.record_of[rows]] > 1) & ~family.pmd[rows]
+    counts.tally("tables_unshared", family.replicate_of(rows[shared]))
     split_pmds(family, counts, rows)
     records = diverge(family, rows)
     record = records[index]

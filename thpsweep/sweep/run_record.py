@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import thpsweep
+from thpsweep.sweep import run_series
 from thpsweep.units import MS_PER_S
 
 MAX_PARAMS = 20
 """Params a run; MLflow's tables and parallel coordinates become slow and unreadable with many keys (mlflow #11927)."""
 
 MAX_METRICS = 30
-"""Metric keys a run, intervals included; everything else stays in the journal and in the parent's table.csv."""
+"""Metric keys a run, intervals and series included; everything else stays in the journal and in the parent's table.csv."""
 
 INTERVALS = ("cost/pte_updates", "tradeoff/net_cpu_ms")
 """Metrics that also get `<name>_low` and `<name>_high`: one of the effort, one of the answer."""
@@ -45,11 +46,8 @@ FIRST = (
     "cost/migration_entries_set",
     "cost/migration_entries_set_worst_region",
     "cost/ptes_restored_worst_region",
-    "cost/ptes_switched",
     "cost/ptes_switched_worst_region",
-    "cost/ptes_cleared",
-    "cost/tlb_flushes",
-    "cost/wasted_pte_updates",
+    "cost/stall_max_ms",
 )
 """Metrics that a run never goes without, most asked for first; others follow by name as long as there is room."""
 
@@ -92,14 +90,15 @@ def means(result: Record) -> dict[str, float]:
 
 
 def metrics(result: Record) -> dict[str, float]:
-    """Choose at most MAX_METRICS values: intervals of INTERVALS, then means in the order of importance.
+    """Choose values that leave room for the series in MAX_METRICS: INTERVALS, then means in the order of importance.
 
     The same keys are chosen whatever the values. Of these, inf and nan are left out, because MLflow would store inf as
     1.797e308 and draw "never" as a very late payback; `unbounded` says it in words.
     """
     every, found = means(result), _metrics(result)
     ends = {f"{name}_{end}": float(found[name][end]) for name in INTERVALS if name in found for end in ("low", "high")}
-    chosen = {name: every[name] for name in sorted(every, key=_rank)[: MAX_METRICS - len(ends)]} | ends
+    room = MAX_METRICS - len(ends) - len(run_series.names(result))
+    chosen = {name: every[name] for name in sorted(every, key=_rank)[:room]} | ends
     return {name: value for name, value in chosen.items() if math.isfinite(value)}
 
 

@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from thpsweep.errors import SweepError
-from thpsweep.sweep import run_record
+from thpsweep.sweep import run_record, run_series
 from thpsweep.sweep.journal import Sweep, read
 
 EXPERIMENT_TAGS = {
@@ -189,9 +189,10 @@ def _log_point(
         name = run_record.run_name(record)
         run = client.create_run(parent.info.experiment_id, start_time=start_ms, tags=tags, run_name=name)
     run_id = run.info.run_id
-    client.log_batch(
+    totals = [Metric(name, value, end_ms, 0) for name, value in run_record.metrics(result).items()]
+    client.log_batch(  # at most 30 + 3 x 50 metrics, of the 1,000 that a batch may have; those already there stay single
         run_id,
-        metrics=[Metric(name, value, end_ms, 0) for name, value in run_record.metrics(result).items()],
+        metrics=totals + [Metric(*step) for step in run_series.values(result, start_ms, end_ms)],
         params=[Param(name, value) for name, value in run_record.params(record).items()],
     )
     client.log_text(run_id, json.dumps(record["point"], indent=2, sort_keys=True) + "\n", "point.json")

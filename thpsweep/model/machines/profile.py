@@ -33,9 +33,11 @@ class Profile:
     fork_pte_small_ns: float
     fork_pte_compound_ns: float
     fork_pmd_ns: float
+    fork_table_ns: float
     exit_pte_small_ns: float
     exit_pte_compound_ns: float
     exit_pmd_ns: float
+    exit_table_ns: float
     minor_fault_ns: float
     cow_fault_ns: float
     reuse_fault_ns: float

@@ -12,6 +12,7 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
+from thpsweep.model.locks import Step
 from thpsweep.units import HPAGE_PMD_NR
 
 NOBODY = HPAGE_PMD_NR
@@ -45,6 +46,10 @@ class Mechanism(abc.ABC):
     active: ClassVar[bool] = True
     """Whether the mechanism collapses anything; the baseline does not, and no trigger runs for it."""
 
+    shares_tables: ClassVar[bool] = False
+    """Whether forks share pte tables, in the baseline too: prices of forks, exits and first writes follow."""
+    locks: ClassVar[tuple[Step, ...]] = ()
+    """What is held through which steps; what each attempt did in them is told by Counts.hold()."""
     resumes: ClassVar[bool] = False
     """Whether a visit to a row that maps linked old pages goes on with them; else they refuse it (extra references)."""
 
@@ -97,6 +102,14 @@ def sources(family: Family, rows: Ints, within: Boards | None = None) -> Sources
         visits[index] += pages * visited
         widest[index] = np.maximum(widest[index], np.where(pages > 0, visited, 0))
     return Sources(rows, slots, bits.count(slots), ptes, visits, widest)
+
+
+def count_folios(counts: Counts, replicates: Ints, pages: Ints) -> None:
+    """Count new folios, one a replicate index: so many pages are copied into each, the others cleared."""
+    counts.add("collapses", replicates, 1)
+    counts.add("pages_copied", replicates, pages)
+    counts.add("pages_cleared", replicates, HPAGE_PMD_NR - pages)
+    counts.add("bloat_pages", replicates, HPAGE_PMD_NR - pages)
 
 
 def raced(family: Family, rows: Ints, race_slots: Ints) -> Flags:

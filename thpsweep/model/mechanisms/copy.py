@@ -9,10 +9,14 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, raced
+from thpsweep.model.locks import ONCE, Step
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
 from thpsweep.model.pmds import map_private
 from thpsweep.model.processes import leave
 from thpsweep.units import HPAGE_PMD_NR
+
+_MM = {"mmap_write": ONCE, "vma_write": ONCE, "empty_pmd": ONCE}
+_ALL = {**_MM, "anon_vma_write": ONCE}
 
 
 @dataclasses.dataclass
@@ -26,6 +30,15 @@ class Copy(Mechanism):
     """
 
     all_sharers: ClassVar[bool] = False
+    locks: ClassVar[tuple[Step, ...]] = (
+        Step("swap in", {"mmap_read": ONCE}, {"swap_in": "swapped"}),
+        Step("clear the PMD", _ALL, {"pmd_write": "begun", "own_flush": "begun", "global_sync": "begun"}),
+        Step("isolate", _ALL, {"isolate": "isolated"}),
+        Step("put the PMD back", _ALL, {"pmd_write": "failed"}),
+        Step("copy", _MM, {"copy": "pages", "zero": "empty"}),
+        Step("clear the old ptes", _MM, {"clear_isolated": "pages"}),
+        Step("map", _MM, {"pmd_write": "made"}),
+    )
 
     def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
         """Collapse privately; the rows leave their old frames."""
@@ -35,8 +48,17 @@ class Copy(Mechanism):
         for name, times in (("pmd_writes", 2), ("tlb_flushes", 1), ("global_syncs", 1)):
             counts.add(name, replicates, times)
         counts.add("aborts", replicates[failed], 1)
+        _give_up(family, counts, rows[failed], race_slots[failed])
         _replace(family, counts, rows[~failed])
         return ~failed
+
+
+def _give_up(family: Family, counts: Counts, rows: Ints, race_slots: Ints) -> None:
+    """Tell what was held for nothing, up to the page with the late reference."""
+    present = family.records.present[family.record_of[rows]]
+    one = np.ones(rows.size, np.int64)
+    isolated = bits.count(present & bits.below(race_slots + 1))
+    counts.hold(rows, begun=one, failed=one, isolated=isolated, hidden=bits.count(present))
 
 
 def _replace(family: Family, counts: Counts, rows: Ints) -> None:
@@ -44,11 +66,11 @@ def _replace(family: Family, counts: Counts, rows: Ints) -> None:
     records = family.record_of[rows].astype(np.int64)
     present = bits.count(family.records.present[records])
     swapped = bits.count(family.records.swapped[records])
-    counts.add("collapses", replicates, 1)
     counts.add("swap_ins", replicates, swapped)
     counts.collapse("ptes_cleared", replicates, present + swapped)
-    counts.add("pages_copied", replicates, present + swapped)
-    counts.add("pages_cleared", replicates, HPAGE_PMD_NR - present - swapped)
-    counts.add("bloat_pages", replicates, HPAGE_PMD_NR - present - swapped)
+    count_folios(counts, replicates, present + swapped)
     counts.add("sharing_lost_pages", replicates, leave(family, rows))
+    pages, one = present + swapped, np.ones(rows.size, np.int64)
+    done = {"begun": one, "made": one, "isolated": pages, "pages": pages, "empty": HPAGE_PMD_NR - pages}
+    counts.hold(rows, swapped=swapped, hidden=pages, **done)
     map_private(family, rows)

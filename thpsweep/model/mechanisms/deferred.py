@@ -11,9 +11,9 @@ from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.linking import link, linked_slots, move, open_rows
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Referenced
+from thpsweep.model.locks import ONCE, PROTECT, Step
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Referenced, count_folios
 from thpsweep.model.protecting import protect
-from thpsweep.units import HPAGE_PMD_NR
 
 
 @dataclasses.dataclass
@@ -29,6 +29,10 @@ class Deferred(Mechanism):
     """
 
     resumes: ClassVar[bool] = True
+    locks: ClassVar[tuple[Step, ...]] = (
+        PROTECT,
+        Step("one mm", {"mmap_read": ONCE, "pte": ONCE}, {"switch": "switched", "own_flush": "flushed"}),
+    )
 
     redirect: bool = True
     deadline_s: float = 0.0
@@ -44,10 +48,7 @@ class Deferred(Mechanism):
         pages = bits.count(family.records.present[family.record_of[new]])
         protect(family, counts, new)
         link(family, new, isolate=False, forward=True)
-        counts.add("collapses", replicates, 1)
-        counts.add("pages_copied", replicates, pages)
-        counts.add("pages_cleared", replicates, HPAGE_PMD_NR - pages)
-        counts.add("bloat_pages", replicates, HPAGE_PMD_NR - pages)
+        count_folios(counts, replicates, pages)
         _switch(family, counts, rows, linked_slots(family, family.record_of[rows].astype(np.int64)))
         return np.ones(rows.size, bool)
 
@@ -75,3 +76,4 @@ def _switch(family: Family, counts: Counts, rows: Ints, slots: bits.Boards) -> N
     replicates = family.replicate_of(rows)
     counts.collapse("ptes_switched", replicates, ptes)
     counts.add("tlb_flushes", replicates, (ptes > 0).astype(np.int64))
+    counts.hold(rows, switched=ptes, flushed=(ptes > 0).astype(np.int64))

@@ -1,6 +1,7 @@
 """`switch` in slices: the same work, cut so that nobody waits for all of it at once."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -9,10 +10,10 @@ from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.linking import link, move, open_rows
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Referenced, sources
+from thpsweep.model.locks import ONCE, PROTECT, Step
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Referenced, count_folios, sources
 from thpsweep.model.protecting import protect
 from thpsweep.model.workloads.base import whole
-from thpsweep.units import HPAGE_PMD_NR
 
 
 @dataclasses.dataclass
@@ -25,6 +26,12 @@ class Incremental(Mechanism):
     It can be abandoned at any slice: two valid generations remain. Late references keep one old page alive each.
     Source: Andrea Arcangeli, 20160302184732.GC4946@redhat.com ("Doing it incrementally ... wouldn't be straightforward").
     """
+
+    locks: ClassVar[tuple[Step, ...]] = (
+        PROTECT,
+        Step("walk", {"anon_vma_read": "walks"}, {"rmap_walk": "walks", "idle_visit": "visits"}),
+        Step("one mm of a slice", {"anon_vma_read": ONCE, "pte": ONCE}, {"switch": "switched", "own_flush": "flushed"}),
+    )
 
     ptes_per_slice: int = 4096
     slices_per_s: float = 100.0
@@ -39,12 +46,10 @@ class Incremental(Mechanism):
         replicates = family.replicate_of(rows)
         protect(family, counts, rows)
         found = sources(family, rows)
-        counts.add("collapses", replicates, 1)
         counts.add("rmap_walks", replicates, found.pages)
         counts.add("vmas_visited", replicates, found.visits)
-        counts.add("pages_copied", replicates, found.pages)
-        counts.add("pages_cleared", replicates, HPAGE_PMD_NR - found.pages)
-        counts.add("bloat_pages", replicates, HPAGE_PMD_NR - found.pages)
+        counts.hold(rows, walks=found.pages, visits=found.visits)
+        count_folios(counts, replicates, found.pages)
         link(family, rows, isolate=True, forward=False)
         return np.ones(rows.size, bool)
 
@@ -85,6 +90,9 @@ class Incremental(Mechanism):
             chosen = np.flatnonzero(bits.expand(slots[[last]])[0])[: done - int(starts[last])]
             slots[last] = bits.from_pairs(1, np.zeros(chosen.size, np.int64), chosen.astype(np.int64))[0]
         one = np.array([replicate])
+        edges = np.unique(np.concatenate((np.arange(0, done, self.ptes_per_slice), starts[touched], stops)))
+        at = np.searchsorted(ends, edges[:-1], "right")
+        counts.hold(rows[at], switched=np.diff(edges), flushed=np.ones(at.size, np.int64))
         flushes = -(-stops // self.ptes_per_slice) - starts[touched] // self.ptes_per_slice
         # A row that is cut must not go with those it shares a record with.
         whole, cut = slice(0, last + int(ends[last] <= done)), slice(last + int(ends[last] <= done), last + 1)

@@ -1,6 +1,7 @@
 """The seed of 2016, literally: migration entries in all sharers, one copy, ptes to the subpages."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -9,8 +10,12 @@ from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.folding import fold
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Sources, raced, sources
+from thpsweep.model.locks import ONCE, Step
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Sources, count_folios, raced, sources
 from thpsweep.units import HPAGE_PMD_NR
+
+_WALK = {"anon_vma_read": "walks", "folio": ONCE}
+_WALKED = {"rmap_walk": "walks", "idle_visit": "idle"}
 
 
 @dataclasses.dataclass
@@ -24,6 +29,13 @@ class Inplace(Mechanism):
     Source: Kirill A. Shutemov, 20160226103253.GA22450@node.shutemov.name; mm/rmap.c try_to_migrate_one(),
     mm/migrate.c remove_migration_pte() (torvalds/linux 334fbe734e68).
     """
+
+    locks: ClassVar[tuple[Step, ...]] = (
+        Step("set migration entries", _WALK, {**_WALKED, "set_entry": "entries"}),
+        Step("flush", {"folio": ONCE}, {"family_flush": "flushes"}),
+        Step("copy", {"folio": ONCE}, {"copy": "copied", "zero": "zeroed"}),
+        Step("restore", _WALK, {**_WALKED, "restore": "entries"}),
+    )
 
     walk: str = "per_page"
     check: str = "per_page"
@@ -43,28 +55,43 @@ class Inplace(Mechanism):
     def _freeze_and_restore(self, family: Family, counts: Counts, rows: Ints) -> Ints:
         found = sources(family, rows)
         replicates = family.replicate_of(rows)
-        self._count_walks(counts, replicates, found)
-        counts.add("collapses", replicates, 1)
-        counts.add("pages_copied", replicates, found.pages)
-        counts.add("pages_cleared", replicates, HPAGE_PMD_NR - found.pages)
-        counts.add("bloat_pages", replicates, HPAGE_PMD_NR - found.pages)
+        entries = self._entries(family, found)
+        self._count_walks(counts, replicates, found, entries)
+        self._hold(counts, found, entries, made=True)
+        count_folios(counts, replicates, found.pages)
         return fold(family, found)
+
+    def _entries(self, family: Family, found: Sources) -> Ints:
+        """Count the ptes that are set, and restored, for the sources: all their mappings. Shapes: -> (n,)."""
+        del family
+        return found.ptes
 
     def _undo(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints) -> None:
         reached = bits.below(race_slots) if self.check == "per_page" else bits.full(rows.size)
         found = sources(family, rows, reached)
         replicates = family.replicate_of(rows)
-        self._count_walks(counts, replicates, found)
+        entries = self._entries(family, found)
+        self._count_walks(counts, replicates, found, entries)
+        self._hold(counts, found, entries, made=False)
         counts.add("aborts", replicates, 1)
-        counts.add("wasted_pte_updates", replicates, 2 * found.ptes)
+        counts.add("wasted_pte_updates", replicates, 2 * entries)
 
-    def _count_walks(self, counts: Counts, replicates: Ints, found: Sources) -> None:
+    def _count_walks(self, counts: Counts, replicates: Ints, found: Sources, entries: Ints) -> None:
         """Count both passes over the given sources: setting the migration entries and replacing them."""
         some = found.pages > 0
         per_page = self.walk == "per_page"
-        counts.collapse("migration_entries_set", replicates, found.ptes)
-        counts.collapse("ptes_restored", replicates, found.ptes)
+        counts.collapse("migration_entries_set", replicates, entries)
+        counts.collapse("ptes_restored", replicates, entries)
         counts.add("tlb_flushes", replicates, some.astype(np.int64))
         counts.add("family_flushes", replicates, some.astype(np.int64))
         counts.add("rmap_walks", replicates, 2 * (found.pages if per_page else some.astype(np.int64)))
         counts.add("vmas_visited", replicates, 2 * (found.visits if per_page else found.widest))
+
+    def _hold(self, counts: Counts, found: Sources, entries: Ints, made: bool) -> None:
+        """Tell what happened under locks: `entries` set and restored, each in a walk, and the copy if it came to that."""
+        some = (found.pages > 0).astype(np.int64)
+        per_page = self.walk == "per_page"
+        idle = np.maximum(0, (found.visits if per_page else found.widest) - entries)
+        done = {"copied": found.pages, "zeroed": HPAGE_PMD_NR - found.pages} if made else {}
+        walks = found.pages if per_page else some
+        counts.hold(found.rows, entries=entries, flushes=some, walks=walks, idle=idle, frozen=found.ptes, **done)

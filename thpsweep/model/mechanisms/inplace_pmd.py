@@ -1,6 +1,7 @@
 """The seed's last step too: after `inplace`, a PMD for every VMA that is eligible, one mm at a time."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.folding import by_record, relatives
+from thpsweep.model.locks import Step
 from thpsweep.model.mechanisms.base import Flags, Limits, raced
 from thpsweep.model.mechanisms.inplace import Inplace
 from thpsweep.model.pmds import map_shared
@@ -25,6 +27,15 @@ class InplacePmd(Inplace):
     The lock order forbids to do it inside the rmap walk (mmap_lock comes before the anon_vma lock): hence mm by mm.
     Source: Kirill A. Shutemov, 20160226103253.GA22450@node.shutemov.name.
     """
+
+    locks: ClassVar[tuple[Step, ...]] = (
+        *Inplace.locks,
+        Step(
+            "map by PMD",
+            {"mmap_write": "mms", "vma_write": "mms", "empty_pmd": "mms"},
+            {"clear": "cleared", "pmd_write": "pmd_writes", "own_flush": "mms", "global_sync": "syncs"},
+        ),
+    )
 
     deposit: str = "old_table"
 
@@ -63,6 +74,8 @@ class InplacePmd(Inplace):
         counts.add("tlb_flushes", replicates, sharers)
         counts.add("global_syncs", replicates, sharers if self.deposit == "old_table" else 0)
         counts.add("filled_ptes", replicates, (HPAGE_PMD_NR - pages) * sharers)
+        syncs = sharers * int(self.deposit == "old_table")
+        counts.hold(rows, mms=sharers, cleared=pages * sharers, pmd_writes=2 * sharers, syncs=syncs, hidden=pages)
         map_shared(family, rows, slots, folios, able)
 
 

@@ -1,6 +1,7 @@
 """The upper bound: what collapsing a file or shmem range does, applied to a family as if its memory were shmem."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -9,7 +10,8 @@ from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.folding import fold
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Sources, raced, sources
+from thpsweep.model.locks import ONCE, Step
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Sources, count_folios, raced, sources
 from thpsweep.model.pmds import map_shared, takers
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -30,6 +32,17 @@ class Retract(Mechanism):
     Source: mm/khugepaged.c collapse_file(), retract_page_tables() (torvalds/linux b2128290c299).
     """
 
+    locks: ClassVar[tuple[Step, ...]] = (
+        Step(
+            "unmap",
+            {"anon_vma_read": "walks", "folio": ONCE},
+            {"rmap_walk": "walks", "idle_visit": "idle", "clear": "unmapped"},
+        ),
+        Step("flush", {"folio": ONCE}, {"family_flush": "flushes"}),
+        Step("copy", {"folio": ONCE}, {"copy": "copied", "zero": "zeroed"}),
+        Step("free tables", {"pmd": "mms", "anon_vma_read": ONCE}, {"pmd_write": "mms", "own_flush": "mms"}),
+    )
+
     walk: str = "per_page"
 
     def __post_init__(self) -> None:
@@ -43,15 +56,14 @@ class Retract(Mechanism):
         rows = rows[~failed]
         replicates, found = family.replicate_of(rows), sources(family, rows)
         self._unmap(counts, replicates, found)
-        counts.add("collapses", replicates, 1)
-        counts.add("pages_copied", replicates, found.pages)
-        counts.add("pages_cleared", replicates, HPAGE_PMD_NR - found.pages)
-        counts.add("bloat_pages", replicates, HPAGE_PMD_NR - found.pages)
+        count_folios(counts, replicates, found.pages)
+        self._hold(counts, found, copied=found.pages, zeroed=HPAGE_PMD_NR - found.pages)
         folios = fold(family, found)
         able = takers(family, rows, found.slots, folios)
         sharers = np.count_nonzero(able, axis=1)
         counts.add("pmd_writes", replicates, 2 * sharers)
         counts.add("tlb_flushes", replicates, sharers)
+        counts.hold(rows, mms=sharers)
         counts.add("page_tables_freed", replicates, sharers)
         counts.add("pmds_refaulted", replicates, sharers)
         counts.add("filled_ptes", replicates, (HPAGE_PMD_NR - found.pages) * sharers)
@@ -64,6 +76,7 @@ class Retract(Mechanism):
         found = sources(family, rows, bits.below(race_slots + 1))
         replicates = family.replicate_of(rows)
         self._unmap(counts, replicates, found)
+        self._hold(counts, found)
         counts.add("aborts", replicates, 1)
         counts.collapse("ptes_refaulted", replicates, found.ptes)
         counts.add("wasted_pte_updates", replicates, 2 * found.ptes)
@@ -77,3 +90,10 @@ class Retract(Mechanism):
         counts.add("family_flushes", replicates, 1)
         counts.add("rmap_walks", replicates, found.pages if per_page else 1)
         counts.add("vmas_visited", replicates, found.visits if per_page else found.widest)
+
+    def _hold(self, counts: Counts, found: Sources, **copied: Ints) -> None:
+        """Tell what happened under locks: the unmapping walks, and the copy if it came to that."""
+        one = np.ones(found.rows.size, np.int64)
+        walks, visits = (found.pages, found.visits) if self.walk == "per_page" else (one, found.widest)
+        idle = np.maximum(0, visits - found.ptes)
+        counts.hold(found.rows, walks=walks, idle=idle, unmapped=found.ptes, flushes=one, frozen=found.ptes, **copied)

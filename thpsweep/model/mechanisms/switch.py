@@ -1,6 +1,7 @@
 """No freeze: copy first, then change every sharer's pte from the old page to the new one, as KSM does."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -9,9 +10,9 @@ from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.folding import fold, maps_folio, relatives
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, raced, sources
+from thpsweep.model.locks import PROTECT, Step
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced, sources
 from thpsweep.model.protecting import protect
-from thpsweep.units import HPAGE_PMD_NR
 
 
 @dataclasses.dataclass
@@ -26,6 +27,12 @@ class Switch(Mechanism):
     commit a7f226604170 ("mm/gup: trigger FAULT_FLAG_UNSHARE when R/O-pinning a possibly shared anonymous page") (in v5.19).
     """
 
+    locks: ClassVar[tuple[Step, ...]] = (
+        PROTECT,
+        Step("walk", {"anon_vma_read": "walks"}, {"rmap_walk": "walks", "idle_visit": "idle"}),
+        Step("switch", {"anon_vma_read": "walks", "pte": "tables"}, {"switch": "switched"}),
+    )
+
     walk: str = "per_page"
 
     def __post_init__(self) -> None:
@@ -39,13 +46,13 @@ class Switch(Mechanism):
         protect(family, counts, rows)
         found = sources(family, rows)
         per_page = self.walk == "per_page"
-        counts.add("collapses", replicates, 1)
         counts.collapse("ptes_switched", replicates, found.ptes)
         counts.add("rmap_walks", replicates, found.pages if per_page else 1)
         counts.add("vmas_visited", replicates, found.visits if per_page else found.widest)
-        counts.add("pages_copied", replicates, found.pages)
-        counts.add("pages_cleared", replicates, HPAGE_PMD_NR - found.pages)
-        counts.add("bloat_pages", replicates, HPAGE_PMD_NR - found.pages)
+        walks, visits = (found.pages, found.visits) if per_page else (np.ones(rows.size, np.int64), found.widest)
+        tables, idle = found.ptes if per_page else found.widest, np.maximum(0, visits - found.ptes)
+        counts.hold(rows, walks=walks, idle=idle, tables=tables, switched=found.ptes)
+        count_folios(counts, replicates, found.pages)
         folios = fold(family, found)
         others = relatives(family, rows)
         counts.add("tlb_flushes", replicates, others.count(maps_folio(family, others.row, folios[others.index])))

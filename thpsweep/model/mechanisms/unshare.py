@@ -9,18 +9,22 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, raced
+from thpsweep.model.locks import ONCE, Step
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
 from thpsweep.model.pmds import map_private
 from thpsweep.model.processes import leave
 from thpsweep.model.writes import write
 from thpsweep.units import HPAGE_PMD_NR
+
+_VMA = {"vma_read": ONCE}
+_FROZEN = {**_VMA, "folio": ONCE}
 
 
 @dataclasses.dataclass
 class Unshare(Mechanism):
     """Give the scanned mm a copy of each shared page, then collapse those copies; the others keep the old pages.
 
-    Steps, under the mmap read lock throughout: fault-in (FAULT_FLAG_UNSHARE: a page that has another mapper is copied, a
+    Steps, under the VMA read lock throughout: fault-in (FAULT_FLAG_UNSHARE: a page that has another mapper is copied, a
     clear, a set and a flush each; one that only lost its other mappers becomes exclusive without a pte write; swapped
     pages are read), freeze (migration entries and a frozen refcount under one hold of the pte lock, one ranged flush),
     allocation without reclaim, copy without a lock, install (2 PMD writes, 1 flush, a fresh table is deposited, so no
@@ -34,6 +38,14 @@ class Unshare(Mechanism):
     """
 
     all_sharers: ClassVar[bool] = False
+    locks: ClassVar[tuple[Step, ...]] = (
+        Step("fault in", _VMA, {"unshare": "unshared", "swap_in": "swapped"}),
+        Step("freeze", {**_FROZEN, "pte": ONCE}, {"set_entry": "frozen"}),
+        Step("flush", _FROZEN, {"own_flush": "made"}),
+        Step("copy", _FROZEN, {"copy": "pages", "zero": "empty"}),
+        Step("install", {**_FROZEN, "pmd": ONCE}, {"pmd_write": "pmd_writes", "own_flush": "made"}),
+        Step("put back", {**_FROZEN, "pte": ONCE}, {"restore": "restored"}),
+    )
 
     def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
         """Unshare, then collapse privately; where a reference arrives late, only the unsharing remains."""
@@ -46,9 +58,23 @@ class Unshare(Mechanism):
         counts.collapse("ptes_unshared", replicates, bits.count(shared))
         counts.add("pages_copied", replicates, bits.count(shared))
         counts.add("tlb_flushes", replicates, bits.count(shared))
+        _hold(family, counts, rows, failed, race_slots, bits.count(shared))
         _give_up(family, counts, rows[failed], shared[failed], race_slots[failed])
         _replace(family, counts, rows[~failed])
         return ~failed
+
+
+def _hold(family: Family, counts: Counts, rows: Ints, failed: Flags, race_slots: Ints, unshared: Ints) -> None:
+    """Tell what happens under locks; where it fails, only up to the page with the late reference."""
+    records = family.record_of[rows].astype(np.int64)
+    mapped, swapped = family.records.present[records] | family.records.swapped[records], family.records.swapped[records]
+    pages, made = bits.count(mapped), (~failed).astype(np.int64)
+    frozen = np.where(failed, bits.count(mapped & bits.below(race_slots + 1)), pages)
+    counts.hold(
+        rows,
+        **{"unshared": unshared, "swapped": bits.count(swapped), "frozen": frozen, "restored": frozen * failed},
+        **{"made": made, "pages": pages * made, "empty": (HPAGE_PMD_NR - pages) * made, "pmd_writes": 2 * made},
+    )
 
 
 def _shared(family: Family, records: Ints) -> Boards:
@@ -86,12 +112,9 @@ def _replace(family: Family, counts: Counts, rows: Ints) -> None:
     """Freeze, copy and install: the rows leave their pages for a folio of their own."""
     replicates, records = family.replicate_of(rows), family.record_of[rows].astype(np.int64)
     pages = bits.count(family.records.present[records] | family.records.swapped[records])
-    counts.add("collapses", replicates, 1)
     counts.collapse("migration_entries_set", replicates, pages)
     counts.add("pmd_writes", replicates, 2)
     counts.add("tlb_flushes", replicates, 2)
-    counts.add("pages_copied", replicates, pages)
-    counts.add("pages_cleared", replicates, HPAGE_PMD_NR - pages)
-    counts.add("bloat_pages", replicates, HPAGE_PMD_NR - pages)
+    count_folios(counts, replicates, pages)
     counts.add("sharing_lost_pages", replicates, leave(family, rows))
     map_private(family, rows)

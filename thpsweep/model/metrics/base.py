@@ -5,8 +5,10 @@ import dataclasses
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.integrals import Integrals
+from thpsweep.model.locks import Locks
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.prices import Floats
+from thpsweep.model.series import Series
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +18,8 @@ class Run:
     family: Family
     counts: Counts
     integrals: Integrals
+    series: Series
+    locks: Locks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Pair:
     machine: Profile
     n_sharers: int
     duration_s: float
+    shares_tables: bool = False
 
 
 Metrics = dict[str, tuple[Floats, str]]

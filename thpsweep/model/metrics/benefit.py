@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from thpsweep.model.metrics.base import Metrics, Pair, Run
-from thpsweep.model.prices import EXIT_PRICES, FAULT_PRICES, FORK_PRICES, Floats, priced
-from thpsweep.units import HPAGE_PMD_NR, NS_PER_MS, PAGE_SIZE_BYTES
+from thpsweep.model.metrics.base import Metrics, Pair
+from thpsweep.model.prices import Floats, exits_ns, faults_ns, forks_ns
+from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES
 
 
 def metrics(pair: Pair) -> Metrics:
@@ -13,11 +13,13 @@ def metrics(pair: Pair) -> Metrics:
     found: Metrics = {
         "lru_entries_removed": ((before - after) * 1.0, "entries"),
         "lru_reduction": ((before - after) / np.maximum(before, 1), "share"),
-        "pmd_mapped_fraction": (_pmd_mapped(pair.policy), "share"),
+        "pmd_mapped_fraction": (pair.policy.family.pmd_mapped_fraction, "share"),
     }
-    for name, prices in (("fork", FORK_PRICES), ("exit", EXIT_PRICES), ("refault", FAULT_PRICES)):
-        saved = priced(pair.baseline.counts, prices, pair.machine) - priced(pair.policy.counts, prices, pair.machine)
-        found[f"{name}_ms_saved"] = (saved / NS_PER_MS, "ms")
+    for name, priced in (("fork", forks_ns), ("exit", exits_ns), ("refault", faults_ns)):
+        before_ns, after_ns = (
+            priced(run.counts, pair.machine, pair.shares_tables) for run in (pair.baseline, pair.policy)
+        )
+        found[f"{name}_ms_saved"] = (_saved_ms(before_ns, after_ns), "ms")
     found["reclaim_ms_saved"] = (_saved_ms(pair.baseline.integrals.aging_ns, pair.policy.integrals.aging_ns), "ms")
     found["tlb_ms_saved"] = (_saved_ms(pair.baseline.integrals.tlb_ns, pair.policy.integrals.tlb_ns), "ms")
     # An anon collapse deposits the page table for a later split and frees none (mm/khugepaged.c
@@ -29,9 +31,3 @@ def metrics(pair: Pair) -> Metrics:
 
 def _saved_ms(before_ns: Floats, after_ns: Floats) -> Floats:
     return (before_ns - after_ns) / NS_PER_MS
-
-
-def _pmd_mapped(run: Run) -> Floats:
-    gauge = run.family.gauge
-    by_pmd = gauge["pmds"] * HPAGE_PMD_NR
-    return np.asarray(by_pmd / np.maximum(by_pmd + gauge["small_ptes"] + gauge["compound_ptes"], 1))

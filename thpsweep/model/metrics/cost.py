@@ -4,7 +4,7 @@ import numpy as np
 
 from thpsweep.model.counts import LARGEST, PTE_UPDATES
 from thpsweep.model.metrics.base import Metrics, Pair
-from thpsweep.model.prices import collapse_ns, ipis
+from thpsweep.model.prices import collapse_ns, compaction_ns, ipis
 from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES
 
 
@@ -12,7 +12,7 @@ def metrics(pair: Pair) -> Metrics:
     """Compute cost/: operations, CPU time, memory. Shapes: each value (n_replicates,)."""
     counts, total = pair.policy.counts, pair.policy.counts.total
     found: Metrics = {}
-    found["pte_updates"] = (np.sum([total[kind] for kind in PTE_UPDATES], axis=0) * 1.0, "ptes")
+    found["pte_updates"] = (counts.pte_updates * 1.0, "ptes")
     worst = np.sum([counts.largest[name] for name in LARGEST.values()], axis=0)
     found["pte_updates_worst_region"] = (worst * 1.0, "ptes")
     for kind in PTE_UPDATES:
@@ -26,6 +26,16 @@ def metrics(pair: Pair) -> Metrics:
     found["ptes_scanned"] = (total["ptes_scanned"] * 1.0, "ptes")
     found["bytes_copied"] = (total["pages_copied"] * float(PAGE_SIZE_BYTES), "bytes")
     found["cpu_ms"] = (collapse_ns(counts, pair.machine, pair.n_sharers) / NS_PER_MS, "ms")
+    compaction, by_kcompactd = (compaction_ns(counts, pair.machine, payer) for payer in ("", "kcompactd_"))
+    found["direct_compaction_stall_ms"] = ((compaction - by_kcompactd) / NS_PER_MS, "ms")
+    found["compaction_cpu_ms"] = (compaction / NS_PER_MS, "ms")
+    found["compaction_cpu_ms_caller"] = ((compaction - by_kcompactd) / NS_PER_MS, "ms")
+    found["compaction_cpu_ms_kcompactd"] = (by_kcompactd / NS_PER_MS, "ms")
+    for name in ("thp_collapse_alloc", "thp_collapse_alloc_failed"):
+        found[name] = (total[name] * 1.0, "blocks")
+    for name in ("compact_stall", "compact_success", "compact_fail"):
+        found[name] = (total[name] * 1.0, name)
+    found["pages_migrated"] = (total["pages_migrated"] * 1.0, "pages")
     found["sharing_lost_bytes"] = (total["sharing_lost_pages"] * float(PAGE_SIZE_BYTES), "bytes")
     found["bloat_bytes"] = (total["bloat_pages"] * float(PAGE_SIZE_BYTES), "bytes")
     peak = pair.policy.integrals.peak_pages - pair.baseline.integrals.peak_pages

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from thpsweep.model.allocation import NOT_REACHED, Allocator
 from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
@@ -22,7 +23,7 @@ class Collapser:
     """A mechanism at work on a family, with what it counts and what it meets.
 
     Shapes: outcomes (n_replicates, number of ScanResults); chances gives the blind inputs for rows at a tick. The guard's
-    gate is asked about what passes a scan; None asks nobody.
+    gate is asked about what passes a scan; None asks nobody. The allocator gives each attempt a block; None has plenty.
     """
 
     family: Family
@@ -30,6 +31,7 @@ class Collapser:
     mechanism: Mechanism
     chances: Callable[[Ints, int, bool], Chances]
     guard: Guard | None = None
+    allocator: Allocator | None = None
     outcomes: np.ndarray = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
@@ -49,10 +51,17 @@ class Collapser:
         results[passed[~allowed]] = ScanResult.GATE_REFUSED
         return dataclasses.replace(found, results=results)
 
-    def attempt(self, found: Found, limits: Limits) -> np.ndarray:
-        """Collapse where a scan passed, and tally the outcomes of all. Shapes: -> results (n,)."""
-        results = attempt(self.family, self.counts, self.mechanism, found, limits)
-        np.add.at(self.outcomes, (self.family.replicate_of(found.rows), results), 1)
+    def attempt(self, found: Found, limits: Limits, until_failure: bool = False) -> np.ndarray:
+        """Collapse where a scan passed and a block is to be had, and tally the outcomes of all. Shapes: -> results (n,).
+
+        until_failure: rows of a replicate behind its first failed allocation are NOT_REACHED, and not tallied.
+        """
+        if self.allocator is None:
+            results = attempt(self.family, self.counts, self.mechanism, found, limits)
+        else:
+            results = self.allocator.attempt(self.mechanism, found, limits, until_failure)
+        done = results != NOT_REACHED
+        np.add.at(self.outcomes, (self.family.replicate_of(found.rows[done]), results[done]), 1)
         return results
 
     def step(self, tick: int, tick_s: float) -> None:

@@ -4,10 +4,12 @@ import dataclasses
 
 import numpy as np
 
+from thpsweep.model.allocation import NOT_REACHED
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.triggers.base import Collapser, Trigger
 from thpsweep.model.workloads.base import whole
+from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, MS_PER_S
 
 
@@ -16,7 +18,7 @@ class _Cursors:
     """Where the daemon stands in each replicate, and how far its pass is. Shapes: each (n_replicates,).
 
     A sharer of n_sharers means before the first mm. inside: the mmap lock is held, going on costs nothing; taking it,
-    also again after an attempt, costs 1.
+    also again after an attempt, costs 1. asleep: in the middle of a pass, after its first failed allocation.
     """
 
     sharer: Ints
@@ -25,6 +27,26 @@ class _Cursors:
     heads: Ints
     inside: Bools
     going: Bools
+    asleep: Bools
+
+    @classmethod
+    def before_first(cls, n_replicates: int, n_sharers: int) -> "_Cursors":
+        """Place the cursors before the first mm."""
+        zeros, flags = np.zeros((3, n_replicates), np.int64), np.zeros((3, n_replicates), bool)
+        return cls(np.full(n_replicates, n_sharers), *zeros, *flags)
+
+
+@dataclasses.dataclass
+class _Clock:
+    """When each replicate's daemon wakes: pass k at k * scan_sleep, later by all the time it slept in passes.
+
+    Shapes: next_pass, slept_ms (n_replicates,). The cursors come with the first tick, as soon as a family is there.
+    """
+
+    next_pass: Ints
+    slept_ms: Ints
+    ticks: int = 0
+    cursors: _Cursors | None = None
 
 
 @dataclasses.dataclass
@@ -32,7 +54,8 @@ class Khugepaged(Trigger):
     """Scan the mms in the order of their numbers, living ones only, region after region; wake every scan_sleep.
 
     The defaults are the kernel's. A new mm keeps its number's place in the order, where the kernel puts it just behind
-    the cursor. Failed allocations, and so alloc_sleep, do not occur yet.
+    the cursor. The first allocation that fails in a pass makes the daemon sleep alloc_sleep, if the pass is not over
+    with it; then the pass goes on behind that region. The second ends the pass.
     Regions are scanned some at a time, in all replicates at once, and what a pass would not have reached is dropped:
     they are distinct, so that no attempt changes another's scan.
     Source: mm/khugepaged.c khugepaged_do_scan(), collapse_scan_mm_slot() (torvalds/linux b2128290c299).
@@ -40,6 +63,7 @@ class Khugepaged(Trigger):
 
     pages_to_scan: int = 8 * HPAGE_PMD_NR
     scan_sleep_millisecs: int = 10_000
+    alloc_sleep_millisecs: int = 60_000
     max_ptes_none: int = HPAGE_PMD_NR - 1
     max_ptes_swap: int = HPAGE_PMD_NR // 8
     max_ptes_shared: int = HPAGE_PMD_NR // 2
@@ -47,30 +71,38 @@ class Khugepaged(Trigger):
     def __post_init__(self) -> None:
         whole("policy.trigger.pages_to_scan", self.pages_to_scan, 1, 1 << 30)
         whole("policy.trigger.scan_sleep_millisecs", self.scan_sleep_millisecs, 1, 1 << 31)
+        whole("policy.trigger.alloc_sleep_millisecs", self.alloc_sleep_millisecs, 0, 1 << 31)
         for name in ("max_ptes_none", "max_ptes_swap", "max_ptes_shared"):
             whole(f"policy.trigger.{name}", getattr(self, name), 0, HPAGE_PMD_NR - 1)
 
-    def begin(self, n_replicates: int) -> list[_Cursors]:
-        """Place the cursors before the first mm, as soon as a family is there."""
-        del n_replicates
-        return []
+    def begin(self, n_replicates: int) -> _Clock:
+        """Set the clocks to the first pass."""
+        return _Clock(np.ones(n_replicates, np.int64), np.zeros(n_replicates, np.int64))
 
-    def act(self, state: list[_Cursors], collapser: Collapser, tick: int, tick_s: float) -> None:
-        """Make the passes that are due in this tick."""
-        tick_ms = tick_s * MS_PER_S
-        due = int((tick + 1) * tick_ms // self.scan_sleep_millisecs) - int(tick * tick_ms // self.scan_sleep_millisecs)
-        if not state:
-            n, none = collapser.family.n_replicates, np.zeros(collapser.family.n_replicates, np.int64)
-            first = none + collapser.family.n_sharers
-            state.append(_Cursors(first, none, none.copy(), none.copy(), np.zeros(n, bool), np.zeros(n, bool)))
-        for _ in range(due):
-            self._pass(state[0], collapser, tick)
+    def act(self, state: _Clock, collapser: Collapser, tick: int, tick_s: float) -> None:
+        """Make the passes that are due in this tick, and go on with those that slept."""
+        state.ticks += 1
+        if state.cursors is None:
+            state.cursors = _Cursors.before_first(collapser.family.n_replicates, collapser.family.n_sharers)
+        while True:
+            wakes_ms = state.next_pass * self.scan_sleep_millisecs + state.slept_ms
+            awake = wakes_ms <= state.ticks * (tick_s * MS_PER_S)
+            if not awake.any():
+                return
+            self._pass(state.cursors, collapser, tick, awake)
+            state.slept_ms[awake & state.cursors.asleep] += self.alloc_sleep_millisecs
+            state.next_pass[awake & ~state.cursors.asleep] += 1
 
-    def _pass(self, cursors: _Cursors, collapser: Collapser, tick: int) -> None:
-        """Scan in every replicate until pages_to_scan is used up, or its list of mms has been begun twice."""
-        cursors.progress[:], cursors.heads[:], cursors.inside[:], cursors.going[:] = 0, 0, False, True
+    def _pass(self, cursors: _Cursors, collapser: Collapser, tick: int, awake: Bools) -> None:
+        """Scan where awake until pages_to_scan is used up, the list of mms has been begun twice, or allocations fail."""
+        fresh = awake & ~cursors.asleep
+        cursors.progress[fresh], cursors.heads[fresh], cursors.inside[fresh], cursors.going[:] = 0, 0, False, awake
+        waited = awake & cursors.asleep
+        cursors.asleep[awake] = False
         while self._place(cursors, collapser):
-            self._scan(cursors, collapser, tick)
+            failed = self._scan(cursors, collapser, tick)
+            cursors.asleep |= failed & ~waited & (cursors.progress < self.pages_to_scan)
+            cursors.going &= ~failed
 
     def _place(self, cursors: _Cursors, collapser: Collapser) -> bool:
         """Bring every cursor whose pass is not over to the next region to scan; False where all are over."""
@@ -93,10 +125,10 @@ class Khugepaged(Trigger):
             self._next_mm(cursors, moving, collapser)
         return bool(cursors.going.any())
 
-    def _scan(self, cursors: _Cursors, collapser: Collapser, tick: int) -> None:
-        """Scan the rows ahead of each cursor, cut where its pass ends, and attempt what passed.
+    def _scan(self, cursors: _Cursors, collapser: Collapser, tick: int) -> Bools:
+        """Scan the rows ahead of each cursor, cut where its pass ends, and attempt what passed up to a failed allocation.
 
-        Shapes inside: (cursors that go on, regions ahead).
+        Shapes: inside (cursors that go on, regions ahead) -> whether an allocation failed (n_replicates,).
         """
         going = np.flatnonzero(cursors.going)
         rows, ahead = self._ahead(cursors, going, collapser)
@@ -108,11 +140,15 @@ class Khugepaged(Trigger):
         before = used - progress - np.roll(passed, 1, axis=1)
         before[:, 0] = 0
         reached = ahead & (before < self.pages_to_scan)
-        last = np.count_nonzero(reached, axis=1) - 1
-        cursors.progress[going] = used[np.arange(going.size), last]
-        cursors.inside[going] = ~passed[np.arange(going.size), last]
-        cursors.region[going] += last + 1
-        collapser.attempt(found.where(reached[ahead]), self._limits())
+        results = np.full(rows.shape, NOT_REACHED, np.int64)
+        results[reached] = collapser.attempt(found.where(reached[ahead]), self._limits(), until_failure=True)
+        last = np.arange(going.size), np.count_nonzero(results != NOT_REACHED, axis=1) - 1
+        cursors.progress[going] = used[last]
+        cursors.inside[going] = ~passed[last]
+        cursors.region[going] += last[1] + 1
+        failed = np.zeros(cursors.going.size, bool)
+        failed[going] = results[last] == ScanResult.ALLOC_HUGE_PAGE_FAIL
+        return failed
 
     def _ahead(self, cursors: _Cursors, going: Ints, collapser: Collapser) -> tuple[Ints, Bools]:
         """Lay out the rows that passes may get through before their mm ends: a guess on the high side is cut later."""

@@ -1,0 +1,122 @@
+"""What every memory promises, found by name."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.contracts.gated import MECHANISMS, calm, plain
+from tests.model.points import option, point
+from tests.model.replay import Replay, snapshot
+from tests.reference.families import Family as Drawn
+from thpsweep.model import draws, registry
+from thpsweep.model.allocation import NOT_REACHED, Allocator
+from thpsweep.model.bits import Ints
+from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.memories.base import Memory, Place
+from thpsweep.model.simulate import simulate
+from thpsweep.model.triggers.base import Collapser
+from thpsweep.model.visit import Chances, Found
+from thpsweep.outcomes import ScanResult
+
+MEMORIES = registry.members("memory")
+NAMES = list(MEMORIES)
+
+
+def collapser(replay: Replay, memory: Memory, mechanism: str = "inplace") -> Collapser:
+    """Put a memory between the scans and the attempts of a mechanism."""
+    keys = draws.keys(1, "scene", replay.family.n_replicates)
+    place = Place(replay.family, replay.counts, keys)
+    allocator = Allocator(memory, place, memory.begin(place))
+    made = registry.build("mechanism", {"kind": mechanism})
+    return Collapser(replay.family, replay.counts, made, calm, allocator=allocator)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_documented_and_its_yaml_makes_it(name: str) -> None:
+    cls = MEMORIES[name]
+    made = registry.build("memory", option("memory", name))
+    assert isinstance(made, Memory) and cls.__doc__ and cls.free.__doc__ and cls.compact.__doc__
+    assert registry.spec(made) == {"kind": name, **dataclasses.asdict(made)}
+    assert registry.build("memory", registry.spec(made)) == made
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("trigger", [{"kind": "khugepaged"}, {"kind": "madvise", "at_s": [60.0, 300.0]}])
+def test_same_seed_same_numbers(name: str, trigger: dict[str, Any]) -> None:
+    one = {**point("inplace", 3, trigger=trigger), "memory": option("memory", name)}
+    assert repr(simulate(one)) == repr(simulate(one))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_blocks_add_up(name: str, mechanism: str) -> None:
+    """What is free and what the family holds changes only by what compaction makes, and a failure changes nothing."""
+    replay = plain(n_regions=5)
+    at_work = collapser(replay, registry.build("memory", option("memory", name)), mechanism)
+    assert at_work.allocator is not None
+    memory, state, total = at_work.allocator.memory, at_work.allocator.state, replay.counts.total
+    before = memory.free(state, at_work.allocator.place).copy()
+    found = at_work.scan(np.arange(5) * replay.family.n_sharers, Limits(), 0, False)
+    at_work.attempt(found, Limits())
+    assert total["thp_collapse_alloc"] + total["thp_collapse_alloc_failed"] == 5
+    if memory.limited:
+        held = replay.family.gauge["folios"]
+        assert memory.free(state, at_work.allocator.place) + held == before + total["compact_success"]
+
+
+def raced(rows: Ints, tick: int, khugepaged: bool) -> Chances:
+    """Let a late reference end every third attempt."""
+    full = np.full(rows.size, 512)
+    return Chances(full, np.zeros(rows.size, bool), np.where(rows // 3 % 3 == 0, 0, full))
+
+
+@pytest.mark.parametrize("until_failure", [False, True])
+@pytest.mark.parametrize("defrag", ["direct", "background", "none"])
+@pytest.mark.parametrize("free", [0, 1, 4])
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_a_batch_equals_its_rows_one_by_one(mechanism: str, free: int, defrag: str, until_failure: bool) -> None:
+    """Blocks go to rows in order, and one that an attempt gives back to the next; replicates do not mix."""
+    changed = {"free_blocks": free, "defrag": defrag, "unmovable_probability": 0.5}
+    memory = registry.build("memory", {**option("memory", "fragmented"), **changed})
+    ends = []
+    for batched in (True, False):
+        drawn = Drawn(9, 3, [(region, (0, 1, 2), list(range(512)), 0) for region in range(9)], {}, set(), {0, 1, 2})
+        replay = Replay(drawn, {}, n_replicates=2)
+        at_work = collapser(replay, memory, mechanism)
+        at_work.chances = raced
+        found = at_work.scan(np.arange(0, 2 * 27, 3), Limits(), 0, False)
+        if batched:
+            results = at_work.attempt(found, Limits(), until_failure).tolist()
+        else:
+            results = one_by_one(at_work, found, until_failure)
+        totals = {name: n.tolist() for name, n in replay.counts.total.items()}
+        ends.append(
+            (results, totals, at_work.outcomes.tolist(), snapshot(replay.family, 0), snapshot(replay.family, 1))
+        )
+    assert ends[0] == ends[1]
+
+
+def one_by_one(at_work: Collapser, found: Found, until_failure: bool) -> list[int]:
+    """Attempt rows one after the other; give up a replicate at its first failure where asked to."""
+    results, over = [], set()
+    for i, replicate in enumerate(at_work.family.replicate_of(found.rows).tolist()):
+        if replicate in over:
+            results.append(NOT_REACHED)
+            continue
+        results.append(int(at_work.attempt(found.where(np.array([i])), Limits())[0]))
+        if until_failure and results[-1] == ScanResult.ALLOC_HUGE_PAGE_FAIL:
+            over.add(replicate)
+    return results
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_a_failed_allocation_changes_nothing_and_counts_only_the_scan(mechanism: str) -> None:
+    replay = plain()
+    empty = registry.build("memory", {**option("memory", "fragmented"), "free_blocks": 0, "defrag": "none"})
+    before, at_work = snapshot(replay.family), collapser(replay, empty, mechanism)
+    at_work.attempt(at_work.scan(np.array([0]), Limits(), 0, False), Limits())
+    assert snapshot(replay.family) == before
+    counted = {name: int(n[0]) for name, n in replay.counts.total.items() if n[0]}
+    assert counted == {"ptes_scanned": 512, "thp_collapse_alloc_failed": 1}

@@ -1,0 +1,230 @@
+"""Lock holds and waits against sums written out from the price list."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.model.points import option, point, totals
+from thpsweep.model import registry
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.locks import CLASSES, ONCE, Locks, Step, hold_prices, measures_of, spans
+from thpsweep.model.mechanisms.base import Mechanism
+from thpsweep.model.simulate import simulate
+
+REGIONS = 4
+QUIET: dict[str, Any] = {"hot_regions": 0.0, "random_accesses_per_s": 0.0}
+PRICE = option("machine", "milan_vm")
+DEGREES = [2, 16, 195]
+ROOT = {"kind": "madvise", "at_s": [60.0], "callers": "root"}
+ACTIVE: dict[str, type[Mechanism]] = {
+    name: cls for name, cls in registry.members("mechanism").items() if issubclass(cls, Mechanism) and cls.active
+}
+
+
+def run(mechanism: str, degree: int, **changed: Any) -> dict[str, float]:
+    given = {"trigger": ROOT, **QUIET, **changed}
+    return {
+        name.removeprefix("cost/"): value for name, value in totals(simulate(point(mechanism, degree, **given))).items()
+    }
+
+
+def own_flush_ns(degree: int) -> float:
+    return float(PRICE["tlb_flush_ns"] + PRICE["ipi_ns"] / degree)  # two CPUs: it is on the other one once in `degree`
+
+
+def frozen_ns(degree: int) -> float:
+    """Sum up `inplace` on 512 slots of `degree` sharers, from the first migration entry to the last restored pte."""
+    return float(
+        2 * 512 * PRICE["rmap_walk_ns"]
+        + 512 * degree * (PRICE["migration_entry_set_ns"] + PRICE["migration_entry_restore_ns"])
+        + PRICE["tlb_flush_ns"]
+        + PRICE["ipi_ns"]
+        + 512 * PRICE["copy_page_ns"]
+    )
+
+
+@pytest.mark.parametrize("degree", DEGREES)
+def test_inplace_freezes_from_the_first_entry_to_the_last_restored(degree: int) -> None:
+    found = run("inplace", degree)
+    assert found["lock_hold_folio_max_ms"] == pytest.approx(frozen_ns(degree) / 1e6)
+    assert found["lock_hold_folio_ms"] == pytest.approx(REGIONS * frozen_ns(degree) / 1e6)
+    walk_ns = PRICE["rmap_walk_ns"] + degree * PRICE["migration_entry_set_ns"]
+    assert found["lock_hold_anon_vma_read_max_ms"] == pytest.approx(walk_ns / 1e6)
+    both_ns = 2 * PRICE["rmap_walk_ns"] + degree * (
+        PRICE["migration_entry_set_ns"] + PRICE["migration_entry_restore_ns"]
+    )
+    assert found["lock_hold_anon_vma_read_ms"] == pytest.approx(REGIONS * 512 * both_ns / 1e6)
+    assert found["lock_hold_mmap_write_ms"] == found["lock_hold_anon_vma_write_ms"] == 0
+
+
+def test_the_freeze_of_inplace_grows_linearly_with_the_sharers() -> None:
+    at = {degree: run("inplace", degree)["lock_hold_folio_max_ms"] for degree in (10, 20, 40)}
+    assert at[40] - at[20] == pytest.approx(2 * (at[20] - at[10]))
+    assert at[20] > at[10]
+
+
+@pytest.mark.parametrize("degree", DEGREES)
+def test_inplace_pmd_holds_each_mm_for_its_own_step(degree: int) -> None:
+    found = run("inplace_pmd", degree)
+    step_ns = 512 * PRICE["pte_clear_ns"] + 2 * PRICE["pmd_write_ns"] + own_flush_ns(degree) + PRICE["ipi_ns"]
+    assert found["lock_hold_mmap_write_max_ms"] == pytest.approx(step_ns / 1e6)
+    assert found["lock_hold_mmap_write_ms"] == pytest.approx(REGIONS * degree * step_ns / 1e6)
+    assert found["lock_hold_folio_max_ms"] == pytest.approx(frozen_ns(degree) / 1e6)
+
+
+@pytest.mark.parametrize("degree", DEGREES)
+def test_copy_drops_the_root_lock_before_it_copies(degree: int) -> None:
+    found = run("copy", degree)
+    begin_ns = PRICE["pmd_write_ns"] + own_flush_ns(degree) + PRICE["ipi_ns"] + 512 * PRICE["pte_scan_ns"]
+    rest_ns = 512 * (PRICE["copy_page_ns"] + PRICE["pte_clear_ns"] - PRICE["pte_scan_ns"]) + PRICE["pmd_write_ns"]
+    assert found["lock_hold_anon_vma_write_max_ms"] == pytest.approx(begin_ns / 1e6)
+    for lock in ("mmap_write", "vma_write", "empty_pmd"):
+        assert found[f"lock_hold_{lock}_max_ms"] == pytest.approx((begin_ns + rest_ns) / 1e6)
+        assert found[f"lock_hold_{lock}_ms"] == pytest.approx(REGIONS * (begin_ns + rest_ns) / 1e6)
+    assert found["lock_hold_folio_ms"] == 0
+
+
+def test_the_worst_mmap_write_hold_of_copy_does_not_grow_with_the_sharers() -> None:
+    one_cpu = {**PRICE, "cpus": 1}  # no interrupts: they get fewer as the sharers spread over the CPUs
+    held = []
+    for degree in DEGREES:
+        made = point("copy", degree, **QUIET)
+        held.append(totals(simulate({**made, "machine": one_cpu}))["cost/lock_hold_mmap_write_max_ms"])
+    assert held[0] == held[1] == held[2] > 0
+
+
+@pytest.mark.parametrize("degree", DEGREES)
+def test_switch_freezes_nothing(degree: int) -> None:
+    found = run("switch", degree)
+    assert found["lock_hold_folio_ms"] == found["lock_hold_empty_pmd_ms"] == found["lock_hold_mmap_write_ms"] == 0
+    walk_ns = PRICE["rmap_walk_ns"] + degree * PRICE["pte_switch_ns"]
+    assert found["lock_hold_anon_vma_read_max_ms"] == pytest.approx(walk_ns / 1e6)
+    assert found["lock_hold_pte_max_ms"] == pytest.approx(PRICE["pte_switch_ns"] / 1e6)
+    assert found["lock_hold_pte_ms"] == pytest.approx(REGIONS * 512 * degree * PRICE["pte_switch_ns"] / 1e6)
+    assert found["stall_ms"] == found["stall_max_ms"] == 0  # nobody forks or exits
+
+
+@pytest.mark.parametrize(("ptes_per_slice", "pieces"), [(512, [512]), (100, [100] * 5 + [12]), (4096, [512])])
+def test_a_slice_of_incremental_holds_one_mm_at_a_time(ptes_per_slice: int, pieces: list[int]) -> None:
+    options = {"ptes_per_slice": ptes_per_slice, "slices_per_s": 1000.0}
+    found = run("incremental", 16, options=options)
+    largest_ns = max(pieces) * PRICE["pte_switch_ns"] + own_flush_ns(16)
+    assert found["lock_hold_pte_max_ms"] == pytest.approx(largest_ns / 1e6)
+    every_ns = REGIONS * 512 * 16 * PRICE["pte_switch_ns"] + found["tlb_flushes"] * own_flush_ns(16)
+    assert found["lock_hold_pte_ms"] == pytest.approx(every_ns / 1e6)
+
+
+def test_deferred_holds_the_visited_mm_alone() -> None:
+    found = run("deferred", 16, options={"redirect": False})
+    visit_ns = 512 * PRICE["pte_switch_ns"] + own_flush_ns(16)
+    for lock in ("mmap_read", "pte"):
+        assert found[f"lock_hold_{lock}_max_ms"] == pytest.approx(visit_ns / 1e6)
+        assert found[f"lock_hold_{lock}_ms"] == pytest.approx(REGIONS * visit_ns / 1e6)
+    assert found["lock_hold_folio_ms"] == found["stall_ms"] == 0
+
+
+def test_unshare_freezes_one_mm_after_it_unshared_it() -> None:
+    found = run("unshare", 16)
+    frozen_ns = (
+        512 * (PRICE["migration_entry_set_ns"] + PRICE["copy_page_ns"])
+        + 2 * own_flush_ns(16)
+        + 2 * PRICE["pmd_write_ns"]
+    )
+    fault_in_ns = 512 * (PRICE["cow_fault_ns"] + PRICE["ipi_ns"] / 16)
+    assert found["lock_hold_folio_max_ms"] == pytest.approx(frozen_ns / 1e6)
+    assert found["lock_hold_vma_read_max_ms"] == pytest.approx((fault_in_ns + frozen_ns) / 1e6)
+    assert found["lock_hold_mmap_write_ms"] == found["lock_hold_anon_vma_read_ms"] == 0
+
+
+def test_retract_keeps_accesses_out_until_the_copy_is_made() -> None:
+    found = run("retract", 16)
+    unmap_ns = 512 * PRICE["rmap_walk_ns"] + 512 * 16 * PRICE["pte_clear_ns"]
+    copied_ns = unmap_ns + PRICE["tlb_flush_ns"] + PRICE["ipi_ns"] + 512 * PRICE["copy_page_ns"]
+    assert found["lock_hold_folio_max_ms"] == pytest.approx(copied_ns / 1e6)
+    assert found["lock_hold_pmd_max_ms"] == pytest.approx((PRICE["pmd_write_ns"] + own_flush_ns(16)) / 1e6)
+
+
+@pytest.mark.parametrize("mechanism", list(ACTIVE))
+def test_regions_add_up_and_leave_the_worst_hold_alone(mechanism: str) -> None:
+    few, many = run(mechanism, 8, regions=2), run(mechanism, 8, regions=10)
+    for lock in CLASSES:
+        assert many[f"lock_hold_{lock}_ms"] == pytest.approx(5 * few[f"lock_hold_{lock}_ms"])
+        assert many[f"lock_hold_{lock}_max_ms"] == pytest.approx(few[f"lock_hold_{lock}_max_ms"])
+    assert sum(many[f"lock_hold_{lock}_ms"] for lock in CLASSES) > 0
+    assert many["stall_max_ms"] == pytest.approx(few["stall_max_ms"])
+
+
+def test_none_holds_nothing_and_nobody_waits() -> None:
+    found = run("none", 16)
+    assert all(value == 0 for name, value in found.items() if name.startswith(("lock_hold_", "stall_")))
+
+
+@pytest.mark.parametrize("degree", DEGREES)
+def test_accesses_to_a_frozen_region_wait_half_the_hold(degree: int) -> None:
+    found = run("inplace", degree, **{"reads_per_page_hour": 36.0, "worker_cold_writes_per_page_hour": 0.0})
+    hold_s = frozen_ns(degree) / 1e9
+    rate = 512 * degree * 36.0 / 3600
+    assert found["stall_ms"] == pytest.approx(REGIONS * rate * hold_s**2 / 2 * 1e3)
+    assert found["stall_max_ms"] == pytest.approx(hold_s * 1e3)
+
+
+def test_waits_are_quadratic_in_the_hold() -> None:
+    scaled = {name: 3 * value if name.endswith("_ns") else value for name, value in PRICE.items()}
+    made = point("copy", 16, **QUIET)
+    once, thrice = (totals(simulate({**made, "machine": machine})) for machine in (PRICE, scaled))
+    assert thrice["cost/lock_hold_mmap_write_ms"] == pytest.approx(3 * once["cost/lock_hold_mmap_write_ms"])
+    assert thrice["cost/stall_max_ms"] == pytest.approx(3 * once["cost/stall_max_ms"])
+    assert thrice["cost/stall_ms"] == pytest.approx(9 * once["cost/stall_ms"])
+    assert once["cost/stall_ms"] > 0
+
+
+def test_forks_and_exits_wait_for_the_root_lock() -> None:
+    lives: dict[str, Any] = {
+        "worker_life_s": 60.0,
+        "worker_gap_s": 0.0,
+        "trigger": {"kind": "madvise", "at_s": [0.0], "callers": "root"},
+    }
+    found = run("switch", 16, **lives)
+    assert 0 < found["stall_max_ms"] == found["lock_hold_anon_vma_read_max_ms"]
+    assert 0 < found["stall_ms"] < found["lock_hold_anon_vma_read_ms"]
+
+
+@pytest.mark.parametrize("mechanism", ["copy", "inplace_pmd", "incremental"])
+def test_replicates_side_by_side_equal_single_ones(mechanism: str) -> None:
+    changed: dict[str, Any] = {"late_references_per_page": 1e-4, "worker_life_s": 120.0}
+    batch = simulate(point(mechanism, 8, run={"replicates": 3}, **changed))["replicates"]
+    first = simulate(point(mechanism, 8, run={"replicates": 1}, **changed))["replicates"]
+    names = [name for name in first if name.startswith(("cost/lock_hold_", "cost/stall_"))]
+    assert len(names) == 2 * len(CLASSES) + 2
+    assert {name: batch[name][:1] for name in names} == {name: first[name] for name in names}
+
+
+@pytest.mark.parametrize("mechanism", list(ACTIVE))
+def test_a_mechanism_tells_what_its_steps_name(mechanism: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sequence = ACTIVE[mechanism].locks
+    told: set[str] = set()
+    assert {lock for step in sequence for lock in step.holds} <= set(CLASSES)
+    prices = hold_prices(registry.build("machine", PRICE), 4)
+    assert {operation for step in sequence for operation in step.work} <= set(prices)
+    monkeypatch.setattr(Counts, "hold", lambda self, rows, **measures: told.update(measures))
+    for late in (0.0, 1.0):
+        simulate(point(mechanism, 4, late_references_per_page=late))
+    assert told == measures_of(sequence)
+
+
+def test_a_measure_that_no_step_names_is_refused() -> None:
+    scene = point("none", 2)
+    machine, workload = registry.build("machine", PRICE), registry.build("workload", scene["workload"])
+    locks = Locks(Family(1, 1, 2), (Step("walk", {"pte": ONCE}, {"switch": "switched"}),), machine, workload)
+    with pytest.raises(ValueError, match="no step names cleared"):
+        locks.record(np.zeros(1, np.int64), {"cleared": np.ones(1, np.int64)})
+
+
+def test_a_lock_that_is_dropped_in_between_is_held_twice() -> None:
+    step = Step("a", {"pte": ONCE}, {"switch": "switched"})
+    other = dataclasses.replace(step, holds={"pmd": ONCE})
+    assert [span.lock for span in spans((step, step))] == ["pte"]
+    assert [span.lock for span in spans((step, other, step))] == ["pte", "pmd", "pte"]

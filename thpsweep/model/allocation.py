@@ -1,0 +1,96 @@
+"""What lies between a scan that passed and the attempt: a 2 MiB block has to be allocated."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Bools, Ints
+from thpsweep.model.linking import linked_slots
+from thpsweep.model.mechanisms.base import Limits, Mechanism
+from thpsweep.model.memories.base import Memory, Place
+from thpsweep.model.visit import Found, attempt
+from thpsweep.outcomes import ScanResult
+
+NOT_REACHED = -1
+"""Stands for the result of a row that was left alone because an allocation before it failed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Allocator:
+    """A memory at work: its state, and the family whose collapses ask it for blocks."""
+
+    memory: Memory
+    place: Place
+    state: Any
+
+    def attempt(self, mechanism: Mechanism, found: Found, limits: Limits, until_failure: bool) -> npt.NDArray[np.int64]:
+        """Attempt rows in order, each with a block of its own; where none is to be had nothing is changed.
+
+        A block that an attempt gives back is there for the next row. With until_failure, a replicate's rows behind the
+        first that fails are NOT_REACHED, and not counted. Shapes: -> results (n,).
+        """
+        asking = _asking(self.place, mechanism, found)
+        results = np.full(found.rows.size, NOT_REACHED, np.int64)
+        replicates = self.place.family.replicate_of(found.rows)
+        left = np.arange(found.rows.size)
+        while left.size:
+            served, failed = self._hand_out(found, left, asking, until_failure)
+            refused = found.where(failed)
+            refused = dataclasses.replace(
+                refused, results=np.full_like(refused.results, ScanResult.ALLOC_HUGE_PAGE_FAIL)
+            )
+            for part, rows in ((found.where(served), served), (refused, failed)):
+                results[rows] = attempt(self.place.family, self.place.counts, mechanism, part, limits)
+            left = left[results[left] == NOT_REACHED]
+            if until_failure and failed.size:
+                left = left[~np.isin(replicates[left], replicates[failed])]
+        return results
+
+    def tick(self, tick: int, tick_s: float) -> None:
+        """Let a tick's time pass."""
+        self.memory.tick(self.state, self.place, tick, tick_s)
+
+    def _hand_out(self, found: Found, left: Ints, asking: Bools, until_failure: bool) -> tuple[Ints, Ints]:
+        """Serve each replicate's next rows as far as its free blocks go, or compact for the very next.
+
+        Shapes: left (k,), indices in order -> indices served, indices that got no block.
+        """
+        family, counts = self.place.family, self.place.counts
+        replicates = family.replicate_of(found.rows[left])
+        if not self.memory.limited:
+            counts.add("thp_collapse_alloc", replicates[asking[left]], 1)
+            return left, left[:0]
+        free = self.memory.free(self.state, self.place)
+        ready = _running(replicates, asking[left]) <= free[replicates]
+        _, first = np.unique(replicates, return_index=True)
+        first = first[~ready[first]]
+        made = self.memory.compact(self.state, self.place, found.rows[left[first]])
+        ready[first[made]] = True
+        failed = first[~made]
+        if not until_failure and not self.memory.compacts_directly:
+            failed = np.flatnonzero(asking[left] & np.isin(replicates, replicates[failed]))
+        counts.add("thp_collapse_alloc", replicates[ready & asking[left]], 1)
+        counts.add("thp_collapse_alloc_failed", replicates[failed], 1)
+        return left[ready], left[failed]
+
+
+def _asking(place: Place, mechanism: Mechanism, found: Found) -> Bools:
+    """Tell which rows need a block: those that passed, unless their old pages are linked to a folio already."""
+    asking = found.passed.copy()
+    if mechanism.resumes:
+        records = place.family.record_of[found.rows].astype(np.int64)
+        asking &= ~bits.any_slot(linked_slots(place.family, records))
+    return asking
+
+
+def _running(replicates: Ints, asking: Bools) -> Ints:
+    """Count the rows of the same replicate that ask, up to and with each. Shapes: (k,), (k,) -> (k,)."""
+    order = np.argsort(replicates, kind="stable")
+    total = np.cumsum(asking[order])
+    begin = np.searchsorted(replicates[order], replicates[order])
+    counted = np.empty(replicates.size, np.int64)
+    counted[order] = total - (total[begin] - asking[order][begin])
+    return counted

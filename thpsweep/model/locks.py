@@ -1,0 +1,163 @@
+"""Who is kept out, and for how long: each mechanism's lock sequence as data, times the machine's price list.
+
+Derived from what a run counts; nobody in the run really waits, so nothing here feeds back into it.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from thpsweep.model.bits import Ints
+from thpsweep.model.family import Family
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.prices import Floats
+from thpsweep.model.workloads.base import Workload, hot_count
+from thpsweep.units import NS_PER_S, S_PER_HOUR
+
+ONCE = "once"
+"""Cut of a lock that is held from the first to the last of consecutive steps."""
+
+CLASSES = {
+    "mmap_read": "mmap_lock of one mm, for read",
+    "mmap_write": "mmap_lock of one mm, for write",
+    "vma_read": "lock of one VMA, for read",
+    "vma_write": "lock of one VMA, for write",
+    "anon_vma_read": "rwsem of the anon_vma root, for read (i_mmap_rwsem for `retract`)",
+    "anon_vma_write": "rwsem of the anon_vma root, for write",
+    "folio": "folio locks and migration entries of one region, in every mm that maps it",
+    "empty_pmd": "no lock: one mm's PMD is empty, and whoever touches its region faults into the VMA lock",
+    "pmd": "page-table lock of a PMD",
+    "pte": "page-table lock of a pte table",
+}
+"""Lock class -> what is held."""
+
+HIDDEN = {"folio": "frozen", "empty_pmd": "hidden"}
+"""Classes that even reads wait for -> measure of the mappings that cannot be used meanwhile, by hold."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One step of a collapse: what is held, and what work is done meanwhile.
+
+    holds: lock class -> ONCE, or the measure that says into how many equal holds the step's work is cut.
+    work: priced operation (see hold_prices) -> measure. Measures are what the mechanism tells of each region.
+    """
+
+    name: str
+    holds: Mapping[str, str]
+    work: Mapping[str, str]
+
+
+PROTECT = Step("write-protect", {"pte": ONCE}, {"protect": "protected", "own_flush": "protecting"})
+"""What comes first where pages of the scanned mm may be writable and nothing is frozen (protecting.py)."""
+
+
+@dataclasses.dataclass
+class Span:
+    """Consecutive steps through which a class is held in the same way; work is (operation, measure)."""
+
+    lock: str
+    cut: str
+    work: list[tuple[str, str]]
+
+
+def spans(sequence: tuple[Step, ...]) -> list[Span]:
+    """Join consecutive steps that hold a class in the same way."""
+    found: list[Span] = []
+    still: dict[tuple[str, str], Span] = {}
+    for step in sequence:
+        held = {}
+        for key in step.holds.items():
+            if key not in still:
+                found.append(Span(*key, work=[]))
+            held[key] = still.get(key, found[-1])
+            held[key].work.extend(step.work.items())
+        still = held
+    return found
+
+
+def measures_of(sequence: tuple[Step, ...]) -> set[str]:
+    """Name the measures that a mechanism with this sequence tells."""
+    named = {measure for step in sequence for measure in (*step.work.values(), *step.holds.values())}
+    hidden = {HIDDEN[lock] for step in sequence for lock in step.holds if lock in HIDDEN}
+    return (named | hidden) - {ONCE}
+
+
+def hold_prices(machine: Profile, n_sharers: int) -> dict[str, float]:
+    """Price what is done while something is held, interrupts included as prices.ipis() expects them.
+
+    The machine's pte_clear_ns is measured over isolation and clearing together: isolating a page gets the price of a look
+    at a pte, a lower bound, and clearing the rest. collapse_fixed_ns, the allocation above all, is spent before any lock
+    is taken. Units: ns.
+    """
+    others = machine.cpus - 1
+    flush_ns = machine.tlb_flush_ns
+    return {
+        "rmap_walk": machine.rmap_walk_ns,
+        "idle_visit": machine.vma_visit_ns,
+        "set_entry": machine.migration_entry_set_ns,
+        "restore": machine.migration_entry_restore_ns,
+        "switch": machine.pte_switch_ns,
+        "protect": machine.pte_protect_ns,
+        "clear": machine.pte_clear_ns,
+        "isolate": min(machine.pte_scan_ns, machine.pte_clear_ns),
+        "clear_isolated": max(0.0, machine.pte_clear_ns - machine.pte_scan_ns),
+        "unshare": max(machine.cow_fault_ns, machine.copy_page_ns + flush_ns) + machine.ipi_ns * others / n_sharers,
+        "swap_in": machine.swap_in_ns,
+        "copy": machine.copy_page_ns,
+        "zero": machine.clear_page_ns,
+        "pmd_write": machine.pmd_write_ns,
+        "own_flush": flush_ns + machine.ipi_ns * others / n_sharers,
+        "family_flush": flush_ns + machine.ipi_ns * min(others, n_sharers - 1),
+        "global_sync": machine.ipi_ns * others,
+    }
+
+
+class Locks:
+    """Holds of a run by lock class, added up as mechanisms tell what they did.
+
+    squares are sums of squared hold times, hidden those of squared hold times times the accesses per ns that wait.
+    Shapes: each [class] (n_replicates,). Units: ns, ns2, ns.
+    """
+
+    def __init__(self, family: Family, sequence: tuple[Step, ...], machine: Profile, workload: Workload) -> None:
+        self._family, self._spans, self._known = family, spans(sequence), measures_of(sequence)
+        self._prices = hold_prices(machine, family.n_sharers)
+        self._hot_regions = hot_count(family.n_regions, workload.hot_regions)
+        self._accesses_per_ns = [accesses_per_ns(workload, family.n_sharers, hot) for hot in (False, True)]
+        self.total_ns, self.max_ns, self.squares, self.hidden = (
+            {lock: np.zeros(family.n_replicates) for lock in CLASSES} for _ in range(4)
+        )
+
+    def record(self, rows: Ints, measures: Mapping[str, Ints]) -> None:
+        """Add the holds of attempts, or of one part of them.
+
+        Shapes: rows (n,), each measure (n,). Raises: ValueError for a measure that no step names.
+        """
+        if not measures.keys() <= self._known:
+            raise ValueError(f"no step names {', '.join(sorted(measures.keys() - self._known))}")
+        for span in self._spans:
+            work = [(operation, measure) for operation, measure in span.work if measure in measures]
+            if work and rows.size:
+                whole_ns = np.sum([measures[measure] * self._prices[operation] for operation, measure in work], axis=0)
+                cuts = np.ones(rows.size) if span.cut == ONCE else np.maximum(measures[span.cut], 1)
+                self._add(span.lock, rows, whole_ns / cuts, cuts, measures)
+
+    def _add(self, lock: str, rows: Ints, each_ns: Floats, cuts: Floats, measures: Mapping[str, Ints]) -> None:
+        replicates, n = self._family.replicate_of(rows), self._family.n_replicates
+        squares = cuts * each_ns**2
+        self.total_ns[lock] += np.bincount(replicates, cuts * each_ns, n)
+        self.squares[lock] += np.bincount(replicates, squares, n)
+        np.maximum.at(self.max_ns[lock], replicates, each_ns)
+        if lock in HIDDEN:
+            hot = self._family.region_of(rows) % self._family.n_regions < self._hot_regions
+            rates = measures[HIDDEN[lock]] * np.where(hot, self._accesses_per_ns[1], self._accesses_per_ns[0])
+            self.hidden[lock] += np.bincount(replicates, squares * rates, n)
+
+
+def accesses_per_ns(workload: Workload, n_sharers: int, hot: bool) -> float:
+    """Give how often the mean process reads or writes a hot, or cold, page. Units: accesses per ns."""
+    root, worker = (workload.writes_per_page_hour(who, hot) for who in (True, False))
+    writes = (root + (n_sharers - 1) * worker) / n_sharers
+    return (workload.reads_per_page_hour + writes) / (S_PER_HOUR * NS_PER_S)

@@ -1,0 +1,53 @@
+"""Where the 2 MiB blocks for new folios come from."""
+
+import abc
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.model.bits import Bools, Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """What a memory may look at and count in. Shapes: keys (n_replicates,), for draws whose moment a policy chooses."""
+
+    family: Family
+    counts: Counts
+    keys: npt.NDArray[np.uint64]
+
+
+@dataclasses.dataclass
+class Memory(abc.ABC):
+    """Say how many blocks are free, and what an allocation can do where none is. Options only; the state is apart."""
+
+    limited: ClassVar[bool] = True
+    """Whether an allocation can fail or has to wait for compaction; else nobody asks for free blocks."""
+
+    def begin(self, place: Place) -> Any:
+        """Make the state before the first tick."""
+        del place
+
+    def tick(self, state: Any, place: Place, tick: int, tick_s: float) -> None:
+        """Let a tick's time pass, before the collapser acts in it."""
+        del state, place, tick, tick_s
+
+    @property
+    def compacts_directly(self) -> bool:
+        """Whether compact() can make a block; else one that fails says it for all until a block is given back."""
+        return True
+
+    @abc.abstractmethod
+    def free(self, state: Any, place: Place) -> Ints:
+        """Count the free blocks as the family is now; a collapse takes one by making a folio. Shapes: -> (n_replicates,)."""
+
+    @abc.abstractmethod
+    def compact(self, state: Any, place: Place, rows: Ints) -> Bools:
+        """Do what an allocation for each row does where no block is free; tell where one is free now.
+
+        Shapes: (n,), of distinct replicates -> (n,).
+        """

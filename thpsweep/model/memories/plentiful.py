@@ -1,0 +1,26 @@
+"""Memory without an end."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+
+from thpsweep.model.bits import Bools, Ints
+from thpsweep.model.memories.base import Memory, Place
+
+
+@dataclasses.dataclass
+class Plentiful(Memory):
+    """Let every allocation of 2 MiB succeed at once: nothing is ever compacted."""
+
+    limited: ClassVar[bool] = False
+
+    def free(self, state: Any, place: Place) -> Ints:
+        """Give more than anybody asks for."""
+        del state
+        return np.full(place.family.n_replicates, np.iinfo(np.int64).max)
+
+    def compact(self, state: Any, place: Place, rows: Ints) -> Bools:
+        """Succeed."""
+        del state, place
+        return np.ones(rows.size, bool)

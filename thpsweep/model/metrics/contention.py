@@ -1,0 +1,71 @@
+"""How long locks were held, and how long others waited for them."""
+
+import numpy as np
+
+from thpsweep.model.counts import Counts
+from thpsweep.model.locks import CLASSES
+from thpsweep.model.metrics.base import Metrics, Pair
+from thpsweep.model.prices import Floats
+from thpsweep.units import NS_PER_MS, NS_PER_S
+
+FAULTS = ("minor_faults", "huge_faults", "cow_faults", "reuse_faults", "reuse_pmds")
+"""Faults that touches make; swap-ins come on top, as the baseline counts them: a collapse reads pages too."""
+
+NOBODY = "nobody"
+WAITERS = {
+    "mmap_read": "forks of one mm",
+    "mmap_write": "forks of one mm",
+    "vma_read": "forks of one mm",
+    "vma_write": "faults of one mm",
+    "anon_vma_read": "forks and exits",
+    "anon_vma_write": "forks and exits",
+    "folio": NOBODY,
+    "empty_pmd": NOBODY,
+    "pmd": NOBODY,
+    "pte": NOBODY,
+}
+"""Who waits for a class, by counted events. A fork write-locks the parent's mm and VMAs; fork and exit write-lock the
+anon_vma root. A fault takes that lock once in a VMA's life, and folio_referenced() only tries it, so neither waits.
+Accesses to what HIDDEN names come on top; page-table locks spin too briefly to count.
+Source: kernel/fork.c dup_mmap(), mm/rmap.c anon_vma_fork(), unlink_anon_vmas(), folio_referenced() (v6.7)."""
+
+
+def metrics(pair: Pair) -> Metrics:
+    """Compute cost/: hold times by lock class, total and largest, and the waits that follow from them.
+
+    With Poisson arrivals of rate r, a hold of length h is met by r h tasks on average, each at a moment uniform in h
+    (arrivals see time averages), so that it waits for h / 2 on average: r h^2 / 2 in all, and h at worst. Rates are those
+    of the whole run. A task that waits arrives no more meanwhile, which is left out: an upper bound where r h is not
+    small against the number of tasks. All pages of a region count as frozen from its first to its last entry.
+    Source: Wolff, doi:10.1287/opre.30.2.223; Kleinrock, Queueing Systems 1 (1975), 5.2, with a hold that is deterministic.
+    Shapes: values (n_replicates,).
+    """
+    locks = pair.policy.locks
+    found: Metrics = {}
+    for lock in CLASSES:
+        found[f"lock_hold_{lock}_ms"] = (locks.total_ns[lock] / NS_PER_MS, "ms")
+        found[f"lock_hold_{lock}_max_ms"] = (locks.max_ns[lock] / NS_PER_MS, "ms")
+    per_ns = arrivals_per_ns(pair)
+    zero = np.zeros(pair.policy.family.n_replicates)
+    stall_ns, worst_ns = zero.copy(), zero.copy()
+    for lock in CLASSES:
+        twice = per_ns.get(WAITERS[lock], zero) * locks.squares[lock] + locks.hidden[lock]
+        stall_ns += twice / 2
+        worst_ns = np.maximum(worst_ns, np.where(twice > 0, locks.max_ns[lock], 0.0))
+    found["stall_ms"], found["stall_max_ms"] = (stall_ns / NS_PER_MS, "ms"), (worst_ns / NS_PER_MS, "ms")
+    return {f"cost/{name}": value for name, value in found.items()}
+
+
+def arrivals_per_ns(pair: Pair) -> dict[str, Floats]:
+    """Give the mean rate of each kind of waiter over the run. Units: per ns. Shapes: -> each (n_replicates,)."""
+    total, run_ns = pair.policy.counts.total, pair.duration_s * NS_PER_S
+    faults = _sum(pair.policy.counts, FAULTS) + pair.baseline.counts.total["swap_ins"]
+    return {
+        "faults of one mm": faults / (run_ns * pair.n_sharers),
+        "forks of one mm": total["forks"] / (run_ns * pair.n_sharers),
+        "forks and exits": (total["forks"] + total["exits"]) / run_ns,
+    }
+
+
+def _sum(counts: Counts, names: tuple[str, ...]) -> Floats:
+    return np.asarray(np.sum([counts.total[name] for name in names], axis=0) * 1.0)
