@@ -162,6 +162,4 @@ def test_batch_of_replicates() -> None:
 
     alone = median_ns(lambda: [hour(1, seed) for seed in range(4)], 3) / 4
     batch = median_ns(lambda: hour(32, 1), 3) / 32
-    print(
-        f"\n16 x 32, a replicate: alone {alone / 1e6:.1f} ms, of 32 {batch / 1e6:.2f} ms: x {alone / batch:.1f}"
-    )
+    print(f"\n16 x 32, a replicate: alone {alone / 1e6:.1f} ms, of 32 {batch / 1e6:.2f} ms: x {alone / batch:.1f}")
