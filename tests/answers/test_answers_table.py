@@ -144,3 +144,10 @@ def test_three_digits(value, text):
 )
 def test_sizes(value_bytes, text):
     assert table.size(value_bytes) == text
+
+
+def test_a_varied_sharing_shape_has_a_column() -> None:
+    assert table._leading([{"workload": "w", "sharing": shape, "choices": ()} for shape in ("fixed", "tree")]) == [
+        "sharing",
+        "sharing.degree",
+    ]

@@ -141,7 +141,7 @@ def footnotes(sweep: Sweep, rows: Sequence[Row], *, wide: bool = True) -> list[s
 
 def _leading(rows: Sequence[Row]) -> list[str]:
     """Name the choices that make the first columns: the degree, and whatever else differs."""
-    several = ["workload"] if len({row["workload"] for row in rows}) > 1 else []
+    several = [key for key in ("workload", "sharing") if len({row[key] for row in rows}) > 1]
     return [*several, "sharing.degree", *frame.varied(rows)]
 
 
