@@ -272,8 +272,7 @@ class Family:
     def map_folios(self, folios: Ints, ptes: Ints) -> None:
         """Add (or take, where negative) mappings of folios; one that loses its last is freed. Duplicates are allowed."""
         np.add.at(self.folios.mapped, folios, ptes.astype(np.int32))
-        touched = np.unique(folios)
-        dead = touched[self.folios.mapped[touched] == 0]
+        dead = np.unique(folios[self.folios.mapped[folios] == 0])
         if dead.size:
             regions = self.folios.region[dead].astype(np.int64)
             self.adjust("folios", regions * self.n_sharers, np.full(dead.size, -1))

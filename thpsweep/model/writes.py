@@ -6,6 +6,7 @@ np.bitwise_or.at is not.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +27,12 @@ class Events:
     row: Ints
     slot: Ints
 
-    @property
+    @functools.cached_property
     def word(self) -> Ints:
         """Word of the slot in its board."""
         return self.slot >> 6
 
-    @property
+    @functools.cached_property
     def bit(self) -> npt.NDArray[np.uint64]:
         """The slot's bit in its word."""
         return np.left_shift(np.uint64(1), (self.slot & 63).view(np.uint64))
@@ -42,13 +43,13 @@ class Events:
 
     def set(self, boards: Boards, owner: Ints, chosen: Bools) -> None:
         """Put the chosen slots, none of which is there, on their owners' boards."""
-        place = (owner * BOARD_WORDS + self.word)[chosen]
-        np.add.at(_flat(boards), place, self.bit[chosen])
+        some = _indices(chosen)
+        np.add.at(_flat(boards), owner[some] * BOARD_WORDS + self.word[some], self.bit[some])
 
     def clear(self, boards: Boards, owner: Ints, chosen: Bools) -> None:
         """Take the chosen slots, all of which are there, off their owners' boards."""
-        place = (owner * BOARD_WORDS + self.word)[chosen]
-        np.subtract.at(_flat(boards), place, self.bit[chosen])
+        some = _indices(chosen)
+        np.subtract.at(_flat(boards), owner[some] * BOARD_WORDS + self.word[some], self.bit[some])
 
     def where(self, kept: Bools) -> "Events":
         """Keep some of the events."""
@@ -59,6 +60,11 @@ class Events:
         first = np.ones(self.row.size, bool)
         first[1:] = self.row[1:] != self.row[:-1]
         return self.row[first], np.cumsum(first) - 1
+
+
+def _indices(chosen: Bools) -> Ints | slice:
+    """Index what is chosen; all of it without a copy, as is usual."""
+    return slice(None) if chosen.all() else np.flatnonzero(chosen)
 
 
 def _flat(boards: Boards) -> npt.NDArray[np.uint64]:
@@ -83,7 +89,9 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
     present = events.of(family.records.present, record)
     entry = entries_of(family, events, record, present)
     copy = _copied(family, events, record, entry)
-    swapped = ~present & events.of(family.records.swapped, record)
+    swapped = ~present
+    if swapped.any():
+        swapped = swapped & events.of(family.records.swapped, record)
     _count(family, counts, events, copy, present & ~copy, ~present & ~swapped, swapped)
     unmap(family, events.where(copy), entry[copy])
     _map_new(family, events, records, index, copy | ~present)
@@ -142,11 +150,12 @@ def split_pmds(family: Family, counts: Counts, rows: Ints) -> None:
 
 def entries_of(family: Family, events: Events, record: Ints, present: Bools) -> Ints:
     """Find in each event's record the entry that maps the slot; 0 where the slot is not present. Shapes: (n,) -> (n,)."""
-    found = np.zeros(record.size, np.int64)
-    left = np.flatnonzero(present)
-    entry = family.records.head[record[left]].astype(np.int64)
-    slots = _flat(family.entries.slots)
-    word, bit = events.word[left], events.bit[left]
+    entry = family.records.head[record].astype(np.int64)
+    here = events.of(family.entries.slots, entry)
+    found = np.where(here, entry, 0)
+    left = np.flatnonzero(present & ~here)
+    entry = family.entries.next[entry[left]].astype(np.int64)
+    slots, word, bit = _flat(family.entries.slots), events.word[left], events.bit[left]
     while left.size:
         here = (slots[entry * BOARD_WORDS + word] & bit) != 0
         found[left[here]] = entry[here]
