@@ -111,7 +111,9 @@ def _hour(title: str, bar: float, *, root_cold: float, worker_cold: float, life_
     print(f"\n1 GiB x 200, {title}: mean tick {ns / 1e6:.2f} ms = {ns / unit:.2f} passes, drawing included (bar {bar})")
 
 
-@pytest.mark.parametrize(("gib", "degree", "rows_share"), [(64, 100, 0.1), (64, 1000, 0.01), (64, 1000, 0.1)])
+@pytest.mark.parametrize(
+    ("gib", "degree", "rows_share"), [(64, 100, 0.1), (64, 1000, 0.01), (64, 1000, 0.1), (1024, 1000, 0.01)]
+)
 def test_sparse_family(gib: int, degree: int, rows_share: float) -> None:
     """Time and peak memory follow the rows that are ever written, not all rows."""
     code = f"""
