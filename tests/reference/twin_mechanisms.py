@@ -179,7 +179,8 @@ class Mechanisms:
         for slot, frame in sorted(row.frames.items()):
             if slot in row.exclusive:
                 continue
-            if frame.mapcount == 1 and (frame.folio is None or frame.folio in sole):
+            # The last mapped subpage of a folio is copied, as by a write: mm/memory.c asks the same function.
+            if frame.mapcount == 1 and (frame.folio is None or (frame.folio in sole and frame.folio.mappings > 1)):
                 row.exclusive.add(slot)  # its other mappers are gone: no pte is written
                 continue
             copied += 1

@@ -14,7 +14,7 @@ from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folio
 from thpsweep.model.pmds import map_private
 from thpsweep.model.processes import leave
 from thpsweep.model.writes import write
-from thpsweep.units import HPAGE_PMD_NR
+from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 _VMA = {"vma_read": ONCE}
 _FROZEN = {**_VMA, "folio": ONCE}
@@ -78,9 +78,23 @@ def _hold(family: Family, counts: Counts, rows: Ints, failed: Flags, race_slots:
 
 
 def _shared(family: Family, records: Ints) -> Boards:
-    """Give the slots that an unsharing fault copies: not exclusive, and the page or its folio has another mapper."""
+    """Give the slots that an unsharing fault copies: not exclusive, and the page or its folio has another mapper.
+
+    The last mapped subpage of a folio is copied too, as by a write, which frees the folio.
+    Source: mm/memory.c do_wp_page(), __wp_can_reuse_large_anon_folio() (v6.15).
+    """
     exclusive = np.where((family.records.rows[records] == 1)[:, None], family.records.exclusive[records], np.uint64(0))
-    return np.asarray(family.shared_slots(records) & ~exclusive)
+    return np.asarray((family.shared_slots(records) | _last_subpages(family, records)) & ~exclusive)
+
+
+def _last_subpages(family: Family, records: Ints) -> Boards:
+    """Give the slots of each record whose page is all that is mapped of its folio. Shapes: (n,) -> (n, 8)."""
+    boards = np.zeros((records.size, BOARD_WORDS), np.uint64)
+    for index, entry in family.walk(records):
+        layer = family.entries.layer[entry]
+        last = family.folios.mapped[family.layers.folio[layer]] == 1
+        boards[index[last]] |= (family.entries.slots[entry] & family.layers.compound[layer])[last]
+    return boards
 
 
 def _give_up(family: Family, counts: Counts, rows: Ints, shared: Boards, race_slots: Ints) -> None:
