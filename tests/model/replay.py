@@ -147,6 +147,7 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
     n, k = family.n_regions, family.n_sharers
     partition: dict[int, dict[int, set[frozenset[int]]]] = {region: {} for region in range(n)}
     folios: dict[int, frozenset[frozenset[tuple[int, int]]]] = {}
+    mm_slots: dict[frozenset[tuple[int, int, int]], tuple[object, ...]] = {}
     exclusive, common, swapped, pmd = {}, {}, {}, set()
     small_frames, folio_ids = set(), set()
     held = links(family, replicate)
@@ -188,6 +189,11 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
         for folio, mapped in folio_maps.items():
             n_links = sum(family.layers.folio[layer] == folio for layer, _ in held)
             assert family.folios.mapped[folio] == len(mapped) + n_links, "a folio's mappings add up"
+            owners = [int(column[folio]) - 1 for column in (family.folios.mm_0, family.folios.mm_1)]
+            mm_slots[frozenset((region, *pair) for pair in mapped)] = (
+                *(None if owner < 0 else owner for owner in owners),
+                bool(family.folios.maybe_shared[folio]),
+            )
         folio_ids |= set(folio_maps)
         folios[region] = frozenset(frozenset(mapped) for mapped in folio_maps.values())
     folio_ids |= {int(family.layers.folio[layer]) for layer, _ in held}
@@ -198,6 +204,7 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
         "alive": {int(sharer) for sharer in np.flatnonzero(family.alive[replicate])},
         "partition": {r: {slot: frozenset(sets) for slot, sets in by_slot.items()} for r, by_slot in partition.items()},
         "folios": folios,
+        "mm_slots": mm_slots,
         "pmd": pmd,
         "exclusive": exclusive,
         "common": common,

@@ -258,8 +258,7 @@ def _random_inputs(rng: random.Random, row: Row, with_races: bool) -> tuple[int,
 
 def _random_limits(rng: random.Random, row: Row) -> dict[str, int]:
     """Draw limits: free ones, or the very count that the scan will meet, or one less."""
-    sole = row.sole_folios()
-    shared = sum(f.mapcount > 1 if f.folio is None else f.folio not in sole for f in row.frames.values())
+    shared = sum(f.mapcount > 1 if f.folio is None else f.folio.maybe_mapped_shared() for f in row.frames.values())
     met = {
         "max_ptes_none": len(row.none_slots()),
         "max_ptes_swap": len(row.swapped),

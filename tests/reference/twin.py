@@ -20,6 +20,34 @@ class Folio:
         self.region = region
         self.pages: dict[int, Frame] = {}
         self.mappings = 0  # the kernel's folio_mapcount(): the sum of the mapcounts of all subpages
+        self.mm_id: list[int | None] = [None, None]  # the sharers that own the two MM slots
+        self.mm_id_mapcount = [0, 0]
+        self.maybe_shared = False
+
+    def add_mapping(self, sharer: int) -> None:
+        """Be folio_add_large_mapcount() of one more pte."""
+        self.mappings += 1
+        if sharer in self.mm_id:
+            self.mm_id_mapcount[self.mm_id.index(sharer)] += 1
+        elif None in self.mm_id:
+            free = self.mm_id.index(None)
+            self.mm_id[free], self.mm_id_mapcount[free] = sharer, 1
+            self.maybe_shared = self.maybe_shared or self.mappings > 1
+
+    def drop_mapping(self, sharer: int | None) -> None:
+        """Be folio_sub_large_mapcount() of one pte; None stands for the reference of a link, which no mm holds."""
+        self.mappings -= 1
+        if sharer is not None and sharer in self.mm_id:
+            slot = self.mm_id.index(sharer)
+            self.mm_id_mapcount[slot] -= 1
+            if self.mm_id_mapcount[slot] == 0:
+                self.mm_id[slot] = None
+        if self.mappings in [n for mm, n in zip(self.mm_id, self.mm_id_mapcount, strict=True) if mm is not None]:
+            self.maybe_shared = False
+
+    def maybe_mapped_shared(self) -> bool:
+        """Be folio_maybe_mapped_shared(): a single mapping is exclusive, whatever the slots say."""
+        return self.mappings > 1 and self.maybe_shared
 
 
 class Frame:
@@ -50,11 +78,6 @@ class Row:
     def none_slots(self) -> set[int]:
         """Return the slots that are neither present nor swapped."""
         return set(range(HPAGE_PMD_NR)) - self.frames.keys() - self.swapped.keys()
-
-    def sole_folios(self) -> set[Folio]:
-        """Return the folios all of whose mappings, over all their subpages, are this row's."""
-        mine = Counter(frame.folio for frame in self.frames.values() if frame.folio is not None)
-        return {folio for folio, mappings in mine.items() if mappings == folio.mappings}
 
 
 class Twin(Mechanisms):
@@ -98,6 +121,7 @@ class Twin(Mechanisms):
 
     def _place_cells(self, cells: Iterable[tuple[int, tuple[int, ...], Iterable[int], int]]) -> None:
         folio_of: dict[int, Folio] = {}
+        placed: list[tuple[int, int, int, Frame]] = []
         for region, members, slots, number in cells:
             assert members, "a frame of a cell is mapped by somebody"
             for slot in slots:
@@ -111,8 +135,10 @@ class Twin(Mechanisms):
                     assert folio.region == region, "a folio belongs to one region"
                     frame = Frame(region, slot, content, folio)
                 for sharer in members:
-                    self._map(region, sharer, slot, frame)
+                    placed.append((sharer, region, slot, frame))
                     self.logical[region, sharer, slot] = content
+        for sharer, region, slot, frame in sorted(placed, key=lambda item: item[:3]):
+            self._map(region, sharer, slot, frame)
 
     # ---- frames and mappings ------------------------------------------------------------------------------------
 
@@ -138,7 +164,7 @@ class Twin(Mechanisms):
         frame.mapcount += 1
         frame.common = frame.common or frame.mapcount > 1
         if frame.folio is not None:
-            frame.folio.mappings += 1
+            frame.folio.add_mapping(sharer)
 
     def _unmap(self, region: int, sharer: int, slot: int) -> Frame:
         row = self.rows[region, sharer]
@@ -146,7 +172,7 @@ class Twin(Mechanisms):
         row.exclusive.discard(slot)
         frame.mapcount -= 1
         if frame.folio is not None:
-            frame.folio.mappings -= 1
+            frame.folio.drop_mapping(sharer)
             if frame.folio.mappings == 0:
                 self.folios.remove(frame.folio)
         elif frame.mapcount == 0:
@@ -219,7 +245,6 @@ class Twin(Mechanisms):
 
     @staticmethod
     def _decide_faults(row: Row, slots: set[int]) -> dict[int, str]:
-        sole = row.sole_folios()
         faults = {}
         for slot in slots:
             frame = row.frames.get(slot)
@@ -229,11 +254,11 @@ class Twin(Mechanisms):
                 faults[slot] = "first touch"
             elif slot in row.exclusive:
                 faults[slot] = "no fault"
-            elif row.pmd and frame.folio in sole:
+            elif row.pmd and frame.folio is not None and frame.folio.mappings == HPAGE_PMD_NR:
                 faults[slot] = "reuse the PMD"
             elif frame.mapcount > 1:
                 faults[slot] = "copy"
-            elif frame.folio is None or (frame.folio in sole and frame.folio.mappings > 1):
+            elif frame.folio is None or (not frame.folio.maybe_shared and frame.folio.mappings > 1):
                 faults[slot] = "reuse"
             else:
                 faults[slot] = "copy"  # its folio is maybe shared; or this is all that keeps the folio alive
@@ -296,6 +321,15 @@ class Twin(Mechanisms):
                     pairs[frame.folio].add((sharer, slot))
         return frozenset(frozenset(mapped) for mapped in pairs.values())
 
+    def mm_slots(self) -> dict[frozenset[tuple[int, int, int]], tuple[object, ...]]:
+        """Return, for each mapped folio by its (region, sharer, slot) triples, who owns its slots and what they say."""
+        triples: defaultdict[Folio, set[tuple[int, int, int]]] = defaultdict(set)
+        for (region, sharer), row in self.rows.items():
+            for slot, frame in row.frames.items():
+                if frame.folio is not None:
+                    triples[frame.folio].add((region, sharer, slot))
+        return {frozenset(mapped): (*folio.mm_id, folio.maybe_shared) for folio, mapped in triples.items()}
+
     def pmd_rows(self) -> set[tuple[int, int]]:
         """Return the (region, sharer) rows that are mapped by a PMD."""
         return {key for key, row in self.rows.items() if row.pmd}
@@ -340,6 +374,7 @@ class Twin(Mechanisms):
             "alive": set(self.alive),
             "partition": {region: self.partition(region) for region in regions},
             "folios": {region: self.folio_mappings(region) for region in regions},
+            "mm_slots": self.mm_slots(),
             "pmd": self.pmd_rows(),
             "exclusive": {key: set(row.exclusive) for key, row in self.rows.items()},
             "common": {key: self.common(*key) for key in self.rows},

@@ -31,7 +31,7 @@ class LinkedTwin(Twin):
             self.forwarded.discard(frame)
             folio = subpage.folio
             assert folio is not None
-            folio.mappings -= 1  # the link's reference
+            folio.drop_mapping(None)  # the link's reference
             if folio.mappings == 0:
                 self.folios.remove(folio)
         return frame
@@ -129,7 +129,7 @@ class LinkedTwin(Twin):
             folio.mappings += 1
             old = self._unmap(region, sharer, slot)
             subpage.common = subpage.common or old.common  # the same VMAs as the old page's
-            folio.mappings -= 1
+            folio.drop_mapping(None)
             self._map(region, sharer, slot, subpage)
             moved += 1
         return moved

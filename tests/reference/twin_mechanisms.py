@@ -96,7 +96,6 @@ class Mechanisms:
             return "PMD_MAPPED", 1
         if not row.frames and not row.swapped:
             return "NO_PTE_TABLE", 1
-        sole = row.sole_folios()
         none = swapped = shared = 0
         for slot in range(HPAGE_PMD_NR):
             progress = slot + 1
@@ -111,7 +110,7 @@ class Mechanisms:
             elif mechanism in ONE_MM:
                 frame = row.frames[slot]
                 # folio_maybe_mapped_shared() asks the folio: every page of a folio that others map too is shared.
-                shared += frame.mapcount > 1 if frame.folio is None else frame.folio not in sole
+                shared += frame.mapcount > 1 if frame.folio is None else frame.folio.maybe_mapped_shared()
                 if shared > max_ptes_shared:
                     return "EXCEED_SHARED_PTE", progress
         return None, HPAGE_PMD_NR
@@ -174,13 +173,14 @@ class Mechanisms:
             self._count("swap_ins")
             page = self._new_small(region, slot, row.swapped.pop(slot))
             self._map(region, sharer, slot, page, exclusive=True)
-        sole = row.sole_folios()
         copied = 0
         for slot, frame in sorted(row.frames.items()):
             if slot in row.exclusive:
                 continue
             # The last mapped subpage of a folio is copied, as by a write: mm/memory.c asks the same function.
-            if frame.mapcount == 1 and (frame.folio is None or (frame.folio in sole and frame.folio.mappings > 1)):
+            if frame.mapcount == 1 and (
+                frame.folio is None or (not frame.folio.maybe_shared and frame.folio.mappings > 1)
+            ):
                 row.exclusive.add(slot)  # its other mappers are gone: no pte is written
                 continue
             copied += 1
@@ -318,13 +318,15 @@ class Mechanisms:
     def _replace_sources(self, region: int, sources: list[Frame]) -> None:
         """Let a subpage of a new folio take the place of each source in every row that maps it."""
         folio = self._new_folio(region)
+        mappers = {source: self._mappers(source) for source in sources}
         for source in sources:
-            subpage = self._new_subpage(folio, source.slot, source.content)
-            subpage.common = source.common
-            for sharer in self._mappers(source):
-                exclusive = source.slot in self.rows[region, sharer].exclusive
-                self._unmap(region, sharer, source.slot)
-                self._map(region, sharer, source.slot, subpage, exclusive)
+            self._new_subpage(folio, source.slot, source.content).common = source.common
+        for sharer in range(self.n_sharers):  # an rmap walk goes VMA by VMA: the first two get the MM slots
+            for source in sources:
+                if sharer in mappers[source]:
+                    exclusive = source.slot in self.rows[region, sharer].exclusive
+                    self._unmap(region, sharer, source.slot)
+                    self._map(region, sharer, source.slot, folio.pages[source.slot], exclusive)
         self._count("collapses")
         self._count("pages_copied", len(sources))
         self._count("pages_cleared", HPAGE_PMD_NR - len(sources))

@@ -235,14 +235,6 @@ def three(survivor: int) -> Process:
     return scene.living[0]
 
 
-SLOTLESS = pytest.param(
-    2,
-    marks=pytest.mark.xfail(
-        strict=True, reason="sharing is exact here; a folio has two MM slots, the third mm has none"
-    ),
-)
-
-
 @pytest.mark.parametrize("survivor", [0, 1])
 def test_a_survivor_with_a_slot_collapses_and_reuses(survivor: int) -> None:
     process = three(survivor)
@@ -252,17 +244,30 @@ def test_a_survivor_with_a_slot_collapses_and_reuses(survivor: int) -> None:
     assert scanned(process) == ScanResult.SUCCEED
 
 
-@pytest.mark.parametrize("survivor", [SLOTLESS])
-def test_a_survivor_without_a_slot_is_refused(survivor: int) -> None:
-    assert scanned(three(survivor)) == ScanResult.EXCEED_SHARED_PTE
+def test_a_survivor_without_a_slot_is_refused() -> None:
+    assert scanned(three(2)) == ScanResult.EXCEED_SHARED_PTE
 
 
-@pytest.mark.parametrize("survivor", [SLOTLESS])
-def test_a_survivor_without_a_slot_copies_what_it_writes(survivor: int) -> None:
-    process = three(survivor)
+def test_a_survivor_without_a_slot_copies_what_it_writes() -> None:
+    process = three(2)
     before = process.frames
     process.write(range(5))
     assert np.count_nonzero(process.frames != before) == 5
+
+
+def test_a_child_that_takes_a_free_slot_makes_sharing_exact_again() -> None:
+    scene = Scenario()
+    parent = scene.process()
+    parent.huge()
+    parent.split()
+    child, third = parent.fork(), parent.fork()
+    child.exit()
+    fourth = third.fork()
+    parent.exit()
+    third.exit()
+    before = fourth.frames
+    fourth.write(range(5))
+    assert np.array_equal(fourth.frames, before)
 
 
 def test_a_survivor_without_a_slot_reuses_while_pmd_mapped() -> None:

@@ -10,6 +10,8 @@ from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.diverge import diverge
 from thpsweep.model.family import Family
+from thpsweep.model.mm_slots import hand_out, settle
+from thpsweep.model.pmds import map_private
 from thpsweep.model.processes import leave
 from thpsweep.model.writes import Events, entries_of, split_pmds, unmap
 from thpsweep.units import HPAGE_PMD_NR
@@ -67,14 +69,7 @@ def populate_huge(family: Family, counts: Counts, rows: Ints) -> None:
     """
     if family.record_of[rows].any():
         raise ValueError("THP at fault needs an empty page table")
-    n, one = rows.size, np.ones(rows.size, np.int64)
-    folios = family.new_folios(family.region_of(rows), one * HPAGE_PMD_NR)
-    layers = family.new_layers(bits.full(n), one, folios, bits.full(n), np.zeros(n, bool))
-    records, table = family.records.take(n), family.records
-    table.rows[records], table.present[records], table.exclusive[records] = 1, bits.FULL, bits.FULL
-    table.own[records] = family.list_layer(records, layers, bits.full(n))
-    family.record_of[rows], family.pmd[rows] = records, True
-    family.adjust("pmds", rows, one)
+    map_private(family, rows)
     counts.tally("huge_faults", family.replicate_of(rows))
 
 
@@ -99,6 +94,7 @@ def map_lone_subpages(family: Family, rows: Ints, boards: Boards) -> None:
     table.present[records] |= new
     table.exclusive[records] |= new
     family.adjust("compound_ptes", rows[index], one)
+    hand_out(family, folios)
 
 
 def _count_zaps(family: Family, counts: Counts, rows: Ints, gone: Boards, whole: np.ndarray) -> None:
@@ -142,3 +138,4 @@ def _split_folios(family: Family, counts: Counts, rows: Ints, records: Ints, out
     family.adjust("small_ptes", owners, pages)
     family.adjust("compound_ptes", owners, -pages)
     family.map_folios(folio[chosen], -pages)
+    settle(family)

@@ -92,6 +92,11 @@ class Folios(Table):
 
     mapped: Column = dataclasses.field(default_factory=_column)
     region: Column = dataclasses.field(default_factory=_column)
+    mm_0: Column = dataclasses.field(default_factory=_column)
+    """Sharer + 1 that owns the folio's first MM slot, 0 for none; mm_1 the second (mm_slots.py)."""
+    mm_1: Column = dataclasses.field(default_factory=_column)
+    maybe_shared: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))
+    """folio_test_large_maybe_mapped_shared()."""
 
 
 GAUGES = ("small_frames", "small_ptes", "folios", "compound_ptes", "pmds", "isolated")
@@ -115,6 +120,8 @@ class Family:
         self.records, self.entries, self.layers = Records(), Entries(), Layers()
         self.missing, self.folios = Missing(), Folios()
         self.gauge = {name: np.zeros(n_replicates, np.int64) for name in GAUGES}
+        self.unsettled: list[Ints] = []
+        """Folios that lost mappings, whose MM slots have still to be looked at: mm_slots.settle()."""
 
     # ---- addresses -------------------------------------------------------------------------------------------------
     def rows_of(self, replicate: int, sharer: int) -> Ints:
@@ -195,8 +202,7 @@ class Family:
     def shared_slots(self, records: Ints) -> Boards:
         """Give the slots that khugepaged counts as shared: folio_maybe_mapped_shared(), a property of the folio.
 
-        A small frame is shared if its mapcount is above 1; a subpage if its folio has any mapping that is not this
-        row's. Two MM slots a folio make the kernel's answer sticky after a third mm; here it is exact.
+        A small frame is shared if its mapcount is above 1; a subpage if its folio's MM slots say so (mm_slots.py).
         Source: mm/khugepaged.c collapse_scan_pmd(), include/linux/mm.h folio_maybe_mapped_shared() (v6.15 and later).
         Shapes: (n,) -> (n, 8).
         """
@@ -205,13 +211,10 @@ class Family:
             layer = self.entries.layer[entry].astype(np.int64)
             slots, compound = self.entries.slots[entry], self.layers.compound[layer]
             boards[index] |= self.multi_mapped(layer, slots & ~compound)
-            ptes = bits.count(slots & compound)
-            # Where this entry alone has all of the folio's mappings, nobody else has any.
-            large = np.flatnonzero((ptes > 0) & (self.folios.mapped[self.layers.folio[layer]] > ptes))
-            if large.size:
-                folio = self.layers.folio[layer[large]].astype(np.int64)
-                others = self.folios.mapped[folio] > self.folio_ptes(records[index[large]], folio)
-                boards[index[large[others]]] |= (slots & compound)[large[others]]
+            folio = self.layers.folio[layer]
+            # A single mapping is exclusive, whatever the slots say.
+            shared = np.flatnonzero(self.folios.maybe_shared[folio] & (self.folios.mapped[folio] > 1))
+            boards[index[shared]] |= (slots & compound)[shared]
         return boards
 
     @property
@@ -272,6 +275,8 @@ class Family:
     def map_folios(self, folios: Ints, ptes: Ints) -> None:
         """Add (or take, where negative) mappings of folios; one that loses its last is freed. Duplicates are allowed."""
         np.add.at(self.folios.mapped, folios, ptes.astype(np.int32))
+        if (ptes < 0).any():
+            self.unsettled.append(folios)
         dead = np.unique(folios[self.folios.mapped[folios] == 0])
         if dead.size:
             regions = self.folios.region[dead].astype(np.int64)

@@ -9,6 +9,7 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.family import Family
 from thpsweep.model.mechanisms.base import Sources
+from thpsweep.model.mm_slots import hand_out
 
 
 def fold(family: Family, found: Sources) -> Ints:
@@ -30,6 +31,7 @@ def fold(family: Family, found: Sources) -> Ints:
         used = bits.any_slot(slots)
         family.layers.compound[layer[used]] |= slots[used]
         family.layers.folio[layer[used]] = folios[index[used]]
+    hand_out(family, folios)
     return folios
 
 

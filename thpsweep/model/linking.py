@@ -14,6 +14,7 @@ from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.diverge import part_with
 from thpsweep.model.family import Family
 from thpsweep.model.folding import split_layer
+from thpsweep.model.mm_slots import claim, settle
 from thpsweep.model.processes import drop_dead
 
 
@@ -60,6 +61,7 @@ def move(family: Family, rows: Ints, within: Boards) -> Ints:
     records = part_with(family, rows)
     distinct, first, which = np.unique(records, return_index=True, return_inverse=True)
     moved = np.zeros(distinct.size, np.int64)
+    came: list[tuple[Ints, Ints]] = []
     for index, entry in list(family.walk(distinct)):
         old = family.entries.layer[entry].astype(np.int64)
         slots = family.entries.slots[entry] & within[first[index]]
@@ -67,8 +69,23 @@ def move(family: Family, rows: Ints, within: Boards) -> Ints:
         if some.size:
             index, entry, old, slots = index[some], entry[some], old[some], slots[some]
             moved[index] += bits.count(slots)
+            came.append((index, family.layers.folio[family.layers.link[old]].astype(np.int64)))
             _move_entries(family, distinct[index], rows[first[index]], entry, old, slots)
+    _claim(family, rows, which, came)
+    settle(family)
     return moved[which]
+
+
+def _claim(family: Family, rows: Ints, which: Ints, came: list[tuple[Ints, Ints]]) -> None:
+    """Let the sharers that came to map folios take free MM slots: per step, (index of a record, folio)."""
+    pairs = []
+    for index, folios in came:
+        at = np.full(int(which.max()) + 1, -1)
+        at[index] = np.arange(index.size)
+        mine = np.flatnonzero(at[which] >= 0)
+        pairs.append((folios[at[which[mine]]], rows[mine] % family.n_sharers))
+    if pairs:
+        claim(family, *(np.concatenate(part) for part in zip(*pairs, strict=True)))
 
 
 def _move_entries(family: Family, records: Ints, rows: Ints, entry: Ints, old: Ints, slots: Boards) -> None:

@@ -6,6 +6,7 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
+from thpsweep.model.mm_slots import claim, settle
 
 
 def fork(family: Family, counts: Counts, replicate: int, parent: int, child: int) -> None:
@@ -28,8 +29,17 @@ def fork(family: Family, counts: Counts, replicate: int, parent: int, child: int
         _shift_missing(family, layer, entry, +1)
         _shift_mappings(family, rows[index], layer, entry, +1)
     family.adjust("pmds", rows, family.pmd[rows].astype(np.int64))
+    _claim(family, records, child)
     family.alive[replicate, child] = True
     counts.add_one("forks", replicate)
+
+
+def _claim(family: Family, records: Ints, child: int) -> None:
+    """Let a forked child take a free MM slot of each folio that it maps now."""
+    for _, entry in family.walk(records):
+        layer = family.entries.layer[entry]
+        folios = family.layers.folio[layer[bits.any_slot(family.entries.slots[entry] & family.layers.compound[layer])]]
+        claim(family, folios.astype(np.int64), np.full(folios.size, child))
 
 
 def exit(family: Family, counts: Counts, replicate: int, sharer: int) -> None:
@@ -65,6 +75,7 @@ def leave(family: Family, rows: Ints) -> Ints:
     family.records.give(records[ended])
     family.adjust("pmds", rows, -family.pmd[rows].astype(np.int64))
     family.record_of[rows], family.pmd[rows] = 0, False
+    settle(family)
     return still_mapped
 
 

@@ -41,7 +41,7 @@ from thpsweep.model.writes import write
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
-MODEL_VERSION = "2"
+MODEL_VERSION = "3"
 """Raised whenever the same point would give other numbers; part of a point's identity."""
 
 MAX_TICKS = 60_000

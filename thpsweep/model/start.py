@@ -8,6 +8,7 @@ import numpy.typing as npt
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.family import Family
+from thpsweep.model.mm_slots import hand_out
 from thpsweep.units import HPAGE_PMD_NR
 
 
@@ -39,6 +40,7 @@ def populate(family: Family, start: Start) -> None:
         layers = _lay_cells(family, start, sharers_of_class, replicate)
         for number in np.flatnonzero(sharers_of_class):
             _lay_class(family, start, int(number), layers, replicate)
+    hand_out(family, family.folios.live())
     family.alive[:] = True
 
 

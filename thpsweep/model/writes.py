@@ -16,6 +16,7 @@ from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.diverge import diverge
 from thpsweep.model.family import Family
+from thpsweep.model.mm_slots import settle
 from thpsweep.model.processes import end_links
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
@@ -165,7 +166,7 @@ def entries_of(family: Family, events: Events, record: Ints, present: Bools) -> 
 
 
 def _copied(family: Family, events: Events, record: Ints, entry: Ints) -> Bools:
-    """Tell which writes copy: the frame has more mappings, or it is a subpage and others map its folio.
+    """Tell which writes copy: the frame has more mappings, or it is a subpage and others may map its folio.
 
     The last mapped subpage of all is copied too: that frees the folio.
     Source: mm/memory.c __wp_can_reuse_large_anon_folio(), folio_large_mapcount() <= 1 (v6.15).
@@ -178,7 +179,7 @@ def _copied(family: Family, events: Events, record: Ints, entry: Ints) -> Bools:
     if large.size:
         folio = family.layers.folio[layer[large]].astype(np.int64)
         mapped = family.folios.mapped[folio]
-        copy[large] = (mapped == 1) | (mapped > family.folio_ptes(record[large], folio))
+        copy[large] = (mapped == 1) | family.folios.maybe_shared[folio]
     return np.asarray(copy)
 
 
@@ -215,6 +216,7 @@ def unmap(family: Family, events: Events, entry: Ints) -> None:
         _free(family, events, layer, compound, unmapped[first])
     if compound.any():
         family.map_folios(family.layers.folio[layer[compound]].astype(np.int64), -ones[compound])
+    settle(family)
 
 
 def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: Ints) -> None:

@@ -1,0 +1,70 @@
+"""Which mms own the two MM slots of a PMD-order folio: what the kernel knows of who maps it, and all that it knows.
+
+The first two mms that map a folio get a slot; a third gets none. The folio is "maybe mapped shared" from the moment when a
+second mm maps it until one slot owns all its mappings: a survivor without a slot is taken for one of several for ever.
+Source: include/linux/rmap.h folio_add_large_mapcount(), folio_sub_large_mapcount() (v6.15 and later);
+20250224165603.1434404-1-david@redhat.com.
+"""
+
+import numpy as np
+
+from thpsweep.model.bits import Ints
+from thpsweep.model.family import Family
+
+
+def hand_out(family: Family, folios: Ints) -> None:
+    """Give new folios' slots to the first two sharers that map them, in the order of their numbers. Shapes: (n,)."""
+    table = family.folios
+    counted = np.zeros(folios.size, np.int64)
+    left = np.arange(folios.size)
+    for sharer in range(family.n_sharers):
+        if not left.size:
+            return
+        some = folios[left]
+        rows = table.region[some].astype(np.int64) * family.n_sharers + sharer
+        ptes = family.folio_ptes(family.record_of[rows].astype(np.int64), some)
+        counted[left] += ptes
+        second = (ptes > 0) & (table.mm_0[some] != 0)
+        table.mm_1[some[second]], table.maybe_shared[some[second]] = sharer + 1, True
+        table.mm_0[some[(ptes > 0) & ~second]] = sharer + 1
+        left = left[~second & (counted[left] < table.mapped[some])]
+
+
+def claim(family: Family, folios: Ints, sharers: Ints) -> None:
+    """Let sharers that begin to map folios which others map take free slots. Shapes: (n,), (n,).
+
+    Pairs may repeat; where several sharers begin to map one folio, the lower number comes first.
+    """
+    table = family.folios
+    order = np.lexsort((sharers, folios))
+    folios, sharers = folios[order], sharers[order]
+    for _ in range(2):
+        has_one = (table.mm_0[folios] == sharers + 1) | (table.mm_1[folios] == sharers + 1)
+        wanting = ~has_one & ((table.mm_0[folios] == 0) | (table.mm_1[folios] == 0))
+        folios, sharers = folios[wanting], sharers[wanting]
+        if not folios.size:
+            return
+        some, first = np.unique(folios, return_index=True)
+        empty = table.mm_0[some] == 0
+        table.mm_0[some[empty]] = sharers[first[empty]] + 1
+        table.mm_1[some[~empty]] = sharers[first[~empty]] + 1
+        table.maybe_shared[some] = True
+
+
+def settle(family: Family) -> None:
+    """Free the slots of mms that no longer map a folio, and see whether one slot now owns all mappings.
+
+    Looks at the folios that have lost mappings since the last call.
+    """
+    if not family.unsettled:
+        return
+    table = family.folios
+    folios = np.unique(np.concatenate(family.unsettled))
+    family.unsettled.clear()
+    folios = folios[table.mapped[folios] > 0]
+    for slot in (table.mm_0, table.mm_1):
+        held = folios[slot[folios] != 0]
+        rows = table.region[held].astype(np.int64) * family.n_sharers + slot[held] - 1
+        ptes = family.folio_ptes(family.record_of[rows].astype(np.int64), held)
+        table.maybe_shared[held[ptes == table.mapped[held]]] = False
+        slot[held[ptes == 0]] = 0
