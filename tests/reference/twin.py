@@ -42,7 +42,8 @@ class Folio:
             self.mm_id_mapcount[slot] -= 1
             if self.mm_id_mapcount[slot] == 0:
                 self.mm_id[slot] = None
-        if self.mappings in [n for mm, n in zip(self.mm_id, self.mm_id_mapcount, strict=True) if mm is not None]:
+        # One slot owns all mappings; where none are left, both are free, and the folio counts as exclusive too.
+        if self.mappings in (*self.mm_id_mapcount, 0):
             self.maybe_shared = False
 
     def maybe_mapped_shared(self) -> bool:
