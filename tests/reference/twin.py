@@ -21,29 +21,26 @@ class Folio:
         self.pages: dict[int, Frame] = {}
         self.mappings = 0  # the kernel's folio_mapcount(): the sum of the mapcounts of all subpages
         self.mm_id: list[int | None] = [None, None]  # the sharers that own the two MM slots
-        self.mm_id_mapcount = [0, 0]
+        self.mappings_of: Counter[int] = Counter()  # by sharer; the kernel knows only those of the slots' owners
         self.maybe_shared = False
 
     def add_mapping(self, sharer: int) -> None:
         """Be folio_add_large_mapcount() of one more pte."""
         self.mappings += 1
-        if sharer in self.mm_id:
-            self.mm_id_mapcount[self.mm_id.index(sharer)] += 1
-        elif None in self.mm_id:
-            free = self.mm_id.index(None)
-            self.mm_id[free], self.mm_id_mapcount[free] = sharer, 1
+        self.mappings_of[sharer] += 1
+        if sharer not in self.mm_id and None in self.mm_id:
+            self.mm_id[self.mm_id.index(None)] = sharer
             self.maybe_shared = self.maybe_shared or self.mappings > 1
 
     def drop_mapping(self, sharer: int | None) -> None:
         """Be folio_sub_large_mapcount() of one pte; None stands for the reference of a link, which no mm holds."""
         self.mappings -= 1
-        if sharer is not None and sharer in self.mm_id:
-            slot = self.mm_id.index(sharer)
-            self.mm_id_mapcount[slot] -= 1
-            if self.mm_id_mapcount[slot] == 0:
-                self.mm_id[slot] = None
+        if sharer is not None:
+            self.mappings_of[sharer] -= 1
+            if not self.mappings_of[sharer] and sharer in self.mm_id:
+                self.mm_id[self.mm_id.index(sharer)] = None
         # One slot owns all mappings; where none are left, both are free, and the folio counts as exclusive too.
-        if self.mappings in (*self.mm_id_mapcount, 0):
+        if self.mappings in [0, *(self.mappings_of[mm] for mm in self.mm_id if mm is not None)]:
             self.maybe_shared = False
 
     def maybe_mapped_shared(self) -> bool:

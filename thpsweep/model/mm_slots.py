@@ -2,6 +2,8 @@
 
 The first two mms that map a folio get a slot; a third gets none. The folio is "maybe mapped shared" from the moment when a
 second mm maps it until one slot owns all its mappings: a survivor without a slot is taken for one of several for ever.
+Here a slot counts all mappings of its mm; the kernel's counts those since the mm took it, which differs only for an mm that
+mapped part of the folio without a slot, and then more of it.
 Source: include/linux/rmap.h folio_add_large_mapcount(), folio_sub_large_mapcount() (v6.15 and later);
 20250224165603.1434404-1-david@redhat.com.
 """
