@@ -11,9 +11,10 @@ from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.mechanisms.base import Limits
-from thpsweep.model.processes import exit, fork
+from thpsweep.model.pins import expire, pin, reference
 from thpsweep.model.start import Start, populate
 from thpsweep.model.triggers.base import Collapser
+from thpsweep.model.turnover import exit, fork
 from thpsweep.model.visit import Chances
 from thpsweep.model.writes import write
 from thpsweep.outcomes import ScanResult
@@ -67,20 +68,34 @@ class Replay:
         self.returned: list[tuple[str, int, bool]] = []
 
     def tick(self, tick: dict[str, Any]) -> None:
-        """Play one tick: exits, forks, writes, triggers."""
+        """Play one tick: exits, forks, ends and begins of long references, writes, triggers."""
         family = self.family
         for replicate in range(family.n_replicates):
             for sharer in tick["exits"]:
                 exit(family, self.counts, replicate, sharer)
             for parent, child in tick["forks"]:
                 fork(family, self.counts, replicate, parent, child)
-        one = np.array([(r * family.n_sharers + s) * HPAGE_PMD_NR + slot for r, s, slot in tick["writes"]], np.int64)
-        span = family.n_regions * family.n_sharers * HPAGE_PMD_NR
-        keys = np.concatenate([np.sort(one) + span * replicate for replicate in range(family.n_replicates)])
+        expire(family, tick["tick"])
+        self.take_references(tick["references"])
+        keys = self.keys(tick["writes"])
         if keys.size:
             write(family, self.counts, keys)
         for trigger in tick["triggers"]:
             self.trigger(trigger)
+
+    def keys(self, places: list[tuple[int, int, int]]) -> Ints:
+        """Give the keys of (region, sharer, slot) in every replicate, ascending."""
+        family = self.family
+        one = np.array([(r * family.n_sharers + s) * HPAGE_PMD_NR + slot for r, s, slot in places], np.int64)
+        span = family.n_regions * family.n_sharers * HPAGE_PMD_NR
+        return np.concatenate([np.sort(one) + span * replicate for replicate in range(family.n_replicates)])
+
+    def take_references(self, wanted: list[tuple[bool, int, int, int, int]]) -> None:
+        """Take long references, pins first."""
+        for kind, take in ((True, pin), (False, reference)):
+            some = sorted(w[1:] for w in wanted if w[0] is kind)
+            until = np.tile(np.array([w[3] for w in some], np.int64), self.family.n_replicates)
+            take(self.family, self.counts, self.keys([w[:3] for w in some]), until)
 
     def trigger(self, trigger: dict[str, Any]) -> None:
         """Play one trigger."""
@@ -197,6 +212,20 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
         folio_ids |= set(folio_maps)
         folios[region] = frozenset(frozenset(mapped) for mapped in folio_maps.values())
     folio_ids |= {int(family.layers.folio[layer]) for layer, _ in held}
+    references, orphans = set(), set()
+    pins = family.pins
+    for number in pins.live():
+        region, sharer = divmod(int(pins.row[number]) - replicate * n * k, k)
+        if not 0 <= region < n:
+            continue
+        references |= {
+            (number, bool(pins.is_pin[number]), region, sharer, int(pins.slot[number]), int(pins.until[number]))
+        }
+        if pins.folio[number]:
+            folio_ids.add(int(pins.folio[number]))
+        elif not pins.layer[number]:
+            orphans.add(int(pins.frame[number]))
+    assert family.gauge["orphans"][replicate] == len(orphans)
     assert family.gauge["small_frames"][replicate] == len(small_frames)
     assert family.gauge["folios"][replicate] == len(folio_ids)
     assert family.gauge["pmds"][replicate] == len(pmd)
@@ -209,6 +238,7 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
         "exclusive": exclusive,
         "common": common,
         "swapped": swapped,
+        "references": sorted(item[1:] for item in references),
         "lru_entries": int(family.lru_entries[replicate]),
         "pages_in_use": int(family.pages_in_use[replicate]),
     }

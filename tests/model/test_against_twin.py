@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.model.replay import Replay, snapshot
-from tests.reference.families import play_trigger, random_family, random_script
+from tests.reference.families import play_tick, play_trigger, random_family, random_script
 from tests.reference.twin import Twin
 from tests.reference.twin_khugepaged import Khugepaged
 from thpsweep.model.counts import OPERATIONS
@@ -25,11 +25,7 @@ def compare(seed: int, n_ticks: int, n_replicates: int = 1) -> None:
     last = n_replicates - 1
     assert snapshot(replay.family, last) == twin.snapshot()
     for number, tick in enumerate(script["ticks"]):
-        for sharer in tick["exits"]:
-            twin.exit(sharer)
-        for parent, child in tick["forks"]:
-            twin.fork(parent, child)
-        twin.write(tick["writes"])
+        play_tick(twin, daemon, {**tick, "triggers": []})
         returned = [play_trigger(twin, daemon, trigger) for trigger in tick["triggers"]]
         collapses = [
             answer for answer, trigger in zip(returned, tick["triggers"], strict=True) if trigger["do"] == "collapse"
@@ -79,8 +75,6 @@ def test_full_scans_are_counted_alike() -> None:
         replay = Replay(drawn, script["khugepaged"])
         for tick in script["ticks"]:
             calm = {**tick, "exits": [], "forks": []}
-            twin.write(calm["writes"])
-            for trigger in calm["triggers"]:
-                play_trigger(twin, daemon, trigger)
+            play_tick(twin, daemon, calm)
             replay.tick(calm)
         assert np.array_equal(replay.counts.total["full_scans"], [daemon.full_scans]), seed

@@ -14,8 +14,9 @@ from tests.reference.twin_linked import LinkedTwin
 from thpsweep.model import registry
 from thpsweep.model.bits import Ints
 from thpsweep.model.counts import OPERATIONS
-from thpsweep.model.linking import forward, grow_older, open_rows
+from thpsweep.model.linking import grow_older, open_rows
 from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.pins import expire
 from thpsweep.model.triggers.base import Collapser
 from thpsweep.model.visit import Chances
 from thpsweep.outcomes import ScanResult
@@ -56,11 +57,17 @@ def compare(seed: int, mechanism: str, n_ticks: int) -> None:
             twin.exit(sharer)
         for parent, child in tick["forks"]:
             twin.fork(parent, child)
+        twin.expire(number)
+        twin.take_references(tick["references"], options.get("redirect", False))
         twin.write(tick["writes"])
         replay.tick({**NOTHING, "exits": tick["exits"]})
         for pair in tick["forks"]:
             replay.tick({**NOTHING, "forks": [pair]})
-            forward(replay.family, replay.family.rows_of(0, pair[1]))
+        expire(replay.family, number)
+        replay.take_references([wanted for wanted in tick["references"] if wanted[0]])
+        gets = [wanted for wanted in tick["references"] if not wanted[0] and wanted[2] in twin.alive]
+        made.lead(replay.family, replay.counts, replay.keys([wanted[1:4] for wanted in gets]))
+        replay.take_references(gets)
         replay.tick({**NOTHING, "writes": tick["writes"]})
         for trigger in tick["triggers"]:
             asked = trigger["arguments"]

@@ -12,9 +12,9 @@ from tests.model.points import option, point, totals
 from thpsweep.model import registry
 from thpsweep.model.bits import Ints
 from thpsweep.model.mechanisms.base import Limits
-from thpsweep.model.processes import exit
 from thpsweep.model.simulate import scene_key, simulate
 from thpsweep.model.triggers.base import Collapser
+from thpsweep.model.turnover import exit
 from thpsweep.model.visit import Chances
 from thpsweep.outcomes import ScanResult
 

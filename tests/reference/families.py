@@ -1,8 +1,10 @@
 """Draw small random families and event scripts as plain data, to replay on the twin and on what claims to equal it.
 
 A script is {"khugepaged": {pages_to_scan, max_ptes_*}, "ticks": [tick, ...]}; a tick is
-    {"exits": [sharer], "forks": [(parent, child)], "writes": [(region, sharer, slot)], "triggers": [trigger]}
-and is played in this order. The writes have no duplicates but may name the dead. A trigger is one of
+    {"tick": number, "exits": [sharer], "forks": [(parent, child)],
+     "references": [(FOLL_PIN?, region, sharer, slot, until)], "writes": [(region, sharer, slot)], "triggers": [trigger]}
+and is played in this order; long references that end with a tick end before new ones begin. References of one kind, and
+writes, have no duplicates but may name the dead. A trigger is one of
     {"do": "collapse", "mechanism", "region", "sharer", "arguments": {keyword: value}, "options": {name: value}}
     {"do": "khugepaged", "mechanism", "options", "inputs": {(region, sharer): (young, extra_reference, race_slot)}}
     {"do": "madvise", "mechanism", "options", "callers", "inputs"}
@@ -155,9 +157,11 @@ def random_script(
     }
     daemon = Khugepaged(**settings)
     ticks = []
-    for _ in range(n_ticks):
-        tick: dict[str, Any] = {"exits": [], "forks": [], "writes": [], "triggers": []}
+    with_references = rng.random() < 0.6
+    for number in range(n_ticks):
+        tick: dict[str, Any] = {**NOTHING, "tick": number, "triggers": []}
         tick["exits"], tick["forks"] = _random_turnover(rng, twin)
+        tick["references"] = _random_references(rng, twin, number) if with_references else []
         play_tick(twin, daemon, tick)
         writes = _random_writes(rng, twin)
         play_tick(twin, daemon, {**NOTHING, "writes": writes})
@@ -170,15 +174,17 @@ def random_script(
     return {"khugepaged": settings, "ticks": ticks}
 
 
-NOTHING: dict[str, Any] = {"exits": [], "forks": [], "writes": [], "triggers": []}
+NOTHING: dict[str, Any] = {"tick": -1, "exits": [], "forks": [], "references": [], "writes": [], "triggers": []}
 
 
 def play_tick(twin: Twin, daemon: Khugepaged, tick: dict[str, Any]) -> None:
-    """Play one tick on the twin: exits, forks, writes, triggers."""
+    """Play one tick on the twin: exits, forks, ends and begins of long references, writes, triggers."""
     for sharer in tick["exits"]:
         twin.exit(sharer)
     for parent, child in tick["forks"]:
         twin.fork(parent, child)
+    twin.expire(tick["tick"])
+    twin.take_references(tick["references"])
     twin.write(tick["writes"])
     for trigger in tick["triggers"]:
         play_trigger(twin, daemon, trigger)
@@ -206,6 +212,20 @@ def _random_turnover(rng: random.Random, twin: Twin) -> tuple[list[int], list[tu
             forks.append((rng.choice(living), child))
             living.append(child)
     return exits, forks
+
+
+def _random_references(rng: random.Random, twin: Twin, number: int) -> list[tuple[bool, int, int, int, int]]:
+    """Draw a few long references, or a run of them, of one kind or of both; most in slots that are used."""
+    wanted: dict[tuple[bool, int, int, int], int] = {}
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        region, sharer = rng.choice(sorted(twin.rows))
+        row = twin.rows[region, sharer]
+        used = sorted(row.frames.keys() | row.swapped.keys()) or [7]
+        first = rng.choice(used) if rng.random() < 0.9 else rng.randrange(HPAGE_PMD_NR)
+        is_pin, until = rng.random() < 0.5, number + rng.choice((1, 1, 2, 3, 100))
+        for slot in range(first, min(first + rng.choice((1, 1, 2, 64)), HPAGE_PMD_NR)):
+            wanted[is_pin, region, sharer, slot] = until
+    return sorted((*key, until) for key, until in wanted.items())
 
 
 def _random_writes(rng: random.Random, twin: Twin) -> list[tuple[int, int, int]]:

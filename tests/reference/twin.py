@@ -6,6 +6,7 @@ Nothing here is fast and nothing is shared with `thpsweep/model`: where the two 
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from tests.reference.twin_mechanisms import ALL_SHARERS, NOBODY, ZEROES, Mechanisms
 from thpsweep.units import HPAGE_PMD_NR
@@ -63,6 +64,17 @@ class Frame:
             folio.pages[slot] = self
 
 
+class Reference(NamedTuple):
+    """Be one long reference on a frame: FOLL_PIN or FOLL_GET, who took it where, and the tick that it ends with."""
+
+    frame: Frame
+    is_pin: bool
+    region: int
+    sharer: int
+    slot: int
+    until: int
+
+
 class Row:
     """Be what one sharer maps in one region: frames and swapped content by slot; any other slot is none."""
 
@@ -100,6 +112,7 @@ class Twin(Mechanisms):
         self.rows = {(r, s): Row() for r in range(n_regions) for s in range(n_sharers)}
         self.small_frames: set[Frame] = set()
         self.folios: set[Folio] = set()
+        self.references: list[Reference] = []
         self.counts: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         # What each process wrote last, by (region, sharer, slot): the truth that its page table has to lead to.
@@ -171,11 +184,20 @@ class Twin(Mechanisms):
         frame.mapcount -= 1
         if frame.folio is not None:
             frame.folio.drop_mapping(sharer)
-            if frame.folio.mappings == 0:
-                self.folios.remove(frame.folio)
-        elif frame.mapcount == 0:
-            self.small_frames.remove(frame)
+        self._bury(frame)
         return frame
+
+    def _bury(self, frame: Frame) -> None:
+        """Free a frame, or its folio, if nobody maps it and nobody refers to it."""
+        if frame.folio is None and not frame.mapcount and not self._held(frame):
+            self.small_frames.discard(frame)
+        elif frame.folio is not None and not frame.folio.mappings and not self._held(frame):
+            self.folios.discard(frame.folio)
+
+    def _held(self, frame: Frame) -> bool:
+        """Tell whether a long reference is on the frame's folio, whichever page of it that is on."""
+        folio = frame.folio
+        return any(r.frame is frame or (folio is not None and r.frame.folio is folio) for r in self.references)
 
     def _mappers(self, frame: Frame) -> list[int]:
         """Return the sharers that map a frame: the rmap walk, by looking at every row of the region."""
@@ -209,24 +231,60 @@ class Twin(Mechanisms):
             self.rows[region, sharer] = Row()
             for slot in range(HPAGE_PMD_NR):
                 self.logical.pop((region, sharer, slot), None)
+        self._drop([r for r in self.references if r.is_pin and r.sharer == sharer])
 
     def fork(self, parent: int, child: int) -> None:
-        """Copy every row of the parent to the child; nobody is exclusive afterwards."""
+        """Copy every row of the parent to the child; nobody is exclusive afterwards, but for what is pinned."""
         assert parent in self.alive, f"parent {parent} does not live"
         assert child not in self.alive, f"child {child} lives already"
         self.alive.add(child)
         self._count("forks")
         for region in range(self.n_regions):
             mine, its = self.rows[region, parent], self.rows[region, child]
+            kept = {slot for slot in mine.exclusive if self._maybe_dma_pinned(mine.frames[slot])}
+            if mine.pmd and kept:
+                self._count("pmd_splits")
+                mine.pmd = False
             self._count_by_form("fork", mine)
             for slot, frame in mine.frames.items():
-                self._map(region, child, slot, frame)
+                if slot in kept:
+                    self._count("fork_copies")
+                    self._map(region, child, slot, self._new_small(region, slot, frame.content), exclusive=True)
+                else:
+                    self._map(region, child, slot, frame)
             its.swapped = dict(mine.swapped)
             its.pmd = mine.pmd
-            its.table = mine.table
-            mine.exclusive = set()
+            its.table = object() if kept else mine.table
+            mine.exclusive = kept
             for slot in mine.frames.keys() | mine.swapped.keys():
                 self.logical[region, child, slot] = self.logical[region, parent, slot]
+
+    def _maybe_dma_pinned(self, frame: Frame) -> bool:
+        """Be folio_maybe_dma_pinned(): a question to the folio."""
+        pinned = [r.frame for r in self.references if r.is_pin]
+        return any(f is frame or (f.folio is not None and f.folio is frame.folio) for f in pinned)
+
+    # ---- long references ----------------------------------------------------------------------------------------
+
+    def take_references(self, wanted: Iterable[tuple[bool, int, int, int, int]]) -> None:
+        """Take (FOLL_PIN?, region, sharer, slot, until) each: a pinner makes the page its own first."""
+        for kind in (True, False):
+            some = [w for w in wanted if w[0] is kind and w[2] in self.alive]
+            keys = [w[1:4] for w in some]
+            self.write(keys if kind else [k for k in keys if k[2] in self.rows[k[:2]].swapped])
+            for is_pin, region, sharer, slot, until in some:
+                frame = self.rows[region, sharer].frames.get(slot)
+                if frame is not None:
+                    self.references.append(Reference(frame, is_pin, region, sharer, slot, until))
+
+    def expire(self, tick: int) -> None:
+        """Drop the references that end with this tick."""
+        self._drop([r for r in self.references if r.until <= tick])
+
+    def _drop(self, ended: list[Reference]) -> None:
+        for reference in ended:
+            self.references.remove(reference)
+            self._bury(reference.frame)
 
     # ---- writes -------------------------------------------------------------------------------------------------
 
@@ -241,8 +299,7 @@ class Twin(Mechanisms):
         for (region, sharer), faults in decided.items():
             self._apply_faults(region, sharer, faults)
 
-    @staticmethod
-    def _decide_faults(row: Row, slots: set[int]) -> dict[int, str]:
+    def _decide_faults(self, row: Row, slots: set[int]) -> dict[int, str]:
         faults = {}
         for slot in slots:
             frame = row.frames.get(slot)
@@ -252,9 +309,9 @@ class Twin(Mechanisms):
                 faults[slot] = "first touch"
             elif slot in row.exclusive:
                 faults[slot] = "no fault"
-            elif row.pmd and frame.folio is not None and frame.folio.mappings == HPAGE_PMD_NR:
+            elif row.pmd and frame.folio.mappings == HPAGE_PMD_NR and not self._held(frame):
                 faults[slot] = "reuse the PMD"
-            elif frame.mapcount > 1:
+            elif frame.mapcount > 1 or self._held(frame):
                 faults[slot] = "copy"
             elif frame.folio is None or (not frame.folio.maybe_shared and frame.folio.mappings > 1):
                 faults[slot] = "reuse"
@@ -377,6 +434,7 @@ class Twin(Mechanisms):
             "exclusive": {key: set(row.exclusive) for key, row in self.rows.items()},
             "common": {key: self.common(*key) for key in self.rows},
             "swapped": {key: set(row.swapped) for key, row in self.rows.items()},
+            "references": sorted((r.is_pin, r.region, r.sharer, r.slot, r.until) for r in self.references),
             "lru_entries": self.lru_entries(),
             "pages_in_use": self.pages_in_use(),
         }
@@ -409,8 +467,15 @@ class Twin(Mechanisms):
         for frame, mappings in mapped.items():
             assert frame.mapcount == mappings, "mapcount equals the rows that map the frame"
             assert frame.common or mappings == 1, "a shared frame is common"
-        assert {f for f in mapped if f.folio is None} == self.small_frames, "a small frame lives while it is mapped"
-        assert {f.folio for f in mapped if f.folio is not None} == self.folios, "a folio lives while one page is mapped"
+        held = {r.frame for r in self.references}
+        small = {f for f in [*mapped, *held] if f.folio is None}
+        assert small == self.small_frames, "a small frame lives while it is mapped or referred to"
+        large = {f.folio for f in [*mapped, *held] if f.folio is not None}
+        assert large == self.folios, "a folio lives while one page is mapped or referred to"
+        for r in self.references:
+            mine = self.rows[r.region, r.sharer].frames.get(r.slot)
+            assert not r.is_pin or mine is r.frame, "a pinned page never moves, and stays its pinner's"
+            assert not r.is_pin or r.slot in self.rows[r.region, r.sharer].exclusive, "a pinned page is exclusive"
         for folio in self.folios:
             assert folio.mappings == sum(page.mapcount for page in folio.pages.values()), "a folio counts its mappings"
             assert len(folio.pages) <= HPAGE_PMD_NR

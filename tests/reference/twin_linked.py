@@ -32,8 +32,7 @@ class LinkedTwin(Twin):
             folio = subpage.folio
             assert folio is not None
             folio.drop_mapping(None)  # the link's reference
-            if folio.mappings == 0:
-                self.folios.remove(folio)
+            self._bury(subpage)
         return frame
 
     def _decide_faults(self, row: Row, slots: set[int]) -> dict[int, str]:  # type: ignore[override]
@@ -48,6 +47,22 @@ class LinkedTwin(Twin):
         for region in range(self.n_regions):
             row = self.rows[region, child]
             self._move(region, child, [s for s, frame in row.frames.items() if frame in self.forwarded])
+
+    def take_references(  # type: ignore[override]
+        self, wanted: list[tuple[bool, int, int, int, int]], redirect: bool = False
+    ) -> None:
+        """Lead references on old pages to their copies, where they are to be led; that switches the mm on the way."""
+        super().take_references([w for w in wanted if w[0]])
+        led = []
+        for is_pin, region, sharer, slot, _ in wanted if redirect else ():
+            frames = self.rows[region, sharer].frames
+            if not is_pin and sharer in self.alive and frames.get(slot) in self.copy_of:
+                led.append((region, sharer))
+        self._count("gup_redirects", len(led))
+        for region, sharer in sorted(set(led)):
+            frames = self.rows[region, sharer].frames
+            self._switch_row(region, sharer, [slot for slot, frame in frames.items() if frame in self.copy_of])
+        super().take_references([w for w in wanted if not w[0]])
 
     def lru_entries(self) -> int:
         return super().lru_entries() - len(self.isolated)

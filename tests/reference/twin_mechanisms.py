@@ -87,9 +87,8 @@ class Mechanisms:
         self.outcomes[outcome] += 1
         return outcome, progress, True
 
-    @staticmethod
     def _scan_ptes(
-        row: Row, mechanism: str, max_ptes_none: int, max_ptes_swap: int, max_ptes_shared: int
+        self, row: Row, mechanism: str, max_ptes_none: int, max_ptes_swap: int, max_ptes_shared: int
     ) -> tuple[str | None, int]:
         """Walk the slots in order as collapse_scan_pmd() does; the first limit that is exceeded ends the walk."""
         if row.pmd:
@@ -107,12 +106,15 @@ class Mechanisms:
                 none += 1
                 if none > max_ptes_none:
                     return "EXCEED_NONE_PTE", progress
-            elif mechanism in ONE_MM:
+            else:
                 frame = row.frames[slot]
-                # folio_maybe_mapped_shared() asks the folio: every page of a folio that others map too is shared.
-                shared += frame.mapcount > 1 if frame.folio is None else frame.folio.maybe_mapped_shared()
-                if shared > max_ptes_shared:
-                    return "EXCEED_SHARED_PTE", progress
+                if mechanism in ONE_MM:
+                    # folio_maybe_mapped_shared() asks the folio: every page of one that others map too is shared.
+                    shared += frame.mapcount > 1 if frame.folio is None else frame.folio.maybe_mapped_shared()
+                    if shared > max_ptes_shared:
+                        return "EXCEED_SHARED_PTE", progress
+                if self._held(frame):
+                    return "PAGE_COUNT", progress
         return None, HPAGE_PMD_NR
 
     @staticmethod

@@ -10,9 +10,10 @@ from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.diverge import diverge
 from thpsweep.model.family import Family
+from thpsweep.model.leaving import leave
 from thpsweep.model.mm_slots import hand_out, settle
+from thpsweep.model.pins import held_slots
 from thpsweep.model.pmds import map_private
-from thpsweep.model.processes import leave
 from thpsweep.model.writes import Events, entries_of, split_pmds, unmap
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -40,7 +41,8 @@ def discard(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
 
 
 def page_out(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Boards:
-    """Write slots to swap (MADV_PAGEOUT); give those that went: pages that another process maps too stay, silently.
+    """Write slots to swap (MADV_PAGEOUT); give those that went: pages that another process maps too, or that have a long
+    reference, stay, silently.
 
     For a subpage "another" is asked of its folio. A folio that goes in part, or of which a part is dead, is split into
     order-0 pages first, dead ones freed; one that goes whole is not. Swap space never runs out, and no page is young
@@ -49,7 +51,7 @@ def page_out(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Boar
     Source: mm/madvise.c madvise_cold_or_pageout_pte_range(), mm/vmscan.c shrink_folio_list() (v6.18).
     """
     records = family.record_of[rows].astype(np.int64)
-    gone = boards & family.records.present[records] & ~family.shared_slots(records)
+    gone = boards & family.records.present[records] & ~family.shared_slots(records) & ~held_slots(family, records)
     some = bits.any_slot(gone)
     out, rows, records = gone[some], rows[some], records[some]  # what nobody else maps is in a record of its own
     if rows.size:

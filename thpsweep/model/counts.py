@@ -49,6 +49,7 @@ OPERATIONS = {
     "fork_ptes_small": "ptes of order-0 pages that forks copied",
     "fork_ptes_compound": "ptes of subpages that forks copied",
     "fork_pmds": "PMD entries that forks copied",
+    "fork_copies": "pinned pages that forks copied for the child",
     "fork_tables": "pte tables that forks would share instead",
     "exits": "exits",
     "exit_ptes_small": "ptes of order-0 pages that exits and MADV_DONTNEED cleared",

@@ -5,7 +5,7 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.bits import Ints
 from thpsweep.model.family import Family
-from thpsweep.model.processes import free_layers
+from thpsweep.model.leaving import free_layers
 
 
 def diverge(family: Family, rows: Ints) -> Ints:

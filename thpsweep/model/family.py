@@ -69,6 +69,8 @@ class Layers(Table):
     slots: Boards = dataclasses.field(default_factory=_boards)
     compound: Boards = dataclasses.field(default_factory=_boards)
     """Slots whose frame is a subpage of `folio`; the others are order-0 folios."""
+    held: Boards = dataclasses.field(default_factory=_boards)
+    """Slots whose page has a long reference (pins.py)."""
     link: Column = dataclasses.field(default_factory=_column)
     """Layer of copies that a layer of old pages is linked to, slot by slot; 0 where there is none (linking.py)."""
     isolated: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))
@@ -97,11 +99,35 @@ class Folios(Table):
     mm_1: Column = dataclasses.field(default_factory=_column)
     maybe_shared: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))
     """folio_test_large_maybe_mapped_shared()."""
+    held: Column = dataclasses.field(default_factory=_column)
+    """Long references on any of its pages (pins.py); while there is one, the folio is not freed."""
+    pinned: Column = dataclasses.field(default_factory=_column)
+    """Those of them that are FOLL_PINs."""
 
 
-GAUGES = ("small_frames", "small_ptes", "folios", "compound_ptes", "pmds", "isolated")
+@dataclasses.dataclass
+class Pins(Table):
+    """Long references, one page each."""
+
+    layer: Column = dataclasses.field(default_factory=_column)
+    """Layer that has the page; 0 once nobody maps it any more."""
+    slot: Column = dataclasses.field(default_factory=_column)
+    folio: Column = dataclasses.field(default_factory=_column)
+    """The PMD-order folio that the page is part of, 0 for an order-0 page."""
+    frame: npt.NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(1, np.int64))
+    """Number of the page: references with the same number are on the same page."""
+    row: npt.NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(1, np.int64))
+    """Row through which the reference was taken."""
+    until: Column = dataclasses.field(default_factory=_column)
+    """Tick at whose start it is dropped."""
+    is_pin: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))
+    """FOLL_PIN, else FOLL_GET."""
+
+
+GAUGES = ("small_frames", "small_ptes", "folios", "compound_ptes", "pmds", "isolated", "orphans")
 """State totals, kept up to date by every change; compound_ptes leaves out what a PMD maps; isolated are small frames
-that are off the LRU."""
+that are off the LRU; orphans are order-0 pages that nobody maps, kept by a long reference, and not among the small_frames.
+"""
 
 
 class Family:
@@ -118,7 +144,8 @@ class Family:
         self.pmd = np.zeros(n_rows, bool)
         self.alive = np.zeros((n_replicates, n_sharers), bool)
         self.records, self.entries, self.layers = Records(), Entries(), Layers()
-        self.missing, self.folios = Missing(), Folios()
+        self.missing, self.folios, self.pins = Missing(), Folios(), Pins()
+        self.next_frame = 1
         self.gauge = {name: np.zeros(n_replicates, np.int64) for name in GAUGES}
         self.unsettled: list[Ints] = []
         """Folios that lost mappings, whose MM slots have still to be looked at: mm_slots.settle()."""
@@ -220,12 +247,12 @@ class Family:
     @property
     def lru_entries(self) -> Ints:
         """Folios on the LRU, of any order. Shapes: -> (n_replicates,)."""
-        return self.gauge["small_frames"] - self.gauge["isolated"] + self.gauge["folios"]
+        return self.gauge["small_frames"] - self.gauge["isolated"] + self.gauge["orphans"] + self.gauge["folios"]
 
     @property
     def pages_in_use(self) -> Ints:
         """Pages of anonymous memory; a partly dead folio keeps all its 512. Shapes: -> (n_replicates,)."""
-        return self.gauge["small_frames"] + HPAGE_PMD_NR * self.gauge["folios"]
+        return self.gauge["small_frames"] + self.gauge["orphans"] + HPAGE_PMD_NR * self.gauge["folios"]
 
     @property
     def pmd_mapped_fraction(self) -> npt.NDArray[np.float64]:
@@ -237,7 +264,7 @@ class Family:
     @property
     def state_bytes(self) -> int:
         """Bytes of the state's arrays."""
-        tables = (self.records, self.entries, self.layers, self.missing, self.folios)
+        tables = (self.records, self.entries, self.layers, self.missing, self.folios, self.pins)
         return self.record_of.nbytes + self.pmd.nbytes + sum(table.state_bytes for table in tables)
 
     # ---- primitive changes -----------------------------------------------------------------------------------------
@@ -273,12 +300,35 @@ class Family:
         return folios
 
     def map_folios(self, folios: Ints, ptes: Ints) -> None:
-        """Add (or take, where negative) mappings of folios; one that loses its last is freed. Duplicates are allowed."""
+        """Add (or take, where negative) mappings of folios; one that loses its last is freed, unless a long reference
+        keeps it. Duplicates are allowed."""
         np.add.at(self.folios.mapped, folios, ptes.astype(np.int32))
         if (ptes < 0).any():
             self.unsettled.append(folios)
-        dead = np.unique(folios[self.folios.mapped[folios] == 0])
+        self.bury(np.unique(folios[self.folios.mapped[folios] == 0]))
+
+    def bury(self, folios: Ints) -> None:
+        """Free those of the distinct folios that nobody maps or refers to."""
+        dead = folios[(self.folios.mapped[folios] == 0) & (self.folios.held[folios] == 0)]
         if dead.size:
             regions = self.folios.region[dead].astype(np.int64)
             self.adjust("folios", regions * self.n_sharers, np.full(dead.size, -1))
             self.folios.give(dead)
+
+    def orphan(self, rows: Ints, layers: Ints, dead: Boards) -> None:
+        """Keep pages that lost their last mapping but have long references: no layer has them any more.
+
+        Shapes: (n,), (n, 8); layers are distinct.
+        """
+        held = np.flatnonzero(bits.any_slot(dead & self.layers.held[layers])) if self.pins.in_use else layers[:0]
+        if not held.size:
+            return
+        rows, layers = rows[held], layers[held]
+        boards = dead[held] & self.layers.held[layers]
+        self.adjust("orphans", rows, bits.count(boards & ~self.layers.compound[layers]))
+        self.layers.held[layers] &= ~boards
+        pins, at = self.pins.live(), np.full(self.layers.reach.size, -1)
+        at[layers] = np.arange(layers.size)
+        pins = pins[at[self.pins.layer[pins]] >= 0]
+        gone = bits.expand(boards)[at[self.pins.layer[pins]], self.pins.slot[pins]] != 0
+        self.pins.layer[pins[gone]] = 0

@@ -36,17 +36,14 @@ def fold(family: Family, found: Sources) -> Ints:
 
 
 def split_layer(family: Family, row: int, layer: int, slots: Boards) -> int:
-    """Move slots of a layer, some of whose other frames are in another folio already, to a layer of their own."""
+    """Move slots of a layer to a layer of their own; nothing else changes for these frames."""
     region = row // family.n_sharers
     in_region = family.record_of[region * family.n_sharers : (region + 1) * family.n_sharers]
     records = np.unique(in_region[in_region != 0]).astype(np.int64)
-    new = family.new_layers(
-        slots[None],
-        np.zeros(1, np.int64),
-        np.zeros(1, np.int64),
-        bits.empty(1),
-        family.layers.common[[layer]],
-    )
+    compound = family.layers.compound[[layer]] & slots
+    folio = family.layers.folio[[layer]].astype(np.int64) * bits.any_slot(compound)
+    none = np.zeros(1, np.int64)
+    new = family.new_layers(slots[None], none, folio, compound, family.layers.common[[layer]])
     reach, mapped = 0, np.zeros(bits.expand(slots[None]).shape[1], np.int64)
     for index, entry in family.walk(records):
         listed = np.flatnonzero(family.entries.layer[entry] == layer)
@@ -60,6 +57,8 @@ def split_layer(family: Family, row: int, layer: int, slots: Boards) -> int:
             reach += int(weight.sum())
             mapped += (bits.expand(moved) * weight[:, None]).sum(axis=0)
     family.layers.slots[layer] &= ~slots
+    family.layers.compound[layer] &= ~slots
+    _take_along(family, layer, int(new[0]), slots)
     if family.layers.missing[layer]:
         family.missing.ptes[family.layers.missing[layer], np.flatnonzero(bits.expand(slots[None])[0])] = 0
     family.layers.reach[new] = reach
@@ -68,6 +67,17 @@ def split_layer(family: Family, row: int, layer: int, slots: Boards) -> int:
         lists = family.missing_rows(new)
         family.missing.ptes[lists[0]] = lacking
     return int(new[0])
+
+
+def _take_along(family: Family, old: int, new: int, slots: Boards) -> None:
+    """Move the long references of slots from one layer to another."""
+    held = family.layers.held[old] & slots
+    if held.any():
+        family.layers.held[new], family.layers.held[old] = held, family.layers.held[old] & ~slots
+        pins = family.pins.live()
+        pins = pins[family.pins.layer[pins] == old]
+        moved = bits.expand(held[None])[0][family.pins.slot[pins]] != 0
+        family.pins.layer[pins[moved]] = new
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,8 +14,8 @@ from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.diverge import part_with
 from thpsweep.model.family import Family
 from thpsweep.model.folding import split_layer
+from thpsweep.model.leaving import drop_dead
 from thpsweep.model.mm_slots import claim, settle
-from thpsweep.model.processes import drop_dead
 
 
 def link(family: Family, rows: Ints, isolate: bool, forward: bool) -> Ints:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thpsweep.model import advice, bits, processes
+from thpsweep.model import advice, bits, turnover
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.writes import split_pmds, write
@@ -85,7 +85,7 @@ class Process:
     def fork(self) -> "Process":
         """Give a child that maps what this process maps."""
         child, found = self.scene.unborn(), self.reads
-        processes.fork(self.scene.family, self.scene.counts, 0, self.number, child.number)
+        turnover.fork(self.scene.family, self.scene.counts, 0, self.number, child.number)
         child.advised = self.advised
         child._written, child._in_swap = self._written.copy(), self._in_swap.copy()
         self.scene.ledger.learn(child.frames, found)
@@ -93,7 +93,7 @@ class Process:
 
     def exit(self) -> None:
         """End the process."""
-        processes.exit(self.scene.family, self.scene.counts, 0, self.number)
+        turnover.exit(self.scene.family, self.scene.counts, 0, self.number)
         self.scene.ledger.close_generation()
 
     def collapse(self, mechanism: str = "copy", regions: Iterable[int] | None = None, **options: Any) -> ScanResult:

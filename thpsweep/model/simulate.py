@@ -22,7 +22,6 @@ from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.gates.base import Gate, Guard
 from thpsweep.model.integrals import Integrals
-from thpsweep.model.linking import forward
 from thpsweep.model.locks import Locks
 from thpsweep.model.luck import Luck
 from thpsweep.model.machines.profile import Profile
@@ -30,12 +29,12 @@ from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.model.memories.base import Memory, Place
 from thpsweep.model.metrics import benefit, contention, cost, tradeoff
 from thpsweep.model.metrics.base import Metrics, Pair, Run
-from thpsweep.model.processes import exit, fork
 from thpsweep.model.series import Series, report
 from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.start import Start, populate
 from thpsweep.model.summary import summary
 from thpsweep.model.triggers.base import Collapser, Trigger
+from thpsweep.model.turnover import exit, fork
 from thpsweep.model.workloads.base import Workload, whole
 from thpsweep.model.writes import write
 from thpsweep.outcomes import ScanResult
@@ -223,7 +222,6 @@ def _turn_over(family: Family, counts: Counts, tick: tuple[events.Tick, ...]) ->
             exit(family, counts, replicate, int(sharer))
         for sharer in mine.forks:
             fork(family, counts, replicate, 0, int(sharer))
-            forward(family, family.rows_of(replicate, int(sharer)))
 
 
 def _write(family: Family, counts: Counts, tick: tuple[events.Tick, ...]) -> None:

@@ -38,6 +38,11 @@ class Table:
         """Take rows back; the caller keeps no reference to them."""
         self._free = np.concatenate((self._free, rows))
 
+    @property
+    def in_use(self) -> int:
+        """How many rows are handed out."""
+        return self._used - 1 - self._free.size
+
     def live(self) -> Ints:
         """List the rows that are handed out, ascending."""
         flags = np.ones(self._used, bool)

@@ -11,6 +11,7 @@ from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.linking import linked_slots
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism
+from thpsweep.model.pins import held_slots
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -104,6 +105,8 @@ def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple
         if not all_sharers and limits.max_ptes_shared < HPAGE_PMD_NR:
             shared = family.shared_slots(records[by_pte])
             kinds.append((ScanResult.EXCEED_SHARED_PTE, shared, limits.max_ptes_shared))
+        if family.pins.in_use:
+            kinds.append((ScanResult.PAGE_COUNT, held_slots(family, records[by_pte]), 0))
         for result, boards, limit in kinds:
             _refuse_beyond(results, progress, by_pte, boards, limit, result)
     if all_sharers:

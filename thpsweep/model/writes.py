@@ -16,8 +16,8 @@ from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.diverge import diverge
 from thpsweep.model.family import Family
+from thpsweep.model.leaving import end_links
 from thpsweep.model.mm_slots import settle
-from thpsweep.model.processes import end_links
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 
@@ -95,7 +95,7 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
         swapped = swapped & events.of(family.records.swapped, record)
     _count(family, counts, events, copy, present & ~copy, ~present & ~swapped, swapped)
     unmap(family, events.where(copy), entry[copy])
-    _map_new(family, events, records, index, copy | ~present)
+    map_new(family, events, records, index, copy | ~present)
     events.clear(family.records.swapped, record, swapped)
     events.set(family.records.present, record, ~present)
     events.set(family.records.exclusive, record, np.ones(record.size, bool))
@@ -119,7 +119,8 @@ def _reuse_pmds(family: Family, counts: Counts, rows: Ints) -> Bools:
     done = np.zeros(rows.size, bool)
     huge = np.flatnonzero(family.pmd[rows])
     records = family.record_of[rows[huge]].astype(np.int64)
-    alone = family.folios.mapped[folio_of(family, records)] == HPAGE_PMD_NR
+    folios = folio_of(family, records)
+    alone = (family.folios.mapped[folios] == HPAGE_PMD_NR) & (family.folios.held[folios] == 0)
     family.records.exclusive[records[alone]] = bits.FULL
     counts.add("reuse_pmds", family.replicate_of(rows[huge[alone]]), 1)
     done[huge[alone]] = True
@@ -173,13 +174,16 @@ def _copied(family: Family, events: Events, record: Ints, entry: Ints) -> Bools:
     """
     layer = family.entries.layer[entry].astype(np.int64)
     mapcount = np.where(entry != 0, family.mapcounts(layer, events.slot), 0)
-    # An old page with a link is never reused: its copy would keep the old content.
-    copy = (mapcount > 1) | ((mapcount == 1) & (family.layers.link[layer] != 0))
+    # An old page with a link is never reused: its copy would keep the old content. Nor is a page with a long reference.
+    kept = family.layers.link[layer] != 0
+    if family.pins.in_use:
+        kept |= events.of(family.layers.held, layer)
+    copy = (mapcount > 1) | ((mapcount == 1) & kept)
     large = np.flatnonzero((mapcount == 1) & events.of(family.layers.compound, layer))
     if large.size:
         folio = family.layers.folio[layer[large]].astype(np.int64)
         mapped = family.folios.mapped[folio]
-        copy[large] = (mapped == 1) | family.folios.maybe_shared[folio]
+        copy[large] = (mapped == 1) | family.folios.maybe_shared[folio] | (family.folios.held[folio] > 0)
     return np.asarray(copy)
 
 
@@ -222,6 +226,7 @@ def unmap(family: Family, events: Events, entry: Ints) -> None:
 def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: Ints) -> None:
     """Take distinct frames without a mapping out of their layers."""
     _end_links(family, events, layer, dead)
+    _orphan(family, events, layer, dead)
     chosen, large = np.zeros(layer.size, bool), np.zeros(layer.size, bool)
     chosen[dead] = True
     large[dead] = compound[dead]
@@ -230,6 +235,16 @@ def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: In
     family.missing.ptes[family.layers.missing[layer[dead]], events.slot[dead]] = 0
     small = dead[~compound[dead]]
     family.adjust("small_frames", events.row[small], np.full(small.size, -1))
+
+
+def _orphan(family: Family, events: Events, layer: Ints, dead: Ints) -> None:
+    """Keep the frames that have long references."""
+    if not family.pins.in_use:
+        return
+    held = dead[(family.layers.held[layer[dead], events.word[dead]] & events.bit[dead]) != 0]
+    if held.size:
+        layers, first, which = np.unique(layer[held], return_index=True, return_inverse=True)
+        family.orphan(events.row[held[first]], layers, bits.from_pairs(layers.size, which, events.slot[held]))
 
 
 def _end_links(family: Family, events: Events, layer: Ints, dead: Ints) -> None:
@@ -241,7 +256,7 @@ def _end_links(family: Family, events: Events, layer: Ints, dead: Ints) -> None:
         end_links(family, events.row[linked[first]], layers, boards)
 
 
-def _map_new(family: Family, events: Events, records: Ints, index: Ints, new: Bools) -> None:
+def map_new(family: Family, events: Events, records: Ints, index: Ints, new: Bools) -> None:
     """Map new order-0 frames in the layer that only this record lists, making it where there is none."""
     needed = np.zeros(records.size, bool)
     needed[index[new]] = True

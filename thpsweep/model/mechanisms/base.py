@@ -57,6 +57,13 @@ class Mechanism(abc.ABC):
         """Go on with what is under way, once a tick, after the trigger; `referenced` tells where a gup happens."""
         del family, counts, tick, tick_s, referenced
 
+    def lead(self, family: Family, counts: Counts, keys: Ints) -> None:
+        """Do what has to be done before long references are taken on pages that are linked to copies.
+
+        Shapes: keys (n,) = row * 512 + slot, ascending and distinct.
+        """
+        del family, counts, keys
+
     @abc.abstractmethod
     def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
         """Collapse the rows' regions; tell which succeeded. A race slot below 512 is where a reference arrives.

@@ -9,10 +9,10 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
+from thpsweep.model.leaving import leave
 from thpsweep.model.locks import ONCE, Step
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
 from thpsweep.model.pmds import map_private
-from thpsweep.model.processes import leave
 from thpsweep.units import HPAGE_PMD_NR
 
 _MM = {"mmap_write": ONCE, "vma_write": ONCE, "empty_pmd": ONCE}

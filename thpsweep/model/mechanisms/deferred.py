@@ -14,6 +14,7 @@ from thpsweep.model.linking import link, linked_slots, move, open_rows
 from thpsweep.model.locks import ONCE, PROTECT, Step
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Referenced, count_folios
 from thpsweep.model.protecting import protect
+from thpsweep.units import HPAGE_PMD_NR
 
 
 @dataclasses.dataclass
@@ -25,7 +26,8 @@ class Deferred(Mechanism):
     last mapping. Options: redirect, whether a reference taken on an old page is led to the new one and switches that mm
     on the way; deadline_s, after which all that is left is switched; 0 = never.
     The old pages stay on the LRU until their last mapping goes: twice the memory meanwhile.
-    A late reference only keeps one old page alive. Source: Andrea Arcangeli, 20160302184732.GC4946@redhat.com.
+    A late reference, and a long one without redirect, only keeps one old page alive.
+    Source: Andrea Arcangeli, 20160302184732.GC4946@redhat.com.
     """
 
     resumes: ClassVar[bool] = True
@@ -69,6 +71,16 @@ class Deferred(Mechanism):
             counts.tally("gup_redirects", family.replicate_of(rows[led]))
             due |= led
         _switch(family, counts, rows[due], slots[due])
+
+    def lead(self, family: Family, counts: Counts, keys: Ints) -> None:
+        """Lead references on old pages to the copies, if they are to be led: that switches the mm on the way."""
+        rows, index = np.unique(keys // HPAGE_PMD_NR, return_inverse=True)
+        slots = linked_slots(family, family.record_of[rows].astype(np.int64))
+        led = bits.expand(slots)[index, keys % HPAGE_PMD_NR] != 0
+        if self.redirect and led.any():
+            counts.tally("gup_redirects", family.replicate_of(rows[index[led]]))
+            some = np.unique(index[led])
+            _switch(family, counts, rows[some], slots[some])
 
 
 def _switch(family: Family, counts: Counts, rows: Ints, slots: bits.Boards) -> None:

@@ -1,4 +1,4 @@
-"""What processes do to the family by living and dying: fork, exit, and a row leaving the frames that it maps."""
+"""A row leaves the frames that it maps, and what nobody maps any more is freed."""
 
 import numpy as np
 
@@ -6,53 +6,7 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
-from thpsweep.model.mm_slots import claim, settle
-
-
-def fork(family: Family, counts: Counts, replicate: int, parent: int, child: int) -> None:
-    """Let `child` (not alive) map all that `parent` maps; every page becomes shared and write-protected.
-
-    Source: mm/memory.c copy_page_range(), copy_present_ptes(), mm/huge_memory.c copy_huge_pmd().
-    """
-    rows, new_rows = family.rows_of(replicate, parent), family.rows_of(replicate, child)
-    mapped = family.record_of[rows] != 0
-    rows, new_rows = rows[mapped], new_rows[mapped]
-    records = family.record_of[rows].astype(np.int64)
-    _count_forms(family, counts, "fork", replicate, rows)
-    family.record_of[new_rows], family.pmd[new_rows] = records, family.pmd[rows]
-    family.records.rows[records] += 1
-    family.records.exclusive[records] = 0
-    for index, entry in family.walk(records):
-        layer = family.entries.layer[entry].astype(np.int64)
-        family.layers.common[layer] = True
-        family.layers.reach[layer] += 1
-        _shift_missing(family, layer, entry, +1)
-        _shift_mappings(family, rows[index], layer, entry, +1)
-    family.adjust("pmds", rows, family.pmd[rows].astype(np.int64))
-    _claim(family, records, child)
-    family.alive[replicate, child] = True
-    counts.add_one("forks", replicate)
-
-
-def _claim(family: Family, records: Ints, child: int) -> None:
-    """Let a forked child take a free MM slot of each folio that it maps now."""
-    for _, entry in family.walk(records):
-        layer = family.entries.layer[entry]
-        folios = family.layers.folio[layer[bits.any_slot(family.entries.slots[entry] & family.layers.compound[layer])]]
-        claim(family, folios.astype(np.int64), np.full(folios.size, child))
-
-
-def exit(family: Family, counts: Counts, replicate: int, sharer: int) -> None:
-    """End a sharer: its mappings go, and frames that nobody maps any more are freed.
-
-    Source: mm/memory.c unmap_vmas(), zap_present_ptes(), mm/huge_memory.c zap_huge_pmd().
-    """
-    rows = family.rows_of(replicate, sharer)
-    rows = rows[family.record_of[rows] != 0]
-    _count_forms(family, counts, "exit", replicate, rows)
-    leave(family, rows)
-    family.alive[replicate, sharer] = False
-    counts.add_one("exits", replicate)
+from thpsweep.model.mm_slots import settle
 
 
 def leave(family: Family, rows: Ints) -> Ints:
@@ -65,9 +19,9 @@ def leave(family: Family, rows: Ints) -> Ints:
     ended = family.records.rows[records] == 1
     for index, entry in family.walk(records):
         layer = family.entries.layer[entry].astype(np.int64)
-        _shift_mappings(family, rows[index], layer, entry, -1)
+        shift_mappings(family, rows[index], layer, entry, -1)
         family.layers.reach[layer] -= 1
-        _shift_missing(family, layer, entry, -1)
+        shift_missing(family, layer, entry, -1)
         still_mapped[index] += drop_dead(family, rows[index], layer, family.entries.slots[entry])
         family.entries.give(entry[ended[index]])
         free_layers(family, layer)
@@ -96,6 +50,7 @@ def drop_dead(family: Family, rows: Ints, layers: Ints, left: bits.Boards) -> In
     if linked.size:
         end_links(family, rows[linked], layers[linked], dead[linked])
     family.adjust("small_frames", rows, -bits.count(dead & ~family.layers.compound[layers]))
+    family.orphan(rows, layers, dead)
     forget_slots(family, layers, dead)
     return bits.count(alive)
 
@@ -137,7 +92,7 @@ def free_layers(family: Family, layers: Ints) -> None:
     family.layers.give(layers)
 
 
-def _shift_missing(family: Family, layers: Ints, entries: Ints, sign: int) -> None:
+def shift_missing(family: Family, layers: Ints, entries: Ints, sign: int) -> None:
     """Account for one row more (or less) that lists the layers but maps only its entry's slots. Layers are distinct."""
     lacking = family.layers.slots[layers] & ~family.entries.slots[entries]
     some = np.flatnonzero(bits.any_slot(lacking))
@@ -146,7 +101,7 @@ def _shift_missing(family: Family, layers: Ints, entries: Ints, sign: int) -> No
         family.missing.ptes[rows] += bits.expand(lacking[some]).astype(np.int32) * np.int32(sign)
 
 
-def _shift_mappings(family: Family, rows: Ints, layers: Ints, entries: Ints, sign: int) -> None:
+def shift_mappings(family: Family, rows: Ints, layers: Ints, entries: Ints, sign: int) -> None:
     """Account for one row more (or less) that maps its entry's slots: totals of ptes, mappings of folios."""
     slots, compound = family.entries.slots[entries], family.layers.compound[layers]
     large = bits.count(slots & compound)
@@ -158,7 +113,7 @@ def _shift_mappings(family: Family, rows: Ints, layers: Ints, entries: Ints, sig
         family.map_folios(family.layers.folio[layers[some]].astype(np.int64), sign * large[some])
 
 
-def _count_forms(family: Family, counts: Counts, event: str, replicate: int, rows: Ints) -> None:
+def count_forms(family: Family, counts: Counts, event: str, replicate: int, rows: Ints) -> None:
     """Count what a fork or an exit has to go through, by the form in which it is mapped."""
     records, pmd = family.record_of[rows].astype(np.int64), family.pmd[rows]
     large = bits.count(family.compound_slots(records))
