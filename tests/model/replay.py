@@ -12,6 +12,7 @@ from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.pins import expire, pin, reference
+from thpsweep.model.reclaim import reclaim
 from thpsweep.model.start import Start, populate
 from thpsweep.model.triggers.base import Collapser
 from thpsweep.model.turnover import exit, fork
@@ -80,6 +81,8 @@ class Replay:
         keys = self.keys(tick["writes"])
         if keys.size:
             write(family, self.counts, keys)
+        if tick["reclaims"]:
+            self.reclaim(tick["reclaims"])
         for trigger in tick["triggers"]:
             self.trigger(trigger)
 
@@ -96,6 +99,19 @@ class Replay:
             some = sorted(w[1:] for w in wanted if w[0] is kind)
             until = np.tile(np.array([w[3] for w in some], np.int64), self.family.n_replicates)
             take(self.family, self.counts, self.keys([w[:3] for w in some]), until)
+
+    def reclaim(self, wanted: list[tuple[int, int, int, bool]]) -> None:
+        """Let reclaim come to pages, of which some are said to be young."""
+        judged = {item[:3]: item[3] for item in wanted}
+        n, k = self.family.n_regions, self.family.n_sharers
+
+        def young(rows: Ints, slots: Ints, mappings: Ints, large: np.ndarray) -> np.ndarray:
+            del mappings, large
+            return np.array(
+                [judged[r // k % n, r % k, s] for r, s in zip(rows.tolist(), slots.tolist(), strict=True)], bool
+            )
+
+        reclaim(self.family, self.counts, self.keys(list(judged)), young)
 
     def trigger(self, trigger: dict[str, Any]) -> None:
         """Play one trigger."""
@@ -239,6 +255,7 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
         "common": common,
         "swapped": swapped,
         "references": sorted(item[1:] for item in references),
+        "stuck_pages": int(family.gauge["stuck_pages"][replicate]),
         "lru_entries": int(family.lru_entries[replicate]),
         "pages_in_use": int(family.pages_in_use[replicate]),
     }

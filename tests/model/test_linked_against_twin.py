@@ -60,6 +60,8 @@ def compare(seed: int, mechanism: str, n_ticks: int) -> None:
         twin.expire(number)
         twin.take_references(tick["references"], options.get("redirect", False))
         twin.write(tick["writes"])
+        if tick["reclaims"]:
+            twin.reclaim(tick["reclaims"])
         replay.tick({**NOTHING, "exits": tick["exits"]})
         for pair in tick["forks"]:
             replay.tick({**NOTHING, "forks": [pair]})
@@ -68,7 +70,7 @@ def compare(seed: int, mechanism: str, n_ticks: int) -> None:
         gets = [wanted for wanted in tick["references"] if not wanted[0] and wanted[2] in twin.alive]
         made.lead(replay.family, replay.counts, replay.keys([wanted[1:4] for wanted in gets]))
         replay.take_references(gets)
-        replay.tick({**NOTHING, "writes": tick["writes"]})
+        replay.tick({**NOTHING, "writes": tick["writes"], "reclaims": tick["reclaims"]})
         for trigger in tick["triggers"]:
             asked = trigger["arguments"]
             limits = {name: value for name, value in asked.items() if name.startswith("max_ptes")}

@@ -2,7 +2,8 @@
 
 A script is {"khugepaged": {pages_to_scan, max_ptes_*}, "ticks": [tick, ...]}; a tick is
     {"tick": number, "exits": [sharer], "forks": [(parent, child)],
-     "references": [(FOLL_PIN?, region, sharer, slot, until)], "writes": [(region, sharer, slot)], "triggers": [trigger]}
+     "references": [(FOLL_PIN?, region, sharer, slot, until)], "writes": [(region, sharer, slot)],
+     "reclaims": [(region, sharer, slot, young?)], "triggers": [trigger]}
 and is played in this order; long references that end with a tick end before new ones begin. References of one kind, and
 writes, have no duplicates but may name the dead. A trigger is one of
     {"do": "collapse", "mechanism", "region", "sharer", "arguments": {keyword: value}, "options": {name: value}}
@@ -166,6 +167,8 @@ def random_script(
         writes = _random_writes(rng, twin)
         play_tick(twin, daemon, {**NOTHING, "writes": writes})
         tick["writes"] = writes
+        tick["reclaims"] = _random_reclaims(rng, twin)
+        play_tick(twin, daemon, {**NOTHING, "reclaims": tick["reclaims"]})
         for _ in range(rng.choice((0, 1, 1, 2))):
             trigger = _random_trigger(rng, twin, rng.choice(triggers), rng.choice(mechanisms), with_races)
             play_tick(twin, daemon, {**NOTHING, "triggers": [trigger]})
@@ -174,7 +177,15 @@ def random_script(
     return {"khugepaged": settings, "ticks": ticks}
 
 
-NOTHING: dict[str, Any] = {"tick": -1, "exits": [], "forks": [], "references": [], "writes": [], "triggers": []}
+NOTHING: dict[str, Any] = {
+    "tick": -1,
+    "exits": [],
+    "forks": [],
+    "references": [],
+    "writes": [],
+    "reclaims": [],
+    "triggers": [],
+}
 
 
 def play_tick(twin: Twin, daemon: Khugepaged, tick: dict[str, Any]) -> None:
@@ -186,6 +197,8 @@ def play_tick(twin: Twin, daemon: Khugepaged, tick: dict[str, Any]) -> None:
     twin.expire(tick["tick"])
     twin.take_references(tick["references"])
     twin.write(tick["writes"])
+    if tick["reclaims"]:
+        twin.reclaim(tick["reclaims"])
     for trigger in tick["triggers"]:
         play_trigger(twin, daemon, trigger)
 
@@ -226,6 +239,23 @@ def _random_references(rng: random.Random, twin: Twin, number: int) -> list[tupl
         for slot in range(first, min(first + rng.choice((1, 1, 2, 64)), HPAGE_PMD_NR)):
             wanted[is_pin, region, sharer, slot] = until
     return sorted((*key, until) for key, until in wanted.items())
+
+
+def _random_reclaims(rng: random.Random, twin: Twin) -> list[tuple[int, int, int, bool]]:
+    """Draw where reclaim comes to: mostly nowhere, sometimes to a page or two, sometimes to many."""
+    wanted = {}
+    for _ in range(rng.choice((0, 0, 0, 1, 2))):
+        region, sharer = rng.choice(sorted(twin.rows))
+        used = sorted(twin.rows[region, sharer].frames) or [7]
+        for slot in rng.sample(used, min(len(used), rng.choice((1, 1, 3, 64)))):
+            wanted[region, sharer, slot] = rng.random() < 0.2
+    # A folio is young or not, whichever page of it reclaim comes for.
+    judged: dict[object, bool] = {}
+    for (region, sharer, slot), young in wanted.items():
+        frame = twin.rows[region, sharer].frames.get(slot)
+        if frame is not None:
+            wanted[region, sharer, slot] = judged.setdefault(frame.folio or frame, young)
+    return sorted((*key, young) for key, young in wanted.items())
 
 
 def _random_writes(rng: random.Random, twin: Twin) -> list[tuple[int, int, int]]:

@@ -286,6 +286,55 @@ class Twin(Mechanisms):
             self.references.remove(reference)
             self._bury(reference.frame)
 
+    # ---- memory pressure ----------------------------------------------------------------------------------------
+
+    def reclaim(self, wanted: Iterable[tuple[int, int, int, bool]]) -> None:
+        """Come to (region, sharer, slot, somebody used it lately?): decide all, then swap, split and tidy up."""
+        frames = {}
+        for region, sharer, slot, young in sorted(wanted):
+            frame = self.rows[region, sharer].frames.get(slot)
+            if frame is not None and frame not in frames:
+                frames[frame] = young
+        idle = [frame for frame, young in frames.items() if not young and not self._referred_to(frame)]
+        for frame in idle:
+            self._switch_away(frame)
+        idle = [frame for frame in idle if frame.mapcount]
+        for folio in {frame.folio for frame in idle if frame.folio is not None}:
+            self._split(folio)
+        for frame in idle:
+            self._count("swap_outs")
+            for sharer in self._mappers(frame):
+                self._count("swap_out_ptes")
+                self._unmap(frame.region, sharer, frame.slot)
+                self.rows[frame.region, sharer].swapped[frame.slot] = frame.content
+        for folio in list(self.folios):
+            if self.lost(folio) and not self._referred_to(next(iter(folio.pages.values()))):
+                self._split(folio)
+
+    def _referred_to(self, frame: Frame) -> bool:
+        return self._held(frame)
+
+    def _switch_away(self, frame: Frame) -> None:
+        """Let the mappers of an old page with a link go to its copy; there are none here."""
+
+    def lost(self, folio: Folio) -> int:
+        """Count the pages that lost their last mapping."""
+        return sum(page.mapcount == 0 for page in folio.pages.values())
+
+    def _split(self, folio: Folio) -> None:
+        """Make small frames of a folio's mapped pages, with a migration entry over every pte meanwhile."""
+        self._count("folio_splits")
+        for row in self.rows.values():
+            if row.pmd and next(iter(row.frames.values())).folio is folio:
+                self._count("pmd_splits")
+                row.pmd = False
+        for page in folio.pages.values():
+            self._count("split_ptes", page.mapcount)
+            page.folio = None
+            if page.mapcount:
+                self.small_frames.add(page)
+        self.folios.remove(folio)
+
     # ---- writes -------------------------------------------------------------------------------------------------
 
     def write(self, writes: Iterable[tuple[int, int, int]]) -> None:
@@ -435,6 +484,7 @@ class Twin(Mechanisms):
             "common": {key: self.common(*key) for key in self.rows},
             "swapped": {key: set(row.swapped) for key, row in self.rows.items()},
             "references": sorted((r.is_pin, r.region, r.sharer, r.slot, r.until) for r in self.references),
+            "stuck_pages": sum(self.lost(folio) for folio in self.folios),
             "lru_entries": self.lru_entries(),
             "pages_in_use": self.pages_in_use(),
         }

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tests.reference.twin import Frame, Row, Twin
+from tests.reference.twin import Folio, Frame, Row, Twin
 from thpsweep.units import HPAGE_PMD_NR
 
 
@@ -63,6 +63,25 @@ class LinkedTwin(Twin):
             frames = self.rows[region, sharer].frames
             self._switch_row(region, sharer, [slot for slot, frame in frames.items() if frame in self.copy_of])
         super().take_references([w for w in wanted if not w[0]])
+
+    def _referred_to(self, frame: Frame) -> bool:
+        linked_to = {subpage.folio for subpage in self.copy_of.values()}
+        return super()._referred_to(frame) or frame in self.isolated or frame.folio in linked_to - {None}
+
+    def _switch_away(self, frame: Frame) -> None:
+        if frame in self.copy_of:
+            for sharer in self._mappers(frame):
+                self._count("ptes_switched", self._move(frame.region, sharer, [frame.slot]))
+                self.switched_away.add((frame.region, sharer))
+
+    def reclaim(self, wanted: Iterable[tuple[int, int, int, bool]]) -> None:
+        self.switched_away: set[tuple[int, int]] = set()
+        super().reclaim(wanted)
+        self._count("tlb_flushes", len(self.switched_away))
+
+    def lost(self, folio: Folio) -> int:
+        linked = set(self.copy_of.values())
+        return sum(page.mapcount == 0 and page not in linked for page in folio.pages.values())
 
     def lru_entries(self) -> int:
         return super().lru_entries() - len(self.isolated)

@@ -11,9 +11,10 @@ from thpsweep.model.counts import Counts
 from thpsweep.model.diverge import diverge
 from thpsweep.model.family import Family
 from thpsweep.model.leaving import leave
-from thpsweep.model.mm_slots import hand_out, settle
+from thpsweep.model.mm_slots import hand_out
 from thpsweep.model.pins import held_slots
 from thpsweep.model.pmds import map_private
+from thpsweep.model.reclaim import split_folios
 from thpsweep.model.writes import Events, entries_of, split_pmds, unmap
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -57,7 +58,7 @@ def page_out(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Boar
     if rows.size:
         counts.add("swap_outs", family.replicate_of(rows), bits.count(out))
         split_pmds(family, counts, rows)
-        _split_folios(family, counts, rows, records, out)
+        split_folios(family, counts, _splits(family, records, out))
         _unmap_slots(family, rows, records, out)
         family.records.swapped[records] |= out
     return gone
@@ -119,25 +120,12 @@ def _unmap_slots(family: Family, rows: Ints, records: Ints, boards: Boards) -> N
     family.records.exclusive[records] &= ~boards
 
 
-def _split_folios(family: Family, counts: Counts, rows: Ints, records: Ints, out: Boards) -> None:
-    """Make order-0 pages of the folios of which some but not all 512 pages are on the boards; no other row maps them.
-
-    Source: mm/huge_memory.c split_folio() (v6.18); it keeps every page where it is.
-    """
-    steps = list(family.walk(records))
-    index, entry = (np.concatenate(part) for part in zip(*steps, strict=True))
+def _splits(family: Family, records: Ints, out: Boards) -> Ints:
+    """List the folios of which some but not all 512 pages are on the boards. Shapes: (n,), (n, 8) -> (k,)."""
+    index, entry = (np.concatenate(part) for part in zip(*family.walk(records), strict=True))
     layer = family.entries.layer[entry].astype(np.int64)
     mine = family.entries.slots[entry] & family.layers.compound[layer]
     folio = np.where(bits.any_slot(mine), family.layers.folio[layer], 0).astype(np.int64)
     numbers, which = np.unique(folio, return_inverse=True)
     leaving = np.bincount(which, weights=bits.count(mine & out[index]))
-    splits = (numbers != 0) & (leaving > 0) & (leaving < HPAGE_PMD_NR)
-    counts.tally("folio_splits", family.folios.region[numbers[splits]] // family.n_regions)
-    chosen = np.flatnonzero(splits[which])
-    pages, owners = bits.count(mine[chosen]), rows[index[chosen]]
-    family.layers.compound[layer[chosen]] &= ~mine[chosen]
-    family.adjust("small_frames", owners, pages)
-    family.adjust("small_ptes", owners, pages)
-    family.adjust("compound_ptes", owners, -pages)
-    family.map_folios(folio[chosen], -pages)
-    settle(family)
+    return np.asarray(numbers[(numbers != 0) & (leaving > 0) & (leaving < HPAGE_PMD_NR)])

@@ -61,7 +61,9 @@ OPERATIONS = {
     "huge_faults": "first touches that got a PMD-mapped folio",
     "swap_ins": "pages read back from swap",
     "swap_outs": "pages written to swap",
+    "swap_out_ptes": "mappings of the pages that reclaim wrote to swap",
     "folio_splits": "PMD-order folios split into order-0 pages",
+    "split_ptes": "ptes of them that were replaced by a migration entry and restored",
     "cow_faults": "writes that copied a page",
     "reuse_faults": "writes that only made a pte writable",
     "reuse_pmds": "writes that only made a PMD writable",
@@ -76,6 +78,7 @@ LARGEST = {
     "ptes_cleared": "ptes_cleared_worst_region",
     "ptes_unshared": "ptes_unshared_worst_region",
     "ptes_refaulted": "ptes_refaulted_worst_region",
+    "split_ptes": "split_ptes_worst_region",
 }
 """Operations whose largest count in a single collapse is kept too: the debate's "hundred thousand ptes"."""
 

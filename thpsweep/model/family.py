@@ -103,6 +103,8 @@ class Folios(Table):
     """Long references on any of its pages (pins.py); while there is one, the folio is not freed."""
     pinned: Column = dataclasses.field(default_factory=_column)
     """Those of them that are FOLL_PINs."""
+    lost: Column = dataclasses.field(default_factory=_column)
+    """Its pages that lost their last mapping: they stay until the folio is split or freed."""
 
 
 @dataclasses.dataclass
@@ -124,9 +126,10 @@ class Pins(Table):
     """FOLL_PIN, else FOLL_GET."""
 
 
-GAUGES = ("small_frames", "small_ptes", "folios", "compound_ptes", "pmds", "isolated", "orphans")
+GAUGES = ("small_frames", "small_ptes", "folios", "compound_ptes", "pmds", "isolated", "orphans", "stuck_pages")
 """State totals, kept up to date by every change; compound_ptes leaves out what a PMD maps; isolated are small frames
-that are off the LRU; orphans are order-0 pages that nobody maps, kept by a long reference, and not among the small_frames.
+that are off the LRU; orphans are order-0 pages that nobody maps, kept by a long reference, and not among the small_frames;
+stuck_pages are pages of living folios that lost their last mapping.
 """
 
 
@@ -313,7 +316,15 @@ class Family:
         if dead.size:
             regions = self.folios.region[dead].astype(np.int64)
             self.adjust("folios", regions * self.n_sharers, np.full(dead.size, -1))
+            self.adjust("stuck_pages", regions * self.n_sharers, -self.folios.lost[dead].astype(np.int64))
             self.folios.give(dead)
+
+    def lose(self, rows: Ints, folios: Ints, pages: Ints) -> None:
+        """Note that folios lost the last mappings of so many of their pages; duplicates are allowed. Shapes: each (n,)."""
+        living = (self.folios.mapped[folios] > 0) | (self.folios.held[folios] > 0)
+        rows, folios, pages = rows[living], folios[living], pages[living]
+        np.add.at(self.folios.lost, folios, pages.astype(np.int32))
+        self.adjust("stuck_pages", rows, pages)
 
     def orphan(self, rows: Ints, layers: Ints, dead: Boards) -> None:
         """Keep pages that lost their last mapping but have long references: no layer has them any more.

@@ -51,7 +51,7 @@ def drop_dead(family: Family, rows: Ints, layers: Ints, left: bits.Boards) -> In
         end_links(family, rows[linked], layers[linked], dead[linked])
     family.adjust("small_frames", rows, -bits.count(dead & ~family.layers.compound[layers]))
     family.orphan(rows, layers, dead)
-    forget_slots(family, layers, dead)
+    forget_slots(family, rows, layers, dead)
     return bits.count(alive)
 
 
@@ -74,8 +74,11 @@ def end_links(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> No
         free_layers(family, copies[over])
 
 
-def forget_slots(family: Family, layers: Ints, dead: bits.Boards) -> None:
-    """Take frames without a mapping out of their layers. Shapes: (n,), (n, 8); layers are distinct."""
+def forget_slots(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> None:
+    """Take frames without a mapping out of their layers. Shapes: (n,), (n,), (n, 8); layers are distinct."""
+    large = bits.count(dead & family.layers.compound[layers])
+    some = np.flatnonzero(large)
+    family.lose(rows[some], family.layers.folio[layers[some]].astype(np.int64), large[some])
     family.layers.slots[layers] &= ~dead
     family.layers.compound[layers] &= ~dead
     listed = np.flatnonzero((family.layers.missing[layers] != 0) & bits.any_slot(dead))

@@ -233,6 +233,9 @@ def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: In
     events.clear(family.layers.slots, layer, chosen)
     events.clear(family.layers.compound, layer, large)
     family.missing.ptes[family.layers.missing[layer[dead]], events.slot[dead]] = 0
+    family.lose(
+        events.row[large], family.layers.folio[layer[large]].astype(np.int64), np.ones(int(large.sum()), np.int64)
+    )
     small = dead[~compound[dead]]
     family.adjust("small_frames", events.row[small], np.full(small.size, -1))
 

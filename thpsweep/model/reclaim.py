@@ -1,0 +1,151 @@
+"""Memory pressure: pages that reclaim writes to swap, and what it has to split for it."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Boards, Bools, Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.leaving import forget_slots
+from thpsweep.model.linking import move, open_rows
+from thpsweep.model.mm_slots import settle
+from thpsweep.model.writes import Events, entries_of, folio_of, split_pmds
+from thpsweep.units import HPAGE_PMD_NR
+
+Young = Callable[[Ints, Ints, Ints, Bools], Bools]
+"""Tells which frames have a young pte, so that reclaim lets them be, by row, slot, number of mappings, and whether the frame
+is part of a PMD-order folio, which is young or not as a whole. Shapes: each (n,) -> (n,)."""
+
+
+def reclaim(family: Family, counts: Counts, keys: Ints, young: Young) -> None:
+    """Let reclaim come to the frames that rows map in slots, then to the deferred list of partly unmapped folios.
+
+    A frame that nobody used lately and nobody refers to is unmapped from all its mappers, each of which keeps a swap pte.
+    A folio of PMD order is split first, as where swap has no free cluster of 512: PMDs become ptes, then every pte of
+    every sharer is replaced by a migration entry and restored; only the page that reclaim came for is written. One young
+    pte keeps all of it. Of partly unmapped folios the dead pages are freed by a split. Old pages with a link
+    (deferred) are not written: their mappers are switched to the copies.
+    Shapes: keys (n,) = row * 512 + slot, ascending and distinct.
+    Source: mm/vmscan.c shrink_folio_list(), mm/huge_memory.c deferred_split_scan(), split_folio() (v6.18).
+    """
+    rows, slots = keys // HPAGE_PMD_NR, keys % HPAGE_PMD_NR
+    events = Events(rows, slots)
+    events = events.where(events.of(family.records.present, family.record_of[rows].astype(np.int64)))
+    layer = _layers(family, events)
+    frame, first = np.unique(layer * HPAGE_PMD_NR + events.slot, return_index=True)
+    layer, slot, row = frame // HPAGE_PMD_NR, frame % HPAGE_PMD_NR, events.row[first]
+    folio = np.where(Events(row, slot).of(family.layers.compound, layer), family.layers.folio[layer], 0).astype(
+        np.int64
+    )
+    mappings = np.where(folio != 0, family.folios.mapped[folio], family.mapcounts(layer, slot))
+    idle = ~young(row, slot, mappings, folio != 0) & ~_referred_to(family, layer, slot, folio)
+    layer, slot, row, folio = layer[idle], slot[idle], row[idle], folio[idle]
+    linked = family.layers.link[layer] != 0
+    _switch(family, counts, layer[linked], slot[linked])
+    split_folios(family, counts, np.unique(folio[folio != 0]))
+    _write(family, counts, layer[~linked], slot[~linked], row[~linked])
+    table = family.folios
+    lost = table.live()[table.lost[table.live()] > 0]
+    split_folios(family, counts, lost[(table.held[lost] == 0) & ~np.isin(lost, _linked_folios(family))])
+
+
+def split_folios(family: Family, counts: Counts, folios: Ints) -> None:
+    """Split folios of PMD order, whoever maps them, into order-0 pages in their places; dead pages are freed.
+
+    Shapes: (n,), distinct, without references.
+    """
+    if not folios.size:
+        return
+    regions = family.folios.region[folios].astype(np.int64)
+    replicates = regions // family.n_regions
+    block = (regions[:, None] * family.n_sharers + np.arange(family.n_sharers)).reshape(-1)
+    huge = np.unique(block[family.pmd[block]])
+    maps = np.isin(folio_of(family, family.record_of[huge].astype(np.int64)), folios)
+    split_pmds(family, counts, huge[maps])
+    counts.tally("folio_splits", replicates)
+    ptes = family.folios.mapped[folios].astype(np.int64)
+    counts.collapse("split_ptes", replicates, ptes)
+    layers = family.layers.live()
+    layers = layers[np.isin(family.layers.folio[layers], folios)]
+    pages = np.bincount(
+        np.searchsorted(folios, family.layers.folio[layers]),
+        weights=bits.count(family.layers.compound[layers]),
+        minlength=folios.size,
+    ).astype(np.int64)
+    rows = regions * family.n_sharers
+    family.adjust("small_frames", rows, pages)
+    family.adjust("small_ptes", rows, ptes)
+    family.adjust("compound_ptes", rows, -ptes)
+    family.layers.compound[layers], family.layers.folio[layers] = 0, 0
+    family.map_folios(folios, -ptes)
+    settle(family)
+
+
+def _layers(family: Family, events: Events) -> Ints:
+    """Give the layer that each event's row maps in the slot. Shapes: -> (n,)."""
+    records = family.record_of[events.row].astype(np.int64)
+    entry = entries_of(family, events, records, np.ones(records.size, bool))
+    return family.entries.layer[entry].astype(np.int64)
+
+
+def _referred_to(family: Family, layer: Ints, slot: Ints, folio: Ints) -> Bools:
+    """Tell which frames have references beside their mappings, links among them, or are off the LRU."""
+    held = np.where(folio != 0, family.folios.held[folio] > 0, Events(layer, slot).of(family.layers.held, layer))
+    isolated = family.layers.isolated[layer] & (family.layers.link[layer] != 0)
+    return np.asarray(held | isolated | ((folio != 0) & np.isin(folio, _linked_folios(family))))
+
+
+def _linked_folios(family: Family) -> Ints:
+    """List the folios that old pages are linked to."""
+    layers = family.layers.live()
+    copies = family.layers.link[layers]
+    return np.asarray(family.layers.folio[copies[copies != 0]], np.int64)
+
+
+def _switch(family: Family, counts: Counts, layer: Ints, slot: Ints) -> None:
+    """Switch the mappers of old pages to the copies."""
+    if not layer.size:
+        return
+    wanted = bits.from_pairs(family.layers.slots.shape[0], layer, slot)
+    rows, linked, _ = open_rows(family)
+    boards = bits.empty(rows.size)
+    for index, entry in family.walk(family.record_of[rows].astype(np.int64)):
+        boards[index] |= family.entries.slots[entry] & wanted[family.entries.layer[entry]]
+    some = bits.any_slot(boards & linked)
+    ptes = move(family, rows[some], boards[some])
+    counts.collapse("ptes_switched", family.replicate_of(rows[some]), ptes)
+    counts.add("tlb_flushes", family.replicate_of(rows[some]), 1)
+
+
+def _write(family: Family, counts: Counts, layer: Ints, slot: Ints, row: Ints) -> None:
+    """Replace every mapping of order-0 frames by a swap pte. Shapes: each (n,)."""
+    if not layer.size:
+        return
+    counts.tally("swap_outs", family.replicate_of(row))
+    counts.add("swap_out_ptes", family.replicate_of(row), family.mapcounts(layer, slot))
+    layers, first, which = np.unique(layer, return_index=True, return_inverse=True)
+    gone = bits.from_pairs(layers.size, which, slot)
+    at = np.zeros(family.layers.reach.size, np.int64)
+    at[layers] = np.arange(1, layers.size + 1)
+    regions = np.unique(family.region_of(row))
+    rows = (regions[:, None] * family.n_sharers + np.arange(family.n_sharers)).reshape(-1)
+    _unmap_from(family, np.unique(family.record_of[rows]).astype(np.int64), at, gone)
+    family.adjust("small_frames", row[first], -bits.count(gone))
+    sums = family.mapcount_sums(layers, gone)
+    family.adjust("small_ptes", row[first], -sums)
+    forget_slots(family, row[first], layers, gone)
+
+
+def _unmap_from(family: Family, records: Ints, at: Ints, gone: Boards) -> None:
+    """Turn what records map of gone frames into swap ptes; `at` gives a layer's index among `gone` plus one."""
+    table = family.records
+    for index, entry in family.walk(records[records != 0]):
+        some = np.flatnonzero(at[family.entries.layer[entry]])
+        owner = records[records != 0][index[some]]
+        hit = family.entries.slots[entry[some]] & gone[at[family.entries.layer[entry[some]]] - 1]
+        family.entries.slots[entry[some]] &= ~hit
+        table.present[owner] &= ~hit
+        table.exclusive[owner] &= ~hit
+        table.swapped[owner] |= hit
