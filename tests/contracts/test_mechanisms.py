@@ -33,7 +33,7 @@ def _one_attempt(seed: int, mechanism: str, race: bool) -> tuple[Replay, dict[st
     script = random_script(seed, drawn, 2)
     replay = Replay(drawn, script["khugepaged"])
     for tick in script["ticks"]:
-        replay.tick({**tick, "triggers": []})
+        replay.tick({**tick, "references": [], "reclaims": [], "triggers": []})
     living = [int(sharer) for sharer in np.flatnonzero(replay.family.alive[0])]
     present = next((slots for slots in _present(replay, living[0])), None)
     before = snapshot(replay.family)

@@ -307,9 +307,9 @@ def test_vmsplice_blocks_every_sharer_and_madvise_goes_on(before_fork: bool) -> 
     scene = Scenario(regions=2)
     parent = scene.process()
     parent.write(range(2 * NR))
-    held = scene.hold(parent, 3) if before_fork else 0
+    held = parent.vmsplice([3]) if before_fork else None
     child = parent.fork()
-    held = held or scene.hold(parent, 3)
+    held = parent.vmsplice([3]) if held is None else held
     frames = parent.frames
     for process in (parent, child):
         assert process.collapse() == ScanResult.PAGE_COUNT
@@ -318,6 +318,65 @@ def test_vmsplice_blocks_every_sharer_and_madvise_goes_on(before_fork: bool) -> 
     scene.release(held)
     parent.collapse()
     assert parent.is_huge(0)
+
+
+def test_a_page_pinned_before_a_fork_is_copied_for_the_child() -> None:
+    scene = Scenario()
+    parent = scene.process()
+    parent.write(range(NR))
+    parent.pin([3, 4])
+    before, child = parent.frames, parent.fork()
+    assert child.shared_pages(parent) == NR - 2 and scene.intact
+    assert np.array_equal(parent.frames, before)
+    assert scene.counts.total["fork_copies"][0] == 2
+    parent.write([3, 4])
+    assert np.array_equal(parent.frames, before), "the pinned page stays writable"
+
+
+def test_a_pin_after_a_fork_copies_for_the_pinner_and_blocks_nobody_else() -> None:
+    scene = Scenario()
+    parent = scene.process()
+    parent.write(range(NR))
+    child, third = parent.fork(), parent.fork()
+    theirs = child.frames
+    child.pin([3, 4])
+    assert np.array_equal(parent.frames, theirs) and child.shared_pages(parent) == NR - 2
+    results = [process.collapse() for process in (child, parent, third)]
+    assert results == [ScanResult.PAGE_COUNT, ScanResult.SUCCEED, ScanResult.SUCCEED]
+    assert scene.intact
+
+
+def test_a_fork_copies_all_of_a_pinned_thp() -> None:
+    scene = Scenario()
+    parent = scene.process()
+    parent.huge()
+    parent.pin([7])
+    child = parent.fork()
+    assert child.shared_pages(parent) == 0 and not child.is_huge() and not parent.is_huge()
+    assert scene.counts.total["fork_copies"][0] == NR and scene.counts.total["pmd_splits"][0] == 1
+    assert scene.pages_in_use == 2 * NR and scene.intact
+
+
+def test_a_vmspliced_page_outlives_its_mappings() -> None:
+    scene = Scenario()
+    parent = scene.process()
+    parent.write(range(NR))
+    child = parent.fork()
+    held = child.vmsplice([3])
+    for process in (parent, child):
+        process.write([3])
+    assert scene.pages_in_use == NR + 2, "each has a copy of its own, the pipe the old page"
+    scene.release(held)
+    assert scene.pages_in_use == NR + 1 and scene.intact
+
+
+def test_khugepaged_meets_a_held_page_within_its_walk() -> None:
+    scene = Scenario()
+    parent = scene.process()
+    parent.write(range(NR))
+    parent.vmsplice([100])
+    assert scanned(parent) == ScanResult.PAGE_COUNT
+    assert scene.counts.total["ptes_scanned"][0] % NR == 101 * scene.counts.total["full_scans"][0] % NR
 
 
 def test_pageout_of_shared_pages_does_nothing() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from thpsweep.model.bits import Ints
 from thpsweep.model.lives import Lives, draw_lives
 from thpsweep.model.rates import Law, Spans
+from thpsweep.model.requests import KINDS, Requests, draw
 from thpsweep.model.workloads.base import Workload, hot_count
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
@@ -29,7 +30,7 @@ SPARED = 1.25
 WRITE_BYTES = 32
 """Bytes that a write of the window takes at the peak, while it is drawn and sorted."""
 
-_KINDS = {"lives": 0, "root_hot": 1, "root_cold": 2, "worker_hot": 3, "worker_cold": 4, "bursts": 5}
+_KINDS = {"lives": 0, "root_hot": 1, "root_cold": 2, "worker_hot": 3, "worker_cold": 4, "bursts": 5} | KINDS
 """Number of each kind's generator: part of the meaning of a seed."""
 
 _TICK_SHIFT = 44
@@ -55,7 +56,8 @@ class Scene:
 
 @dataclasses.dataclass(frozen=True)
 class Tick:
-    """Events of one tick of one replicate, in the order in which they happen.
+    """Events of one tick of one replicate, in the order in which they happen; the references of `requests` come before
+    the writes, its reclaims after them.
 
     Shapes: absent (k,) sharers that do not live yet when the run begins, only in its first tick; exits (k,) sharers that
     exit; forks (k,) sharers that the root forks, after the exits; writes (n,) keys
@@ -66,6 +68,7 @@ class Tick:
     exits: Ints
     forks: Ints
     writes: Ints
+    requests: Requests
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +90,8 @@ def generator(seed: int, scene_key: str, replicate: int, kind: str) -> np.random
 def ticks(scene: Scene, seed: int, scene_key: str, replicate: int) -> Iterator[Tick]:
     """Yield the events of each tick of one replicate."""
     load, writers = scene.workload, sources(scene)
-    rngs = {kind: generator(seed, scene_key, replicate, kind) for kind in ("lives", *(each.kind for each in writers))}
+    kinds = ("lives", *(each.kind for each in writers), *KINDS)
+    rngs = {kind: generator(seed, scene_key, replicate, kind) for kind in kinds}
     lives = draw_lives(load, scene.n_sharers, scene.n_ticks, scene.tick_s, rngs["lives"])
     exits = _by_tick(lives.sharer, lives.end, scene.n_ticks)
     forks = _by_tick(lives.sharer[lives.forked], lives.begin[lives.forked], scene.n_ticks)
@@ -98,7 +102,8 @@ def ticks(scene: Scene, seed: int, scene_key: str, replicate: int) -> Iterator[T
         keys, bounds = _window(scene, writers, rngs, lives, first, last)
         for tick in range(first, last):
             mine = keys[bounds[tick - first] : bounds[tick - first + 1]]
-            yield Tick(absent if tick == 0 else absent[:0], exits[tick], forks[tick], mine)
+            requests = draw(scene, rngs, tick)
+            yield Tick(absent if tick == 0 else absent[:0], exits[tick], forks[tick], mine, requests)
 
 
 def sources(scene: Scene) -> list[Source]:

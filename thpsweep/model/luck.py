@@ -16,7 +16,7 @@ from thpsweep.model.visit import Chances
 from thpsweep.model.workloads.base import Workload
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
-_REFERENCE, _LATE, _LATE_SLOT, _YOUNG = range(4)
+_REFERENCE, _LATE, _LATE_SLOT, _YOUNG, _YOUNG_FRAME = range(5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +57,8 @@ class Luck:
     def _young(self, rows: Ints, tick: int, pages: Ints) -> Ints:
         """Count ptes accessed since the last aging round, or since the run began; 1 stands for some where no page is
         swapped: only then does khugepaged want more than one."""
-        load = self.workload
-        run_hours = (tick + 1) * self.tick_s / S_PER_HOUR
-        hours = min(run_hours, 1 / load.aging_passes_per_hour) if load.aging_passes_per_hour else run_hours
         sharers = rows % self.family.n_sharers
-        unread = load.reads_per_page_hour * hours
+        unread = self._reads_since_aging(tick)
         drawn = self._uniform(_YOUNG, rows, tick, sharers)
         young = (drawn < -np.expm1(-unread * pages)).astype(np.int64)
         swapped = np.flatnonzero(bits.any_slot(self.family.records.swapped[self.family.record_of[rows]]))
@@ -69,6 +66,18 @@ class Luck:
             chance = -math.expm1(-unread)
             young[swapped] = stats.binom.ppf(1 - drawn[swapped], pages[swapped], chance).astype(np.int64)
         return np.asarray(young)
+
+    def young_frames(self, tick: int, rows: Ints, slots: Ints, mappings: Ints, large: Flags) -> Flags:
+        """Tell which frames have a pte that was accessed since the last aging round; a folio is young as a whole."""
+        places = np.where(large, HPAGE_PMD_NR, slots)
+        chance = -np.expm1(-self._reads_since_aging(tick) * mappings)
+        return np.asarray(self._uniform(_YOUNG_FRAME, rows, tick, places) < chance)
+
+    def _reads_since_aging(self, tick: int) -> float:
+        """Give the mean number of reads of a page by one process since the last aging round, or since the run began."""
+        load, run_hours = self.workload, (tick + 1) * self.tick_s / S_PER_HOUR
+        hours = min(run_hours, 1 / load.aging_passes_per_hour) if load.aging_passes_per_hour else run_hours
+        return load.reads_per_page_hour * hours
 
     def _uniform(self, kind: int, rows: Ints, tick: int, *more: Ints) -> Floats:
         regions = self.family.region_of(rows) % self.family.n_regions

@@ -44,6 +44,16 @@ def reference(family: Family, counts: Counts, keys: Ints, until: Ints) -> Ints:
     return _hold(family, keys[kept], until[kept], False)
 
 
+def living(family: Family, keys: Ints) -> Ints:
+    """Keep the keys of rows whose sharer lives. Shapes: (n,) -> (k,)."""
+    return np.asarray(keys[_alive(family, keys)])
+
+
+def _alive(family: Family, keys: Ints) -> Bools:
+    rows = keys // HPAGE_PMD_NR
+    return np.asarray(family.alive[family.replicate_of(rows), rows % family.n_sharers])
+
+
 def expire(family: Family, tick: int) -> None:
     """Drop the references that end with this tick."""
     pins = family.pins.live()
@@ -129,11 +139,6 @@ def _pinned(family: Family, pins: Ints, layers: Ints) -> Boards:
     at[layers] = np.arange(layers.size)
     where = at[family.pins.layer[pins]]
     return bits.from_pairs(layers.size, where[where >= 0], family.pins.slot[pins[where >= 0]].astype(np.int64))
-
-
-def _alive(family: Family, keys: Ints) -> Bools:
-    rows = keys // HPAGE_PMD_NR
-    return np.asarray(family.alive[family.replicate_of(rows), rows % family.n_sharers])
 
 
 def _hold(family: Family, keys: Ints, until: Ints, is_pin: bool) -> Ints:

@@ -1,5 +1,6 @@
 """Counts x machine profile -> CPU time. The only place where an operation meets its price."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,9 @@ TABLE_EXIT_PRICES = {"exit_tables": "exit_table_ns", "exit_pmds": "exit_pmd_ns"}
 
 
 def forks_ns(counts: Counts, machine: Profile, shares_tables: bool) -> Floats:
-    """Price forks: by pte, or by table where tables are shared. Units: ns."""
-    return priced(counts, TABLE_FORK_PRICES if shares_tables else FORK_PRICES, machine)
+    """Price forks: by pte, or by table where tables are shared; copies of pinned pages on top. Units: ns."""
+    copies = counts.total["fork_copies"] * machine.copy_page_ns
+    return np.asarray(priced(counts, TABLE_FORK_PRICES if shares_tables else FORK_PRICES, machine) + copies)
 
 
 def exits_ns(counts: Counts, machine: Profile, shares_tables: bool) -> Floats:
@@ -128,16 +130,56 @@ def aging_pass_ns(gauge: dict[str, Ints], machine: Profile) -> Floats:
     return fixed + mappings + gauge["pmds"] * machine.age_pmd_ns
 
 
-def tlb_ns_per_s(gauge: dict[str, Ints], machine: Profile, accesses_per_s: float, sharers: Ints) -> Floats:
-    """Price the page walks of one second: accesses of the whole family times the chance to miss, saved where a PMD maps.
+def reclaim_ns(counts: Counts, machine: Profile) -> Floats:
+    """Price what reclaim did beside aging: pages written to swap, and folios split for it. Units: ns.
 
-    Accesses fall evenly on what the processes map. Of the pages mapped by ptes, what exceeds the reach of the second level
-    misses; of the ranges mapped by PMDs, what exceeds its reach. A miss costs page_walk_saved_ns more by pte than by PMD;
-    only that difference is priced. Units: ns per s. Shapes: sharers (n,) living -> (n,).
+    swap_out_ns holds one mapping; each further one is priced as a migration entry that is set.
     """
-    ptes = (gauge["small_ptes"] + gauge["compound_ptes"]) / np.maximum(sharers, 1)
-    by_pte_bytes = ptes * (HPAGE_PMD_SIZE_BYTES / HPAGE_PMD_NR)
-    by_pmd_bytes = gauge["pmds"] / np.maximum(sharers, 1) * HPAGE_PMD_SIZE_BYTES
-    everything = np.maximum(by_pte_bytes + by_pmd_bytes, 1.0)
-    missing_bytes = np.maximum(0.0, by_pte_bytes - machine.tlb_small_reach_bytes)
-    return accesses_per_s * (missing_bytes / everything) * machine.page_walk_saved_ns
+    written = counts.total["swap_outs"] * machine.swap_out_ns
+    unmapped = np.maximum(0, counts.total["swap_out_ptes"] - counts.total["swap_outs"]) * machine.migration_entry_set_ns
+    return np.asarray(written + unmapped + split_ns(counts, machine))
+
+
+def split_ns(counts: Counts, machine: Profile) -> Floats:
+    """Price the splits of folios alone: an rmap walk to set a migration entry over every pte, one to restore. Units: ns.
+
+    Source: mm/huge_memory.c unmap_folio(), remap_page() (v6.18).
+    """
+    per_pte_ns = machine.migration_entry_set_ns + machine.migration_entry_restore_ns
+    walks_ns = counts.total["folio_splits"] * (2 * machine.rmap_walk_ns)
+    return np.asarray(counts.total["split_ptes"] * per_pte_ns + walks_ns)
+
+
+def tlb_ns_per_s(gauge: dict[str, Ints], machine: Profile, accesses_per_s: float, sharers: Ints) -> Floats:
+    """Price the address translation of one second: accesses of the whole family times what a missing entry costs.
+
+    Accesses fall evenly on what a process maps. An entry of either level is worth the more the more bytes it covers: a
+    PMD's before those of a folio's ptes (tlb_coalesce of them in one), these before small pages', and so they are kept,
+    as least recently used ones go. What no entry of the first level covers costs tlb_l2_hit_ns; what none of the second
+    does, and is mapped by ptes, page_walk_saved_ns on top: only what a walk costs more than one to a PMD is priced.
+    Units: ns per s. Shapes: sharers (n,) living -> (n,).
+    """
+    page_bytes = HPAGE_PMD_SIZE_BYTES / HPAGE_PMD_NR
+    each = 1.0 / np.maximum(sharers, 1)
+    mapped_bytes = [
+        gauge["pmds"] * each * HPAGE_PMD_SIZE_BYTES,
+        gauge["compound_ptes"] * each * page_bytes,
+        gauge["small_ptes"] * each * page_bytes,
+    ]
+    entry_bytes = [HPAGE_PMD_SIZE_BYTES, page_bytes * machine.tlb_coalesce, page_bytes]
+    everything = np.maximum(np.sum(mapped_bytes, axis=0), 1.0)
+    beyond_l1 = np.sum(_uncovered(mapped_bytes, entry_bytes, machine.tlb_l1_entries), axis=0)
+    beyond_l2 = np.sum(_uncovered(mapped_bytes, entry_bytes, machine.tlb_l2_entries)[1:], axis=0)
+    ns_per_access = (beyond_l1 * machine.tlb_l2_hit_ns + beyond_l2 * machine.page_walk_saved_ns) / everything
+    return np.asarray(accesses_per_s * ns_per_access)
+
+
+def _uncovered(mapped_bytes: Sequence[Floats], entry_bytes: list[float], entries: float) -> list[Floats]:
+    """Give of each kind of mapping, the best covering first, the bytes that so many entries do not cover."""
+    left: Floats = np.full(mapped_bytes[0].shape, float(entries))
+    found = []
+    for mapped, covers in zip(mapped_bytes, entry_bytes, strict=True):
+        covered = np.minimum(mapped, left * covers)
+        left = left - covered / covers
+        found.append(mapped - covered)
+    return found

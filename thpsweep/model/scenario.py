@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from thpsweep.model import registry
+from thpsweep.model import pins, registry
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
@@ -40,7 +40,6 @@ class Scenario:
         self.family, self.counts = Family(1, regions, processes), Counts(1)
         self.ledger = Ledger(self.family)
         self.processes: list[Process] = []
-        self._held: set[int] = set()
 
     def process(self) -> Process:
         """Start a process that maps nothing yet."""
@@ -48,18 +47,10 @@ class Scenario:
         self.family.alive[0, found.number] = True
         return found
 
-    def hold(self, process: Process, page: int) -> int:
-        """Take an extra reference (FOLL_GET, as vmsplice()) on the frame of a page; give its name for release().
-
-        A collapse is refused where one is held; writes do not ask for it.
-        """
-        name = int(process.frames[page])
-        self._held.add(name)
-        return name
-
-    def release(self, name: int) -> None:
-        """Drop an extra reference."""
-        self._held.remove(name)
+    def release(self, references: Ints) -> None:
+        """Drop long references that a process took by pin() or vmsplice()."""
+        pins.release(self.family, references)
+        self.ledger.close_generation()
 
     def khugepaged(self, mechanism: str = "copy", full_scans: int = 2, **settings: Any) -> Counter[ScanResult]:
         """Let khugepaged make passes until it has gone over all mms so often; give its results by how often each came.
@@ -146,12 +137,10 @@ class Scenario:
         return np.array([not self.processes[number].advised for number in rows % self.family.n_sharers], bool)
 
     def _chances(self, rows: Ints, tick: int, khugepaged: bool) -> Chances:
-        """Look up young ptes and extra references; nothing arrives late."""
+        """Look up young ptes; short references are not held, and none arrives late."""
         del tick
-        young, held = [], []
-        for region, number in zip(self.family.region_of(rows), rows % self.family.n_sharers, strict=True):
-            process = self.processes[number]
-            young.append(process.young_ptes[region] if khugepaged else HPAGE_PMD_NR)
-            pages = slice(region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR)
-            held.append(bool(self._held) and not self._held.isdisjoint(process.frames[pages].tolist()))
-        return Chances(np.array(young, np.int64), np.array(held, bool), np.full(rows.size, NOBODY))
+        young = np.full(rows.size, HPAGE_PMD_NR)
+        for index, row in enumerate(rows.tolist() if khugepaged else ()):
+            region, number = divmod(row, self.family.n_sharers)
+            young[index] = self.processes[number].young_ptes[region]
+        return Chances(young, np.zeros(rows.size, bool), np.full(rows.size, NOBODY))

@@ -1,11 +1,11 @@
 """One process of a scenario: what it can do to its memory, and what can be asked of it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thpsweep.model import advice, bits, turnover
+from thpsweep.model import advice, bits, pins, turnover
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.writes import split_pmds, write
@@ -78,17 +78,40 @@ class Process:
         ledger.renamed(old[split], new[split])
         ledger.close_generation()
 
+    def pin(self, pages: Iterable[int]) -> Ints:
+        """Pin pages for long (FOLL_PIN, as registered buffers do), each after a copy of its own; give them for release().
+
+        The fault is one for writing, but nothing is written.
+        """
+        return self._refer(pages, pins.pin)
+
+    def vmsplice(self, pages: Iterable[int]) -> Ints:
+        """Take long references on pages as they are, shared or not (FOLL_GET); give them for release()."""
+        return self._refer(pages, pins.reference)
+
+    def _refer(self, pages: Iterable[int], take: Callable[..., Ints]) -> Ints:
+        chosen = np.unique(np.array(list(pages), np.int64))
+        found, keys = self.reads, self._rows[chosen // HPAGE_PMD_NR] * HPAGE_PMD_NR + chosen % HPAGE_PMD_NR
+        held = take(self.scene.family, self.scene.counts, keys, np.full(keys.size, pins.UNTIL_RELEASED))
+        self._young[chosen] = True
+        self.scene.ledger.learn(self.frames[chosen], found[chosen])
+        return held
+
     def split(self, region: int = 0) -> None:
         """Map a region by ptes instead of a PMD (MADV_NOHUGEPAGE on a part of it)."""
         split_pmds(self.scene.family, self.scene.counts, self._rows[[region]])
 
     def fork(self) -> "Process":
         """Give a child that maps what this process maps."""
-        child, found = self.scene.unborn(), self.reads
+        ledger, child, found = self.scene.ledger, self.scene.unborn(), self.reads
+        old = ledger.places(self._rows)
         turnover.fork(self.scene.family, self.scene.counts, 0, self.number, child.number)
+        new = ledger.places(self._rows)
+        ledger.renamed(old[new != old], new[new != old])
         child.advised = self.advised
         child._written, child._in_swap = self._written.copy(), self._in_swap.copy()
-        self.scene.ledger.learn(child.frames, found)
+        ledger.learn(child.frames, found)
+        ledger.close_generation()
         return child
 
     def exit(self) -> None:

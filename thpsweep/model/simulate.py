@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from thpsweep.errors import OptionError, ThpsweepError
-from thpsweep.model import draws, events, options, registry
+from thpsweep.model import draws, events, options, pins, registry, requests
 from thpsweep.model.allocation import Allocator
+from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.gates.base import Gate, Guard
@@ -29,6 +30,7 @@ from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.model.memories.base import Memory, Place
 from thpsweep.model.metrics import benefit, contention, cost, tradeoff
 from thpsweep.model.metrics.base import Metrics, Pair, Run
+from thpsweep.model.reclaim import Young, reclaim
 from thpsweep.model.series import Series, report
 from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.start import Start, populate
@@ -38,14 +40,16 @@ from thpsweep.model.turnover import exit, fork
 from thpsweep.model.workloads.base import Workload, whole
 from thpsweep.model.writes import write
 from thpsweep.outcomes import ScanResult
-from thpsweep.units import HPAGE_PMD_NR
+from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
-MODEL_VERSION = "3"
+MODEL_VERSION = "4"
 """Raised whenever the same point would give other numbers; part of a point's identity."""
 
 MAX_TICKS = 60_000
 MAX_REPLICATES = 10_000
 MAX_STATE_BYTES = 8 << 30
+LISTING_BYTES = 300
+"""Bytes of an entry and its share of a layer, where a shape cuts the memory into pieces that different sharers map."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,13 +120,26 @@ def scene_key(point: Mapping[str, Any]) -> str:
 def check(point: Mapping[str, Any]) -> None:
     """Refuse a point that cannot run, before anything starts. Raises: OptionError, CaptureError, ThpsweepError."""
     built = setting(point)
-    built.workload.describe(built.n_sharers)
+    _check_memory(built)
+    built.sharing.check(int(built.workload.describe(built.n_sharers)["regions"]))
     state_bytes = estimate(point)["state_bytes"]
     if state_bytes > MAX_STATE_BYTES:
         raise ThpsweepError(
             f"the state of one replicate would take about {state_bytes / 2**30:.1f} GiB: "
             f"allowed is {MAX_STATE_BYTES / 2**30:.0f} GiB; lower sharing.degree={built.n_sharers} or the regions"
         )
+
+
+def _check_memory(built: Setting) -> None:
+    """Refuse a family that the machine could not hold: its frames once, and a page table of each sharer for each region."""
+    n_regions = int(built.workload.describe(built.n_sharers)["regions"])
+    tables_bytes = n_regions * PAGE_SIZE_BYTES
+    most = int((built.machine.memory_bytes - n_regions * HPAGE_PMD_SIZE_BYTES) // tables_bytes)
+    if built.n_sharers > most:
+        allowed = (
+            f"at most {max(most, 0)} for {n_regions} regions in machine.memory_bytes={built.machine.memory_bytes:g}"
+        )
+        raise OptionError("sharing.degree", built.n_sharers, f"{allowed}: each sharer has page tables of its own")
 
 
 def estimate(point: Mapping[str, Any]) -> dict[str, float]:
@@ -138,8 +155,10 @@ def estimate(point: Mapping[str, Any]) -> dict[str, float]:
     rows, n_ticks = n_regions * built.n_sharers, built.n_ticks
     drawn_at_once = events.expected_writes(scene, events.window_ticks(scene))
     state_bytes = rows * 5 + n_regions * 2048 + events.expected_rows(scene) * 700 + drawn_at_once * events.WRITE_BYTES
+    state_bytes += built.sharing.listings(n_regions) * LISTING_BYTES
     turnover = scene.forks_per_tick * n_ticks * n_regions * 2
-    work = events.expected_writes(scene, n_ticks) + n_ticks * 1000.0 + rows + turnover
+    asked = events.expected_writes(scene, n_ticks) + requests.expected(scene, n_ticks)
+    work = asked + n_ticks * 1000.0 + rows + turnover
     return {"state_bytes": state_bytes, "work": built.replicates * work}
 
 
@@ -153,7 +172,7 @@ def simulate(point: Mapping[str, Any]) -> dict[str, Any]:
     )
     found: Metrics = {**cost.metrics(pair), **contention.metrics(pair), **benefit.metrics(pair)}
     found.update(tradeoff.metrics(pair, found))
-    facts = {"sharers": built.n_sharers, **built.workload.describe(built.n_sharers)}
+    facts = {"sharers": built.n_sharers, **built.workload.describe(built.n_sharers), **cost.facts(found)}
     return summary(found, outcomes, facts, report(policy.series, baseline.series, built.tick_s))
 
 
@@ -191,7 +210,9 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
     state = built.trigger.begin(built.replicates)
     for number, tick in enumerate(_ticks(built, start)):
         _turn_over(family, counts, tick)
-        _write(family, counts, tick)
+        _refer(family, counts, built.mechanism, tick, number)
+        write(family, counts, _keys(family, [mine.writes for mine in tick]))
+        _reclaim(family, counts, tick, functools.partial(luck.young_frames, number))
         if built.mechanism.active:
             before, done = family.pages_in_use, counts.total["collapses"].copy()
             allocator.tick(number, built.tick_s)
@@ -224,8 +245,28 @@ def _turn_over(family: Family, counts: Counts, tick: tuple[events.Tick, ...]) ->
             fork(family, counts, replicate, 0, int(sharer))
 
 
-def _write(family: Family, counts: Counts, tick: tuple[events.Tick, ...]) -> None:
-    """Let the processes write."""
+def _refer(family: Family, counts: Counts, mechanism: Mechanism, tick: tuple[events.Tick, ...], number: int) -> None:
+    """End long references whose time has come, then take new ones."""
+    if family.pins.in_use:
+        pins.expire(family, number)
+    wanted = [mine.requests for mine in tick]
+    if any(mine.pins.size for mine in wanted):
+        until = np.concatenate([mine.pins_until for mine in wanted])
+        pins.pin(family, counts, _keys(family, [mine.pins for mine in wanted]), until)
+    if any(mine.vmsplices.size for mine in wanted):
+        keys = _keys(family, [mine.vmsplices for mine in wanted])
+        mechanism.lead(family, counts, pins.living(family, keys))
+        pins.reference(family, counts, keys, np.concatenate([mine.vmsplices_until for mine in wanted]))
+
+
+def _reclaim(family: Family, counts: Counts, tick: tuple[events.Tick, ...], young: Young) -> None:
+    """Let reclaim come to pages."""
+    wanted = [mine.requests.reclaims for mine in tick]
+    if any(mine.size for mine in wanted):
+        reclaim(family, counts, _keys(family, wanted), young)
+
+
+def _keys(family: Family, by_replicate: list[Ints]) -> Ints:
+    """Make keys of one replicate each keys of the whole family."""
     per_replicate = family.n_regions * family.n_sharers * HPAGE_PMD_NR
-    keys = np.concatenate([mine.writes + replicate * per_replicate for replicate, mine in enumerate(tick)])
-    write(family, counts, keys)
+    return np.concatenate([keys + replicate * per_replicate for replicate, keys in enumerate(by_replicate)])

@@ -48,12 +48,24 @@ class Profile:
     age_small_pte_ns: float
     age_compound_pte_ns: float
     age_pmd_ns: float
-    tlb_small_reach_bytes: float
-    tlb_huge_reach_bytes: float
+    swap_out_ns: float
+    """One order-0 page written to swap, its mappings aside."""
+    tlb_l1_entries: float
+    tlb_l2_entries: float
+    """Data TLB entries of each level, for pages of 4 KiB and of 2 MiB alike."""
+    tlb_coalesce: float
+    """Contiguous ptes of a folio that share one TLB entry: 1, 4 (AMD Zen), 16 (arm64 contpte)."""
+    tlb_l2_hit_ns: float
+    """What an access costs that finds its entry in the second level only."""
     page_walk_saved_ns: float
+    """What a page walk to a pte costs more than one to a PMD."""
+    memory_bytes: float
+    """Memory of the machine: what a family and its page tables have to fit into."""
 
     def __post_init__(self) -> None:
         whole("machine.cpus", self.cpus, 1, 65_536)
         for field in dataclasses.fields(self):
             if field.type is float:
                 options.not_negative(f"machine.{field.name}", getattr(self, field.name))
+        for name in ("tlb_coalesce", "memory_bytes"):
+            options.positive(f"machine.{name}", getattr(self, name))

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from thpsweep.model.bits import Ints
 from thpsweep.model.counts import LARGEST, PTE_UPDATES
 from thpsweep.model.metrics.base import Metrics, Pair
-from thpsweep.model.prices import collapse_ns, compaction_ns, ipis
+from thpsweep.model.prices import collapse_ns, compaction_ns, ipis, split_ns
 from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES
 
 
@@ -13,7 +14,7 @@ def metrics(pair: Pair) -> Metrics:
     counts, total = pair.policy.counts, pair.policy.counts.total
     found: Metrics = {}
     found["pte_updates"] = (counts.pte_updates * 1.0, "ptes")
-    worst = np.sum([counts.largest[name] for name in LARGEST.values()], axis=0)
+    worst = np.sum([counts.largest[LARGEST[kind]] for kind in PTE_UPDATES if kind in LARGEST], axis=0)
     found["pte_updates_worst_region"] = (worst * 1.0, "ptes")
     for kind in PTE_UPDATES:
         found[kind] = (total[kind] * 1.0, "ptes")
@@ -36,10 +37,42 @@ def metrics(pair: Pair) -> Metrics:
     for name in ("compact_stall", "compact_success", "compact_fail"):
         found[name] = (total[name] * 1.0, name)
     found["pages_migrated"] = (total["pages_migrated"] * 1.0, "pages")
-    found["sharing_lost_bytes"] = (total["sharing_lost_pages"] * float(PAGE_SIZE_BYTES), "bytes")
+    for name, unit in (("folio_splits", "folio_splits"), ("split_ptes", "ptes"), ("gup_redirects", "gup_redirects")):
+        found[name] = (total[name] * 1.0, unit)
+    found["split_cpu_ms"] = (split_ns(counts, pair.machine) / NS_PER_MS, "ms")
+    lost, healed = sharing_pages(pair)
+    found["sharing_lost_bytes"] = (lost * float(PAGE_SIZE_BYTES), "bytes")
+    found["sharing_healed_bytes"] = (healed * float(PAGE_SIZE_BYTES), "bytes")
+    found["stuck_bytes"] = (pair.policy.family.gauge["stuck_pages"] * float(PAGE_SIZE_BYTES), "bytes")
     found["bloat_bytes"] = (total["bloat_pages"] * float(PAGE_SIZE_BYTES), "bytes")
     peak = pair.policy.integrals.peak_pages - pair.baseline.integrals.peak_pages
     held = pair.policy.integrals.page_seconds - pair.baseline.integrals.page_seconds
     found["extra_bytes_peak"] = (peak * float(PAGE_SIZE_BYTES), "bytes")
     found["extra_byte_seconds"] = (held * float(PAGE_SIZE_BYTES), "byte seconds")
     return {f"cost/{name}": value for name, value in found.items()}
+
+
+def facts(found: Metrics) -> dict[str, str]:
+    """Say in words what became of the sharing that private copies ended; nothing where none was lost."""
+    lost, healed = (float(found[f"cost/sharing_{what}_bytes"][0].mean()) for what in ("lost", "healed"))
+    if not lost:
+        return {}
+    return {
+        "note_sharing": f"private copies ended the sharing of {lost / 2**20:.1f} MiB; at the end {healed / lost:.0%} of it "
+        "had healed: the old pages died with the workers that mapped them, and those forked since share the new ones"
+        if healed
+        else f"private copies ended the sharing of {lost / 2**20:.1f} MiB; at the end all of it was still double"
+    }
+
+
+def sharing_pages(pair: Pair) -> tuple[Ints, Ints]:
+    """Count the pages whose sharing private copies ended, and those of them that are no longer double at the end.
+
+    Sharing heals where workers are recycled: those forked after the root's own collapse share its folios, and the old
+    pages die with the workers that still mapped them. Double is what the policy holds more than the baseline, less
+    bloat. Shapes: -> (n_replicates,), (n_replicates,).
+    """
+    total, policy, baseline = pair.policy.counts.total, pair.policy.family, pair.baseline.family
+    lost = total["sharing_lost_pages"]
+    double = policy.pages_in_use - baseline.pages_in_use - total["bloat_pages"]
+    return lost, lost - np.clip(double, 0, lost)

@@ -23,6 +23,15 @@ class Sharing(abc.ABC):
     def sharers(self) -> int:
         """Largest number of living mms; a workload says how many of them live at the start of the run."""
 
+    def check(self, n_regions: int) -> None:
+        """Refuse a shape that is too large for so many regions. Raises: ThpsweepError."""
+        del n_regions
+
+    def listings(self, n_regions: int) -> int:
+        """Bound the (piece of a region, class of sharers that maps it) pairs that the shape makes beyond the workload's."""
+        del n_regions
+        return 0
+
     def shape(self, start: Start) -> Start:
         """Turn memory that the workload's sharers map alike into what this shape lets each of them map."""
         return start

@@ -37,6 +37,21 @@ class Tree(Sharing):
         """All processes of the tree."""
         return self.degree
 
+    def check(self, n_regions: int) -> None:
+        """Refuse a tree that cuts regions into too many pieces."""
+        groups = self._shared_groups()
+        check_size(len(groups) * n_regions, int(groups[0][2].size) if groups else 0)
+
+    def listings(self, n_regions: int) -> int:
+        """Count the forking sharers that map each group of slots."""
+        return n_regions * sum(int(np.count_nonzero(nodes)) for _, _, nodes in self._shared_groups())
+
+    def _shared_groups(self) -> list[tuple[Boards, int, Bools]]:
+        """List the groups of slots as `_groups` does, for memory that is fully mapped."""
+        parent = (np.arange(self.degree) - 1) // self.fanout
+        forking = parent[: int(parent.max(initial=0)) + 1]
+        return _groups(self._written(forking), forking)
+
     def shape(self, start: Start) -> Start:
         """Cut each cell by who wrote its slots last."""
         parent = (np.arange(start.class_of.size) - 1) // self.fanout

@@ -53,6 +53,16 @@ class Workload(abc.ABC):
     """Mean number that arrive at a page while one attempt is under way."""
     aging_passes_per_hour: float
     """Rounds of LRU aging: memory pressure. Young bits are cleared by it."""
+    pins_per_process_hour: float
+    """Rate at which a process pins a run of pages for long (FOLL_PIN: registered buffers, RDMA, VFIO)."""
+    vmsplices_per_process_hour: float
+    """Rate at which it takes long references on a run of pages, shared or not (FOLL_GET: vmsplice)."""
+    pages_per_request: int
+    """Pages that one such request takes, in a row within one region."""
+    request_life_s: float
+    """Mean time for which it keeps them."""
+    swap_outs_per_page_hour: float
+    """Rate at which reclaim comes to a cold page, to write it to swap unless it is young or referred to."""
 
     RANGES: ClassVar[dict[str, tuple[float, float]]] = {
         "hot_regions": (0, 1),
@@ -72,6 +82,10 @@ class Workload(abc.ABC):
         "extra_references_per_page",
         "late_references_per_page",
         "aging_passes_per_hour",
+        "pins_per_process_hour",
+        "vmsplices_per_process_hour",
+        "request_life_s",
+        "swap_outs_per_page_hour",
     )
 
     def __post_init__(self) -> None:
@@ -80,6 +94,7 @@ class Workload(abc.ABC):
         for name in self.NOT_NEGATIVE:
             options.not_negative(f"workload.{name}", getattr(self, name))
         options.one_of("workload.worker_life_law", self.worker_life_law, LIFE_LAWS)
+        whole("workload.pages_per_request", self.pages_per_request, 1, HPAGE_PMD_NR)
 
     @abc.abstractmethod
     def start(self, n_sharers: int) -> Start:

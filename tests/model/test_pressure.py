@@ -1,0 +1,213 @@
+"""Pins, reclaim and recycling in whole runs, against closed forms and against what the kernel's rules demand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.model.points import option, point, totals
+from thpsweep.errors import ThpsweepError
+from thpsweep.model import registry
+from thpsweep.model.counts import Counts
+from thpsweep.model.events import Scene, ticks
+from thpsweep.model.family import Family
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.prices import tlb_ns_per_s
+from thpsweep.model.reclaim import reclaim
+from thpsweep.model.simulate import check, setting, simulate
+from thpsweep.model.start import populate
+
+QUIET = {
+    name: 0.0
+    for name in (
+        "root_hot_writes_per_page_hour",
+        "root_cold_writes_per_page_hour",
+        "worker_hot_writes_per_page_hour",
+        "worker_cold_writes_per_page_hour",
+        "burst_pages_share",
+        "extra_references_per_page",
+        "late_references_per_page",
+        "worker_life_s",
+    )
+}
+NEVER_YOUNG = lambda rows, *_: np.zeros(rows.size, bool)  # noqa: E731
+
+
+def family_of(degree: int, regions: int = 2) -> Family:
+    """Give a family that shares all of its memory."""
+    built = setting(point("inplace", degree, regions=regions))
+    family = Family(1, regions, degree)
+    populate(family, built.workload.start(degree))
+    return family
+
+
+def collapsed(mechanism: str, degree: int) -> tuple[Family, Counts]:
+    """Give a family of which region 0 has been collapsed."""
+    family, counts = family_of(degree), Counts(1)
+    built = registry.build("mechanism", {"kind": mechanism})
+    built.attempt(family, counts, np.array([0]), np.array([512]), Limits())
+    return family, counts
+
+
+# ---- reclaim ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("degree", [1, 7, 195])
+def test_a_split_sets_and_restores_every_pte_of_every_sharer(degree: int) -> None:
+    family, counts = collapsed("inplace", degree)
+    reclaim(family, counts, np.array([5]), NEVER_YOUNG)
+    assert counts.total["folio_splits"][0] == 1
+    assert counts.total["split_ptes"][0] == counts.largest["split_ptes_worst_region"][0] == 512 * degree
+    assert counts.total["swap_outs"][0] == 1 and counts.total["swap_out_ptes"][0] == degree
+    assert family.lru_entries[0] == 2 * 512 - 1, "all that the collapse had gained is gone"
+
+
+def test_a_split_of_a_pmd_mapped_folio_splits_every_pmd_first() -> None:
+    family, counts = collapsed("inplace_pmd", 7)
+    assert family.pmd.sum() == 7
+    reclaim(family, counts, np.array([5]), NEVER_YOUNG)
+    assert counts.total["pmd_splits"][0] == 7 and not family.pmd.any()
+
+
+def test_one_young_pte_keeps_all_of_a_folio() -> None:
+    family, counts = collapsed("inplace", 7)
+    reclaim(family, counts, np.arange(512), lambda rows, *_: np.ones(rows.size, bool))
+    assert counts.total["folio_splits"][0] == 0 and family.gauge["folios"][0] == 1
+
+
+def test_a_small_shared_page_goes_from_all_its_mappers_at_once() -> None:
+    family, counts = family_of(7), Counts(1)
+    reclaim(family, counts, np.array([5, 512 + 5]), NEVER_YOUNG)  # one page, through two of its mappers
+    assert counts.total["swap_outs"][0] == 1 and counts.total["swap_out_ptes"][0] == 7
+    assert family.pages_in_use[0] == 2 * 512 - 1
+
+
+def pressed(mechanism: str) -> dict[str, Any]:
+    busy = {
+        "hot_regions": 0.0,
+        "swap_outs_per_page_hour": 0.05,
+        "reads_per_page_hour": 0.0,
+        "aging_passes_per_hour": 4.0,
+    }
+    return totals(simulate(point(mechanism, 16, regions=4, **(QUIET | busy), run={"duration_s": 3600.0})))
+
+
+def test_pressure_takes_back_what_a_collapse_gained_and_charges_for_it() -> None:
+    found = pressed("inplace")
+    assert found["cost/folio_splits"] == pytest.approx(found["cost/collapses"]), "every folio is met sooner or later"
+    assert found["cost/split_ptes"] > 0.5 * found["cost/migration_entries_set"]
+    assert found["benefit/reclaim_ms_saved"] < 0
+    assert found["cost/split_cpu_ms"] > 0
+
+
+# ---- long references in runs -------------------------------------------------------------------------------------------
+
+
+def test_vmsplice_keeps_regions_from_collapsing_for_everybody() -> None:
+    held = {**QUIET, "vmsplices_per_process_hour": 600.0, "request_life_s": 1e6}
+    result = simulate(point("switch", 4, regions=2, **held))
+    assert set(result["outcomes"]) == {"PAGE_COUNT"}
+
+
+def test_pins_cost_sharing_in_the_baseline_too() -> None:
+    pinned = {**QUIET, "pins_per_process_hour": 60.0, "request_life_s": 1e6}
+    found = simulate(point("switch", 4, regions=2, **pinned))
+    alone = simulate(point("none", 4, regions=2, **pinned))
+    memory = found["series"]["series/memory_bytes"]["baseline"]
+    assert memory[-1] > memory[0] and alone["series"]["series/memory_bytes"]["mean"] == memory
+
+
+def test_requests_have_the_rates_that_the_workload_says() -> None:
+    asked = {**QUIET, "pins_per_process_hour": 30.0, "vmsplices_per_process_hour": 10.0, "pages_per_request": 8}
+    built = setting(point("none", 50, regions=64, **asked, swap_outs_per_page_hour=0.2, hot_regions=0.25))
+    scene = Scene(built.workload, 64, 50, 600, 60.0)
+    drawn = [tick.requests for tick in ticks(scene, 3, "ab" * 32, 0)]
+    hours, cold = 10.0, 48 * 512
+    for keys, mean in (
+        (np.concatenate([one.pins for one in drawn]), 30 * 50 * hours * 8),
+        (np.concatenate([one.vmsplices for one in drawn]), 10 * 50 * hours * 8),
+        (np.concatenate([one.reclaims for one in drawn]), 0.2 * cold * hours),
+    ):
+        assert keys.size == pytest.approx(mean, rel=6 / np.sqrt(mean / 8)), "six standard deviations of 8-page requests"
+    reclaims = np.concatenate([one.reclaims for one in drawn])
+    assert (reclaims // 512 // 50).min() >= 16, "hot ranges are spared"
+    lives = np.concatenate([one.pins_until - number for number, one in enumerate(drawn[:300])])
+    assert lives.mean() == pytest.approx(10.5, rel=0.1), "600 s in ticks of 60 s, rounded up"
+
+
+# ---- recycling heals -------------------------------------------------------------------------------------------------
+
+
+def zygote(life_s: float) -> dict[str, Any]:
+    calm = {**QUIET, "worker_life_s": life_s, "worker_life_law": "fixed", "worker_gap_s": 0.0}
+    root_only = {"kind": "madvise", "at_s": [0.0], "callers": "root"}
+    run = {"duration_s": 3600.0, "tick_s": 60.0, "replicates": 2}
+    return simulate(point("copy", 20, regions=4, trigger=root_only, run=run, **calm))
+
+
+def test_recycled_workers_heal_what_copy_in_the_parent_lost() -> None:
+    result = zygote(600.0)
+    found = totals(result)
+    assert found["cost/sharing_lost_bytes"] == 4 * 2**21, "the root's copy of each region"
+    assert found["cost/sharing_healed_bytes"] == found["cost/sharing_lost_bytes"]
+    assert "100% of it had healed" in result["facts"]["note_sharing"]
+    assert found["benefit/pmd_mapped_fraction"] == 1, "every worker was forked from the huge pages"
+
+
+def test_without_recycling_nothing_heals() -> None:
+    result = zygote(0.0)
+    assert totals(result)["cost/sharing_healed_bytes"] == 0
+    assert "all of it was still double" in result["facts"]["note_sharing"]
+
+
+# ---- address translation ---------------------------------------------------------------------------------------------
+
+
+def machine(**changed: float) -> Profile:
+    built: Profile = registry.build("machine", {**option("machine", "milan_vm"), "tlb_l1_entries": 0, **changed})
+    return built
+
+
+@pytest.mark.parametrize("coalesce", [1, 4, 16])
+def test_coalesced_ptes_need_fewer_entries(coalesce: int) -> None:
+    """8,192 ptes of folios, 2,048 entries: 2,048 / c of them miss nothing more."""
+    gauge = {"pmds": np.array([0]), "compound_ptes": np.array([8192]), "small_ptes": np.array([0])}
+    profile = machine(tlb_coalesce=coalesce, tlb_l2_hit_ns=0)
+    missing = max(0, 8192 - 2048 * coalesce) / 8192
+    found = tlb_ns_per_s(gauge, profile, 1e6, np.array([1]))
+    assert found[0] == pytest.approx(1e6 * missing * profile.page_walk_saved_ns)
+
+
+def test_what_covers_most_keeps_its_entries() -> None:
+    """2,000 PMDs leave 48 entries to 4,096 small pages, evenly accessed by bytes."""
+    gauge = {"pmds": np.array([2000]), "compound_ptes": np.array([0]), "small_ptes": np.array([4096])}
+    profile = machine(tlb_l2_hit_ns=0)
+    share = (4096 - 48) * 4096 / (2000 * 2**21 + 4096 * 4096)
+    assert tlb_ns_per_s(gauge, profile, 1e6, np.array([1]))[0] == pytest.approx(
+        1e6 * share * profile.page_walk_saved_ns
+    )
+
+
+def test_the_first_level_costs_its_misses_too() -> None:
+    gauge = {"pmds": np.array([0]), "compound_ptes": np.array([0]), "small_ptes": np.array([128])}
+    profile = machine(tlb_l1_entries=64, tlb_l2_hit_ns=2)
+    assert tlb_ns_per_s(gauge, profile, 1e6, np.array([1]))[0] == pytest.approx(1e6 * 0.5 * 2)
+
+
+# ---- refusals --------------------------------------------------------------------------------------------------------
+
+
+def test_more_sharers_than_the_machine_has_memory_for_are_refused() -> None:
+    made = point("inplace", 2000, regions=4096)
+    with pytest.raises(ThpsweepError, match=r"sharing\.degree=2000: allowed is at most 918 for 4096 regions"):
+        check(made)
+    check({**made, "machine": {**made["machine"], "memory_bytes": 1e12}})
+
+
+def test_a_tree_that_is_too_large_is_refused_before_it_is_laid_out() -> None:
+    made = point("inplace", 2000, regions=200_000)
+    made["sharing"] = {"kind": "tree", "degree": 2000, "fanout": 2, "written_share": 0.1}
+    made["machine"]["memory_bytes"] = 1e15
+    with pytest.raises(ThpsweepError, match=r"lower sharing\.degree or the regions"):
+        check(made)
