@@ -151,8 +151,7 @@ def open_rows(family: Family) -> tuple[Ints, Boards, Ints]:
 
 def grow_older(family: Family) -> None:
     """Count one more tick for every link."""
-    layers = family.layers.live()
-    family.layers.age_ticks[layers[family.layers.link[layers] != 0]] += 1
+    family.layers.age_ticks[np.flatnonzero(family.layers.link)] += 1
 
 
 def forward(family: Family, rows: Ints) -> None:

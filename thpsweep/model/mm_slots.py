@@ -61,9 +61,11 @@ def settle(family: Family) -> None:
     if not family.unsettled:
         return
     table = family.folios
-    folios = np.unique(np.concatenate(family.unsettled))
+    touched = np.zeros(table.mapped.size, bool)
+    for some in family.unsettled:
+        touched[some] = True
     family.unsettled.clear()
-    folios = folios[table.mapped[folios] > 0]
+    folios = np.flatnonzero(touched & (table.mapped > 0))
     for slot in (table.mm_0, table.mm_1):
         held = folios[slot[folios] != 0]
         rows = table.region[held].astype(np.int64) * family.n_sharers + slot[held] - 1
