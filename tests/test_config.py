@@ -9,8 +9,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from thpsweep.config import BASE, GROUPS, conf_dir, explain, plan_of, point_of, register
+from thpsweep.config import GROUPS, conf_dir, plan_of, point_of, register
 from thpsweep.errors import ThpsweepError
+from thpsweep.explain import BASE, explain
 from thpsweep.model import registry
 from thpsweep.model.simulate import check
 

@@ -17,6 +17,7 @@ FLOORS = {
     "sweep": 2,
     "answers": 3,
     "config": 4,
+    "explain": 4,
     "cli": 4,
     "__main__": 4,
     "_plugins": 4,
@@ -24,8 +25,8 @@ FLOORS = {
 DOORS = {
     "ray": {"sweep/pool.py"},
     "mlflow": {"sweep/tracking.py"},
-    "hydra": {"config.py", "cli.py", "_plugins"},
-    "omegaconf": {"config.py", "cli.py", "_plugins"},
+    "hydra": {"config.py", "explain.py", "cli.py", "_plugins"},
+    "omegaconf": {"config.py", "explain.py", "cli.py", "_plugins"},
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

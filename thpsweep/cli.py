@@ -116,7 +116,8 @@ def _hydra(arguments: list[str]) -> int:
     """Hand over to Hydra, and turn what it raises into one line."""
     import hydra
 
-    from thpsweep.config import conf_dir, explain, register
+    from thpsweep.config import conf_dir, register
+    from thpsweep.explain import explain
 
     for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"
     application = Application()

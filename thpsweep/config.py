@@ -9,18 +9,10 @@ from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import (
-    ConfigAttributeError,
-    ConfigKeyError,
-    InterpolationResolutionError,
-    MissingMandatoryValue,
-    OmegaConfBaseException,
-    ValidationError,
-)
 
 from thpsweep.errors import OptionError, ThpsweepError
+from thpsweep.explain import BASE, unknown_key
 from thpsweep.model import registry
 from thpsweep.sweep.plan import Job, Plan, planned
 from thpsweep.sweep.point import Point
@@ -35,9 +27,6 @@ GROUPS = {
     "memory": "memory",
 }
 """Family of the model -> config group. A group below policy/ needs no YAML: its members have defaults of their own."""
-
-BASE = "base_"
-"""Before a member's name it names the schema that a YAML file of the group starts from."""
 
 
 @dataclass
@@ -86,6 +75,10 @@ class Config:
     sweep: SweepConfig = MISSING
 
 
+PARTS = tuple(field.name for field in dataclasses.fields(Config))
+"""What a config consists of. The parts make a point, but for `sweep`, which changes no result."""
+
+
 def conf_dir() -> Path:
     """Find the conf/ that belongs to this code: inside the package in a wheel, beside it in a checkout."""
     here = Path(__file__).absolute().parent
@@ -107,34 +100,30 @@ def register() -> None:
             store.store(group=group, name=f"{prefix}{name}", node=node)
 
 
-def checked(config: DictConfig) -> Config:
-    """Make the objects that a composed config describes.
+def point_of(config: DictConfig) -> Point:
+    """Turn a composed config into a point: plain JSON types, nothing of `sweep`, which changes no result.
 
     Raises: OptionError for a value that a member refuses; OmegaConf's errors for keys and types.
     """
-    _refuse_unknown_keys(config, "")
-    made = OmegaConf.to_object(config)
-    assert isinstance(made, Config)
-    return made
+    _refuse_unknown_keys(config, "", nested=False)
+    nodes = {name: None if OmegaConf.is_missing(config, name) else config[name] for name in PARTS}
+    parts = {name: part_of(name, node) for name, node in nodes.items()}
+    return {name: part for name, part in parts.items() if name != "sweep"}
 
 
-def point_of(config: DictConfig) -> Point:
-    """Turn a composed config into a point: plain JSON types, nothing of `sweep`, which changes no result."""
-    made = checked(config)
-    policy = {
-        "name": made.policy.name,
-        "mechanism": registry.spec(made.policy.mechanism),
-        "trigger": registry.spec(made.policy.trigger),
-        "gate": {"kind": "always"} if made.policy.gate is None else registry.spec(made.policy.gate),
-    }
-    return {
-        "workload": registry.spec(made.workload),
-        "sharing": registry.spec(made.sharing),
-        "policy": policy,
-        "machine": registry.spec(made.machine),
-        "memory": registry.spec(made.memory),
-        "run": dataclasses.asdict(made.run),
-    }
+def part_of(name: str, node: DictConfig | None) -> Any:
+    """Check one part of a composed config and turn it into plain JSON types. Raises: as point_of()."""
+    if not isinstance(node, DictConfig):
+        raise OptionError(name, node, f"one of the options of group {name!r}: {name}=NAME")
+    _refuse_unknown_keys(node, f"{name}.")
+    made = OmegaConf.to_object(node)
+    if isinstance(made, PolicyConfig):
+        gate = {"kind": "always"} if made.gate is None else registry.spec(made.gate)
+        members = {"mechanism": registry.spec(made.mechanism), "trigger": registry.spec(made.trigger), "gate": gate}
+        return {"name": made.name, **members}
+    if isinstance(made, RunConfig | SweepConfig):
+        return dataclasses.asdict(made)
+    return registry.spec(made)
 
 
 def plan_of(
@@ -153,98 +142,20 @@ def plan_of(
         name=sweep.name or (experiment or "sweep").replace("/", "_"),
         overrides=tuple(hydra.overrides.task),
         points=points,
-        config=OmegaConf.to_yaml(OmegaConf.masked_copy(config, [field.name for field in dataclasses.fields(Config)])),
+        config=OmegaConf.to_yaml(OmegaConf.masked_copy(config, list(PARTS))),
         tracked=sweep.track,
         n_jobs=len(jobs),
         id_of=id_of,
     )
 
 
-def _refuse_unknown_keys(config: DictConfig, prefix: str) -> None:
+def _refuse_unknown_keys(config: DictConfig, prefix: str, *, nested: bool = True) -> None:
     """Refuse what `+key=value` and `++key=value` added to a schema: nothing would read it."""
     kind = OmegaConf.get_type(config)
     known = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else None
     for key in map(str, config):
         if known is not None and key not in known:
-            raise ThpsweepError(_unknown(f"{prefix}{key}", config[key], known))
-        child = None if OmegaConf.is_missing(config, key) else config[key]
+            raise ThpsweepError(unknown_key(f"{prefix}{key}", config[key], known))
+        child = None if not nested or OmegaConf.is_missing(config, key) else config[key]
         if isinstance(child, DictConfig):
             _refuse_unknown_keys(child, f"{prefix}{key}.")
-        elif prefix == "" and key in ("workload", "sharing", "machine", "memory") and child is None:
-            raise OptionError(key, None, f"one of the options of group {key!r}: {key}=NAME")
-
-
-def explain(error: Exception) -> str | None:
-    """Say in one line what Hydra or OmegaConf found wrong, and what is allowed; None for any other error."""
-    cause = error.__cause__ or error.__context__
-    if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read ({_first_line(error)}); allowed is KEY=VALUE in Hydra's grammar"
-    if isinstance(error, MissingConfigException):
-        return _explain_option(error)
-    if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
-        return _explain_value(cause, str(error))
-    if isinstance(error, OmegaConfBaseException):
-        return _explain_value(error, "")
-    ambiguous = re.match(r"Ambiguous value for argument '(.*)'", str(error))
-    if ambiguous:
-        return f"{ambiguous[1]}: several values; allowed is one, or `thpsweep sweep`, or KEY=[A,B] for a list"
-    if isinstance(error, HydraException) or (isinstance(error, ValueError) and _raised_by_hydra(error)):
-        return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    return None
-
-
-def _explain_option(error: MissingConfigException) -> str:
-    group, _, option = (error.missing_cfg_file or "").rpartition("/")
-    known = [name for name in error.options or () if not name.startswith(BASE)]
-    if not group:
-        return _first_line(error)
-    return str(OptionError(group, option, _one_of(known)))
-
-
-def _explain_value(error: OmegaConfBaseException, context: str) -> str:
-    """Explain a key or value; `context` is Hydra's text around it, which quotes the override."""
-    key = error.full_key or str(error.key)
-    if isinstance(error, MissingMandatoryValue):
-        return f"{key} is not set: give {key}=VALUE"
-    if isinstance(error, ConfigAttributeError | ConfigKeyError):
-        quoted = re.search(r"use \+(\S+?)=(.*)$", context, re.MULTILINE)
-        key, value = (quoted[1], quoted[2]) if quoted else (key, error.value)
-        known = map(str, error.parent_node) if isinstance(error.parent_node, DictConfig) else ()
-        return _unknown(key, value, known)
-    if isinstance(error, ValidationError) and not isinstance(error, InterpolationResolutionError):
-        return str(OptionError(key, error.value, _wanted(error)))
-    return f"{key}: {_first_line(error)}"
-
-
-def _wanted(error: OmegaConfBaseException) -> str:
-    """Name the type that a field or a list element takes."""
-    kind = OmegaConf.get_type(error.parent_node) if isinstance(error.parent_node, DictConfig) else None
-    types = {field.name: field.type for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}
-    wanted: Any = types.get(str(error.key))
-    if wanted is None:
-        named = re.search(r"could not be converted to (\w+)", str(error))
-        return f"a value of type {named[1].lower()}" if named else _first_line(error)
-    return (
-        f"a value of type {wanted.__name__ if isinstance(wanted, type) and wanted.__module__ == 'builtins' else wanted}"
-    )
-
-
-def _raised_by_hydra(error: Exception) -> bool:
-    """Tell what Hydra refuses with a plain ValueError from a mistake of ours."""
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    return last is not None and last.tb_frame.f_globals.get("__name__", "").startswith("hydra.")
-
-
-def _unknown(key: str, value: object, known: Iterable[str]) -> str:
-    parent = key.rpartition(".")[0]
-    return f"{key}={value}: no such key; allowed {f'below {parent}' if parent else 'at the top'} is {_one_of(known)}"
-
-
-def _one_of(names: Iterable[str]) -> str:
-    return "one of " + (", ".join(sorted(names)) or "none")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

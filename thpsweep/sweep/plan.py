@@ -71,7 +71,8 @@ def planned(
     for job in jobs:
         point = compose(job.overrides)
         with _naming_the_file(point):
-            point["workload"] |= registry.build("workload", point["workload"]).identity()
+            identity = registry.build("workload", point["workload"]).identity()
+            point = {**point, "workload": {**point["workload"], **identity}}
             key = id_of[job.overrides] = point_id(point)
             if key not in points:
                 check(point)

@@ -3,43 +3,72 @@
 import copy
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from thpsweep.errors import SweepError
+from thpsweep.config import PARTS, part_of, point_of
+from thpsweep.errors import SweepError, ThpsweepError
+from thpsweep.sweep.point import Point
+
+Texts = tuple[str, ...]
+"""Overrides as the user wrote them."""
+
+MAX_BASES = 256
+"""A base takes 0.1 MB; its parts are kept apart from it."""
+
+REFUSALS = (KeyError, ValueError, HydraException, OmegaConfBaseException, ThpsweepError)
+"""What Hydra, OmegaConf and our own options raise for bad input. Hydra's own words for it are kept."""
 
 
 class Composer:
-    """Compose the configs of a sweep; keeps one base per combination of group choices."""
+    """Compose the configs of a sweep; keeps bases, which Hydra composed, and the parts of points.
+
+    Hydra applies changes of values one after the other when all groups have been composed, and so it is here: the base
+    is what Hydra makes of the groups and of all up to the last change of the structure (+, ++, ~); the values after that
+    are applied to it. What fails goes through Hydra once more, for Hydra's error.
+    """
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self.loader, self._master = loader, master
         self._parser = OverridesParser.create(config_loader=loader)
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
         self._parsed = functools.cache(self._parse)
         self._is_group = functools.cache(self._find_group)
+        self._base = functools.lru_cache(MAX_BASES)(self.slow)
+        self._is_closed = functools.cache(self._find_closed)
+        self._part = functools.cache(self._make_part)
+
+    def point(self, overrides: Sequence[str]) -> Point:
+        """Give the point of one job. Its parts may be those of other points, too: change none of them.
+
+        Where no value refers to another one, a part depends on its own overrides only, and few parts differ in a sweep.
+        """
+        groups, values = self._split(overrides)
+        try:
+            if not self._is_closed(groups) or not all(self._stays_in_its_part(text) for text in values):
+                return point_of(self.compose(overrides))
+            own: dict[str, Texts] = dict.fromkeys(PARTS, ())
+            for text in values:
+                own[self._part_name(text)] += (text,)
+            parts = {name: self._part(groups, name, texts) for name, texts in own.items()}
+        except REFUSALS:
+            return point_of(self.slow(overrides))
+        return {name: part for name, part in parts.items() if name != "sweep"}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """Give the config of one job, equal to what Hydra composes; what differs only in values takes the fast way.
-
-        A value is applied by Hydra after all groups have been composed, and so it is here. Everything else (+, ++, ~,
-        packages, more places to search) goes through Hydra itself, and so does what fails, for Hydra's error.
-        """
-        parsed = [self._parsed(override) for override in overrides]
-        if self._master.hydra.searchpath or not all(self._is_plain(override) for override in parsed):
-            return self.slow(overrides)
-        groups = tuple(o.input_line or "" for o in parsed if self._is_group(o.key_or_group))
-        config = copy.deepcopy(self._base(groups))
+        """Give the config of one job, equal to what Hydra composes."""
+        groups, values = self._split(overrides)
         try:
-            for override in parsed:
-                if not self._is_group(override.key_or_group):
-                    OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-        except OmegaConfBaseException:
+            config = copy.deepcopy(self._base(groups))
+            for override in map(self._parsed, values):
+                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        except REFUSALS:
             return self.slow(overrides)
         return config
 
@@ -54,20 +83,46 @@ class Composer:
             raise SweepError("experiment: an experiment that sweeps cannot be swept over; allowed is one a command")
         return config
 
-    def _base(self, groups: tuple[str, ...]) -> DictConfig:
-        if groups not in self._bases:
-            self._bases[groups] = self.slow(groups)
-        return self._bases[groups]
+    def _split(self, overrides: Sequence[str]) -> tuple[Texts, Texts]:
+        """Part what Hydra has to compose from the values that can be applied to it, both in their order."""
+        groups = [self._chooses_group(self._parsed(text)) for text in overrides]
+        restructures = [not group and _restructures(self._parsed(t)) for t, group in zip(overrides, groups, strict=True)]
+        first = max((number for number, does in enumerate(restructures, start=1) if does), default=0)
+        numbered = list(enumerate(zip(overrides, groups, strict=True)))
+        base = tuple(text for number, (text, is_group) in numbered if is_group or number < first)
+        return base, tuple(text for number, (text, is_group) in numbered if not is_group and number >= first)
+
+    def _make_part(self, groups: Texts, name: str, values: Texts) -> Any:
+        """Apply values to one part of a base, of which it takes a copy."""
+        base = self._base(groups)
+        node = None if OmegaConf.is_missing(base, name) else copy.deepcopy(base[name])
+        for override in map(self._parsed, values):
+            OmegaConf.update(node, override.key_or_group.partition(".")[2], override.value(), merge=True)
+        return part_of(name, node)
+
+    def _find_closed(self, groups: Texts) -> bool:
+        """Tell whether a base consists of our parts, of which none refers to another."""
+        base = self._base(groups)
+        return set(base) == set(PARTS) and "${" not in OmegaConf.to_yaml(base, resolve=False)
+
+    def _stays_in_its_part(self, text: str) -> bool:
+        return "${" not in text and "." in self._parsed(text).key_or_group
+
+    def _part_name(self, text: str) -> str:
+        return self._parsed(text).key_or_group.partition(".")[0]
+
+    def _chooses_group(self, override: Override) -> bool:
+        return self._is_group(override.key_or_group) and not isinstance(override.value(), dict)
 
     def _parse(self, override: str) -> Override:
         return self._parser.parse_override(override)
 
-    def _is_plain(self, override: Override) -> bool:
-        is_change = not (override.is_add() or override.is_force_add() or override.is_delete())
-        return is_change and override.package is None and "@" not in override.key_or_group
-
     def _find_group(self, key: str) -> bool:
         return any(self.loader.get_group_options(key, kind) for kind in (ObjectType.CONFIG, ObjectType.GROUP))
+
+
+def _restructures(override: Override) -> bool:
+    return override.is_add() or override.is_force_add() or override.is_delete() or override.package is not None
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

@@ -14,7 +14,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from thpsweep.cli import Application
-from thpsweep.config import plan_of, point_of
+from thpsweep.config import plan_of
 from thpsweep.errors import SweepError
 from thpsweep.sweep.drive import Driven
 from thpsweep.sweep.plan import Job, Plan
@@ -81,7 +81,7 @@ def _texts(override: Override) -> list[str]:
 
 
 def _plan(master: DictConfig, batch: Sequence[Job], composer: Composer) -> Plan:
-    return plan_of(master, master.hydra, batch, lambda overrides: point_of(composer.compose(overrides)))
+    return plan_of(master, master.hydra, batch, composer.point)
 
 
 def _label(key: str) -> str:

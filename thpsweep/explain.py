@@ -1,0 +1,99 @@
+"""Say in one line what Hydra or OmegaConf found wrong with a command, and what is allowed instead."""
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    ValidationError,
+)
+
+from thpsweep.errors import OptionError
+
+BASE = "base_"
+"""Before a member's name it names the schema that a YAML file of the group starts from; no option of a user's."""
+
+
+def explain(error: Exception) -> str | None:
+    """Say in one line what Hydra or OmegaConf found wrong, and what is allowed; None for any other error."""
+    cause = error.__cause__ or error.__context__
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read ({_first_line(error)}); allowed is KEY=VALUE in Hydra's grammar"
+    if isinstance(error, MissingConfigException):
+        return _explain_option(error)
+    if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
+        return _explain_value(cause, str(error))
+    if isinstance(error, OmegaConfBaseException):
+        return _explain_value(error, "")
+    ambiguous = re.match(r"Ambiguous value for argument '(.*)'", str(error))
+    if ambiguous:
+        return f"{ambiguous[1]}: several values; allowed is one, or `thpsweep sweep`, or KEY=[A,B] for a list"
+    if isinstance(error, HydraException) or (isinstance(error, ValueError) and _raised_by_hydra(error)):
+        return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    return None
+
+
+def _explain_option(error: MissingConfigException) -> str:
+    group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    known = [name for name in error.options or () if not name.startswith(BASE)]
+    if not group:
+        return _first_line(error)
+    return str(OptionError(group, option, _one_of(known)))
+
+
+def _explain_value(error: OmegaConfBaseException, context: str) -> str:
+    """Explain a key or value; `context` is Hydra's text around it, which quotes the override."""
+    key = error.full_key or str(error.key)
+    if isinstance(error, MissingMandatoryValue):
+        return f"{key} is not set: give {key}=VALUE"
+    if isinstance(error, ConfigAttributeError | ConfigKeyError):
+        quoted = re.search(r"use \+(\S+?)=(.*)$", context, re.MULTILINE)
+        key, value = (quoted[1], quoted[2]) if quoted else (key, error.value)
+        known = map(str, error.parent_node) if isinstance(error.parent_node, DictConfig) else ()
+        return unknown_key(key, value, known)
+    if isinstance(error, ValidationError) and not isinstance(error, InterpolationResolutionError):
+        return str(OptionError(key, error.value, _wanted(error)))
+    return f"{key}: {_first_line(error)}"
+
+
+def _wanted(error: OmegaConfBaseException) -> str:
+    """Name the type that a field or a list element takes."""
+    kind = OmegaConf.get_type(error.parent_node) if isinstance(error.parent_node, DictConfig) else None
+    types = {field.name: field.type for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}
+    wanted: Any = types.get(str(error.key))
+    if wanted is None:
+        named = re.search(r"could not be converted to (\w+)", str(error))
+        return f"a value of type {named[1].lower()}" if named else _first_line(error)
+    return (
+        f"a value of type {wanted.__name__ if isinstance(wanted, type) and wanted.__module__ == 'builtins' else wanted}"
+    )
+
+
+def _raised_by_hydra(error: Exception) -> bool:
+    """Tell what Hydra refuses with a plain ValueError from a mistake of ours."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is not None and last.tb_frame.f_globals.get("__name__", "").startswith("hydra.")
+
+
+def unknown_key(key: str, value: object, known: Iterable[str]) -> str:
+    """Refuse a key that is not there; say which keys are."""
+    parent = key.rpartition(".")[0]
+    return f"{key}={value}: no such key; allowed {f'below {parent}' if parent else 'at the top'} is {_one_of(known)}"
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return "one of " + (", ".join(sorted(names)) or "none")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
