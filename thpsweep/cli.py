@@ -83,7 +83,7 @@ class Application:
         from hydra.core.hydra_config import HydraConfig
 
         from thpsweep.config import plan_of, point_of
-        from thpsweep.sweep.plan import Job
+        from thpsweep.sweep.axes import Job
         from thpsweep.sweep.serial import serial
 
         job = Job(tuple(HydraConfig.get().overrides.task), {})
@@ -137,7 +137,10 @@ def _hydra(arguments: list[str]) -> int:
 
 def _prepare(arguments: list[str]) -> None:
     """Set the process up as Hydra reads it: arguments without our verb, a command line to complete likewise."""
+    from thpsweep.sweep.where import as_override
+
     verb, rest = (arguments[0], arguments[1:]) if arguments[0] in HYDRA_VERBS else ("", arguments)
+    rest = [as_override(argument) for argument in rest]
     asks = any(argument.partition("=")[0] in HYDRA_QUESTIONS for argument in rest)
     sys.argv[1:] = ["--multirun", *rest] if verb == "sweep" and not asks else rest
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, and let us say it

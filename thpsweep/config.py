@@ -14,8 +14,10 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.explain import BASE, unknown_key
 from thpsweep.model import registry
-from thpsweep.sweep.plan import Job, Plan, planned
+from thpsweep.sweep.axes import Job, zips
+from thpsweep.sweep.plan import Plan, planned
 from thpsweep.sweep.point import Point
+from thpsweep.sweep.where import Where
 
 GROUPS = {
     "workload": "workload",
@@ -51,15 +53,20 @@ class RunConfig:
 
 @dataclass
 class SweepConfig:
-    """Where a sweep is recorded, and under which name; none of it changes a result."""
+    """Where a sweep is recorded, under which name, and which combinations are its points; none of it changes a result."""
 
     dir: str = MISSING
     name: str | None = None
     track: bool = MISSING
+    zip: list[Any] = dataclasses.field(default_factory=list)
+    where: str | None = None
 
     def __post_init__(self) -> None:
         if self.name is not None and not re.fullmatch(r"[\w][\w.-]{0,99}", self.name):
             raise OptionError("sweep.name", self.name, "a folder's name of letters, digits, '_', '-' and '.'")
+        zips(self.zip)
+        if self.where is not None:
+            Where(self.where)
 
 
 @dataclass
@@ -136,16 +143,17 @@ def plan_of(
     sweep = OmegaConf.to_object(config.sweep)
     assert isinstance(sweep, SweepConfig)
     experiment = hydra.runtime.choices.get("experiment")
-    points, id_of = planned(jobs, compose)
+    made = planned(jobs, compose, sweep.where)
     return Plan(
         root=Path(sweep.dir).expanduser().absolute(),
         name=sweep.name or (experiment or "sweep").replace("/", "_"),
         overrides=tuple(hydra.overrides.task),
-        points=points,
+        points=made.points,
         config=OmegaConf.to_yaml(OmegaConf.masked_copy(config, list(PARTS))),
         tracked=sweep.track,
         n_jobs=len(jobs),
-        id_of=id_of,
+        id_of=made.id_of,
+        n_filtered=made.n_filtered,
     )
 
 

@@ -1,6 +1,9 @@
 """Fast composition gives what Hydra's own composition gives; expansion gives what Hydra's basic sweeper gives."""
 
-from collections.abc import Iterator
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -11,56 +14,104 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from hypothesis import HealthCheck, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from thpsweep.config import conf_dir, register
+from thpsweep.config import GROUPS, RunConfig, SweepConfig, conf_dir, point_of, register
 from thpsweep.errors import SweepError, ThpsweepError
+from thpsweep.model import registry
+from thpsweep.sweep.axes import Job
 
 Plugins.instance()  # Hydra finds and names the plugin's modules; only then can they be imported as what they are
 
 from hydra_plugins.thpsweep_launcher._compose import Composer  # noqa: E402
 from hydra_plugins.thpsweep_launcher._points import jobs  # noqa: E402
 
-GROUPS = [
-    "workload=prefork,captured",
-    "policy=none,copy,inplace,mainline",
-    "policy/mechanism=copy,inplace,switch",
-    "policy/trigger=madvise,khugepaged",
-]
-VALUES = [
-    "sharing.degree=1,195",
-    "run.seed=7,8",
-    "run.duration_s=60,1e3",
-    "sweep.name=null,a,'b,c'",
-    "policy.name='with, comma',\"and 'quotes'\"",
-    "workload.worker_life_s=0,1.5",
-    "workload.regions=1,2",
-    "policy.trigger.at_s=[1],[1,2.5]",
-    "policy.trigger.max_ptes_shared=0,511",
-    "policy.mechanism.walk=per_page,per_range",
-    "run={seed:3},{seed:4,replicates:2}",
-    "run.tick_s=${run.duration_s},30",
-    "+run.extra=1",
-    "++run.seed=9,10",
-    "~sweep.name",
-    "nonsense.key=1",
-    "sharing.degree=many",
-]
+CHOICES = {
+    group: sorted({file.stem for file in (conf_dir() / group).glob("*.yaml")} | (own if "/" in group else set()))
+    for group, own in {
+        "experiment": set[str](),
+        "policy": set[str](),
+        **{group: set(registry.members(family)) for family, group in GROUPS.items()},
+    }.items()
+}
+"""Group -> its options."""
+
+FIELDS: dict[str, Any] = {
+    **{
+        f"{group.replace('/', '.')}.{field.name}": field.type
+        for family, group in GROUPS.items()
+        for member in registry.members(family).values()
+        for field in dataclasses.fields(member)
+    },
+    **{f"run.{field.name}": field.type for field in dataclasses.fields(RunConfig)},
+    **{f"sweep.{field.name}": field.type for field in dataclasses.fields(SweepConfig)},
+    "policy.name": str,
+}
+"""Key of a value -> its type, as its dataclass gives it."""
 
 
-def expand(text: str) -> list[str]:
-    """Give each choice of a line above."""
-    parsed = OverridesParser.create().parse_override(text)
-    if not parsed.is_sweep_override():
-        return [text]
-    return [f"{parsed.get_key_element()}={value}" for value in parsed.sweep_string_iterator()]
+def quoted(text: str) -> str:
+    """Write text as Hydra's grammar wants any text written."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
 
 
-one_of_each = st.lists(st.sampled_from(GROUPS + VALUES), unique=True, max_size=6).flatmap(
-    lambda lines: st.tuples(*(st.sampled_from(expand(line)) for line in lines))
+def listed(items: list[str]) -> str:
+    return f"[{','.join(items)}]"
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0$"), max_size=6).map(quoted)
+small = st.integers(1, 9).map(str)
+numbers = st.one_of(
+    small, st.integers(-1, 600).map(str), st.sampled_from(["1e3", "0.5", "1_000", "inf", "nan", "30.0", "60"])
 )
+references = st.sampled_from(
+    ["${run.seed}", "${sharing.degree}", "${nowhere}", "${policy.name}", "a${run.seed}b", "${oc.decode:3}", "${run}"]
+)
+words = st.sampled_from(["null", "true", "false", "copy", "a b", "a:b", '"with, comma"', "'it\\'s'", "???", "fixed", "''"])
+scalars = st.one_of(numbers, words, texts, references)
+lists = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3).map(listed), max_leaves=4)
+names = st.sampled_from(["seed", "degree", "kind", "at_s", "x", "name", "regions"])
+dicts = st.dictionaries(names, lists, max_size=3).map(lambda d: "{" + ",".join(f"{k}:{v}" for k, v in d.items()) + "}")
+anything = st.one_of(scalars, lists, dicts)
+
+
+def fitting(kind: Any) -> st.SearchStrategy[str]:
+    """Give values of a field's type, most of which its member takes."""
+    if kind is int or kind is float:
+        return st.one_of(small, small, small, numbers)
+    if kind is bool:
+        return st.sampled_from(["true", "false"])
+    return st.one_of(texts, words) if kind is str else st.lists(small, max_size=2).map(listed)
+
+
+def key_and_value(keys: Sequence[str]) -> st.SearchStrategy[tuple[str, str]]:
+    return st.sampled_from(keys).flatmap(lambda key: st.tuples(st.just(key), fitting(FIELDS[key])))
+
+
+wanted = key_and_value([key for key in FIELDS if key.startswith(("sharing.degree", "machine.", "run.", "policy.name"))])
+elsewhere = key_and_value(sorted(FIELDS))  # most of them keys of an option that is not chosen
+odd = st.tuples(st.sampled_from(sorted(FIELDS)), anything)
+whole = st.tuples(st.sampled_from(["run", "policy", "workload", "policy.trigger", "sweep", "memory", "policy.gate"]), dicts)
+strange = st.tuples(st.sampled_from(["nonsense.key", "run.extra", "workload.kind", "a", "run.seed.x", "hydra.verbose"]), anything)
+good = wanted.map("=".join)
+bad = st.one_of(elsewhere, odd, whole, strange).map("=".join)
+choices = st.sampled_from([f"{group}={name}" for group, options in CHOICES.items() for name in options])
+restructured = st.one_of(
+    st.tuples(st.sampled_from(["+", "++"]), st.one_of(good, bad, choices)).map("".join),
+    wanted.map("=".join).map("++{}".format),
+    st.sampled_from(sorted({*FIELDS, *CHOICES, "run", "policy.gate", "nonsense"})).map("~{}".format),
+    st.sampled_from(["policy@policy2=copy", "machine@here=milan_vm", "+policy/gate@run=budget", "~policy.gate"]),
+)
+few = st.tuples(
+    st.lists(choices, max_size=2),
+    st.lists(good, max_size=4),
+    st.lists(st.sampled_from([good, bad, restructured]).flatmap(lambda kind: kind), max_size=1),
+)
+some_overrides = few.flatmap(lambda lists: st.permutations([text for texts in lists for text in texts]))
+"""What a user might write, most of it good."""
 
 
 @pytest.fixture(scope="module")
@@ -73,37 +124,89 @@ def composer() -> Iterator[Composer]:
     yield Composer(loader, master)
 
 
-def outcome(composed: object) -> object:
-    """Give a config as it is told apart: values, types and what a member class it is."""
+def refusal_or(function: Callable[[Sequence[str]], Any], overrides: Sequence[str]) -> Any:
+    """Give what a function makes of overrides, or how it refuses them."""
+    try:
+        return function(overrides)
+    except (HydraException, OmegaConfBaseException, ThpsweepError, ValueError, AttributeError) as error:
+        return type(error), str(error)
+
+
+def told_apart(composed: Any) -> Any:
+    """Give a config as it is told apart: values as they were written, and what member class each node is."""
     if not isinstance(composed, DictConfig):
         return composed
-    members = [OmegaConf.get_type(composed, key) for key in ("workload", "sharing", "machine")]
-    members += [OmegaConf.get_type(composed.policy, key) for key in ("mechanism", "trigger")]
-    return OmegaConf.to_yaml(composed, resolve=True), members
+    kinds: dict[str, Any] = {}
+
+    def walk(node: DictConfig, path: str) -> None:
+        kinds[path] = OmegaConf.get_type(node)
+        for key in node:
+            child = node._get_node(key)
+            if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+                walk(child, f"{path}.{key}")
+
+    walk(composed, "")
+    return OmegaConf.to_yaml(composed), kinds, OmegaConf.is_struct(composed), OmegaConf.is_readonly(composed)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(overrides=one_of_each)
-def test_fast_composition_equals_hydras(composer: Composer, overrides: tuple[str, ...]) -> None:
-    composed = []
-    for compose in (composer.compose, composer.slow):
-        try:
-            composed.append(outcome(compose(overrides)))
-        except (HydraException, ThpsweepError) as error:
-            composed.append((type(error), str(error)))
-    assert composed[0] == composed[1]
+@settings(max_examples=30, deadline=None)
+@given(overrides=some_overrides)
+def test_fast_composition_equals_hydras(composer: Composer, overrides: list[str]) -> None:
+    compare(composer, overrides)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(overrides=some_overrides)
+def test_fast_composition_equals_hydras_on_many_overrides(composer: Composer, overrides: list[str]) -> None:
+    compare(composer, overrides)
+
+
+def compare(composer: Composer, overrides: list[str]) -> None:
+    """Hold config and point of the fast way against those that Hydra composes, or its refusal."""
+    wanted = refusal_or(composer.slow, overrides)
+    assert told_apart(refusal_or(composer.compose, overrides)) == told_apart(wanted)
+    point = refusal_or(composer.point, overrides)
+    event("a point" if isinstance(point, dict) else f"refused by {point[0].__name__}")
+    assert repr(point) == repr(refusal_or(lambda o: point_of(composer.slow(o)), overrides))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["run.seed=4", "run={seed:3}", "run.replicates=2"],
+        ["policy.name=a", "policy={name:b}"],
+        ["policy={name:b}", "policy=copy"],
+        ["policy/gate=cbmm", "policy.gate.gains=[tlb]", "sharing.degree=3"],
+        ["sharing.degree=3", "+memory@run.spare=plentiful"],
+        ["run.seed=1", "++run.seed=2", "run.seed=3"],
+        ["run.tick_s=${run.duration_s}", "run.duration_s=60"],
+        ["policy/gate=all_of", "policy.gate.gates=[{kind:max_ptes,max_ptes:99},{kind:budget}]"],
+        ["~policy.gate", "policy=copy"],
+    ],
+)
+def test_order_and_structure_count_as_they_do_for_hydra(composer: Composer, overrides: list[str]) -> None:
+    wanted = refusal_or(composer.slow, overrides)
+    assert told_apart(refusal_or(composer.compose, overrides)) == told_apart(wanted)
+    assert refusal_or(composer.point, overrides) == refusal_or(lambda o: point_of(composer.slow(o)), overrides)
 
 
 def test_values_cost_no_composition(composer: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
     composer.compose(["policy=copy", "sharing.degree=1"])
-    monkeypatch.setattr(composer, "slow", lambda overrides: pytest.fail(f"composed {overrides} again"))
+    monkeypatch.setattr(composer.loader, "load_sweep_config", lambda *_: pytest.fail("composed again"))
     for degree in range(1, 50):
-        assert composer.compose(["policy=copy", f"sharing.degree={degree}"]).sharing.degree == degree
+        overrides = ["policy=copy", f"sharing.degree={degree}"]
+        assert composer.compose(overrides).sharing.degree == degree
+        assert composer.point(overrides)["sharing"]["degree"] == degree
 
 
 def test_a_composed_config_is_nobody_elses(composer: Composer) -> None:
     first = composer.compose(["sharing.degree=5"])
     assert (composer.compose([]).sharing.degree, first.sharing.degree) == (16, 5)
+
+
+def expanded(composer: Composer, arguments: list[str]) -> list[Job]:
+    return jobs(OverridesParser.create(config_loader=composer.loader).parse_overrides(arguments))
 
 
 @pytest.mark.parametrize(
@@ -119,14 +222,14 @@ def test_a_composed_config_is_nobody_elses(composer: Composer) -> None:
 def test_expansion_equals_the_basic_sweepers(composer: Composer, arguments: list[str]) -> None:
     parser = OverridesParser.create(config_loader=composer.loader)
     (wanted,) = BasicSweeper.split_arguments(parser.parse_overrides(arguments), None)
-    assert [list(job.overrides) for job in jobs(arguments, composer.loader)] == wanted
+    assert [list(job.overrides) for job in expanded(composer, arguments)] == wanted
 
 
 def test_swept_keys_are_named_as_people_name_them(composer: Composer) -> None:
-    (job, _) = jobs(["policy/trigger=madvise,khugepaged", "run.seed=1", "+run.x=1"], composer.loader)
+    (job, _) = expanded(composer, ["policy/trigger=madvise,khugepaged", "run.seed=1", "+run.x=1"])
     assert job.varied == {"trigger": "madvise"}
 
 
 def test_continuous_intervals_are_refused(composer: Composer) -> None:
     with pytest.raises(SweepError, match="interval"):
-        jobs(["sharing.degree=interval(1,3)"], composer.loader)
+        expanded(composer, ["sharing.degree=interval(1,3)"])

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from thpsweep.errors import OptionError, SweepError
-from thpsweep.sweep.plan import Job, Plan, planned
+from thpsweep.sweep.axes import Job
+from thpsweep.sweep.plan import Plan, planned
 from thpsweep.sweep.point import Point
 
 
 def plan_degrees(make_point: Callable[..., Point], *degrees: int) -> list[int]:
     jobs = [Job((f"sharing.degree={degree}",), {"sharing.degree": str(degree)}) for degree in degrees]
-    points, _ = planned(jobs, lambda overrides: make_point(*overrides))
+    points = planned(jobs, lambda overrides: make_point(*overrides)).points
     return [point.params["sharing.degree"] for point in points]
 
 
@@ -36,7 +37,7 @@ def test_no_point_is_an_error(make_point: Callable[..., Point]) -> None:
 
 def test_group_choice_is_named_by_its_option(make_point: Callable[..., Point]) -> None:
     jobs = [Job(("policy/trigger=khugepaged",), {"trigger": "khugepaged"})]
-    (point,), _ = planned(jobs, lambda overrides: make_point(*overrides))
+    (point,) = planned(jobs, lambda overrides: make_point(*overrides)).points
     assert point.params["trigger"] == "khugepaged"
 
 
@@ -54,7 +55,7 @@ def test_capture_is_identified_by_its_content(make_point: Callable[..., Point], 
         settings = {key: value for key, value in point["workload"].items() if key not in ("regions", "present_ptes")}
         return {**point, "workload": {**settings, "kind": "captured", "path": overrides[0]}}
 
-    points, _ = planned([Job((str(path),), {}) for path in (sample, moved)], compose)
+    points = planned([Job((str(path),), {}) for path in (sample, moved)], compose).points
     assert len(points) == 1
 
 

@@ -119,8 +119,7 @@ def _now() -> str:
 
 def _announce(plan: Plan, n_tasks: int) -> None:
     already = f", {len(plan.points) - n_tasks} already done" if n_tasks < len(plan.points) else ""
-    twice = f", {plan.duplicates} duplicates dropped" if plan.duplicates else ""
-    print(f"{len(plan.points)} points{already}{twice}; journal in {plan.directory}", file=sys.stderr)
+    print(f"{len(plan.points)} points{already}{plan.left_out}; journal in {plan.directory}", file=sys.stderr)
 
 
 def _report_failures(sweep: journal.Sweep) -> int:

@@ -9,15 +9,9 @@ from typing import Any
 from thpsweep.errors import CaptureError, SweepError
 from thpsweep.model import registry
 from thpsweep.model.simulate import check
+from thpsweep.sweep.axes import Job
 from thpsweep.sweep.point import Point, content_id, point_id
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One combination of overrides, before anybody knows what it means."""
-
-    overrides: tuple[str, ...]
-    varied: Mapping[str, Any]
+from thpsweep.sweep.where import Where
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +36,7 @@ class Plan:
     tracked: bool
     n_jobs: int
     id_of: Mapping[tuple[str, ...], str]
+    n_filtered: int = 0
 
     @property
     def id(self) -> str:
@@ -51,7 +46,13 @@ class Plan:
     @property
     def duplicates(self) -> int:
         """Combinations of overrides whose point was there already."""
-        return self.n_jobs - len(self.points)
+        return self.n_jobs - self.n_filtered - len(self.points)
+
+    @property
+    def left_out(self) -> str:
+        """Say how many combinations are no points, and why: what to add to the number of points, or nothing."""
+        filtered = f", {self.n_filtered} filtered by sweep.where" if self.n_filtered else ""
+        return filtered + (f", {self.duplicates} duplicates dropped" if self.duplicates else "")
 
     @property
     def directory(self) -> Path:
@@ -59,27 +60,42 @@ class Plan:
         return self.root / f"{self.name}-{self.id[:12]}"
 
 
-def planned(
-    jobs: Iterable[Job], compose: Callable[[Sequence[str]], Point]
-) -> tuple[tuple[PlannedPoint, ...], dict[tuple[str, ...], str]]:
-    """Compose and check every job; also give the point's id of each job's overrides, as two jobs may make one point.
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """Checked points, each once; the point's id of each job's overrides; how many jobs were filtered."""
+
+    points: tuple[PlannedPoint, ...]
+    id_of: Mapping[tuple[str, ...], str]
+    n_filtered: int
+
+
+def planned(jobs: Iterable[Job], compose: Callable[[Sequence[str]], Point], where: str | None = None) -> Planned:
+    """Compose every job, keep those that `where` holds for, check them, and merge those that make the same point.
 
     Raises: ThpsweepError for the first point that cannot run.
     """
+    composed = [(job, compose(job.overrides)) for job in jobs]
+    kept = _filtered(composed, where)
     points: dict[str, PlannedPoint] = {}
     id_of: dict[tuple[str, ...], str] = {}
-    for job in jobs:
-        point = compose(job.overrides)
+    for job, point in kept:
         with _naming_the_file(point):
             identity = registry.build("workload", point["workload"]).identity()
             point = {**point, "workload": {**point["workload"], **identity}}
             key = id_of[job.overrides] = point_id(point)
             if key not in points:
                 check(point)
-        points.setdefault(key, PlannedPoint(key, point, _params(point, job.varied), job.overrides))
-    if not points:
-        raise SweepError("the overrides leave no point to run")
-    return tuple(points.values()), id_of
+                points[key] = PlannedPoint(key, point, _params(point, job.varied), job.overrides)
+    return Planned(tuple(points.values()), id_of, len(composed) - len(kept))
+
+
+def _filtered(composed: list[tuple[Job, Point]], where: str | None) -> list[tuple[Job, Point]]:
+    if where is not None:
+        chosen = Where(where).chosen([point for _, point in composed])
+        composed = [pair for pair, is_chosen in zip(composed, chosen, strict=True) if is_chosen]
+    if not composed:
+        raise SweepError("no point is left to run" + (f": sweep.where={where!r} holds for none" if where else ""))
+    return composed
 
 
 @contextlib.contextmanager

@@ -115,9 +115,12 @@ class GridSweeper(BasicSweeper):
         application, context, config, launcher = self.task_function, self.hydra_context, self.config, self.launcher
         if not isinstance(application, Application) or context is None or config is None or launcher is None:
             return super().sweep(arguments)
+        from thpsweep.sweep.where import as_override
+
         from . import _points
 
-        return _points.sweep(application, context, config, launcher, [*self._parse_config(), *arguments])
+        params = map(as_override, self._parse_config())
+        return _points.sweep(application, context, config, launcher, [*params, *arguments])
 
 
 _STORE = ConfigStore.instance()

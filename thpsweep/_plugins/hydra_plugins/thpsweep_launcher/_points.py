@@ -1,11 +1,10 @@
 """Between Hydra's plugins and our engine: jobs become a plan, outcomes become job returns."""
 
-import itertools
+import copy
 import os
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus
@@ -15,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from thpsweep.cli import Application
 from thpsweep.config import plan_of
-from thpsweep.errors import SweepError
+from thpsweep.errors import OptionError, SweepError
+from thpsweep.sweep.axes import Axis, Job, combined, zips
 from thpsweep.sweep.drive import Driven
-from thpsweep.sweep.plan import Job, Plan
+from thpsweep.sweep.plan import Plan
 from thpsweep.sweep.serial import Launch, Outcome, Task, as_error, outcome
 
 from ._compose import Composer, without_hydra
@@ -32,7 +32,9 @@ def sweep(
 ) -> Driven:
     """Plan every combination of the swept values and run the plan with whatever launcher is configured."""
     loader = context.config_loader
-    plan = _plan(master, jobs(arguments, loader), Composer(loader, master))
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
+    master = _with_sweep_keys(master, parsed)
+    plan = _plan(master, jobs(parsed, zips(OmegaConf.to_object(master.sweep.zip))), Composer(loader, master))
     backend = launcher.backend() if hasattr(launcher, "backend") else _through(launcher, plan)
     return application.drive(plan, backend)
 
@@ -46,6 +48,9 @@ def launch(
     first: int,
 ) -> list[JobReturn]:
     """Run jobs that another sweeper composed: one batch is one sweep of ours. The first job has the number `first`."""
+    for key in ("zip", "where"):
+        if master.sweep[key]:
+            raise OptionError(f"sweep.{key}", master.sweep[key], "nothing where hydra/sweeper is another one than grid")
     composer = Composer(context.config_loader, master)
     batch = [Job(tuple(overrides), _varied_in(overrides)) for overrides in job_overrides]
     plan = _plan(master, batch, composer)
@@ -56,21 +61,29 @@ def launch(
     ]
 
 
-def jobs(arguments: Sequence[str], loader: ConfigLoader) -> list[Job]:
+def jobs(overrides: Sequence[Override], zipped: Sequence[Sequence[str]] = ()) -> list[Job]:
     """Expand overrides to one job a combination, the last of them varying fastest; of one key the last one counts."""
-    axes: dict[str, list[tuple[str, dict[str, str]]]] = {}
-    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(arguments)):
+    axes: dict[str, Axis] = {}
+    for override in overrides:
         key = override.get_key_element()
-        if override.is_sweep_override() and not override.is_discrete_sweep():
-            raise SweepError(f"{override.input_line}: cannot be swept; allowed are a,b,c and choice, range, glob")
+        if override.is_sweep_override() and (key.startswith("sweep.") or not override.is_discrete_sweep()):
+            allowed = "a,b,c and choice, range, glob, of a key outside sweep"
+            raise SweepError(f"{override.input_line}: cannot be swept; allowed are {allowed}")
         if override.is_sweep_override():
-            axes[key] = [(f"{key}={text}", {_label(key): text}) for text in _texts(override)]
+            choices = [(f"{key}={text}", {_label(key): text}) for text in _texts(override)]
+            axes[key] = Axis(key.lstrip("+"), choices, swept=True)
         else:
-            axes[key] = [(override.input_line or "", {})]
-    return [
-        Job(tuple(text for text, _ in chosen), {k: v for _, varied in chosen for k, v in varied.items()})
-        for chosen in itertools.product(*axes.values())
-    ]
+            axes[key] = Axis(key.lstrip("+"), [(override.input_line or "", {})], swept=False)
+    return list(combined(list(axes.values()), zipped))
+
+
+def _with_sweep_keys(master: DictConfig, overrides: Sequence[Override]) -> DictConfig:
+    """Apply keys of `sweep` that the parameters of a saved experiment set; of the others Hydra has taken care."""
+    master = copy.deepcopy(master)
+    for override in overrides:
+        if override.key_or_group.startswith("sweep.") and not override.is_sweep_override():
+            OmegaConf.update(master, override.key_or_group, override.value(), merge=True)
+    return master
 
 
 def _texts(override: Override) -> list[str]:
