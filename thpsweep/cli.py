@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from thpsweep.sweep.drive import Driven
+    from thpsweep.sweep.forecast import Workers
     from thpsweep.sweep.journal import Sweep
     from thpsweep.sweep.plan import Plan
     from thpsweep.sweep.serial import Launch
@@ -25,6 +27,7 @@ PIPE_CLOSED = 141
 HYDRA_VERBS = {
     "run": "simulate one point: thpsweep run [Hydra overrides]",
     "sweep": "simulate every combination: thpsweep sweep [Hydra overrides]; the same command again resumes",
+    "plan": "show what sweep would run, and how long and in how much memory: thpsweep plan [--all] [Hydra overrides]",
 }
 
 HYDRA_QUESTIONS = (
@@ -48,7 +51,8 @@ class Application:
     exit_code and problem are what a command ended with: Hydra itself hands neither back.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, previews: bool = False, whole: bool = False) -> None:
+        self.previews, self._whole = previews, whole
         self.exit_code = 0
         self.problem: Exception | None = None
 
@@ -60,6 +64,7 @@ class Application:
         from thpsweep.config import point_of
         from thpsweep.model.simulate import simulate
 
+        self.refuse_to_run()
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             return simulate(point_of(config))
         try:
@@ -78,6 +83,25 @@ class Application:
             print(f"Compare the runs in a browser: thpsweep ui{at}")
         self.exit_code = driven.exit_code
         return driven
+
+    def preview(self, plan: "Plan", workers: "Workers") -> None:
+        """Show a plan and what it would take."""
+        from rich.console import Console
+
+        from thpsweep.answers.preview import points_table, summary
+        from thpsweep.sweep import journal
+        from thpsweep.sweep.forecast import forecast
+
+        has_begun = (plan.directory / journal.FILE_NAME).is_file()
+        done = journal.read(plan.directory).done if has_begun else set()
+        console = Console()
+        Console(width=None if console.is_terminal else 170).print(points_table(plan, done, whole=self._whole))
+        print(*summary(plan, done, workers, forecast(plan, done, workers)), sep="\n")
+
+    def refuse_to_run(self) -> None:
+        """Hold back what another sweeper wants to run where the command only asked for the plan."""
+        if self.previews:
+            raise ThpsweepError("hydra/sweeper: allowed for `thpsweep plan` is grid; the points of others show as they run")
 
     def _run_alone(self, config: "DictConfig") -> Any:
         from hydra.core.hydra_config import HydraConfig
@@ -120,7 +144,7 @@ def _hydra(arguments: list[str]) -> int:
     from thpsweep.explain import explain
 
     for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    application = Application()
+    application = Application(previews=arguments[0] == "plan", whole="--all" in arguments)
     register()
     _prepare(arguments)
     try:
@@ -142,7 +166,11 @@ def _prepare(arguments: list[str]) -> None:
     verb, rest = (arguments[0], arguments[1:]) if arguments[0] in HYDRA_VERBS else ("", arguments)
     rest = [as_override(argument) for argument in rest]
     asks = any(argument.partition("=")[0] in HYDRA_QUESTIONS for argument in rest)
-    sys.argv[1:] = ["--multirun", *rest] if verb == "sweep" and not asks else rest
+    if verb == "plan":
+        rest = [argument for argument in rest if argument != "--all"]
+        if any(re.fullmatch("hydra/sweeper=(?!grid$).*", argument) for argument in rest):
+            Application(previews=True).refuse_to_run()
+    sys.argv[1:] = ["--multirun", *rest] if verb in ("sweep", "plan") and not asks else rest
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, and let us say it
     words = os.environ.get("COMP_LINE", "").split(" ")
     if len(words) > 1 and words[1] in HYDRA_VERBS:

@@ -3,6 +3,7 @@
 This module is imported at every start and at shell completion, so that what takes time is imported where it is used.
 """
 
+import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,14 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 
 if TYPE_CHECKING:
+    from thpsweep.sweep.forecast import Workers
     from thpsweep.sweep.serial import Launch, Outcome, Task
 
 MAX_ACTORS = 4096
 """More is taken for a slip of the hand."""
+
+RAY_START_S, RAY_BYTES = 6.0, 600 << 20
+"""What Ray's own processes and the driver take on one machine; measured on 2 cores."""
 
 
 @dataclass
@@ -53,6 +58,10 @@ class _PointLauncher(BasicLauncher):
         """Give the function that runs points."""
         raise NotImplementedError
 
+    def workers(self) -> "Workers":
+        """Say who that function would have simulate."""
+        raise NotImplementedError
+
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs that a sweeper of another make composed, journal included."""
         from thpsweep.cli import Application
@@ -74,6 +83,12 @@ class SerialLauncher(_PointLauncher):
 
         return serial
 
+    def workers(self) -> "Workers":
+        """Name this process."""
+        from thpsweep.sweep.forecast import Workers
+
+        return Workers("one process", 1)
+
 
 class RayLauncher(_PointLauncher):
     """hydra/launcher=ray"""
@@ -89,6 +104,16 @@ class RayLauncher(_PointLauncher):
         if self._actors is not None and not 1 <= self._actors <= MAX_ACTORS:
             raise OptionError("hydra.launcher.actors", self._actors, f"null or 1..{MAX_ACTORS}")
         return self._run
+
+    def workers(self) -> "Workers":
+        """Count the actors; those of a cluster are not known before it is joined."""
+        from thpsweep.sweep.forecast import Workers
+
+        if self._address != "local" and self._actors is None:
+            return Workers(f"the cluster {self._address}", None)
+        n_actors = self._actors or len(os.sched_getaffinity(0))
+        actors = f"{n_actors} Ray actors" if n_actors > 1 else "1 Ray actor"
+        return Workers(actors, n_actors, start_s=RAY_START_S, overhead_bytes=RAY_BYTES)
 
     def _run(self, tasks: "Sequence[Task]") -> "Generator[tuple[str, Outcome], None, None]":
         from thpsweep.sweep.pool import pool  # loads Ray, which is not needed where nothing is left to run

@@ -17,6 +17,7 @@ from thpsweep.config import plan_of
 from thpsweep.errors import OptionError, SweepError
 from thpsweep.sweep.axes import Axis, Job, combined, zips
 from thpsweep.sweep.drive import Driven
+from thpsweep.sweep.forecast import Workers
 from thpsweep.sweep.plan import Plan
 from thpsweep.sweep.serial import Launch, Outcome, Task, as_error, outcome
 
@@ -29,13 +30,16 @@ class PointFailed(Exception):
 
 def sweep(
     application: Application, context: HydraContext, master: DictConfig, launcher: Launcher, arguments: Sequence[str]
-) -> Driven:
-    """Plan every combination of the swept values and run the plan with whatever launcher is configured."""
+) -> Driven | None:
+    """Plan every combination of the swept values and run the plan, or only show it, with whatever launcher there is."""
     loader = context.config_loader
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
     master = _with_sweep_keys(master, parsed)
     plan = _plan(master, jobs(parsed, zips(OmegaConf.to_object(master.sweep.zip))), Composer(loader, master))
     backend = launcher.backend() if hasattr(launcher, "backend") else _through(launcher, plan)
+    if application.previews:
+        workers = launcher.workers() if hasattr(launcher, "workers") else Workers(type(launcher).__name__, 1)
+        return application.preview(plan, workers)
     return application.drive(plan, backend)
 
 
@@ -48,6 +52,7 @@ def launch(
     first: int,
 ) -> list[JobReturn]:
     """Run jobs that another sweeper composed: one batch is one sweep of ours. The first job has the number `first`."""
+    application.refuse_to_run()
     for key in ("zip", "where"):
         if master.sweep[key]:
             raise OptionError(f"sweep.{key}", master.sweep[key], "nothing where hydra/sweeper is another one than grid")

@@ -1,0 +1,131 @@
+"""Predict what a plan will take: wall time from what points like its own took, peak memory from the model's estimate."""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from thpsweep.errors import ThpsweepError
+from thpsweep.model.simulate import estimate
+from thpsweep.sweep.journal import FILE_NAME, Record
+from thpsweep.sweep.plan import Plan
+from thpsweep.sweep.point import Point
+
+MAX_JOURNALS, MAX_BYTES, MAX_RESULTS = 5, 4 << 20, 500
+"""What is read of other sweeps: the newest journals, of each so much from either end, and so many of its results."""
+
+ASSUMED_S_PER_WORK = 1.2e-6
+"""Where nothing was recorded: the median of eight workloads and policies on a busy 2-vCPU VM; single ones lay from half
+to four times of it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Workers:
+    """Who will simulate: how many processes (None: as many as a cluster has), and what they take before they do."""
+
+    name: str
+    processes: int | None
+    start_s: float = 0.0
+    process_bytes: int = 250 << 20
+    overhead_bytes: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Forecast:
+    """What is still to do takes so long in one process and in all of them, and so much memory on the way."""
+
+    busy_s: float
+    wall_s: float
+    peak_bytes: int
+    source: str
+
+
+def forecast(plan: Plan, done: set[str], workers: Workers) -> Forecast:
+    """Predict what the points that are not done yet will take."""
+    points = [point.point for point in plan.points if point.id not in done]
+    costs = Costs(plan.root)
+    estimates = [estimate(point) for point in points]
+    taken_s = [costs.seconds(point, e["work"]) for point, e in zip(points, estimates, strict=True)]
+    state = sorted((e["state_bytes"] * p["run"]["replicates"] for p, e in zip(points, estimates, strict=True)), reverse=True)
+    processes = min(workers.processes or 1, len(points))
+    longest_s = max(taken_s, default=0.0)
+    return Forecast(
+        busy_s=sum(taken_s),
+        wall_s=(workers.start_s + max(sum(taken_s) / processes, longest_s)) if points else 0.0,
+        peak_bytes=workers.overhead_bytes + processes * workers.process_bytes + int(sum(state[:processes])),
+        source=costs.source,
+    )
+
+
+class Costs:
+    """Seconds a unit of work took, of the newest sweeps below a folder: by mechanism and workload, and in all."""
+
+    def __init__(self, root: Path) -> None:
+        self._of: dict[tuple[str, ...], tuple[float, float]] = {}
+        self._n_results = self._n_journals = 0
+        for file in _newest(root):
+            before = self._n_results
+            for point, wall_s in _results(file):
+                self._learn(point, wall_s)
+            self._n_journals += self._n_results > before
+
+    @property
+    def source(self) -> str:
+        """Say what the prediction rests on."""
+        if not self._n_results:
+            return f"no results yet to learn from: {ASSUMED_S_PER_WORK * 1e6:g} us a unit of work assumed, maybe 4 times off"
+        return f"learnt from {self._n_results} results in {self._n_journals} journals"
+
+    def seconds(self, point: Point, work: float) -> float:
+        """Predict one point from those most like it."""
+        for kind in _kinds(point):
+            if kind in self._of:
+                wall_s, known_work = self._of[kind]
+                return work * wall_s / known_work
+        return work * ASSUMED_S_PER_WORK
+
+    def _learn(self, point: Point, wall_s: float) -> None:
+        try:
+            work = max(estimate(point)["work"], 1.0)
+        except (ThpsweepError, KeyError, TypeError):  # of a member or a version that is not here
+            return
+        self._n_results += 1
+        for kind in _kinds(point):
+            known_s, known_work = self._of.get(kind, (0.0, 0.0))
+            self._of[kind] = known_s + wall_s, known_work + work
+
+
+def _kinds(point: Point) -> list[tuple[str, ...]]:
+    """Name what a point is like, the closest likeness first."""
+    mechanism, workload = point["policy"]["mechanism"]["kind"], point["workload"]["kind"]
+    return [(mechanism, workload), (mechanism,), ()]
+
+
+def _newest(root: Path) -> list[Path]:
+    files = [(file.stat().st_mtime, file) for file in root.glob(f"*/{FILE_NAME}")] if root.is_dir() else []
+    return [file for _, file in sorted(files, reverse=True)[:MAX_JOURNALS]]
+
+
+def _results(file: Path) -> list[tuple[Point, float]]:
+    """Give the newest results of a journal whose points are near its beginning, and what they took."""
+    head, tail = _ends(file)
+    points = {record["id"]: record["point"] for record in _records(head) if record["type"] == "point"}
+    newest = [r for r in _records(tail) if r["type"] == "result" and r["state"] == "done" and r["id"] in points]
+    return [(points[record["id"]], float(record["wall_s"])) for record in newest[-MAX_RESULTS:]]
+
+
+def _ends(file: Path) -> tuple[bytes, bytes]:
+    with file.open("rb") as content:
+        head = content.read(MAX_BYTES)
+        content.seek(max(0, file.stat().st_size - MAX_BYTES))
+        return head, content.read(MAX_BYTES)
+
+
+def _records(content: bytes) -> Iterator[Record]:
+    """Read whole lines; what is cut off at either end, torn or of another make teaches nothing."""
+    for line in content.splitlines():
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict) and record.get("type") in ("point", "result"):
+                yield record
