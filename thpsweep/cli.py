@@ -145,6 +145,7 @@ def _hydra(arguments: list[str]) -> int:
 
     for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"
     application = Application(previews=arguments[0] == "plan", whole="--all" in arguments)
+    arguments = _load_plugins(arguments)
     register()
     _prepare(arguments)
     try:
@@ -157,6 +158,36 @@ def _hydra(arguments: list[str]) -> int:
             raise
         raise ThpsweepError(line) from error
     return application.exit_code
+
+
+def _load_plugins(arguments: list[str]) -> list[str]:
+    """Load what --plugin and THPSWEEP_PLUGINS name; give the arguments, and leave the line to complete, without it."""
+    from thpsweep.model import plugins
+
+    words, named = _without_plugins(os.environ.get("COMP_LINE", "").split(" "))
+    if named:
+        os.environ["COMP_LINE"] = " ".join(words)
+    rest, also_named = _without_plugins(arguments)
+    in_environment = os.environ.get("THPSWEEP_PLUGINS", "").split(os.pathsep)
+    for path in filter(None, [*in_environment, *named, *also_named]):
+        plugins.load(plugins.read(path))
+    return rest
+
+
+def _without_plugins(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take --plugin FILE and --plugin=FILE out of arguments."""
+    rest: list[str] = []
+    named: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--plugin" or word.startswith("--plugin="):
+            path = word.partition("=")[2] or next(words, "")
+            if not path:
+                raise ThpsweepError("--plugin: allowed is --plugin FILE.py")
+            named.append(path)
+        else:
+            rest.append(word)
+    return rest, named
 
 
 def _prepare(arguments: list[str]) -> None:

@@ -105,6 +105,8 @@ def register() -> None:
             node = OmegaConf.structured(member)
             OmegaConf.set_readonly(node, None)  # a frozen member is read-only once made, not while Hydra fills it
             store.store(group=group, name=f"{prefix}{name}", node=node)
+            if registry.is_added(family, name):  # which has no YAML file to be chosen by
+                store.store(group=group, name=name, node=node)
 
 
 def point_of(config: DictConfig) -> Point:

@@ -16,6 +16,17 @@ class OptionError(ThpsweepError, ValueError):
         return (type(self), (self.key, self.value, self.allowed))
 
 
+class PluginError(ThpsweepError):
+    """A file with a member of a user's own cannot be used."""
+
+    def __init__(self, path: str, allowed: str) -> None:
+        super().__init__(f"--plugin {path}: allowed is {allowed}")
+        self.path, self.allowed = path, allowed
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return (type(self), (self.path, self.allowed))
+
+
 class CaptureError(ThpsweepError):
     """A process tree could not be captured, or a captured file cannot be used."""
 

@@ -27,7 +27,7 @@ class Workers:
     name: str
     processes: int | None
     start_s: float = 0.0
-    process_bytes: int = 250 << 20
+    process_bytes: int = 150 << 20
     overhead_bytes: int = 0
 
 

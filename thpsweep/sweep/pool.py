@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+from thpsweep.model.plugins import carrying
 from thpsweep.model.simulate import simulate
 from thpsweep.sweep.chunks import Chunks
 from thpsweep.sweep.point import Point
@@ -78,7 +79,7 @@ class _Calls:
         self._ray = ray
         self._chunks = Chunks(tasks, n_actors)
         actor_class = ray.remote(num_cpus=1, max_restarts=0)(Worker)
-        self._new_actor = functools.partial(actor_class.remote, function)
+        self._new_actor = functools.partial(actor_class.remote, carrying(function))
         self._actors = {number: self._new_actor() for number in range(n_actors)}
         self._in_flight: dict[Any, tuple[int, list[Task]]] = {}
         self._deaths: dict[str, int] = {}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_ACTORS = 4096
 """More is taken for a slip of the hand."""
 
-RAY_START_S, RAY_BYTES = 6.0, 600 << 20
+RAY_START_S, RAY_BYTES = 6.0, 550 << 20
 """What Ray's own processes and the driver take on one machine; measured on 2 cores."""
 
 

@@ -1,0 +1,103 @@
+"""A member of a family that a user wrote in a file outside the package: read it, tell it by its content, carry it.
+
+Only the command line and the environment name such a file; a YAML file cannot. It is one module like those in a family's
+folder, and its name is the member's. Its text travels with the points to the workers, which may be on other machines.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import sys
+import traceback
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from thpsweep.errors import PluginError
+from thpsweep.model import registry
+
+Function = Callable[[dict[str, Any]], Any]
+
+PACKAGE = "thpsweep_plugins"
+"""Where the modules stand in sys.modules; there is no such folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plugin:
+    """The text of a file, and its name without the ending."""
+
+    name: str
+    path: str
+    text: str
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Hash the text, which tells a changed file from what it was."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+LOADED: dict[str, Plugin] = {}
+"""What this process has loaded, by name. As with modules, there is one of a name in a process."""
+
+
+def read(path: str) -> Plugin:
+    """Read a file. Raises: PluginError."""
+    name = Path(path).stem
+    if Path(path).suffix != ".py" or not name.isidentifier():
+        raise PluginError(path, "NAME.py, a Python file that is named for its member")
+    try:
+        return Plugin(name, path, Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise PluginError(path, f"a file that can be read ({error})") from error
+
+
+def load(plugin: Plugin) -> None:
+    """Run the file, and add its member to its family; the same text a second time changes nothing.
+
+    Raises: PluginError where it cannot be run, does not define one member, or has a name that is taken.
+    """
+    if plugin.name in LOADED:
+        if LOADED[plugin.name].sha256 != plugin.sha256:
+            raise PluginError(plugin.path, f"one file of a name; {plugin.name} is {LOADED[plugin.name].path} already")
+        return
+    module = _run(plugin)
+    try:
+        registry.add(plugin.name, registry.member_of(module), plugin.sha256)
+    except ValueError as error:
+        del sys.modules[module.__name__]
+        raise PluginError(plugin.path, str(error)) from error
+    LOADED[plugin.name] = plugin
+
+
+def _run(plugin: Plugin) -> types.ModuleType:
+    module = types.ModuleType(f"{PACKAGE}.{plugin.name}")
+    module.__file__ = plugin.path
+    sys.modules[module.__name__] = module  # where dataclasses look up what annotations name
+    try:
+        exec(compile(plugin.text, plugin.path, "exec"), vars(module))
+    except (Exception, SystemExit) as error:
+        del sys.modules[module.__name__]
+        line = error.lineno if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)[-1].lineno
+        problem = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+        allowed = f"a module that can be run (line {line}: {type(error).__name__}: {problem})"
+        raise PluginError(plugin.path, allowed) from error
+    return module
+
+
+@dataclasses.dataclass(frozen=True)
+class Carrying:
+    """A function of a point that takes along the plugins which the point may name, wherever it is called."""
+
+    function: Function
+    plugins: tuple[Plugin, ...]
+
+    def __call__(self, point: dict[str, Any]) -> Any:
+        for plugin in self.plugins:
+            load(plugin)
+        return self.function(point)
+
+
+def carrying(function: Function) -> Function:
+    """Make a function fit for another process: there it first loads what this process has loaded."""
+    return Carrying(function, tuple(LOADED.values())) if LOADED else function
