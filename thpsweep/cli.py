@@ -101,7 +101,9 @@ class Application:
     def refuse_to_run(self) -> None:
         """Hold back what another sweeper wants to run where the command only asked for the plan."""
         if self.previews:
-            raise ThpsweepError("hydra/sweeper: allowed for `thpsweep plan` is grid; the points of others show as they run")
+            raise ThpsweepError(
+                "hydra/sweeper: allowed for `thpsweep plan` is grid; the points of others show as they run"
+            )
 
     def _run_alone(self, config: "DictConfig") -> Any:
         from hydra.core.hydra_config import HydraConfig
@@ -160,6 +162,17 @@ def _hydra(arguments: list[str]) -> int:
     return application.exit_code
 
 
+def _flags_first(arguments: list[str]) -> list[str]:
+    """Move overrides to the end: Hydra reads none that stand behind a flag behind another override."""
+    before = ["", *arguments]
+    is_override = [
+        flag not in ("--config-dir", "-cd") and not text.startswith("-") and ("=" in text or text.startswith("~"))
+        for flag, text in zip(before, arguments, strict=False)
+    ]
+    pairs = sorted(zip(is_override, arguments, strict=True), key=lambda pair: pair[0])
+    return [text for _, text in pairs]
+
+
 def _load_plugins(arguments: list[str]) -> list[str]:
     """Load what --plugin and THPSWEEP_PLUGINS name; give the arguments, and leave the line to complete, without it."""
     from thpsweep.model import plugins
@@ -195,7 +208,7 @@ def _prepare(arguments: list[str]) -> None:
     from thpsweep.sweep.where import as_override
 
     verb, rest = (arguments[0], arguments[1:]) if arguments[0] in HYDRA_VERBS else ("", arguments)
-    rest = [as_override(argument) for argument in rest]
+    rest = _flags_first([as_override(argument) for argument in rest])
     asks = any(argument.partition("=")[0] in HYDRA_QUESTIONS for argument in rest)
     if verb == "plan":
         rest = [argument for argument in rest if argument != "--all"]

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.model.points import point
 from thpsweep.errors import OptionError, PluginError
 from thpsweep.model import plugins, registry
 from thpsweep.model.simulate import simulate
 from thpsweep.sweep.point import point_id
-from tests.model.points import point
 
 GATE = """
 import dataclasses
@@ -60,7 +60,9 @@ def with_gate(gate: dict[str, Any]) -> dict[str, Any]:
 def test_member_is_one_of_its_family_and_acts(gate: Path) -> None:
     load(gate)
     assert "first_ones" in registry.members("gate") and "first_ones" not in registry.members("mechanism")
-    collapses = [simulate(with_gate(spec))["metrics"]["benefit/lru_entries_removed"] for spec in (EMPTY, {"kind": "always"})]
+    collapses = [
+        simulate(with_gate(spec))["metrics"]["benefit/lru_entries_removed"] for spec in (EMPTY, {"kind": "always"})
+    ]
     assert collapses[0]["mean"] == 0 < collapses[1]["mean"]
 
 

@@ -50,7 +50,9 @@ def test_what_cannot_advance_together_is_refused(zipped: list[list[str]], wanted
         values(zipped)
 
 
-@pytest.mark.parametrize("value", [["a"], [["a"]], [["a", 1]], ["a", ["b", "c"]], [["a", "b"], ["b", "c"]], [["a", "a"]], [3]])
+@pytest.mark.parametrize(
+    "value", [["a"], [["a"]], [["a", 1]], ["a", ["b", "c"]], [["a", "b"], ["b", "c"]], [["a", "a"]], [3]]
+)
 def test_zips_are_lists_of_two_keys_or_more_each_once(value: object) -> None:
     with pytest.raises(OptionError, match=r"sweep\.zip"):
         zips(value)

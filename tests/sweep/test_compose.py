@@ -70,7 +70,9 @@ numbers = st.one_of(
 references = st.sampled_from(
     ["${run.seed}", "${sharing.degree}", "${nowhere}", "${policy.name}", "a${run.seed}b", "${oc.decode:3}", "${run}"]
 )
-words = st.sampled_from(["null", "true", "false", "copy", "a b", "a:b", '"with, comma"', "'it\\'s'", "???", "fixed", "''"])
+words = st.sampled_from(
+    ["null", "true", "false", "copy", "a b", "a:b", '"with, comma"', "'it\\'s'", "???", "fixed", "''"]
+)
 scalars = st.one_of(numbers, words, texts, references)
 lists = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3).map(listed), max_leaves=4)
 names = st.sampled_from(["seed", "degree", "kind", "at_s", "x", "name", "regions"])
@@ -94,8 +96,12 @@ def key_and_value(keys: Sequence[str]) -> st.SearchStrategy[tuple[str, str]]:
 wanted = key_and_value([key for key in FIELDS if key.startswith(("sharing.degree", "machine.", "run.", "policy.name"))])
 elsewhere = key_and_value(sorted(FIELDS))  # most of them keys of an option that is not chosen
 odd = st.tuples(st.sampled_from(sorted(FIELDS)), anything)
-whole = st.tuples(st.sampled_from(["run", "policy", "workload", "policy.trigger", "sweep", "memory", "policy.gate"]), dicts)
-strange = st.tuples(st.sampled_from(["nonsense.key", "run.extra", "workload.kind", "a", "run.seed.x", "hydra.verbose"]), anything)
+whole = st.tuples(
+    st.sampled_from(["run", "policy", "workload", "policy.trigger", "sweep", "memory", "policy.gate"]), dicts
+)
+strange = st.tuples(
+    st.sampled_from(["nonsense.key", "run.extra", "workload.kind", "a", "run.seed.x", "hydra.verbose"]), anything
+)
 good = wanted.map("=".join)
 bad = st.one_of(elsewhere, odd, whole, strange).map("=".join)
 choices = st.sampled_from([f"{group}={name}" for group, options in CHOICES.items() for name in options])
@@ -217,6 +223,9 @@ def expanded(composer: Composer, arguments: list[str]) -> list[Job]:
         ["sharing.degree=1,2", "sharing.degree=3,4"],
         ["policy.name='a,b',c", "policy.trigger.at_s=[1,2],[3]"],
         ["policy=glob(in*)"],
+        ["x=10"],
+        ["x=[10,20]"],
+        ["x=[a,b,c],[d,e,f]", "y={a:1},{a:2}"],
     ],
 )
 def test_expansion_equals_the_basic_sweepers(composer: Composer, arguments: list[str]) -> None:

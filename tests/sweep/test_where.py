@@ -26,19 +26,25 @@ def joined(left: str, operator: str, right: str) -> str:
 
 
 arithmetic = st.recursive(
-    numbers, lambda inner: st.builds(joined, inner, st.sampled_from("+ - * / // %".split()), inner), max_leaves=5
+    numbers,
+    lambda inner: st.builds(joined, inner, st.sampled_from(["+", "-", "*", "/", "//", "%"]), inner),
+    max_leaves=5,
 )
-comparisons = st.builds(joined, arithmetic, st.sampled_from("< <= == != >= >".split()), arithmetic)
+comparisons = st.builds(joined, arithmetic, st.sampled_from(["<", "<=", "==", "!=", ">=", ">"]), arithmetic)
 expressions = st.recursive(
     comparisons,
-    lambda inner: st.one_of(st.builds(joined, inner, st.sampled_from(["and", "or"]), inner), inner.map("(not {})".format)),
+    lambda inner: st.one_of(
+        st.builds(joined, inner, st.sampled_from(["and", "or"]), inner), inner.map("(not {})".format)
+    ),
     max_leaves=4,
 )
 
 
 @given(expressions)
 def test_answers_are_pythons(text: str) -> None:
-    plain = text.replace("sharing.degree", "16").replace("workload.regions", "64").replace("workload.worker_life_s", "0.0")
+    plain = (
+        text.replace("sharing.degree", "16").replace("workload.regions", "64").replace("workload.worker_life_s", "0.0")
+    )
     try:
         wanted = eval(plain)
     except ZeroDivisionError:

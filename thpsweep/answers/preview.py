@@ -29,9 +29,7 @@ def points_table(plan: Plan, done: set[str], *, whole: bool = False) -> Table:
     return table
 
 
-def _shown(
-    numbered: Sequence[tuple[int, PlannedPoint]], whole: bool
-) -> list[tuple[int, PlannedPoint] | None]:
+def _shown(numbered: Sequence[tuple[int, PlannedPoint]], whole: bool) -> list[tuple[int, PlannedPoint] | None]:
     if whole or len(numbered) <= MOST_ROWS:
         return list(numbered)
     return [*numbered[: MOST_ROWS // 2], None, *numbered[-MOST_ROWS // 2 :]]
@@ -49,8 +47,13 @@ def summary(plan: Plan, done: set[str], workers: Workers, predicted: Forecast) -
     else:
         time = f"{duration(predicted.wall_s)} in {workers.name}"
         memory = f"{size(predicted.peak_bytes)}"
-    lines.append(f"{count(left)} to run: about {time} ({duration(predicted.busy_s)} of CPU), at most about {memory} of memory")
-    return [*lines, f"time: {predicted.source}; memory: the model's estimate of the largest points, and {_overhead(workers)}"]
+    lines.append(
+        f"{count(left)} to run: about {time} ({duration(predicted.busy_s)} of CPU), at most about {memory} of memory"
+    )
+    return [
+        *lines,
+        f"time: {predicted.source}; memory: the model's estimate of the largest points, and {_overhead(workers)}",
+    ]
 
 
 def _overhead(workers: Workers) -> str:

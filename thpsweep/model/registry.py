@@ -90,7 +90,7 @@ def add(name: str, member: type, sha256: str) -> None:
         if field.name in (KIND, PLUGIN):
             raise ValueError(f"a dataclass without an option called {field.name}")
     if inspect.isabstract(member):
-        raise ValueError(f"a dataclass that defines {', '.join(sorted(member.__abstractmethods__))}")
+        raise ValueError(f"a dataclass that defines {', '.join(sorted(vars(member)['__abstractmethods__']))}")
     _ADDED[family][name] = (member, sha256)
 
 
@@ -136,7 +136,9 @@ def spec(member: Any) -> dict[str, Any]:
     if not any(_ADDED.values()):
         return plain
     shipped = (family for family, folder in _FOLDERS.items() if folder == package)
-    family = next(shipped, None) or next(f for f, added in _ADDED.items() if added.get(kind, (None,))[0] is type(member))
+    family = next(shipped, None) or next(
+        f for f, added in _ADDED.items() if added.get(kind, (None,))[0] is type(member)
+    )
     signed: dict[str, Any] = _signed(family, plain)
     return signed
 

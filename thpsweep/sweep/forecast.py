@@ -47,7 +47,9 @@ def forecast(plan: Plan, done: set[str], workers: Workers) -> Forecast:
     costs = Costs(plan.root)
     estimates = [estimate(point) for point in points]
     taken_s = [costs.seconds(point, e["work"]) for point, e in zip(points, estimates, strict=True)]
-    state = sorted((e["state_bytes"] * p["run"]["replicates"] for p, e in zip(points, estimates, strict=True)), reverse=True)
+    state = sorted(
+        (e["state_bytes"] * p["run"]["replicates"] for p, e in zip(points, estimates, strict=True)), reverse=True
+    )
     processes = min(workers.processes or 1, len(points))
     longest_s = max(taken_s, default=0.0)
     return Forecast(

@@ -52,7 +52,7 @@ class GridSweeperConf:
 
 
 class _PointLauncher(BasicLauncher):
-    """Run jobs of thpsweep as points of one sweep; those of any other Hydra app as Hydra's basic launcher does."""
+    """Run jobs of thpsweep as points of one sweep; those of any other Hydra app one by one, as its basic launcher does."""
 
     def backend(self) -> "Launch":
         """Give the function that runs points."""
@@ -68,10 +68,14 @@ class _PointLauncher(BasicLauncher):
 
         application, context, config = self.task_function, self.hydra_context, self.config
         if not isinstance(application, Application) or context is None or config is None:
-            return super().launch(job_overrides, initial_job_idx)
+            return self.launch_jobs(job_overrides, initial_job_idx)
         from . import _points
 
         return _points.launch(application, context, config, self.backend(), job_overrides, initial_job_idx)
+
+    def launch_jobs(self, job_overrides: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
+        """Run the jobs of another app."""
+        return super().launch(job_overrides, first)
 
 
 class SerialLauncher(_PointLauncher):
@@ -114,6 +118,14 @@ class RayLauncher(_PointLauncher):
         n_actors = self._actors or len(os.sched_getaffinity(0))
         actors = f"{n_actors} Ray actors" if n_actors > 1 else "1 Ray actor"
         return Workers(actors, n_actors, start_s=RAY_START_S, overhead_bytes=RAY_BYTES)
+
+    def launch_jobs(self, job_overrides: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
+        """Run the jobs of another app in Ray's workers."""
+        from . import _jobs
+
+        assert self.hydra_context is not None and self.task_function is not None and self.config is not None
+        app = (self.hydra_context, self.task_function, self.config)
+        return _jobs.launch(*app, job_overrides, first, address=self._address, actors=self._actors)
 
     def _run(self, tasks: "Sequence[Task]") -> "Generator[tuple[str, Outcome], None, None]":
         from thpsweep.sweep.pool import pool  # loads Ray, which is not needed where nothing is left to run

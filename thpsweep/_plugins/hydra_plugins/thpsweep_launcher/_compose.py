@@ -86,7 +86,9 @@ class Composer:
     def _split(self, overrides: Sequence[str]) -> tuple[Texts, Texts]:
         """Part what Hydra has to compose from the values that can be applied to it, both in their order."""
         groups = [self._chooses_group(self._parsed(text)) for text in overrides]
-        restructures = [not group and _restructures(self._parsed(t)) for t, group in zip(overrides, groups, strict=True)]
+        restructures = [
+            not group and _restructures(self._parsed(t)) for t, group in zip(overrides, groups, strict=True)
+        ]
         first = max((number for number, does in enumerate(restructures, start=1) if does), default=0)
         numbered = list(enumerate(zip(overrides, groups, strict=True)))
         base = tuple(text for number, (text, is_group) in numbered if is_group or number < first)
@@ -95,7 +97,7 @@ class Composer:
     def _make_part(self, groups: Texts, name: str, values: Texts) -> Any:
         """Apply values to one part of a base, of which it takes a copy."""
         base = self._base(groups)
-        node = None if OmegaConf.is_missing(base, name) else copy.deepcopy(base[name])
+        node: Any = None if OmegaConf.is_missing(base, name) else copy.deepcopy(base[name])
         for override in map(self._parsed, values):
             OmegaConf.update(node, override.key_or_group.partition(".")[2], override.value(), merge=True)
         return part_of(name, node)

@@ -39,7 +39,8 @@ def sweep(
     backend = launcher.backend() if hasattr(launcher, "backend") else _through(launcher, plan)
     if application.previews:
         workers = launcher.workers() if hasattr(launcher, "workers") else Workers(type(launcher).__name__, 1)
-        return application.preview(plan, workers)
+        application.preview(plan, workers)
+        return None
     return application.drive(plan, backend)
 
 

@@ -1,0 +1,98 @@
+"""Hydra's own conformance suites, which it publishes for plugins, on our launchers and our sweeper.
+
+The apps of these suites are not ours, so that a launcher runs their jobs and a sweeper expands their overrides.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
+from hydra.test_utils.test_utils import TSweepRunner
+
+import thpsweep
+
+PACKAGE = Path(thpsweep.__file__).parent
+GRID = ["hydra/sweeper=grid"]
+
+
+@pytest.fixture(scope="module")
+def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Let Ray keep its token in a file of the test's own, and apps find our plugins, which are not installed for them."""
+    file = tmp_path_factory.mktemp("ray") / "token"
+    file.write_text(secrets.token_hex(32))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_TOKEN_PATH", str(file))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(PACKAGE.parent), str(PACKAGE / "_plugins")]))
+        yield file
+
+
+@pytest.fixture(scope="module")
+def one_ray(token: Path) -> Iterator[None]:
+    """Start one Ray for all cases of a suite that run in this process."""
+    from thpsweep.sweep.pool import _started
+
+    ray = _started("local", 2)
+    yield
+    ray.shutdown()
+
+
+def test_plugins_are_discovered() -> None:
+    named = {kind: {plugin.__name__ for plugin in Plugins.instance().discover(kind)} for kind in (Launcher, Sweeper)}
+    assert {"SerialLauncher", "RayLauncher"} <= named[Launcher] and "GridSweeper" in named[Sweeper]
+
+
+@pytest.mark.usefixtures("token")
+@pytest.mark.parametrize(("launcher_name", "overrides"), [("serial", []), ("serial", GRID), ("basic", GRID)])
+class TestInProcess(LauncherTestSuite):
+    """Our serial launcher and our sweeper, with each other and with Hydra's own."""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_ray")
+@pytest.mark.parametrize(("launcher_name", "overrides"), [("ray", []), ("ray", GRID)])
+class TestInRay(LauncherTestSuite):
+    """Our Ray launcher, whose jobs run in other processes."""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_ray", "hydra_restore_singletons")
+def test_jobs_of_other_apps_run_in_rays_workers(hydra_sweep_runner: TSweepRunner, tmpdir: Path) -> None:
+    sweep = hydra_sweep_runner(
+        calling_file=None,
+        calling_module="hydra.test_utils.a_module",
+        task_function=lambda config: (os.getpid(), config.a),
+        config_path="configs",
+        config_name="compose",
+        overrides=["hydra/launcher=ray", "+a=1,2"],
+        temp_dir=tmpdir,
+    )
+    with sweep:
+        assert sweep.returns is not None
+        ended = [job.return_value for job in sweep.returns[0]]
+    assert [a for _, a in ended] == [1, 2] and os.getpid() not in [pid for pid, _ in ended]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("token")
+@pytest.mark.parametrize(
+    ("task_launcher_cfg", "extra_flags"),
+    [
+        ({}, ["-m", "hydra/launcher=serial"]),
+        ({}, ["-m", "hydra/launcher=basic", "hydra/sweeper=grid"]),
+        ({}, ["-m", "hydra/launcher=ray", "hydra.launcher.actors=1"]),
+    ],
+)
+class TestWholeApps(IntegrationTestSuite):
+    """Whole programs, each a process, and each with a Ray of its own where it has one."""
+
+
+@pytest.mark.skip(reason="grid has no batches: a plan is one, so that every point is checked before the first one runs")
+@pytest.mark.parametrize(("launcher_name", "overrides"), [("serial", GRID)])
+class TestBatches(BatchedSweeperTestSuite):
+    """Batches of max_batch_size, an option of Hydra's basic sweeper."""

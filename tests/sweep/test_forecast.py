@@ -1,0 +1,111 @@
+"""A prediction rests on what points like these took; what is read for it is bounded; journals of others do no harm."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thpsweep.model.simulate import estimate
+from thpsweep.sweep import forecast as module
+from thpsweep.sweep.forecast import ASSUMED_S_PER_WORK, Costs, Workers, forecast
+from thpsweep.sweep.plan import Plan
+from thpsweep.sweep.point import Point
+
+MiB = 1 << 20
+TWO = Workers("two", 2, start_s=5.0, process_bytes=100 * MiB, overhead_bytes=300 * MiB)
+
+
+def record(folder: Path, *results: tuple[Point, float], broken: str = "") -> Path:
+    """Write a journal by hand."""
+    folder.mkdir(parents=True)
+    lines: list[dict[str, Any]] = [{"type": "sweep"}]
+    for number, (point, _) in enumerate(results):
+        lines.append({"type": "point", "id": str(number), "point": point})
+    for number, (_, wall_s) in enumerate(results):
+        lines.append({"type": "result", "id": str(number), "state": "done", "wall_s": wall_s})
+    file = folder / "journal.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines) + broken)
+    return file
+
+
+def work(point: Point) -> float:
+    return estimate(point)["work"]
+
+
+def test_without_results_it_says_what_it_assumes(tmp_path: Path, make_point: Callable[..., Point]) -> None:
+    costs, point = Costs(tmp_path / "nowhere"), make_point()
+    assert costs.seconds(point, work(point)) == pytest.approx(work(point) * ASSUMED_S_PER_WORK)
+    assert "assumed" in costs.source
+
+
+def test_the_closest_likeness_counts(tmp_path: Path, make_point: Callable[..., Point]) -> None:
+    copy, inplace = make_point("policy=copy"), make_point("policy=inplace")
+    record(tmp_path / "a", (copy, 3.0), (inplace, 9.0))
+    costs = Costs(tmp_path)
+    assert costs.seconds(copy, work(copy)) == pytest.approx(3.0)
+    assert costs.seconds(inplace, 2 * work(inplace)) == pytest.approx(18.0)
+    zygote = make_point("policy=copy", "workload=zygote")
+    assert costs.seconds(zygote, 100.0) == pytest.approx(3.0 / work(copy) * 100)
+    other = make_point("policy=switch")
+    assert costs.seconds(other, 100.0) == pytest.approx(12.0 / (work(copy) + work(inplace)) * 100)
+    assert "2 results in 1 journals" in costs.source
+
+
+def test_time_and_memory_of_what_is_left(
+    tmp_path: Path, degrees: Callable[..., list[tuple[str, Point]]], make_plan: Callable[[Sequence[Any]], Plan]
+) -> None:
+    tasks = degrees(2, 4, 8)
+    plan = make_plan(tasks)
+    done = {plan.points[0].id}
+    predicted = forecast(plan, done, TWO)
+    left = [point for _, point in tasks[1:]]
+    taken = [work(point) * ASSUMED_S_PER_WORK for point in left]
+    assert predicted.busy_s == pytest.approx(sum(taken))
+    assert predicted.wall_s == pytest.approx(5.0 + max(sum(taken) / 2, max(taken)))
+    state = sum(estimate(point)["state_bytes"] * point["run"]["replicates"] for point in left)
+    assert predicted.peak_bytes == pytest.approx((300 + 2 * 100) * MiB + state, abs=2)
+
+
+def test_nothing_left_takes_nothing(
+    degrees: Callable[..., list[tuple[str, Point]]], make_plan: Callable[[Sequence[Any]], Plan]
+) -> None:
+    plan = make_plan(degrees(2))
+    predicted = forecast(plan, {plan.points[0].id}, TWO)
+    assert (predicted.busy_s, predicted.wall_s) == (0, 0)
+
+
+def test_journals_that_cannot_be_used_teach_nothing(tmp_path: Path, make_point: Callable[..., Point]) -> None:
+    point = make_point()
+    unknown = {**point, "workload": {"kind": "of a plugin that is not here"}}
+    record(
+        tmp_path / "a", (point, 1.0), (unknown, 99.0), ({"another": "version"}, 99.0), broken='{"type": "result", "id"'
+    )
+    costs = Costs(tmp_path)
+    assert "1 results" in costs.source and costs.seconds(point, work(point)) == pytest.approx(1.0)
+
+
+def test_only_the_newest_journals_and_results_are_read(
+    tmp_path: Path, make_point: Callable[..., Point], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_JOURNALS", 2)
+    monkeypatch.setattr(module, "MAX_RESULTS", 3)
+    point = make_point()
+    for age in range(4):
+        file = record(tmp_path / str(age), *[(point, 100.0 * age + n) for n in range(5)])
+        os.utime(file, (1e9 - age, 1e9 - age))
+    costs = Costs(tmp_path)
+    assert "6 results in 2 journals" in costs.source
+    assert costs.seconds(point, work(point)) == pytest.approx((2 + 3 + 4 + 102 + 103 + 104) / 6)
+
+
+def test_a_long_journal_is_read_at_its_ends(
+    tmp_path: Path, make_point: Callable[..., Point], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = make_point()
+    file = record(tmp_path / "a", *[(point, float(n)) for n in range(50)])
+    monkeypatch.setattr(module, "MAX_BYTES", file.stat().st_size // 3)
+    n_results = int(Costs(tmp_path).source.split()[2])
+    assert 0 < n_results < 50
