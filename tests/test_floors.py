@@ -18,6 +18,7 @@ FLOORS = {
     "answers": 3,
     "config": 4,
     "explain": 4,
+    "arguments": 4,
     "cli": 4,
     "__main__": 4,
     "_plugins": 4,

@@ -6,6 +6,7 @@ import pytest
 
 from tests.model.test_plugins import GATE
 from tests.test_cli import SMALL, Place
+from thpsweep.arguments import for_hydra
 
 SERIAL = "hydra/launcher=serial"
 
@@ -169,3 +170,19 @@ def test_hydras_basic_sweeper_runs_points_in_ray(place: Place) -> None:
 def test_flags_may_stand_anywhere(place: Place) -> None:
     shown = place.run("run", "sharing.degree=3", "--cfg", "job", "run.seed=9", "--package", "run")
     assert shown.returncode == 0 and "seed: 9" in shown.stdout, shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["sweep", "a=1", "--config-dir", "d", "b=2"], ["--multirun", "a=1", "b=2", "--config-dir", "d"]),
+        (["sweep", "--config-dir", "d=1", "b=2"], ["--multirun", "b=2", "--config-dir", "d=1"]),
+        (["run", "--info", "~a", "+b=1"], ["~a", "+b=1", "--info"]),
+        (["plan", "--all", "a=1"], ["--multirun", "a=1"]),
+        (["sweep", "--cfg", "job", "a=1"], ["a=1", "--cfg", "job"]),
+        (["-sc", "query=bash"], ["query=bash", "-sc"]),
+        (["run", "sweep.where=a < 1"], ["sweep.where='a < 1'"]),
+    ],
+)
+def test_what_hydra_reads_of_a_command_line(arguments: list[str], wanted: list[str]) -> None:
+    assert for_hydra(arguments) == wanted

@@ -2,13 +2,13 @@
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thpsweep import __version__
+from thpsweep.arguments import HYDRA_VERBS, ONLY_GRID, for_hydra, line_to_complete, load_plugins
 from thpsweep.errors import ThpsweepError
 
 if TYPE_CHECKING:
@@ -23,26 +23,6 @@ if TYPE_CHECKING:
 BAD_INPUT = 2
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-
-HYDRA_VERBS = {
-    "run": "simulate one point: thpsweep run [Hydra overrides]",
-    "sweep": "simulate every combination: thpsweep sweep [Hydra overrides]; the same command again resumes",
-    "plan": "show what sweep would run, and how long and in how much memory: thpsweep plan [--all] [Hydra overrides]",
-}
-
-HYDRA_QUESTIONS = (
-    "--help",
-    "-h",
-    "--hydra-help",
-    "--version",
-    "--cfg",
-    "-c",
-    "--info",
-    "-i",
-    "--shell-completion",
-    "-sc",
-)
-"""Flags that make Hydra answer instead of running anything; with them it accepts no --multirun."""
 
 
 class Application:
@@ -101,9 +81,7 @@ class Application:
     def refuse_to_run(self) -> None:
         """Hold back what another sweeper wants to run where the command only asked for the plan."""
         if self.previews:
-            raise ThpsweepError(
-                "hydra/sweeper: allowed for `thpsweep plan` is grid; the points of others show as they run"
-            )
+            raise ThpsweepError(ONLY_GRID)
 
     def _run_alone(self, config: "DictConfig") -> Any:
         from hydra.core.hydra_config import HydraConfig
@@ -147,9 +125,12 @@ def _hydra(arguments: list[str]) -> int:
 
     for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"
     application = Application(previews=arguments[0] == "plan", whole="--all" in arguments)
-    arguments = _load_plugins(arguments)
+    arguments = load_plugins(arguments)
     register()
-    _prepare(arguments)
+    sys.argv[1:] = for_hydra(arguments)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, and let us say it
+    if "COMP_LINE" in os.environ:
+        os.environ["COMP_LINE"] = line_to_complete(os.environ["COMP_LINE"])
     try:
         hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(application)()
         if application.problem is not None:
@@ -160,65 +141,6 @@ def _hydra(arguments: list[str]) -> int:
             raise
         raise ThpsweepError(line) from error
     return application.exit_code
-
-
-def _flags_first(arguments: list[str]) -> list[str]:
-    """Move overrides to the end: Hydra reads none that stand behind a flag behind another override."""
-    before = ["", *arguments]
-    is_override = [
-        flag not in ("--config-dir", "-cd") and not text.startswith("-") and ("=" in text or text.startswith("~"))
-        for flag, text in zip(before, arguments, strict=False)
-    ]
-    pairs = sorted(zip(is_override, arguments, strict=True), key=lambda pair: pair[0])
-    return [text for _, text in pairs]
-
-
-def _load_plugins(arguments: list[str]) -> list[str]:
-    """Load what --plugin and THPSWEEP_PLUGINS name; give the arguments, and leave the line to complete, without it."""
-    from thpsweep.model import plugins
-
-    words, named = _without_plugins(os.environ.get("COMP_LINE", "").split(" "))
-    if named:
-        os.environ["COMP_LINE"] = " ".join(words)
-    rest, also_named = _without_plugins(arguments)
-    in_environment = os.environ.get("THPSWEEP_PLUGINS", "").split(os.pathsep)
-    for path in filter(None, [*in_environment, *named, *also_named]):
-        plugins.load(plugins.read(path))
-    return rest
-
-
-def _without_plugins(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Take --plugin FILE and --plugin=FILE out of arguments."""
-    rest: list[str] = []
-    named: list[str] = []
-    words = iter(arguments)
-    for word in words:
-        if word == "--plugin" or word.startswith("--plugin="):
-            path = word.partition("=")[2] or next(words, "")
-            if not path:
-                raise ThpsweepError("--plugin: allowed is --plugin FILE.py")
-            named.append(path)
-        else:
-            rest.append(word)
-    return rest, named
-
-
-def _prepare(arguments: list[str]) -> None:
-    """Set the process up as Hydra reads it: arguments without our verb, a command line to complete likewise."""
-    from thpsweep.sweep.where import as_override
-
-    verb, rest = (arguments[0], arguments[1:]) if arguments[0] in HYDRA_VERBS else ("", arguments)
-    rest = _flags_first([as_override(argument) for argument in rest])
-    asks = any(argument.partition("=")[0] in HYDRA_QUESTIONS for argument in rest)
-    if verb == "plan":
-        rest = [argument for argument in rest if argument != "--all"]
-        if any(re.fullmatch("hydra/sweeper=(?!grid$).*", argument) for argument in rest):
-            Application(previews=True).refuse_to_run()
-    sys.argv[1:] = ["--multirun", *rest] if verb in ("sweep", "plan") and not asks else rest
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, and let us say it
-    words = os.environ.get("COMP_LINE", "").split(" ")
-    if len(words) > 1 and words[1] in HYDRA_VERBS:
-        os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
 
 
 def _plain(arguments: list[str]) -> int:

@@ -48,7 +48,7 @@ def test_answers_are_pythons(text: str) -> None:
     try:
         wanted = eval(plain)
     except ZeroDivisionError:
-        with pytest.raises(OptionError, match="zero|modulo"):
+        with pytest.raises(OptionError, match=r"zero|modulo"):
             Where(text).chosen([POINT])
     else:
         assert Where(text).chosen([POINT]) == [wanted]

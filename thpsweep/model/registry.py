@@ -90,7 +90,8 @@ def add(name: str, member: type, sha256: str) -> None:
         if field.name in (KIND, PLUGIN):
             raise ValueError(f"a dataclass without an option called {field.name}")
     if inspect.isabstract(member):
-        raise ValueError(f"a dataclass that defines {', '.join(sorted(vars(member)['__abstractmethods__']))}")
+        missing = sorted(vars(member)["__abstractmethods__"])
+        raise ValueError(f"a dataclass that defines {', '.join(missing)}")
     _ADDED[family][name] = (member, sha256)
 
 

@@ -1,0 +1,92 @@
+"""What a command line says before Hydra reads it: our verb, our own flags, and words that Hydra's grammar has not."""
+
+import os
+import re
+from collections.abc import Sequence
+
+from thpsweep.errors import ThpsweepError
+
+HYDRA_VERBS = {
+    "run": "simulate one point: thpsweep run [Hydra overrides]",
+    "sweep": "simulate every combination: thpsweep sweep [Hydra overrides]; the same command again resumes",
+    "plan": "show what sweep would run, and how long and in how much memory: thpsweep plan [--all] [Hydra overrides]",
+}
+
+HYDRA_QUESTIONS = (
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--version",
+    "--cfg",
+    "-c",
+    "--info",
+    "-i",
+    "--shell-completion",
+    "-sc",
+)
+"""Flags that make Hydra answer instead of running anything; with them it accepts no --multirun."""
+
+VALUED_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp")
+"""Flags of Hydra's whose value may look like an override."""
+
+ONLY_GRID = "hydra/sweeper: allowed for `thpsweep plan` is grid; the points of others show as they run"
+
+
+def for_hydra(arguments: list[str]) -> list[str]:
+    """Give the arguments that Hydra reads. Raises: ThpsweepError for a plan of another sweeper's points."""
+    from thpsweep.sweep.where import as_override
+
+    verb, rest = (arguments[0], arguments[1:]) if arguments[0] in HYDRA_VERBS else ("", arguments)
+    rest = _overrides_first([as_override(argument) for argument in rest])
+    if verb == "plan":
+        rest = [argument for argument in rest if argument != "--all"]
+        if any(re.fullmatch("hydra/sweeper=(?!grid$).*", argument) for argument in rest):
+            raise ThpsweepError(ONLY_GRID)
+    asks = any(argument.partition("=")[0] in HYDRA_QUESTIONS for argument in rest)
+    return ["--multirun", *rest] if verb in ("sweep", "plan") and not asks else rest
+
+
+def line_to_complete(line: str) -> str:
+    """Leave our verb out of what a shell wants completed, as Hydra knows of none."""
+    words = line.split(" ")
+    return " ".join([words[0], *words[2:]]) if len(words) > 1 and words[1] in HYDRA_VERBS else line
+
+
+def _overrides_first(arguments: list[str]) -> list[str]:
+    """Move flags and their values to the end: Hydra refuses an override behind a flag behind another override."""
+    before = ["", *arguments]
+    is_flag = [
+        flag in VALUED_FLAGS or text.startswith("-") or not ("=" in text or text.startswith("~"))
+        for flag, text in zip(before, arguments, strict=False)
+    ]
+    return [text for _, text in sorted(zip(is_flag, arguments, strict=True), key=lambda pair: pair[0])]
+
+
+def load_plugins(arguments: list[str]) -> list[str]:
+    """Load what --plugin and THPSWEEP_PLUGINS name; give the arguments, and leave the line to complete, without it."""
+    from thpsweep.model import plugins
+
+    words, named = _without_plugins(os.environ.get("COMP_LINE", "").split(" "))
+    if named:
+        os.environ["COMP_LINE"] = " ".join(words)
+    rest, also_named = _without_plugins(arguments)
+    in_environment = os.environ.get("THPSWEEP_PLUGINS", "").split(os.pathsep)
+    for path in filter(None, [*in_environment, *named, *also_named]):
+        plugins.load(plugins.read(path))
+    return rest
+
+
+def _without_plugins(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take --plugin FILE and --plugin=FILE out of arguments."""
+    rest: list[str] = []
+    named: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--plugin" or word.startswith("--plugin="):
+            path = word.partition("=")[2] or next(words, "")
+            if not path:
+                raise ThpsweepError("--plugin: allowed is --plugin FILE.py")
+            named.append(path)
+        else:
+            rest.append(word)
+    return rest, named
