@@ -36,26 +36,20 @@ def _shown(numbered: Sequence[tuple[int, PlannedPoint]], whole: bool) -> list[tu
 
 
 def summary(plan: Plan, done: set[str], workers: Workers, predicted: Forecast) -> list[str]:
-    """Say how many points there are, how many are left, and what these will take."""
-    left = len(plan.points) - len(done)
-    lines = [f"{count(len(plan.points))} points{plan.left_out}; {count(len(done))} already done in {plan.directory}"]
-    if not left:
+    """Say how many points there are, how many are left, what these will take, and how that is known."""
+    n_left = sum(point.id not in done for point in plan.points)
+    n_done = len(plan.points) - n_left
+    lines = [f"{count(len(plan.points))} points{plan.left_out}; {count(n_done)} already done in {plan.directory}"]
+    if not n_left:
         return [*lines, "nothing is left to run"]
-    if workers.processes is None:
-        time = f"{duration(predicted.wall_s)} / processes of {workers.name}"
-        memory = f"{size(predicted.peak_bytes)} a process"
-    else:
-        time = f"{duration(predicted.wall_s)} in {workers.name}"
-        memory = f"{size(predicted.peak_bytes)}"
-    lines.append(
-        f"{count(left)} to run: about {time} ({duration(predicted.busy_s)} of CPU), at most about {memory} of memory"
-    )
-    return [
-        *lines,
-        f"time: {predicted.source}; memory: the model's estimate of the largest points, and {_overhead(workers)}",
-    ]
+    known = workers.processes is not None
+    wall = f"{duration(predicted.wall_s)} in {workers.name}" if known else f"as long as {workers.name} takes"
+    each = "" if known else " for each process"
+    left = f"{count(n_left)} to run: about {wall} ({duration(predicted.busy_s)} of CPU)"
+    lines.append(f"{left}, about {size(predicted.peak_bytes)} of memory at the peak{each}")
+    return [*lines, f"time: {predicted.source}; memory: the model's estimate, and {_overhead(workers)}"]
 
 
 def _overhead(workers: Workers) -> str:
-    fixed = f" and {size(workers.overhead_bytes)} for Ray" if workers.overhead_bytes else ""
+    fixed = f" and {size(workers.overhead_bytes)} for Ray, driver and MLflow" if workers.overhead_bytes else ""
     return f"{size(workers.process_bytes)} a process{fixed}"
