@@ -68,7 +68,13 @@ def test_experiment_zips_and_filters(place: Place, inside_params: bool) -> None:
 
 
 def test_filtered_points_are_not_checked(place: Place) -> None:
-    huge = ["plan", "workload=prefork", "workload.regions=1,1000000", "sharing.degree=2,2000"]
+    huge = [
+        "plan",
+        "machine.memory_bytes=1e16",
+        "workload=prefork",
+        "workload.regions=1,1000000",
+        "sharing.degree=2,2000",
+    ]
     assert "GiB" in place.run(*huge).stderr
     assert "3 points" in place.run(*huge, "sweep.where=sharing.degree * workload.regions < 1e9").stdout
 
