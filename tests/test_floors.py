@@ -25,7 +25,7 @@ FLOORS = {
 }
 DOORS = {
     "ray": {"sweep/pool.py"},
-    "mlflow": {"sweep/tracking.py"},
+    "mlflow": {"sweep/tracking"},
     "hydra": {"config.py", "explain.py", "cli.py", "_plugins"},
     "omegaconf": {"config.py", "explain.py", "cli.py", "_plugins"},
 }

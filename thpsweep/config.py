@@ -17,6 +17,7 @@ from thpsweep.model import registry
 from thpsweep.sweep.axes import Job, zips
 from thpsweep.sweep.plan import Plan, planned
 from thpsweep.sweep.point import Point
+from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.where import Where
 
 GROUPS = {
@@ -60,6 +61,7 @@ class SweepConfig:
     track: bool = MISSING
     zip: list[Any] = dataclasses.field(default_factory=list)
     where: str | None = None
+    tracking_uri: str | None = None
 
     def __post_init__(self) -> None:
         if self.name is not None and not re.fullmatch(r"[\w][\w.-]{0,99}", self.name):
@@ -144,10 +146,13 @@ def plan_of(
     """
     sweep = OmegaConf.to_object(config.sweep)
     assert isinstance(sweep, SweepConfig)
+    literal = not OmegaConf.is_interpolation(config.sweep, "tracking_uri")
+    root = Path(sweep.dir).expanduser().absolute()
+    where = target(root, sweep.tracking_uri, literal=literal)
     experiment = hydra.runtime.choices.get("experiment")
     made = planned(jobs, compose, sweep.where)
     return Plan(
-        root=Path(sweep.dir).expanduser().absolute(),
+        root=root,
         name=sweep.name or (experiment or "sweep").replace("/", "_"),
         overrides=tuple(hydra.overrides.task),
         points=made.points,
@@ -156,6 +161,7 @@ def plan_of(
         n_jobs=len(jobs),
         id_of=made.id_of,
         n_filtered=made.n_filtered,
+        target=where,
     )
 
 

@@ -1,5 +1,6 @@
 """Points as the real config composes them, small enough to simulate in milliseconds."""
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from thpsweep.config import conf_dir, point_of, register
 from thpsweep.sweep.plan import Plan, PlannedPoint
 from thpsweep.sweep.point import Point, point_id
+from thpsweep.sweep.tracking.target import target
 
 SMALL = ("workload=prefork", "workload.regions=1", "run.replicates=2", "run.duration_s=300", "policy=inplace")
 
@@ -42,10 +44,27 @@ def make_plan(tmp_path: Path) -> Callable[[Sequence[tuple[str, Point]]], Plan]:
 
     def plan(tasks: Sequence[tuple[str, Point]]) -> Plan:
         points = tuple(_planned(point) for _, point in tasks)
-        return Plan(tmp_path, "t", ("x=1",), points, "config: true\n", False, len(points), {})
+        return Plan(tmp_path, "t", ("x=1",), points, "config: true\n", False, len(points), {}, target(tmp_path, None))
 
     def _planned(point: Point) -> PlannedPoint:
         params: dict[str, Any] = {"sharing.degree": point["sharing"]["degree"]}
         return PlannedPoint(point_id(point), point, params, ())
 
     return plan
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make an empty MLflow database, which takes seconds, once."""
+    from thpsweep.sweep.tracking import client
+
+    file = tmp_path_factory.mktemp("migrated") / "mlflow.db"
+    client.create(file, target(file.parent, None).artefacts_uri)
+    return file
+
+
+@pytest.fixture
+def root(tmp_path: Path, migrated: Path) -> Path:
+    """Give a folder for sweeps that has its database already."""
+    shutil.copy(migrated, tmp_path / "mlflow.db")
+    return tmp_path

@@ -11,7 +11,7 @@ from types import FrameType
 
 from thpsweep import __version__
 from thpsweep.model.simulate import MODEL_VERSION
-from thpsweep.sweep import journal
+from thpsweep.sweep import environment, journal
 from thpsweep.sweep.follow import Follower
 from thpsweep.sweep.plan import Plan
 from thpsweep.sweep.progress import progress
@@ -38,16 +38,16 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None]) -
     """
     with journal.writing(plan.directory, _header(plan), _point_records(plan)) as (log, found):
         (plan.directory / "config.yaml").write_text(plan.config)
+        environment.record(plan.directory)
         tasks = [(point.id, point.point) for point in plan.points if point.id not in found.done]
         _announce(plan, len(tasks))
-        follower = Follower(plan)
-        with follower:
+        with Follower(plan) as follower:
             exit_code = _run(plan, tasks, launch, log) if tasks else ALL_DONE
-        sweep = journal.read(plan.directory)
-        if exit_code == ALL_DONE:
-            finish(sweep)
-            follower.catch_up(final=True)
-            exit_code = _report_failures(sweep)
+            sweep = journal.read(plan.directory)
+            if exit_code == ALL_DONE:
+                finish(sweep)
+                follower.finish(final=True)
+                exit_code = _report_failures(sweep)
     return Driven(exit_code, sweep.results)
 
 

@@ -60,6 +60,29 @@ def read(path: Path) -> Sweep:
     return _sweep(file, _lines(file.read_bytes()))
 
 
+def records(path: Path, start: int = 0) -> Iterator[tuple[int, Record]]:
+    """Read record by record from the byte `start` on, also while the journal is being written.
+
+    Yields the byte after each record, and the record; skips lines that are damaged, ends before an unfinished one.
+    """
+    file = path / FILE_NAME if path.is_dir() else path
+    with file.open("rb") as lines:
+        lines.seek(start)
+        for line in lines:
+            start += len(line)
+            if not line.endswith(b"\n"):
+                return
+            with contextlib.suppress(ValueError):
+                record = json.loads(line)
+                if isinstance(record, dict) and "type" in record:
+                    yield start, record
+
+
+def at(path: Path, start: int) -> Record:
+    """Read the first record from the byte `start` on: one that `records` gave this byte to, or that follows it."""
+    return next(records(path, start))[1]
+
+
 def _make(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)

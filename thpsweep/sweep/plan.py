@@ -11,6 +11,7 @@ from thpsweep.model import registry
 from thpsweep.model.simulate import check
 from thpsweep.sweep.axes import Job
 from thpsweep.sweep.point import Point, content_id, point_id
+from thpsweep.sweep.tracking.target import Target
 from thpsweep.sweep.where import Where
 
 
@@ -36,6 +37,7 @@ class Plan:
     tracked: bool
     n_jobs: int
     id_of: Mapping[tuple[str, ...], str]
+    target: Target
     n_filtered: int = 0
 
     @property

@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task
+from rich.text import Text
+
+from thpsweep.sweep.memory import family_bytes
+from thpsweep.sweep.pace import Pace
 
 LINE_EVERY_S = 5.0
+MEMORY_EVERY_S = 2.0
 
 
 class Meter(Protocol):
@@ -20,30 +25,41 @@ class Meter(Protocol):
 
 
 class _Tally:
-    """Points that ended, and how fast they do, from the first one on: workers take their time to start."""
+    """Points that ended, how fast they do, and the memory that it takes."""
 
     def __init__(self, total: int) -> None:
-        self.total, self.failed, self.ended = total, 0, 0
-        self._first_s = 0.0
+        self.total, self.failed, self.pace = total, 0, Pace()
+        self._memory_bytes, self._measured_s = 0, -MEMORY_EVERY_S
 
     def __call__(self, state: str) -> None:
-        self._first_s = self._first_s or time.monotonic()
-        self.ended += 1
+        self.pace.add(time.monotonic())
         self.failed += state != "done"
-
-    @property
-    def pace(self) -> str:
-        """Say how many points end a second, once that is known."""
-        took_s = time.monotonic() - self._first_s
-        if self.ended < 2 or took_s <= 0:
-            return ""
-        per_s = (self.ended - 1) / took_s
-        return f", {per_s:.2g} a second, {(self.total - self.ended) / per_s:.0f} s left"
 
     def line(self) -> str:
         """Say it all without a terminal's help."""
-        failed = f", {self.failed} failed" if self.failed else ""
-        return f"{self.ended}/{self.total} points{failed}{self.pace}"
+        return f"{self.pace.ended}/{self.total} points{self.words()}"
+
+    def words(self) -> str:
+        """Say what a bar cannot show: failures, pace and time left, memory."""
+        now_s = time.monotonic()
+        if now_s - self._measured_s >= MEMORY_EVERY_S:
+            self._memory_bytes, self._measured_s = family_bytes(), now_s
+        failed = f"{self.failed} failed" if self.failed else ""
+        pace = self.pace.words(now_s, self.total - self.pace.ended)
+        said = [failed, pace, f"{self._memory_bytes / 2**20:,.0f} MiB"]
+        return "".join(f", {text}" for text in said if text)
+
+
+class _Words(ProgressColumn):
+    """The tally's words, as they are now and not as of the last result: the time left runs on."""
+
+    def __init__(self, tally: _Tally) -> None:
+        super().__init__()
+        self._tally = tally
+
+    def render(self, task: Task) -> Text:
+        """Give the text right of the bar."""
+        return Text(f"points{self._tally.words()}", style="red" if self._tally.failed else "")
 
 
 @contextlib.contextmanager
@@ -56,15 +72,14 @@ def progress(total: int) -> Iterator[Meter]:
 
 @contextlib.contextmanager
 def _bar(total: int, console: Console) -> Iterator[Meter]:
-    columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     tally = _Tally(total)
-    with Progress(*columns, console=console) as bar:
+    columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), _Words(tally))
+    with Progress(*columns, console=console, refresh_per_second=4) as bar:
         task = bar.add_task("points", total=total)
 
         def meter(state: str) -> None:
             tally(state)
-            failed = f", [red]{tally.failed} failed[/red]" if tally.failed else ""
-            bar.update(task, advance=1, description=f"points{failed}{tally.pace}")
+            bar.update(task, advance=1)
 
         yield meter
 

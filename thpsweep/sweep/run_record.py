@@ -1,17 +1,12 @@
 """What MLflow is told about a point: names, params, metrics and tags, from journal records alone; no MLflow here."""
 
 import datetime
-import functools
-import getpass
 import json
 import math
-import os
-import subprocess
+import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import thpsweep
 from thpsweep.sweep import run_series
 from thpsweep.units import MS_PER_S
 
@@ -19,7 +14,10 @@ MAX_PARAMS = 20
 """Params a run; MLflow's tables and parallel coordinates become slow and unreadable with many keys (mlflow #11927)."""
 
 MAX_METRICS = 30
-"""Metric keys a run, intervals and series included; everything else stays in the journal and in the parent's table.csv."""
+"""Metric keys a run, intervals and series included; everything else stays in the journal and in the parent's tables."""
+
+MAX_TEXT = 6000
+"""Characters of a param; of tags MLflow takes 8,000."""
 
 INTERVALS = ("cost/pte_updates", "tradeoff/net_cpu_ms")
 """Metrics that also get `<name>_low` and `<name>_high`: one of the effort, one of the answer."""
@@ -56,9 +54,13 @@ Record = Mapping[str, Any]
 
 
 def choices(record: Record) -> dict[str, Any]:
-    """Name what was chosen for a point: the parts that every point has, then what the overrides varied."""
+    """Name what was chosen for a point: the parts that every point has, then what the overrides varied.
+
+    A gate and a memory are named where they are not the usual ones.
+    """
     point = record["point"]
     policy, run = point["policy"], point["run"]
+    gate, memory = policy.get("gate", {}).get("kind", "always"), point.get("memory", {}).get("kind", "plentiful")
     return {
         "policy": policy["name"],
         "mechanism": policy["mechanism"]["kind"],
@@ -67,6 +69,8 @@ def choices(record: Record) -> dict[str, Any]:
         "sharing": point["sharing"]["kind"],
         **({"sharing.degree": point["sharing"]["degree"]} if "degree" in point["sharing"] else {}),
         "machine": point["machine"].get("name", ""),
+        **({"gate": gate} if gate != "always" else {}),
+        **({"memory": memory} if memory != "plentiful" else {}),
         "run.replicates": run["replicates"],
         "run.seed": run["seed"],
         **record["params"],
@@ -76,7 +80,7 @@ def choices(record: Record) -> dict[str, Any]:
 def params(record: Record) -> dict[str, str]:
     """Give the first MAX_PARAMS choices as text; varied ones come before the parts that every point has."""
     every = {**record["params"], **choices(record)}
-    return {key: as_text(every[key]) for key in list(every)[:MAX_PARAMS]}
+    return {_safe(key): as_text(every[key])[:MAX_TEXT] for key in list(every)[:MAX_PARAMS]}
 
 
 def as_text(value: Any) -> str:
@@ -169,20 +173,22 @@ def point_tags(record: Record, result: Record) -> dict[str, str]:
     if result["state"] != "done":
         tags["thpsweep.error"] = error_line(result)
         traceback = (result.get("error") or {}).get("traceback") or ""
-        note = f"{tags['thpsweep.error']}\n\n```\n{traceback[-6000:]}\n```"
-    return {name: value for name, value in (tags | {"mlflow.note.content": note}).items() if value}
+        note = f"{tags['thpsweep.error']}\n\n```\n{traceback[-4000:]}\n```"
+    return {name: value[:MAX_TEXT] for name, value in (tags | {"mlflow.note.content": note}).items() if value}
 
 
-def provenance(header: Record) -> dict[str, str]:
+def provenance(header: Record, environment: Record) -> dict[str, str]:
     """Name who ran what, which MlflowClient, unlike MLflow's fluent API, leaves to its caller."""
-    commit = _git_commit()
-    return {
+    tags = {
         "mlflow.source.name": "thpsweep",
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": _user(),
-        "thpsweep.version": str(header["thpsweep"]),
-        "thpsweep.model": str(header["model"]),
-    } | ({"mlflow.source.git.commit": commit} if commit else {})
+        "mlflow.user": environment.get("user"),
+        "mlflow.source.git.commit": environment.get("commit"),
+        "thpsweep.changes": " ".join(line[3:] for line in environment.get("changes", ())),
+        "thpsweep.version": header["thpsweep"],
+        "thpsweep.model": header["model"],
+    }
+    return {name: str(value)[:MAX_TEXT] for name, value in tags.items() if value}
 
 
 def _metrics(result: Record) -> Mapping[str, Mapping[str, float]]:
@@ -196,23 +202,6 @@ def _rank(name: str) -> tuple[int, str]:
     return len(FIRST), name
 
 
-@functools.cache
-def _git_commit() -> str:
-    """Give the commit that this package is checked out from; nothing where it is installed, or without git."""
-    package = Path(thpsweep.__file__).parent
-    said = ""
-    git = ["git", "-C", str(package)]
-    # ls-files first: a package in a virtual environment inside some other checkout is not part of that checkout.
-    for command in (["ls-files", "--error-unmatch", "__init__.py"], ["rev-parse", "HEAD"]):
-        try:
-            said = subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout
-        except (OSError, subprocess.CalledProcessError):
-            return ""
-    return said.strip()
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container whose user id has no name
-        return str(os.getuid())
+def _safe(key: str) -> str:
+    """Put an underscore for what MLflow does not allow in names."""
+    return re.sub(r"[^/\w.\- :]", "_", key)[:250]

@@ -1,0 +1,125 @@
+"""Where a sweep's runs are recorded: a database or a server, checked before anything runs; no MLflow here."""
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from thpsweep.errors import OptionError, SweepError
+
+KEY = "sweep.tracking_uri"
+
+SERVERS = ("http", "https")
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+"""What MLflow keeps runs in. It has given up folders of files (mlruns), and we never tested Databricks."""
+
+ALLOWED = "null (mlflow.db in sweep.dir), http(s)://HOST:PORT, sqlite:///FILE, postgresql://, mysql:// or mssql://"
+NO_PASSWORD = "a URI without a password, or one that the environment holds: sweep.tracking_uri='${oc.env:NAME}'"
+
+SQLITE_NAME = "mlflow.db"
+LOCK_NAME = ".mlflow.lock"
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A tracking URI, and the folder for artefacts of experiments that are made there."""
+
+    uri: str
+    artefacts: Path
+
+    @property
+    def is_server(self) -> bool:
+        """Whether a server does the writing."""
+        return urlsplit(self.uri).scheme in SERVERS
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite database; None for anything else."""
+        return Path(self.uri.removeprefix("sqlite:///")) if self.uri.startswith("sqlite:///") else None
+
+    @property
+    def artefacts_uri(self) -> str:
+        """Where a database's new experiments keep their artefacts; a server decides that itself."""
+        return self.artefacts.as_uri()
+
+    def shown(self, text: str) -> str:
+        """Take the password out of a text that a person or a log will see."""
+        secret = urlsplit(self.uri).password
+        return text.replace(secret, "***") if secret else text
+
+    @contextlib.contextmanager
+    def locked(self, directory: Path) -> Iterator[None]:
+        """Let one process at a time write: a SQLite file, as it has room for one, else the runs of one sweep."""
+        where = self.file.parent if self.file else directory
+        where.mkdir(parents=True, exist_ok=True)
+        with (where / LOCK_NAME).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def target(root: Path, uri: str | None, *, literal: bool = True, key: str = KEY) -> Target:
+    """Check a tracking URI; None is mlflow.db in `root`. `literal`: it was typed, and so may be journaled.
+
+    A server need not answer now: a sweep goes on without MLflow, and catches up.
+    Raises: OptionError naming `key`, without the password.
+    """
+    root = root.absolute()
+    uri = f"sqlite:///{root / SQLITE_NAME}" if uri is None else _checked(uri, literal, key)
+    return Target(uri, root / "artifacts")
+
+
+def check_database(file: Path) -> None:
+    """Find out at once what MLflow would find out after a minute of trying again. Raises: SweepError."""
+    try:
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            connection.execute("SELECT count(*) FROM experiments").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise SweepError(f"{file}: not an MLflow database ({error}); move it away") from error
+
+
+def _checked(uri: str, literal: bool, key: str) -> str:
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port  # raises where it is none
+    except ValueError as problem:
+        raise OptionError(key, "(a URI that cannot be read)", f"{ALLOWED} ({problem})") from problem
+    shown = re.sub(r":[^:@/]*@", ":***@", uri)
+    scheme = parts.scheme.partition("+")[0]
+    if scheme not in (*SERVERS, *DATABASES):
+        raise OptionError(key, shown, ALLOWED)
+    if literal and parts.password:
+        raise OptionError(key, shown, NO_PASSWORD)
+    if scheme == "sqlite":
+        return _checked_file(uri, key)
+    if not parts.hostname:
+        raise OptionError(key, shown, f"{ALLOWED}; the host is missing")
+    if scheme in DATABASES:
+        _check_driver(uri, shown, key)
+    return uri
+
+
+def _checked_file(uri: str, key: str) -> str:
+    """Make the path absolute: MLflow takes a relative one from wherever a command runs."""
+    name = uri.removeprefix("sqlite:///")
+    if name == uri or not name or ":memory:" in name or "?" in name:
+        raise OptionError(key, uri, "sqlite:///FILE, or sqlite:////ABSOLUTE/FILE")
+    path = Path(name).expanduser().absolute()
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise OptionError(key, uri, "a file in a folder that exists and can be written to")
+    if path.exists() and not path.is_file():
+        raise OptionError(key, uri, "a file, or a name that is free")
+    return f"sqlite:///{path}"
+
+
+def _check_driver(uri: str, shown: str, key: str) -> None:
+    import sqlalchemy
+
+    try:
+        sqlalchemy.make_url(uri).get_dialect().import_dbapi()
+    except (sqlalchemy.exc.ArgumentError, ImportError) as problem:
+        raise OptionError(key, shown, f"a database whose Python driver is installed ({problem})") from problem
