@@ -20,6 +20,7 @@ FLOORS = {
     "explain": 4,
     "arguments": 4,
     "cli": 4,
+    "verbs": 4,
     "__main__": 4,
     "_plugins": 4,
 }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thpsweep import __version__
+from thpsweep import __version__, verbs
 from thpsweep.arguments import HYDRA_VERBS, ONLY_GRID, for_hydra, line_to_complete, load_plugins
 from thpsweep.errors import ThpsweepError
 
@@ -152,56 +152,27 @@ def _plain(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("thpsweep", description="When does collapsing shared memory into a THP pay back?")
     parser.add_argument("--version", action="version", version=f"thpsweep {__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    parsers = parser.add_subparsers(metavar="VERB", required=True)
     for name, about in HYDRA_VERBS.items():
-        verbs.add_parser(name, help=about, add_help=False)
-    capture = verbs.add_parser("capture", help="store the memory layout of a running process tree")
+        parsers.add_parser(name, help=about, add_help=False)
+    capture = parsers.add_parser("capture", help="store the memory layout of a running process tree")
     capture.add_argument("--pid", type=int, required=True, help="process whose tree is captured")
     capture.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="file to write")
     capture.add_argument("--no-children", action="store_true", help="only the process itself")
-    capture.set_defaults(verb=_capture)
-    ui = verbs.add_parser("ui", help="open the runs in MLflow, on this machine only")
+    capture.set_defaults(verb=verbs.capture)
+    ui = parsers.add_parser("ui", help="open the runs in MLflow, on this machine only")
     ui.add_argument("--dir", type=Path, default=Path("sweeps"), help="the sweep.dir of the sweeps (default: sweeps)")
     ui.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: 5000)")
-    ui.set_defaults(verb=_ui)
-    status = verbs.add_parser("status", help="say how far sweeps are, running or not")
-    status.add_argument("sweep", type=Path, nargs="?", metavar="SWEEP", help="a sweep's directory (default: all)")
-    status.add_argument("--dir", type=Path, default=Path("sweeps"), help="where sweeps are (default: sweeps)")
-    status.set_defaults(verb=_status)
+    ui.set_defaults(verb=verbs.ui)
+    status = parsers.add_parser("status", help="say how far sweeps are, running or not")
+    status.set_defaults(verb=verbs.status)
+    sync = parsers.add_parser("sync", help="add to MLflow what it lacks of finished points")
+    sync.add_argument("--tracking-uri", metavar="URI", help="record them there (default: where the sweep was to be)")
+    sync.set_defaults(verb=verbs.sync)
+    for about_sweeps in (status, sync):
+        about_sweeps.add_argument("sweep", type=Path, nargs="?", metavar="SWEEP", help="its directory (default: all)")
+        about_sweeps.add_argument("--dir", type=Path, default=Path("sweeps"), help="where sweeps are (default: sweeps)")
     return parser
-
-
-def _capture(options: argparse.Namespace) -> int:
-    from thpsweep.linux.capture import capture, summary
-
-    if not options.out.absolute().parent.is_dir():
-        raise ThpsweepError(f"--out {options.out}: allowed is a file in a folder that exists")
-    layout = capture(options.pid, children=not options.no_children)
-    layout.save(options.out)
-    for label, value in summary(layout):
-        print(f"{label + ':':<32} {value}")
-    print(f"Simulate it: thpsweep sweep workload=captured workload.path={options.out} policy=copy,inplace")
-    return 0
-
-
-def _ui(options: argparse.Namespace) -> int:
-    from thpsweep.sweep.tracking import ui_command
-
-    command = ui_command(options.dir, options.port)
-    os.execv(command[0], command)
-
-
-def _status(options: argparse.Namespace) -> int:
-    from thpsweep.sweep.journal import FILE_NAME, read
-
-    found = [options.sweep] if options.sweep else sorted(path.parent for path in options.dir.glob(f"*/{FILE_NAME}"))
-    if not found:
-        raise ThpsweepError(f"{options.dir}: no sweeps there")
-    for directory in found:
-        sweep = read(directory)
-        failed = len(sweep.results) - len(sweep.done)
-        print(f"{directory}: {len(sweep.done)} of {len(sweep.points)} points done, {failed} failed")
-    return 0
 
 
 def _finish(sweep: "Sweep") -> None:

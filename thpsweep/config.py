@@ -10,14 +10,15 @@ from typing import Any
 from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from thpsweep.errors import OptionError, ThpsweepError
-from thpsweep.explain import BASE, unknown_key
+from thpsweep.explain import BASE, first_line, unknown_key
 from thpsweep.model import registry
 from thpsweep.sweep.axes import Job, zips
 from thpsweep.sweep.plan import Plan, planned
 from thpsweep.sweep.point import Point
-from thpsweep.sweep.tracking.target import target
+from thpsweep.sweep.tracking.target import Target, target
 from thpsweep.sweep.where import Where
 
 GROUPS = {
@@ -163,6 +164,23 @@ def plan_of(
         n_filtered=made.n_filtered,
         target=where,
     )
+
+
+def target_of(directory: Path, uri: str | None) -> Target:
+    """Find where a recorded sweep's runs go: to `uri` (--tracking-uri), else to where the sweep was told to put them.
+
+    Raises: ThpsweepError where that cannot be, or is held by an environment variable that is not set.
+    """
+    root = directory.absolute().parent
+    file = directory / "config.yaml"
+    if uri is not None or not file.exists():
+        return target(root, uri, literal=False, key="--tracking-uri")
+    try:
+        return target(root, OmegaConf.select(OmegaConf.load(file), "sweep.tracking_uri"), literal=False)
+    except OmegaConfBaseException as problem:
+        raise ThpsweepError(
+            f"{file}: sweep.tracking_uri: {first_line(problem)}; allowed is --tracking-uri URI"
+        ) from problem
 
 
 def _refuse_unknown_keys(config: DictConfig, prefix: str, *, nested: bool = True) -> None:

@@ -26,7 +26,7 @@ def explain(error: Exception) -> str | None:
     """Say in one line what Hydra or OmegaConf found wrong, and what is allowed; None for any other error."""
     cause = error.__cause__ or error.__context__
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read ({_first_line(error)}); allowed is KEY=VALUE in Hydra's grammar"
+        return f"{error.override}: cannot be read ({first_line(error)}); allowed is KEY=VALUE in Hydra's grammar"
     if isinstance(error, MissingConfigException):
         return _explain_option(error)
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
@@ -45,7 +45,7 @@ def _explain_option(error: MissingConfigException) -> str:
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
     known = [name for name in error.options or () if not name.startswith(BASE)]
     if not group:
-        return _first_line(error)
+        return first_line(error)
     return str(OptionError(group, option, _one_of(known)))
 
 
@@ -61,7 +61,7 @@ def _explain_value(error: OmegaConfBaseException, context: str) -> str:
         return unknown_key(key, value, known)
     if isinstance(error, ValidationError) and not isinstance(error, InterpolationResolutionError):
         return str(OptionError(key, error.value, _wanted(error)))
-    return f"{key}: {_first_line(error)}"
+    return f"{key}: {first_line(error)}"
 
 
 def _wanted(error: OmegaConfBaseException) -> str:
@@ -71,7 +71,7 @@ def _wanted(error: OmegaConfBaseException) -> str:
     wanted: Any = types.get(str(error.key))
     if wanted is None:
         named = re.search(r"could not be converted to (\w+)", str(error))
-        return f"a value of type {named[1].lower()}" if named else _first_line(error)
+        return f"a value of type {named[1].lower()}" if named else first_line(error)
     return (
         f"a value of type {wanted.__name__ if isinstance(wanted, type) and wanted.__module__ == 'builtins' else wanted}"
     )
@@ -95,5 +95,5 @@ def _one_of(names: Iterable[str]) -> str:
     return "one of " + (", ".join(sorted(names)) or "none")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

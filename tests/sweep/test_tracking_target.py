@@ -16,9 +16,10 @@ def test_none_is_the_database_beside_the_sweeps(tmp_path: Path, monkeypatch: pyt
     assert found.artefacts_uri == f"file://{tmp_path}/sweeps/artifacts"
 
 
-def test_a_relative_database_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_database_is_refused_with_the_absolute_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert target(tmp_path / "sweeps", "sqlite:///mine.db").file == tmp_path / "mine.db"
+    with pytest.raises(OptionError, match=f"sqlite:///{tmp_path}/mine.db"):
+        target(tmp_path, "sqlite:///mine.db")
 
 
 @pytest.mark.parametrize(

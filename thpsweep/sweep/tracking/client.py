@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from thpsweep.errors import SweepError
-from thpsweep.sweep.tracking.run import FINISHED_AT, PARENT, POINT, RUNNING, Recorded, Run
+from thpsweep.sweep.tracking.run import FINISHED_AT, PARENT, POINT, RUNNING, SWEEP, Recorded, Run
 from thpsweep.sweep.tracking.target import Target, check_database
 
 EXPERIMENT_TAGS = {
@@ -83,6 +83,17 @@ def opened(target: Target) -> MlflowClient:
         first_line = str(error).splitlines()[0]
         where = target.shown(str(target.file or target.uri))
         raise SweepError(f"{where}: {first_line} (or move it away: it is rebuilt from journals)") from error
+
+
+def recorded_of(target: Target, sweep: str) -> dict[str, str]:
+    """Give the points of a sweep that have a whole run, and when the result of each came in; make nothing."""
+    with quiet():
+        client = MlflowClient(tracking_uri=target.uri)
+        every = [experiment.experiment_id for experiment in client.search_experiments()]
+        for parent in client.search_runs(every, f"tags.`{SWEEP}` = '{sweep}'"):
+            found = Single(client).recorded(parent.info.experiment_id, parent.info.run_id)
+            return {point: recorded.finished for point, recorded in found.items() if recorded.whole}
+    return {}
 
 
 def store(target: Target) -> Any:

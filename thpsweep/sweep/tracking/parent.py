@@ -11,10 +11,10 @@ from mlflow.entities import Metric, ViewType
 
 from thpsweep.sweep import environment, run_record
 from thpsweep.sweep.journal import Record
-from thpsweep.sweep.tracking.run import FAILED, FINISHED, RUNNING
+from thpsweep.sweep.tracking.run import FAILED, FINISHED, RUNNING, SWEEP
 from thpsweep.sweep.tracking.tables import PLAN
 
-SWEEP, FILES = "thpsweep.sweep", "thpsweep.files"
+FILES = "thpsweep.files"
 
 ARTEFACT_SUFFIXES = {".jsonl", ".yaml", ".json", ".txt", ".csv", ".md", ".png", ".html", ".parquet"}
 AT_START = {PLAN, "config.yaml", environment.FILE_NAME}

@@ -8,7 +8,8 @@ from thpsweep.sweep import run_record, run_series
 from thpsweep.sweep.run_record import Record
 from thpsweep.sweep.run_series import Step
 
-POINT, FINISHED_AT, PARENT, USER, NAME = (
+SWEEP, POINT, FINISHED_AT, PARENT, USER, NAME = (
+    "thpsweep.sweep",
     "thpsweep.point",
     "thpsweep.finished",
     "mlflow.parentRunId",

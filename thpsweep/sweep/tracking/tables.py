@@ -3,10 +3,11 @@
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -29,7 +30,8 @@ SCHEMAS = {
 }
 """One row a value; `point` is the id that plan.parquet explains, and the tag thpsweep.point of a run."""
 
-Rows = Iterator[tuple[Any, ...]]
+Block = tuple[tuple[str, ...], tuple[Sequence[float], ...]]
+"""Rows that share their words: the words, then as many values a column as there are rows."""
 
 
 def n_planned(directory: Path) -> int:
@@ -65,38 +67,46 @@ def write_results(file: Path, results: Iterable[int], directory: Path) -> None:
         for starts in _batches(results):
             records = [journal.at(file, start) for start in starts]
             for name, writer in writers.items():
-                rows = [row for record in records for row in ROWS[name](record)]
-                writer.write_table(_table(rows, SCHEMAS[name]))
+                blocks = [block for record in records for block in BLOCKS[name](record)]
+                writer.write_table(_table(blocks, SCHEMAS[name]))
 
 
-def _table(rows: list[tuple[Any, ...]], schema: Any) -> Any:
-    columns = zip(*rows, strict=True) if rows else [() for _ in schema]
-    types = [field.type.value_type if field.type == WORD else field.type for field in schema]
-    arrays = [pa.array(values, kind) for values, kind in zip(columns, types, strict=True)]
-    return pa.table(arrays, names=schema.names).cast(schema)
+def _table(blocks: Sequence[Block], schema: Any) -> Any:
+    """Put blocks below each other: words by number, values as they come, as a million rows are no rarity."""
+    n_words = sum(field.type == WORD for field in schema)
+    n_rows = [len(values[0]) for _, values in blocks]
+    columns = [_words([words[at] for words, _ in blocks], n_rows) for at in range(n_words)]
+    for at, field in enumerate(list(schema)[n_words:]):
+        every = itertools.chain.from_iterable(values[at] for _, values in blocks)
+        columns.append(pa.array(np.fromiter(every, np.float64, sum(n_rows))).cast(field.type))
+    return pa.table(columns, names=schema.names)
 
 
-def _metrics(record: Record) -> Rows:
+def _words(words: Sequence[str], n_rows: Sequence[int]) -> Any:
+    number_of = {word: number for number, word in enumerate(dict.fromkeys(words))}
+    numbers = np.repeat(np.array([number_of[word] for word in words], np.int32), n_rows)
+    return pa.DictionaryArray.from_arrays(pa.array(numbers, pa.int32()), pa.array(list(number_of), pa.string()))
+
+
+def _metrics(record: Record) -> Iterator[Block]:
     result = record["result"] or {}
     units = result.get("units", {})
     for name, metric in result.get("metrics", {}).items():
-        yield record["id"], name, units.get(name, ""), metric["mean"], metric["low"], metric["high"]
+        yield (record["id"], name, units.get(name, "")), ([metric["mean"]], [metric["low"]], [metric["high"]])
 
 
-def _replicates(record: Record) -> Rows:
+def _replicates(record: Record) -> Iterator[Block]:
     for name, values in (record["result"] or {}).get("replicates", {}).items():
-        for number, value in enumerate(values):
-            yield record["id"], name, number, value
+        yield (record["id"], name), (range(len(values)), values)
 
 
-def _series(record: Record) -> Rows:
+def _series(record: Record) -> Iterator[Block]:
     found = (record["result"] or {}).get("series", {})
     for name in (name for name in found if name != "time_s"):
-        steps = zip(found["time_s"], found[name]["mean"], found[name]["baseline"], strict=True)
-        yield from ((record["id"], name, *step) for step in steps)
+        yield (record["id"], name), (found["time_s"], found[name]["mean"], found[name]["baseline"])
 
 
-ROWS: dict[str, Callable[[Record], Rows]] = {
+BLOCKS: dict[str, Callable[[Record], Iterator[Block]]] = {
     "metrics.parquet": _metrics,
     "replicates.parquet": _replicates,
     "series.parquet": _series,

@@ -18,7 +18,7 @@ SERVERS = ("http", "https")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """What MLflow keeps runs in. It has given up folders of files (mlruns), and we never tested Databricks."""
 
-ALLOWED = "null (mlflow.db in sweep.dir), http(s)://HOST:PORT, sqlite:///FILE, postgresql://, mysql:// or mssql://"
+ALLOWED = "null (mlflow.db in sweep.dir), http(s)://HOST:PORT, sqlite:////FILE, postgresql://, mysql:// or mssql://"
 NO_PASSWORD = "a URI without a password, or one that the environment holds: sweep.tracking_uri='${oc.env:NAME}'"
 
 SQLITE_NAME = "mlflow.db"
@@ -104,16 +104,17 @@ def _checked(uri: str, literal: bool, key: str) -> str:
 
 
 def _checked_file(uri: str, key: str) -> str:
-    """Make the path absolute: MLflow takes a relative one from wherever a command runs."""
     name = uri.removeprefix("sqlite:///")
+    path = Path(name)
     if name == uri or not name or ":memory:" in name or "?" in name:
-        raise OptionError(key, uri, "sqlite:///FILE, or sqlite:////ABSOLUTE/FILE")
-    path = Path(name).expanduser().absolute()
+        raise OptionError(key, uri, "sqlite:////ABSOLUTE/FILE")
+    if not path.is_absolute():  # MLflow takes it from wherever a command runs, so that runs would be spread
+        raise OptionError(key, uri, f"an absolute path: sqlite:///{path.absolute()}")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise OptionError(key, uri, "a file in a folder that exists and can be written to")
     if path.exists() and not path.is_file():
         raise OptionError(key, uri, "a file, or a name that is free")
-    return f"sqlite:///{path}"
+    return uri
 
 
 def _check_driver(uri: str, shown: str, key: str) -> None:

@@ -22,6 +22,10 @@ from thpsweep.sweep.tracking.run import Recorded, Run, run
 from thpsweep.sweep.tracking.target import Target
 
 
+class Busy(Exception):
+    """Somebody runs the sweep, and writes its runs."""
+
+
 class Writer(Protocol):
     """A way to write runs, at most `batch` at a time."""
 
@@ -86,16 +90,16 @@ class Tracker:
         self.n_steps = 0
         """Rises with everything that gets done: whoever waits can tell slow from dead."""
 
-    def catch_up(self, *, final: bool, idle: Callable[[], bool] = lambda: True) -> Added:
+    def catch_up(self, *, final: bool, is_idle: Callable[[], bool] = lambda: True) -> Added:
         """Add what MLflow lacks; a second call adds nothing. `final` copies the files of the sweep's directory, too.
 
-        `idle`, asked once nobody else can be writing here, can forbid it.
-        Raises: SweepError for an unusable database; whatever MLflow raises where it cannot be reached.
+        `is_idle` is asked once nobody else can be writing runs: a driver that starts later will read what is there.
+        Raises: Busy if it is not; SweepError for an unusable database; whatever MLflow raises if it cannot be reached.
         """
         added = Added()
         with self._target.locked(self._directory), api.quiet():
-            if not idle():
-                raise SweepError(f"{self._directory}: is being run, and brings MLflow up to date itself")
+            if not is_idle():
+                raise Busy
             self._scan()
             try:
                 self._write_pending(added)
@@ -230,11 +234,13 @@ def _is_newer(path: Path, than_ns: int) -> bool:
     return path.exists() and path.stat().st_mtime_ns > than_ns
 
 
-def track(directory: Path, *, target: Target, final: bool = True, bulk: bool = True) -> Added:
-    """Add to MLflow what the journal of `directory` has and MLflow lacks.
-
-    Raises: SweepError where there is no journal, or the database is unusable.
-    """
-    if not (directory / FILE_NAME).is_file():
-        raise SweepError(f"{directory / FILE_NAME}: no such journal")
-    return Tracker(directory, target, bulk=bulk).catch_up(final=final)
+def track(
+    directory: Path,
+    *,
+    target: Target,
+    final: bool = True,
+    bulk: bool = True,
+    is_idle: Callable[[], bool] = lambda: True,
+) -> Added:
+    """Add to MLflow what the journal of `directory` has and MLflow lacks; see Tracker."""
+    return Tracker(directory, target, bulk=bulk).catch_up(final=final, is_idle=is_idle)

@@ -1,0 +1,87 @@
+"""The verbs that are no Hydra app: each takes its parsed options and gives an exit code."""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thpsweep.errors import ThpsweepError
+
+if TYPE_CHECKING:
+    from thpsweep.sweep.status import Status
+    from thpsweep.sweep.tracking.target import Target
+
+DONE, NOT_DONE = 0, 1
+
+
+def capture(options: argparse.Namespace) -> int:
+    """Store the memory layout of a running process tree."""
+    from thpsweep.linux.capture import capture as captured
+    from thpsweep.linux.capture import summary
+
+    if not options.out.absolute().parent.is_dir():
+        raise ThpsweepError(f"--out {options.out}: allowed is a file in a folder that exists")
+    layout = captured(options.pid, children=not options.no_children)
+    layout.save(options.out)
+    for label, value in summary(layout):
+        print(f"{label + ':':<32} {value}")
+    print(f"Simulate it: thpsweep sweep workload=captured workload.path={options.out} policy=copy,inplace")
+    return 0
+
+
+def ui(options: argparse.Namespace) -> int:
+    """Become the server of the runs' database; returns only where that fails."""
+    from thpsweep.sweep.tracking.target import target
+    from thpsweep.sweep.tracking.ui import ui_command
+
+    command = ui_command(target(options.dir, None), options.port)
+    os.execv(command[0], command)
+
+
+def status(options: argparse.Namespace) -> int:
+    """Say how sweeps stand."""
+    from thpsweep.sweep import status
+
+    for directory in status.found(options.sweep, options.dir):
+        known = status.status(directory)
+        for line in known.lines(time.time(), _behind(known)):
+            print(line)
+    return DONE
+
+
+def _behind(known: "Status") -> str:
+    """Say how MLflow stands to a sweep, which is no reason to say nothing of the sweep."""
+    from thpsweep.config import target_of
+    from thpsweep.sweep.tracking.behind import behind
+
+    try:
+        target = target_of(known.directory, None)
+    except ThpsweepError as problem:
+        return f"MLflow cannot be asked ({problem})"
+    return behind(target, known.id, {point: finished for point, (_, finished) in known.results.items()})
+
+
+def sync(options: argparse.Namespace) -> int:
+    """Bring MLflow in line with journals; 1 where one of them could not be, the others are."""
+    from thpsweep.config import target_of
+    from thpsweep.sweep.status import found
+
+    targets = {path: target_of(path, options.tracking_uri) for path in found(options.sweep, options.dir)}
+    return max(_sync(directory, target) for directory, target in targets.items())
+
+
+def _sync(directory: Path, target: "Target") -> int:
+    from thpsweep.sweep.status import holder
+    from thpsweep.sweep.tracking.tracker import Busy, track
+
+    try:
+        print(f"{directory}: {track(directory, target=target, is_idle=lambda: holder(directory) is None)}")
+    except Busy:
+        print(f"{directory}: is being run, and brings MLflow up to date itself")
+    except Exception as problem:  # whatever MLflow and its database raise: the other sweeps may be recorded elsewhere
+        text = target.shown(" ".join(str(problem).split()))
+        print(f"thpsweep: {directory}: not recorded ({type(problem).__name__}: {text[:300]})", file=sys.stderr)
+        return NOT_DONE
+    return DONE
