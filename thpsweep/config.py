@@ -152,10 +152,11 @@ def plan_of(
     where = target(root, sweep.tracking_uri, literal=literal)
     experiment = hydra.runtime.choices.get("experiment")
     made = planned(jobs, compose, sweep.where)
+    typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # they are recorded: ${oc.env:...} stays
     return Plan(
         root=root,
         name=sweep.name or (experiment or "sweep").replace("/", "_"),
-        overrides=tuple(hydra.overrides.task),
+        overrides=tuple(map(str, typed)),
         points=made.points,
         config=OmegaConf.to_yaml(OmegaConf.masked_copy(config, list(PARTS))),
         tracked=sweep.track,

@@ -1,15 +1,13 @@
 """Driving a plan records each result once, and goes on where it stopped."""
 
-import dataclasses
 import os
 import signal
-import threading
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import pytest
 
-from thpsweep.sweep import follow, journal
+from thpsweep.sweep import journal
 from thpsweep.sweep.drive import drive
 from thpsweep.sweep.plan import Plan
 from thpsweep.sweep.serial import Outcome, Task, outcome, serial
@@ -82,38 +80,3 @@ def test_interruption_keeps_results_and_says_how_to_go_on(
     assert journal.read(plan.directory).done == {plan.points[0].id}
     assert "the same command goes on" in capsys.readouterr().err
     assert finished == []
-
-
-def test_sweep_goes_on_where_mlflow_cannot(
-    make_plan: MakePlan, degrees: Degrees, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object) -> None:
-        raise OSError("no database\ntoday")
-
-    monkeypatch.setattr(follow, "_track", broken)
-    monkeypatch.setattr(follow, "EVERY_S", 0.001)
-    plan = dataclasses.replace(make_plan(degrees(1, 3)), tracked=True)
-    assert drive(plan, serial, nothing).exit_code == 0
-    said = [line for line in capsys.readouterr().err.splitlines() if "MLflow" in line]
-    assert len(said) == 1 and "OSError: no database today" in said[0]
-
-
-def test_mlflow_is_told_while_the_sweep_runs(
-    make_plan: MakePlan, degrees: Degrees, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[bool] = []
-    during = threading.Event()
-
-    def track(directory: object, root: object, final: bool) -> None:
-        told.append(final)
-        during.set()
-
-    monkeypatch.setattr(follow, "_track", track)
-    monkeypatch.setattr(follow, "EVERY_S", 0.001)
-
-    def slow(tasks: Sequence[Task]) -> Generator[tuple[str, Outcome], None, None]:
-        assert during.wait(10)
-        yield from serial(tasks)
-
-    drive(dataclasses.replace(make_plan(degrees(1)), tracked=True), slow, nothing)
-    assert told[0] is False and told[-1] is True and told.count(True) == 1

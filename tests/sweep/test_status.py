@@ -1,0 +1,93 @@
+"""Does `thpsweep status` tell a running sweep from a dead one, and say what became of its points?"""
+
+import os
+import time
+
+import pytest
+
+from tests.sweep.journals import a_failure, a_point, a_result, header, write
+from tests.sweep.recorded import at
+from thpsweep.errors import SweepError
+from thpsweep.sweep import journal, status
+from thpsweep.sweep.tracking.behind import behind
+from thpsweep.sweep.tracking.tracker import track
+
+
+def said(directory, behind=""):
+    return list(status.status(directory).lines(time.time(), behind))
+
+
+def test_states_are_counted_and_failures_named_with_their_reason(tmp_path):
+    points = [a_point(index, degree=index + 1) for index in range(5)]
+    timeout = {**a_failure(points[2]), "state": "timeout"}
+    directory = write(tmp_path, [*points, a_result(points[0], {}), a_failure(points[1]), timeout])
+    first, _, *rest = said(directory)
+    assert first == f"{directory}: 1 of 5 points done, 2 failed (1 timeout)"
+    assert rest[0].endswith("sharing.degree=2: ValueError: no room") and len(rest) == 2
+
+
+def test_a_point_that_succeeded_at_last_is_no_failure(tmp_path):
+    point = a_point(0)
+    lines = said(write(tmp_path, [point, a_failure(point, 1), a_result(point, {}, 2)]))
+    assert "1 of 1 points done, 0 failed" in lines[0] and len(lines) == 2
+
+
+def test_of_many_failures_the_first_few_are_listed(tmp_path):
+    points = [a_point(index, degree=index + 1) for index in range(9)]
+    lines = said(write(tmp_path, [*points, *map(a_failure, points)]))
+    assert len(lines) == 2 + status.MOST_FAILURES + 1 and lines[-1] == "  and 4 more"
+
+
+def test_a_running_sweep_has_a_pace_and_a_dead_one_none(tmp_path):
+    points = [a_point(index, degree=index + 1) for index in range(30)]
+    directory = tmp_path / "t"
+    now_s = time.time()
+    with journal.writing(directory, header("t", "5" * 64, 30), points) as (log, _):
+        os.utime(directory / journal.LOCK_NAME, (now_s - 100, now_s - 100))
+        for number, point in enumerate(points[:20]):
+            finished = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(now_s - 19 + number))
+            log.append({**a_result(point, {}), "finished": finished})
+        running = said(directory)
+    dead = said(directory)
+    assert f"process {os.getpid()}" in running[0] and "1 a second" in running[1] and "s left" in running[1]
+    assert "running" not in dead[0].rpartition(":")[2] and "a second" not in dead[1] and "last result" in dead[1]
+
+
+def test_results_of_an_earlier_start_do_not_slow_the_pace(tmp_path):
+    points = [a_point(index, degree=index + 1) for index in range(30)]
+    directory = tmp_path / "running"
+    with journal.writing(directory, header("t", "5" * 64, 30), points) as (log, _):
+        log.append(*(a_result(point, {}, number) for number, point in enumerate(points[:20])))
+        assert status.status(directory).pace.ended == 0
+
+
+def test_behind_counts_what_mlflow_lacks(root):
+    points = [a_point(index, degree=index + 1) for index in range(3)]
+    results = [a_result(point, {"cost/cpu_ms": 1.0}) for point in points]
+
+    def compared(directory):
+        known = status.status(directory)
+        return behind(at(root), known.id, {point: finished for point, (_, finished) in known.results.items()})
+
+    directory = write(root, [*points, *results[:2]])
+    assert compared(directory) == "MLflow is 2 runs behind"
+    track(directory, target=at(root))
+    assert compared(directory) == "MLflow is in step"
+    assert compared(write(root, [*points, results[0], {**results[1], "finished": "2027-01-01T00:00:00+00:00"}])) == (
+        "MLflow is 1 runs behind"
+    )
+
+
+def test_asking_makes_no_database(tmp_path):
+    assert behind(at(tmp_path), "5" * 64, {"a": "b"}) == "MLflow is 1 runs behind"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_database_is_said_and_not_raised(tmp_path):
+    (tmp_path / "mlflow.db").write_text("something else, long enough to be taken for a header" * 40)
+    assert behind(at(tmp_path), "5" * 64, {"a": "b"}).startswith("MLflow cannot be asked (DatabaseError")
+
+
+def test_a_folder_without_a_journal_is_an_error(tmp_path):
+    with pytest.raises(SweepError, match="no sweep there"):
+        status.found(tmp_path, tmp_path)
