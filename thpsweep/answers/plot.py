@@ -32,6 +32,8 @@ STYLES = ("-", "--", "-.", ":")
 DODGE_POINTS = 6.0
 """Distance between lines that would cover each other: 1 % of a panel. Units: typographic points."""
 
+MOST_LABELS = 200
+
 LABEL_PLACES = tuple((side * (7 + 7 * far), 7 * up) for far in (0, 1) for up in (0, 1, -1) for side in (1, -1))
 """Where a point's label may stand from the point, best first. Units: typographic points."""
 
@@ -135,6 +137,7 @@ def _draw(axes: Axes, line: Series, style: int, dodge_points: float) -> None:
 def _label(axes: Axes, lines: Sequence[Series], labels: Sequence[str]) -> None:
     """Write the sharing degree beside each point, where it covers no point and no other label if there is such a place.
 
+    Beyond MOST_LABELS points there is none, and looking for it takes minutes.
     Units: typographic points from the figure's corner; a character takes 4.6, a line 8.
     """
     assert axes.figure is not None
@@ -144,6 +147,8 @@ def _label(axes: Axes, lines: Sequence[Series], labels: Sequence[str]) -> None:
             x, y = axes.transData.transform(at) * 72 / axes.figure.dpi
             colour = COLOURS[labels.index(line.label) % len(COLOURS)]
             marks.append((x + dodge_points, y, text, at, dodge_points, colour))
+    if len(marks) > MOST_LABELS:
+        return
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y, *_ in marks]
     for x, y, text, at, dodge_points, colour in marks:
         boxes = []
