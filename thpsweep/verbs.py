@@ -1,6 +1,7 @@
 """The verbs that are no Hydra app: each takes its parsed options and gives an exit code."""
 
 import argparse
+import gc
 import os
 import sys
 import time
@@ -76,6 +77,7 @@ def _sync(directory: Path, target: "Target") -> int:
     from thpsweep.sweep.status import holder
     from thpsweep.sweep.tracking.tracker import Busy, track
 
+    gc.freeze()  # as the follower does
     try:
         print(f"{directory}: {track(directory, target=target, is_idle=lambda: holder(directory) is None)}")
     except Busy:

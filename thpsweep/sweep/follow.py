@@ -1,5 +1,6 @@
 """Keep MLflow up to date with a journal while it is written. The sweep goes on whatever becomes of MLflow."""
 
+import gc
 import sys
 import threading
 import time
@@ -91,4 +92,5 @@ def _tracker(directory: Path, target: Target) -> "Tracker":
     # Imported here: MLflow takes seconds, which the driver spends on other things.
     from thpsweep.sweep.tracking.tracker import Tracker
 
+    gc.freeze()  # what MLflow brings stays; else each full collection walks it, and there are many while we write
     return Tracker(directory, target)
