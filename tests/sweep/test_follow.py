@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -180,3 +182,31 @@ def test_mlflow_that_comes_back_gets_what_came_in_meanwhile(root: Path, monkeypa
     added = tracker.catch_up(final=False)
     assert (added.added, added.completed) == (1, 1)
     assert {run.info.status for run in runs(root)[1].values()} == {"FINISHED"} and len(runs(root)[1]) == 2
+
+
+@pytest.mark.slow
+def test_following_costs_less_than_50_kb_a_point_of_20_kb(root: Path) -> None:
+    """Ten thousand took 5 KB each when this was written; fewer have the fixed part shared among fewer."""
+    n_points = 2500
+    values = [float(number) / 7 for number in range(1000)]
+    points = [a_point(index, degree=index + 1) for index in range(n_points)]
+    results = []
+    for point in points:
+        result = a_result(point, {"cost/cpu_ms": 1.0})
+        results.append({**result, "result": {**result["result"], "replicates": {"cost/cpu_ms": values}}})
+    directory = write(root, [*points, *results])
+    assert (directory / journal.FILE_NAME).stat().st_size > n_points * 18_000
+    code = (
+        "import pathlib, resource, sys\n"
+        "from thpsweep.sweep.tracking.target import target\n"
+        "from thpsweep.sweep.tracking.tracker import Tracker\n"
+        "def peak_kb(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "tracker = Tracker(pathlib.Path(sys.argv[1]), target(pathlib.Path(sys.argv[2]), None))\n"
+        "before = peak_kb()\n"
+        "print(tracker.catch_up(final=True).added, peak_kb() - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(directory), str(root)], check=True, capture_output=True, text=True
+    )
+    added, grown_kb = map(int, done.stdout.split())
+    assert added == n_points and grown_kb < 50 * n_points
