@@ -1,11 +1,10 @@
 """A sweep of fully mapped regions with the closed forms of the model as its results."""
 
-import json
 import math
 
 import pytest
 
-from thpsweep.sweep.journal import read
+from thpsweep.sweep.journal import FORMAT, read, sealed
 
 P = 512
 
@@ -95,7 +94,7 @@ def sweep_of(tmp_path):
                     )
         header = {
             "type": "sweep",
-            "format": 1,
+            "format": FORMAT,
             "sweep": "a" * 64,
             "name": "closed_forms",
             "thpsweep": "0",
@@ -105,7 +104,7 @@ def sweep_of(tmp_path):
             "n_points": len(points),
         }
         kept = [record for record in map(change, [header, *points, *results]) if record is not None]
-        (tmp_path / "journal.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in kept))
+        (tmp_path / "journal.jsonl").write_bytes(b"".join(map(sealed, kept)))
         return read(tmp_path)
 
     return build

@@ -1,7 +1,7 @@
 """Journals of sweeps that never ran: what MLflow is told must be what stands in them."""
 
 from thpsweep.model.series import UNITS
-from thpsweep.sweep import journal
+from thpsweep.sweep import journal, writer
 
 SWEEP_ID = "5" * 64
 
@@ -70,7 +70,7 @@ def write(root, records, name="seed_debate", sweep_id=SWEEP_ID):
     directory = root / f"{name}-{sweep_id[:12]}"
     (directory / journal.FILE_NAME).unlink(missing_ok=True)
     points = [record for record in records if record["type"] == "point"]
-    with journal.writing(directory, header(name, sweep_id, len(points)), points) as (log, _):
+    with writer.writing(directory, header(name, sweep_id, len(points)), points) as (log, _):
         for record in records:
             if record["type"] == "result":
                 log.append(record)

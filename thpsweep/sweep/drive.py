@@ -6,7 +6,7 @@ import datetime
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 
 from thpsweep import __version__
@@ -16,6 +16,7 @@ from thpsweep.sweep.follow import Follower
 from thpsweep.sweep.plan import Plan
 from thpsweep.sweep.progress import progress
 from thpsweep.sweep.serial import Launch, Outcome, Task
+from thpsweep.sweep.writer import Journal, writing
 
 ALL_DONE, SOME_FAILED = 0, 1
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -27,7 +28,7 @@ class Driven:
     """What became of a plan: how the process should exit, and each point's latest result, also of earlier runs."""
 
     exit_code: int
-    results: dict[str, journal.Record]
+    results: Mapping[str, journal.Record]
 
 
 def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None]) -> Driven:
@@ -36,7 +37,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None]) -
     `finish` is called when all points have ended, before MLflow is brought up to date.
     Raises: SweepError where another process runs the same sweep, or where its journal is damaged.
     """
-    with journal.writing(plan.directory, _header(plan), _point_records(plan)) as (log, found):
+    with writing(plan.directory, _header(plan), _point_records(plan)) as (log, found):
         (plan.directory / "config.yaml").write_text(plan.config)
         environment.record(plan.directory)
         tasks = [(point.id, point.point) for point in plan.points if point.id not in found.done]
@@ -51,7 +52,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None]) -
     return Driven(exit_code, sweep.results)
 
 
-def _run(plan: Plan, tasks: list[Task], launch: Launch, log: journal.Journal) -> int:
+def _run(plan: Plan, tasks: list[Task], launch: Launch, log: Journal) -> int:
     ended = 0
     terminated = threading.Event()
     try:

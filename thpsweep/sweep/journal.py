@@ -1,173 +1,156 @@
-"""Record what is done: one JSON object a line, append-only, one writer; everything else can be rebuilt from it."""
+"""Record what is done: one JSON object a line, sealed with its checksum; everything else can be rebuilt from it.
 
-import contextlib
+A line that is not as it was written is damaged: readers pass over it, and `writer.py` moves it aside at the next start.
+"""
+
 import dataclasses
-import fcntl
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from thpsweep.errors import SweepError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the records; another one is refused, not guessed at."""
 
 FILE_NAME = "journal.jsonl"
-LOCK_NAME = "journal.lock"
 
 Record = dict[str, Any]
 
 
+class Stored(Mapping[str, Record]):
+    """Records by their point's id, read from the journal one at a time: a sweep may have more than memory holds."""
+
+    def __init__(self, file: Path, places: Mapping[str, int]) -> None:
+        self._file, self._places = file, places
+
+    def __getitem__(self, key: str) -> Record:
+        with self._file.open("rb") as file:
+            file.seek(self._places[key])
+            body = unsealed(file.readline())
+        if body is None:
+            raise SweepError(f"{self._file}: a record was damaged while it was being read; start again")
+        record: Record = json.loads(body)
+        return record
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """What a journal holds: the points in their order, and the latest result of each that has one."""
+    """What a journal holds: the points in their order, the latest result of each that has one, and its state."""
 
     directory: Path
     header: Record
-    points: dict[str, Record]
-    results: dict[str, Record]
+    points: Mapping[str, Record]
+    results: Mapping[str, Record]
+    states: Mapping[str, str]
 
     @property
     def done(self) -> set[str]:
         """Ids of the points that need not run again."""
-        return {point for point, result in self.results.items() if result["state"] == "done"}
+        return {point for point, state in self.states.items() if state == "done"}
 
 
-class Journal:
-    """Append records, each of them on the disk before `append` returns."""
+def sealed(record: Record) -> bytes:
+    """Write a record as a line with the CRC-32 of its JSON as last key. inf and nan stay as they are."""
+    return _seal(json.dumps(record).encode())
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
 
-    def append(self, *records: Record) -> None:
-        """Write records; a crash in between leaves whole lines and at most one torn one. inf and nan stay as they are."""
-        self._file.write(b"".join(json.dumps(record).encode() + b"\n" for record in records))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+def unsealed(line: bytes) -> bytes | None:
+    """Give the JSON of a line; nothing where a single bit of it is not as it was written."""
+    body = line[: -len(_seal(b""))] + b"}"
+    return body if _seal(body) == line else None
+
+
+def _seal(body: bytes) -> bytes:
+    return body[:-1] + b', "crc32": "%08x"}\n' % zlib.crc32(body)
+
+
+def records(path: Path, start: int = 0) -> Iterator[tuple[int, Record]]:
+    """Give each record from byte `start` of a journal on, and where the next one begins: the `start` to go on from.
+
+    Passes over what is damaged, and ends before a line that is still being written.
+    """
+    for line, end in lines(file_in(path), start):
+        body = unsealed(line)
+        if body is not None:
+            yield end, json.loads(body)
+
+
+def at(path: Path, start: int) -> Record:
+    """Give the first record from byte `start` on: one that `records` gave this byte to, or that follows it."""
+    return next(records(path, start))[1]
+
+
+def lines(file: Path, start: int = 0) -> Iterator[tuple[bytes, int]]:
+    """Give each line from byte `start` on, and the byte after it; what was moved aside has left a blank one."""
+    end = start
+    with file.open("rb") as content:
+        content.seek(start)
+        for line in content:
+            end += len(line)
+            if line.strip(b" \n"):
+                yield line, end
 
 
 def read(path: Path) -> Sweep:
     """Read a sweep from its directory or its journal, also while it is being written.
 
-    Raises: SweepError where there is no journal, or where it is damaged in other ways than a torn last line.
+    Raises: SweepError where there is no journal, or one that does not say of which sweep.
     """
-    file = path / FILE_NAME if path.is_dir() else path
+    file = file_in(path)
     if not file.is_file():
         raise SweepError(f"{file}: no such journal")
-    return _sweep(file, _lines(file.read_bytes()))
+    sweep = contents(file)
+    if not sweep.header:
+        raise SweepError(
+            f"{file}: the record of the sweep is missing or damaged; the sweep's own command writes it anew"
+        )
+    return sweep
 
 
-def records(path: Path, start: int = 0) -> Iterator[tuple[int, Record]]:
-    """Read record by record from the byte `start` on, also while the journal is being written.
-
-    Yields the byte after each record, and the record; skips lines that are damaged, ends before an unfinished one.
-    """
-    file = path / FILE_NAME if path.is_dir() else path
-    with file.open("rb") as lines:
-        lines.seek(start)
-        for line in lines:
-            start += len(line)
-            if not line.endswith(b"\n"):
-                return
-            with contextlib.suppress(ValueError):
-                record = json.loads(line)
-                if isinstance(record, dict) and "type" in record:
-                    yield start, record
-
-
-def at(path: Path, start: int) -> Record:
-    """Read the first record from the byte `start` on: one that `records` gave this byte to, or that follows it."""
-    return next(records(path, start))[1]
-
-
-def _make(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-    except OSError as problem:
-        allowed = "a folder that can be written to"
-        raise SweepError(f"sweep.dir={str(directory.parent)!r}: allowed is {allowed} ({problem.strerror})") from problem
+def contents(file: Path) -> Sweep:
+    """Read whatever a journal holds, be it nothing. Raises: SweepError where it is of another format."""
+    header: Record = {}
+    points: dict[str, tuple[int, int]] = {}
+    results: dict[str, tuple[int, str]] = {}
+    refuse_old_format(file)
+    for line, end in lines(file):
+        body = unsealed(line)
+        record: Record = {"type": "damaged"} if body is None else json.loads(body)
+        if record["type"] == "sweep":
+            header = record
+        elif record["type"] == "point":
+            points[record["id"]] = (record["index"], end - len(line))
+        elif record["type"] == "result":
+            results[record["id"]] = (end - len(line), record["state"])
+    if header and header.get("format") != FORMAT:
+        raise SweepError(f"{file}: format {header.get('format')!r}; this version reads {FORMAT}")
+    ordered = sorted(points, key=points.__getitem__)
+    known = {key: found for key, found in results.items() if key in points}
+    return Sweep(
+        directory=file.parent,
+        header=header,
+        points=Stored(file, {key: points[key][1] for key in ordered}),
+        results=Stored(file, {key: place for key, (place, _) in known.items()}),
+        states={key: state for key, (_, state) in known.items()},
+    )
 
 
-@contextlib.contextmanager
-def writing(directory: Path, header: Record, points: Sequence[Record]) -> Iterator[tuple[Journal, Sweep]]:
-    """Open the journal of `directory` for the only writer there may be, with `header` and `points` in it.
-
-    Yields the journal and what it holds already. Raises: SweepError where another process writes it, where it is the
-    journal of another sweep, or where nothing can be written.
-    """
-    _make(directory)
-    file = directory / FILE_NAME
-    with _locked(directory), file.open("ab") as raw:
-        _cut_torn_line(file)
-        records = _lines(file.read_bytes())
-        journal = Journal(raw)
-        if records and records[0].get("sweep") != header["sweep"]:
-            raise SweepError(f"{file}: holds another sweep ({records[0].get('sweep')}); move it away")
-        # Whoever was killed while writing the plan left a part of it.
-        known = {record["id"] for record in records if record["type"] == "point"}
-        missing = [*([] if records else [header]), *(point for point in points if point["id"] not in known)]
-        if missing:
-            journal.append(*missing)
-            _sync_directory(directory)
-        yield journal, read(file)
+def refuse_old_format(file: Path) -> None:
+    """Tell a journal of format 1, whose lines have no checksum, from one whose every line is damaged."""
+    first = next((line for line, _ in lines(file)), b"")
+    if first.startswith(b'{"type": "sweep", "format": 1,') and b'"crc32"' not in first:
+        raise SweepError(f"{file}: format 1; this version reads {FORMAT}; move it away, and the sweep starts anew")
 
 
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Hold the sweep for this process; the kernel lets go of it however the process ends."""
-    with (directory / LOCK_NAME).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise SweepError(f"{directory}: this sweep is already being run by {holder}") from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {os.uname().nodename}\n")
-        lock.flush()
-        yield
-
-
-def _cut_torn_line(file: Path) -> None:
-    """Drop what follows the last newline: a record that a crash left unfinished."""
-    content = file.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(file, whole)
-
-
-def _lines(content: bytes) -> list[Record]:
-    """Read all whole lines; the rest is a record still being written, or torn."""
-    records = []
-    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
-        try:
-            record = json.loads(line)
-            record["type"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise SweepError(f"journal: line {number} is damaged ({error}); remove that line to go on") from error
-        records.append(record)
-    return records
-
-
-def _sweep(file: Path, records: list[Record]) -> Sweep:
-    if not records or records[0]["type"] != "sweep":
-        raise SweepError(f"{file}: does not begin with the record of a sweep")
-    if records[0].get("format") != FORMAT:
-        raise SweepError(f"{file}: format {records[0].get('format')!r}; this version reads {FORMAT}")
-    points = {record["id"]: record for record in records if record["type"] == "point"}
-    results = {record["id"]: record for record in records if record["type"] == "result" and record["id"] in points}
-    return Sweep(file.parent, records[0], points, results)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the journal's name as durable as its content."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def file_in(path: Path) -> Path:
+    """Find the journal in a sweep's directory; a path that is no directory is the journal's own."""
+    return path / FILE_NAME if path.is_dir() else path
