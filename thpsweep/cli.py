@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from thpsweep.sweep.plan import Plan
     from thpsweep.sweep.serial import Launch
 
-BAD_INPUT = 2
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 
@@ -96,13 +95,13 @@ class Application:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 1 some points failed, 2 bad input, 130 and 143 interrupted."""
+    """Run a command and exit: 0 done, 1 some points failed, 2 bad input, 3 disk full, 130 and 143 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _hydra(arguments) if _is_hydra(arguments) else _plain(arguments)
     except ThpsweepError as error:
         print(f"thpsweep: {error}", file=sys.stderr)
-        code = BAD_INPUT
+        code = error.exit_code
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough

@@ -1,6 +1,7 @@
 """The schema of conf/: an option is a dataclass. A composed config becomes checked objects, then the dict of a point."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.explain import BASE, first_line, unknown_key
 from thpsweep.model import registry
+from thpsweep.sweep.attempt import Limits
 from thpsweep.sweep.axes import Job, zips
 from thpsweep.sweep.plan import Plan, planned
 from thpsweep.sweep.point import Point
@@ -55,7 +57,7 @@ class RunConfig:
 
 @dataclass
 class SweepConfig:
-    """Where a sweep is recorded, under which name, and which combinations are its points; none of it changes a result."""
+    """Where a sweep is recorded, what its points are and what each may take; none of it changes a result."""
 
     dir: str = MISSING
     name: str | None = None
@@ -63,8 +65,15 @@ class SweepConfig:
     zip: list[Any] = dataclasses.field(default_factory=list)
     where: str | None = None
     tracking_uri: str | None = None
+    force: bool = MISSING
+    deadline_s: float | None = MISSING
+    memory_bytes: int | None = MISSING
 
     def __post_init__(self) -> None:
+        for key in ("deadline_s", "memory_bytes"):
+            value = getattr(self, key)
+            if value is not None and value != MISSING and not 0 < value < math.inf:
+                raise OptionError(f"sweep.{key}", value, "null or a number above 0")
         if self.name is not None and not re.fullmatch(r"[\w][\w.-]{0,99}", self.name):
             raise OptionError("sweep.name", self.name, "a folder's name of letters, digits, '_', '-' and '.'")
         zips(self.zip)
@@ -164,6 +173,9 @@ def plan_of(
         id_of=made.id_of,
         n_filtered=made.n_filtered,
         target=where,
+        limits=Limits(sweep.deadline_s, sweep.memory_bytes),
+        named=sweep.name is not None,
+        force=sweep.force,
     )
 
 

@@ -4,6 +4,8 @@
 class ThpsweepError(Exception):
     """Say in one line what is wrong and what is allowed; the user's, not the program's, mistake."""
 
+    exit_code = 2
+
 
 class OptionError(ThpsweepError, ValueError):
     """Name the key, the value it had, and what is allowed."""
@@ -33,3 +35,9 @@ class CaptureError(ThpsweepError):
 
 class SweepError(ThpsweepError):
     """A sweep cannot be planned, started or read."""
+
+
+class StorageError(ThpsweepError):
+    """The disk takes no more of a sweep that is right in itself."""
+
+    exit_code = 3

@@ -2,86 +2,164 @@
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests.faults.points import EXITS, HANGS, HOGS, KILLS, RAISES, UNSENDABLE, misbehave
+from thpsweep.sweep import auto as auto_module
+from thpsweep.sweep import serial as serial_module
+from thpsweep.sweep.attempt import Limits, Outcome
+from thpsweep.sweep.auto import auto
 from thpsweep.sweep.pool import pool
-from thpsweep.sweep.serial import Outcome, serial
+from thpsweep.sweep.serial import Arrival, Task, Terms, serial
 
-RAISES, KILLS, EXITS, ECHOES = 13, 666, 77, (1, 2, 3, 4, 5, 6)
+ECHOES = (1, 2, 3, 4, 5, 6)
+TROUBLE = (RAISES, EXITS, HANGS, HOGS)
+TERMS = Terms(Limits(deadline_s=1.5, memory_bytes=256 << 20))
 
-
-def misbehave(point: dict[str, Any]) -> dict[str, Any]:
-    degree = point["sharing"]["degree"]
-    if degree == 13:
-        raise ValueError("thirteen")
-    if degree == 77:
-        raise SystemExit(3)
-    if degree == 666:
-        os._exit(1)
-    return {"degree": degree, "pid": os.getpid()}
+Degrees = Callable[..., list[Task]]
 
 
 @pytest.fixture(scope="module")
-def ray_outcomes(
-    degrees: Callable[..., list[tuple[str, Any]]], tmp_path_factory: pytest.TempPathFactory
-) -> list[tuple[str, Outcome]]:
-    """Run every kind of point in one pool, with a token file of the test's own."""
-    tasks = degrees(*ECHOES, RAISES, EXITS, KILLS)
+def ray_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let Ray keep its token in a place of the test's own."""
     token = tmp_path_factory.mktemp("ray") / "token"
     token.write_text(secrets.token_hex(32))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
-        return list(pool(tasks, actors=2, function=misbehave))
+        yield
+
+
+def flat(arrivals: Iterator[Arrival]) -> list[tuple[str, Outcome]]:
+    return [ended for arrival in arrivals for ended in arrival]
 
 
 @pytest.fixture(scope="module")
-def serial_outcomes(degrees: Callable[..., list[tuple[str, Any]]]) -> list[tuple[str, Outcome]]:
-    return list(serial(degrees(*ECHOES, RAISES, EXITS), function=misbehave))
+def ray_outcomes(degrees: Degrees, ray_home: None) -> list[tuple[str, Outcome]]:
+    """Run every kind of point in one pool."""
+    return flat(pool(degrees(*ECHOES, *TROUBLE, KILLS, UNSENDABLE), TERMS, actors=2, function=misbehave))
 
 
-@pytest.fixture(params=["serial", "ray"])
-def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
-    """Outcomes of one launcher by point."""
-    return dict(request.getfixturevalue(f"{request.param}_outcomes"))
+@pytest.fixture(scope="module")
+def serial_outcomes(degrees: Degrees) -> list[tuple[str, Outcome]]:
+    return flat(serial(degrees(*ECHOES, *TROUBLE), TERMS, function=misbehave))
 
 
-def test_each_point_has_one_outcome(
-    serial_outcomes: list[tuple[str, Outcome]], ray_outcomes: list[tuple[str, Outcome]]
-) -> None:
-    wanted = sorted(map(str, (*ECHOES, RAISES, EXITS)))
-    assert sorted(key for key, _ in serial_outcomes) == wanted
-    assert sorted(key for key, _ in ray_outcomes) == sorted([*wanted, str(KILLS)])
+@pytest.fixture(scope="module")
+def auto_outcomes(degrees: Degrees, ray_home: None) -> list[tuple[str, Outcome]]:
+    """Hand over after the first point."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+        patch.setattr(auto_module, "RAY_START_S", 0.0)
+        patch.setattr(serial_module, "ARRIVAL_S", 0.0)
+        return flat(auto(degrees(*ECHOES, *TROUBLE), TERMS, function=misbehave))
 
 
-def test_result_belongs_to_its_point(outcomes: dict[str, Outcome]) -> None:
-    assert [outcomes[str(degree)]["result"]["degree"] for degree in ECHOES] == list(ECHOES)
+@pytest.fixture(params=["serial", "ray", "auto"])
+def outcomes(request: pytest.FixtureRequest) -> list[tuple[str, Outcome]]:
+    """Give all that one launcher yielded."""
+    found: list[tuple[str, Outcome]] = request.getfixturevalue(f"{request.param}_outcomes")
+    return found
 
 
-def test_done_has_no_error_and_its_cost(outcomes: dict[str, Outcome]) -> None:
-    done = outcomes["1"]
-    assert (done["state"], done["error"], done["attempts"]) == ("done", None, 1)
-    assert done["wall_s"] >= 0 and done["host"]
+def test_each_point_has_one_outcome(outcomes: list[tuple[str, Outcome]]) -> None:
+    keys = [key for key, _ in outcomes if key not in (str(KILLS), str(UNSENDABLE))]
+    assert sorted(keys) == sorted(map(str, (*ECHOES, *TROUBLE)))
 
 
-def test_exception_comes_back_as_data(outcomes: dict[str, Outcome]) -> None:
-    failed = outcomes[str(RAISES)]
+def test_result_belongs_to_its_point(outcomes: list[tuple[str, Outcome]]) -> None:
+    assert [dict(outcomes)[str(degree)]["result"]["degree"] for degree in ECHOES] == list(ECHOES)
+
+
+def test_done_has_no_error_and_its_cost(outcomes: list[tuple[str, Outcome]]) -> None:
+    done = dict(outcomes)["1"]
+    assert (done["state"], done["error"]) == ("done", None)
+    assert done["wall_s"] > 0 and done["cpu_s"] >= 0 and done["peak_bytes"] > 1 << 20 and done["host"]
+
+
+def test_exception_comes_back_as_data(outcomes: list[tuple[str, Outcome]]) -> None:
+    failed = dict(outcomes)[str(RAISES)]
     assert (failed["state"], failed["result"]) == ("failed", None)
-    assert (failed["error"]["type"], failed["error"]["message"]) == ("ValueError", "thirteen")
+    assert (failed["error"]["type"], failed["error"]["message"]) == ("ValueError", "nine hundred and one")
     assert "misbehave" in failed["error"]["traceback"]
 
 
-def test_exit_of_a_point_is_its_failure(outcomes: dict[str, Outcome]) -> None:
-    assert outcomes[str(EXITS)]["error"]["type"] == "SystemExit"
+def test_exit_of_a_point_is_its_failure(outcomes: list[tuple[str, Outcome]]) -> None:
+    assert dict(outcomes)[str(EXITS)]["error"]["type"] == "SystemExit"
 
 
-def test_point_that_kills_its_worker_fails_after_its_retries(ray_outcomes: list[tuple[str, Outcome]]) -> None:
-    failed = dict(ray_outcomes)[str(KILLS)]
-    assert (failed["state"], failed["error"]["type"], failed["attempts"]) == ("failed", "WorkerDied", 3)
+def test_point_that_hangs_ends_at_its_deadline(outcomes: list[tuple[str, Outcome]]) -> None:
+    ended = dict(outcomes)[str(HANGS)]
+    assert (ended["state"], ended["error"]["message"]) == ("timeout", "it took longer than sweep.deadline_s=1.5")
+    assert 1.5 <= ended["wall_s"] < 5
+
+
+def test_point_that_allocates_without_bound_is_stopped_by_its_limit(outcomes: list[tuple[str, Outcome]]) -> None:
+    ended = dict(outcomes)[str(HOGS)]
+    assert (ended["state"], ended["error"]["type"]) == ("failed", "MemoryError")
+    assert "sweep.memory_bytes" in ended["error"]["message"]
+    assert 256 << 20 <= ended["peak_bytes"] < 2 << 30
+
+
+def test_limits_end_with_the_point(degrees: Degrees, serial_outcomes: list[tuple[str, Outcome]]) -> None:
+    import resource
+    import signal
+
+    assert len(bytearray(300 << 20)) == 300 << 20
+    assert resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_point_that_kills_its_worker_is_quarantined_after_its_retries(
+    ray_outcomes: list[tuple[str, Outcome]],
+) -> None:
+    ended = dict(ray_outcomes)[str(KILLS)]
+    assert (ended["state"], ended["error"]["type"]) == ("quarantined", "WorkerDied")
+    assert "died 3 times, alone with it" in ended["error"]["message"] and ended["attempts"] >= 3
+
+
+def test_result_that_cannot_travel_is_its_points_failure(ray_outcomes: list[tuple[str, Outcome]]) -> None:
+    ended = dict(ray_outcomes)[str(UNSENDABLE)]
+    assert ended["state"] == "failed" and "lock" in ended["error"]["message"]
+
+
+def test_nobody_else_suffers(ray_outcomes: list[tuple[str, Outcome]]) -> None:
+    assert [dict(ray_outcomes)[str(degree)]["state"] for degree in ECHOES] == ["done"] * len(ECHOES)
 
 
 def test_points_run_in_other_processes(ray_outcomes: list[tuple[str, Outcome]]) -> None:
-    pids = {outcome["result"]["pid"] for _, outcome in ray_outcomes if outcome["state"] == "done"}
+    pids = {ended["result"]["pid"] for _, ended in ray_outcomes if ended["state"] == "done"}
     assert pids and os.getpid() not in pids
+
+
+def test_auto_begins_here_and_goes_on_elsewhere(auto_outcomes: list[tuple[str, Outcome]]) -> None:
+    pids = [ended["result"]["pid"] for _, ended in auto_outcomes if ended["state"] == "done"]
+    assert pids[0] == os.getpid() and os.getpid() not in pids[1:]
+
+
+@pytest.mark.parametrize("cpus", [{0}, {0, 1}])
+def test_auto_stays_here_where_ray_saves_nothing(
+    degrees: Degrees, monkeypatch: pytest.MonkeyPatch, cpus: set[int]
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: cpus)
+    if len(cpus) == 1:
+        monkeypatch.setattr(auto_module, "RAY_START_S", 0.0)
+
+    def unwanted(*_: Any, **__: Any) -> Any:
+        raise AssertionError("no Ray")
+
+    monkeypatch.setattr(auto_module, "pool", unwanted)
+    assert {ended["result"]["pid"] for _, ended in flat(auto(degrees(*ECHOES), function=misbehave))} == {os.getpid()}
+
+
+def test_nothing_new_begins_while_draining(degrees: Degrees) -> None:
+    terms = Terms()
+
+    def drain(point: dict[str, Any]) -> dict[str, Any]:
+        if point["sharing"]["degree"] == 3:
+            terms.draining.set()
+        return {}
+
+    assert [key for key, _ in flat(serial(degrees(*ECHOES), terms, function=drain))] == ["1", "2", "3"]

@@ -8,7 +8,7 @@ import pytest
 from tests.sweep.journals import a_failure, a_point, a_result, header, write
 from tests.sweep.recorded import at
 from thpsweep.errors import SweepError
-from thpsweep.sweep import journal, status
+from thpsweep.sweep import status
 from thpsweep.sweep.tracking.behind import behind
 from thpsweep.sweep.tracking.tracker import track
 
@@ -42,8 +42,8 @@ def test_a_running_sweep_has_a_pace_and_a_dead_one_none(tmp_path):
     points = [a_point(index, degree=index + 1) for index in range(30)]
     directory = tmp_path / "t"
     now_s = time.time()
-    with journal.writing(directory, header("t", "5" * 64, 30), points) as (log, _):
-        os.utime(directory / journal.LOCK_NAME, (now_s - 100, now_s - 100))
+    with writer.writing(directory, header("t", "5" * 64, 30), points) as (log, _):
+        os.utime(directory / writer.LOCK_NAME, (now_s - 100, now_s - 100))
         for number, point in enumerate(points[:20]):
             finished = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(now_s - 19 + number))
             log.append({**a_result(point, {}), "finished": finished})
@@ -56,7 +56,7 @@ def test_a_running_sweep_has_a_pace_and_a_dead_one_none(tmp_path):
 def test_results_of_an_earlier_start_do_not_slow_the_pace(tmp_path):
     points = [a_point(index, degree=index + 1) for index in range(30)]
     directory = tmp_path / "running"
-    with journal.writing(directory, header("t", "5" * 64, 30), points) as (log, _):
+    with writer.writing(directory, header("t", "5" * 64, 30), points) as (log, _):
         log.append(*(a_result(point, {}, number) for number, point in enumerate(points[:20])))
         assert status.status(directory).pace.ended == 0
 

@@ -58,7 +58,7 @@ def test_all_sweeps_are_synced_though_one_cannot_be(sweep, root, capsys):
 
 
 def test_a_sweep_that_is_being_run_is_left_to_its_driver(sweep, root, capsys):
-    with journal.writing(sweep, header("seed_debate", "5" * 64, 3), []):
+    with writer.writing(sweep, header("seed_debate", "5" * 64, 3), []):
         assert sync(sweep) == 0
     assert "is being run" in capsys.readouterr().out
     sync(sweep)

@@ -3,24 +3,27 @@
 import contextlib
 import dataclasses
 import datetime
-import signal
+import errno
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from types import FrameType
 
 from thpsweep import __version__
+from thpsweep.errors import StorageError
 from thpsweep.model.simulate import MODEL_VERSION
 from thpsweep.sweep import environment, journal
+from thpsweep.sweep.attempt import Outcome
 from thpsweep.sweep.follow import Follower
+from thpsweep.sweep.interrupts import interruptible
+from thpsweep.sweep.names import refuse_other
 from thpsweep.sweep.plan import Plan
 from thpsweep.sweep.progress import progress
-from thpsweep.sweep.serial import Launch, Outcome, Task
+from thpsweep.sweep.serial import Launch, Task, Terms
 from thpsweep.sweep.writer import Journal, writing
 
 ALL_DONE, SOME_FAILED = 0, 1
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
-"""Exit codes; 2 is bad input."""
+"""Exit codes; 2 is bad input, 3 a disk that takes no more, 130 and 143 are those of the signals."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +38,10 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None]) -
     """Run the points that the plan's journal has no success of.
 
     `finish` is called when all points have ended, before MLflow is brought up to date.
-    Raises: SweepError where another process runs the same sweep, or where its journal is damaged.
+    Raises: SweepError where another process runs the same sweep, or another sweep has its name; StorageError.
     """
-    with writing(plan.directory, _header(plan), _point_records(plan)) as (log, found):
+    refuse_other(plan)
+    with _room(plan), writing(plan.directory, _header(plan), _point_records(plan)) as (log, found):
         (plan.directory / "config.yaml").write_text(plan.config)
         environment.record(plan.directory)
         tasks = [(point.id, point.point) for point in plan.points if point.id not in found.done]
@@ -53,40 +57,36 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None]) -
 
 
 def _run(plan: Plan, tasks: list[Task], launch: Launch, log: Journal) -> int:
+    """Journal every arrival, and only then tell of it."""
     ended = 0
-    terminated = threading.Event()
-    try:
-        with _terminable(terminated), progress(len(tasks)) as meter, contextlib.closing(launch(tasks)) as outcomes:
-            for key, outcome in outcomes:
-                log.append(_result_record(key, outcome))
-                ended += 1
-                meter(outcome["state"])
-    except KeyboardInterrupt:
+    with interruptible() as interrupts:
+        terms = Terms(plan.limits, interrupts.draining)
+        try:
+            with progress(len(tasks)) as meter, contextlib.closing(launch(tasks, terms)) as arrivals:
+                for arrival in arrivals:
+                    log.append(*(_result_record(key, outcome) for key, outcome in arrival))
+                    ended += len(arrival)
+                    for _, outcome in arrival:
+                        meter(outcome["state"])
+        except KeyboardInterrupt:
+            interrupts.draining.set()
+    if interrupts.draining.is_set() and ended < len(tasks):
         said = f"{ended} of {len(tasks)} results came in and are kept in {plan.directory}; the same command goes on"
         print(f"thpsweep: stopped; {said}", file=sys.stderr)
-        return TERMINATED if terminated.is_set() else INTERRUPTED
+        return interrupts.exit_code
     return ALL_DONE
 
 
 @contextlib.contextmanager
-def _terminable(terminated: threading.Event) -> Iterator[None]:
-    """Let SIGTERM do what SIGINT does, so that workers are stopped and the user is told; `terminated` tells them apart.
-
-    It has to be KeyboardInterrupt: Ray's compiled calls turn any other exception of a signal handler into a SystemError.
-    """
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        terminated.set()
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, terminate)
+def _room(plan: Plan) -> Iterator[None]:
+    """Say in one line that the disk is full, and what that means."""
     try:
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    except OSError as problem:
+        if problem.errno not in NO_ROOM:
+            raise
+        kept = "all results that were reported are kept; the same command goes on when there is room"
+        raise StorageError(f"{plan.directory}: {problem.strerror}; {kept}") from problem
 
 
 def _header(plan: Plan) -> journal.Record:
@@ -124,13 +124,19 @@ def _announce(plan: Plan, n_tasks: int) -> None:
 
 
 def _report_failures(sweep: journal.Sweep) -> int:
-    """List each point that failed with its reason."""
-    failed = [key for key in sweep.points if sweep.results[key]["state"] != "done"]
+    """List each point that did not end well, with its reason."""
+    failed = [key for key in sweep.points if sweep.states.get(key) != "done"]
     for key in failed:
         what = " ".join(f"{name}={value}" for name, value in sweep.points[key]["params"].items())
-        error = sweep.results[key]["error"]
-        print(f"thpsweep: failed: {what}: {error['type']}: {error['message']}", file=sys.stderr)
+        print(f"thpsweep: {_why(sweep, key, what)}", file=sys.stderr)
     if failed:
         said = f"{len(failed)} of {len(sweep.points)} points failed; the same command tries them again"
         print(f"thpsweep: {said}", file=sys.stderr)
     return SOME_FAILED if failed else ALL_DONE
+
+
+def _why(sweep: journal.Sweep, key: str, what: str) -> str:
+    if key not in sweep.states:
+        return f"failed: {what}: its record was damaged on the disk"
+    error = sweep.results[key]["error"]
+    return f"{sweep.states[key]}: {what}: {error['type']}: {error['message']}"

@@ -9,6 +9,7 @@ from typing import Any
 from thpsweep.errors import CaptureError, SweepError
 from thpsweep.model import registry
 from thpsweep.model.simulate import check
+from thpsweep.sweep.attempt import Limits
 from thpsweep.sweep.axes import Job
 from thpsweep.sweep.point import Point, content_id, point_id
 from thpsweep.sweep.tracking.target import Target
@@ -27,7 +28,10 @@ class PlannedPoint:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All points of a sweep, each once, in the order of the overrides."""
+    """All points of a sweep, each once, in the order of the overrides.
+
+    `named` says that the user gave it its name, `force` that another sweep may have that name too.
+    """
 
     root: Path
     name: str
@@ -39,6 +43,9 @@ class Plan:
     id_of: Mapping[tuple[str, ...], str]
     target: Target
     n_filtered: int = 0
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    named: bool = False
+    force: bool = False
 
     @property
     def id(self) -> str:

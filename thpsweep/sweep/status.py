@@ -8,8 +8,9 @@ from pathlib import Path
 
 from thpsweep.errors import SweepError
 from thpsweep.sweep import journal, run_record
-from thpsweep.sweep.journal import FILE_NAME, LOCK_NAME
+from thpsweep.sweep.journal import FILE_NAME
 from thpsweep.sweep.pace import Pace, duration
+from thpsweep.sweep.writer import LOCK_NAME
 from thpsweep.units import MS_PER_S
 
 MOST_FAILURES = 5

@@ -15,7 +15,7 @@ from hydra.core.utils import JobReturn
 
 if TYPE_CHECKING:
     from thpsweep.sweep.forecast import Workers
-    from thpsweep.sweep.serial import Launch, Outcome, Task
+    from thpsweep.sweep.serial import Arrival, Launch, Task, Terms
 
 MAX_ACTORS = 4096
 """More is taken for a slip of the hand."""
@@ -30,6 +30,17 @@ class RayLauncherConf:
 
     _target_: str = "hydra_plugins.thpsweep_launcher.RayLauncher"
     # "local": a Ray of our own on this machine, gone when the sweep ends; else the address of a running cluster
+    address: str = "local"
+    # processes that simulate; null: one a CPU
+    actors: int | None = None
+
+
+@dataclass
+class AutoLauncherConf:
+    """Simulate in this process, or in Ray actors where that is faster."""
+
+    _target_: str = "hydra_plugins.thpsweep_launcher.AutoLauncher"
+    # "local": this machine, and Ray where it pays; else the address of a running cluster, which is then always used
     address: str = "local"
     # processes that simulate; null: one a CPU
     actors: int | None = None
@@ -127,10 +138,21 @@ class RayLauncher(_PointLauncher):
         app = (self.hydra_context, self.task_function, self.config)
         return _jobs.launch(*app, job_overrides, first, address=self._address, actors=self._actors)
 
-    def _run(self, tasks: "Sequence[Task]") -> "Generator[tuple[str, Outcome], None, None]":
+    def _run(self, tasks: "Sequence[Task]", terms: "Terms") -> "Generator[Arrival, None, None]":
         from thpsweep.sweep.pool import pool  # loads Ray, which is not needed where nothing is left to run
 
-        return pool(tasks, address=self._address, actors=self._actors)
+        return pool(tasks, terms, address=self._address, actors=self._actors)
+
+
+class AutoLauncher(RayLauncher):
+    """hydra/launcher=auto"""
+
+    def _run(self, tasks: "Sequence[Task]", terms: "Terms") -> "Generator[Arrival, None, None]":
+        from thpsweep.sweep.auto import auto
+
+        if self._address != "local":
+            return super()._run(tasks, terms)
+        return auto(tasks, terms, actors=self._actors)
 
 
 class GridSweeper(BasicSweeper):
@@ -161,6 +183,7 @@ class GridSweeper(BasicSweeper):
 
 
 _STORE = ConfigStore.instance()
+_STORE.store(group="hydra/launcher", name="auto", node=AutoLauncherConf, provider="thpsweep")
 _STORE.store(group="hydra/launcher", name="ray", node=RayLauncherConf, provider="thpsweep")
 _STORE.store(group="hydra/launcher", name="serial", node=SerialLauncherConf, provider="thpsweep")
 _STORE.store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="thpsweep")

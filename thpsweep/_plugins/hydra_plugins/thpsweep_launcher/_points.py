@@ -15,11 +15,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from thpsweep.cli import Application
 from thpsweep.config import plan_of
 from thpsweep.errors import OptionError, SweepError
+from thpsweep.sweep.attempt import Outcome, as_error, outcome
 from thpsweep.sweep.axes import Axis, Job, combined, zips
 from thpsweep.sweep.drive import Driven
 from thpsweep.sweep.forecast import Workers
 from thpsweep.sweep.plan import Plan
-from thpsweep.sweep.serial import Launch, Outcome, Task, as_error, outcome
+from thpsweep.sweep.serial import Arrival, Launch, Task, Terms
 
 from ._compose import Composer, without_hydra
 
@@ -117,10 +118,9 @@ def _through(launcher: Launcher, plan: Plan) -> Launch:
     """Make a launcher of another make run points: it runs our task function on the same overrides."""
     overrides_of = {point.id: list(point.overrides) for point in plan.points}
 
-    def run(tasks: Sequence[Task]) -> Generator[tuple[str, Outcome], None, None]:
+    def run(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
         returns = launcher.launch([overrides_of[key] for key, _ in tasks], initial_job_idx=0)
-        for (key, _), returned in zip(tasks, returns, strict=True):
-            yield key, _outcome_of(returned)
+        yield [(key, _outcome_of(returned)) for (key, _), returned in zip(tasks, returns, strict=True)]
 
     return run
 

@@ -1,0 +1,36 @@
+"""Drive the points of a file as a process of its own, which tests kill: driver.py POINTS.json ROOT LAUNCHER FUNCTION."""
+
+import functools
+import json
+import sys
+from pathlib import Path
+
+from tests.faults import points as functions
+from thpsweep.sweep.attempt import Limits
+from thpsweep.sweep.auto import auto
+from thpsweep.sweep.drive import drive
+from thpsweep.sweep.plan import Plan, PlannedPoint
+from thpsweep.sweep.point import point_id
+from thpsweep.sweep.pool import pool
+from thpsweep.sweep.serial import serial
+
+LAUNCHERS = {"serial": serial, "ray": functools.partial(pool, actors=2), "auto": auto}
+
+
+def plan_of(root: Path, found: list[dict]) -> Plan:
+    """Plan given points, without MLflow."""
+    planned = [
+        PlannedPoint(point_id(point), point, {"seed": point["run"]["seed"]}, (f"run.seed={point['run']['seed']}",))
+        for point in found
+    ]
+    return Plan(root, "t", (), tuple(planned), "config: true\n", False, len(planned), {}, Limits(deadline_s=60.0))
+
+
+def main(file: str, root: str, launcher: str, function: str) -> int:
+    """Drive to the end, without an answer."""
+    run = functools.partial(LAUNCHERS[launcher], function=getattr(functions, function))
+    return drive(plan_of(Path(root), json.loads(Path(file).read_text())), run, lambda sweep: None).exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

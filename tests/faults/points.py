@@ -1,0 +1,55 @@
+"""What points can do to whoever runs them; workers import this module, thpsweep ships none of it."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from thpsweep.model.simulate import simulate
+
+RAISES, EXITS, KILLS, HANGS, HOGS, STUCK, UNSENDABLE = range(901, 908)
+"""Sharing degrees that make trouble; any other is an honest point."""
+
+
+def misbehave(point: dict[str, Any]) -> dict[str, Any]:
+    """Do what the sharing degree says."""
+    degree = point["sharing"]["degree"]
+    if degree == RAISES:
+        raise ValueError("nine hundred and one")
+    if degree == EXITS:
+        raise SystemExit(3)
+    if degree == KILLS:
+        os._exit(1)
+    if degree == STUCK:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    if degree in (HANGS, STUCK):
+        time.sleep(600)
+    if degree == HOGS:
+        hoard = []
+        while True:
+            hoard.append(bytearray(1 << 20))
+    if degree == UNSENDABLE:
+        return {"lock": __import__("threading").Lock()}
+    return {"degree": degree, "pid": os.getpid()}
+
+
+def slow(point: dict[str, Any]) -> dict[str, Any]:
+    """Simulate, and take long enough for somebody to interfere."""
+    time.sleep(0.004)
+    return simulate(point)
+
+
+def very_slow(point: dict[str, Any]) -> dict[str, Any]:
+    """Simulate, and take a second."""
+    time.sleep(1.0)
+    return simulate(point)
+
+
+def deadly(point: dict[str, Any]) -> dict[str, Any]:
+    """Kill the process once a point: the file that says so is named in the environment."""
+    died = Path(os.environ["DEADLY"]) / str(point["run"]["seed"])
+    if point["run"]["seed"] % 10 == 0 and not died.exists():
+        died.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return slow(point)

@@ -1,0 +1,155 @@
+"""Run one point within its limits: whatever it does to itself becomes data, with what it cost."""
+
+import contextlib
+import dataclasses
+import os
+import resource
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from thpsweep.sweep.point import Point
+
+Outcome = dict[str, Any]
+"""How a point ended: state, result, error, host, wall_s, cpu_s, peak_bytes, attempts; plain JSON types."""
+
+MEMORY_SHARE = 0.8
+"""Of the machine's memory, what all points that run at once may take together."""
+
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a point may take. None: no deadline; of memory a fair share of the machine's."""
+
+    deadline_s: float | None = None
+    memory_bytes: int | None = None
+
+    def shared_by(self, n_processes: int) -> "Limits":
+        """Say in bytes what a fair share of this machine is for one of so many processes."""
+        return dataclasses.replace(self, memory_bytes=self.memory_bytes or _share_bytes(n_processes))
+
+
+class Overrun(BaseException):
+    """A point took longer than its deadline. Not an Exception: the point may catch those."""
+
+
+def attempt(function: Callable[[Point], Any], point: Point, limits: Limits) -> Outcome:
+    """Run a point; whatever it raises becomes data. The limits end with it."""
+    _forget_peak()
+    began_s, began_cpu_s = time.perf_counter(), time.thread_time()
+    state, result, error = "done", None, None
+    try:
+        with _deadline(limits.deadline_s), _memory(limits.memory_bytes):
+            result = function(point)
+    except Overrun as problem:
+        state, error = "timeout", as_error(problem)
+    except MemoryError as problem:
+        allowed = f"it may take {limits.memory_bytes} bytes more than an idle worker (sweep.memory_bytes)"
+        state, error = "failed", {**as_error(problem), "message": f"{str(problem) or 'out of memory'}; {allowed}"}
+    except (Exception, SystemExit) as problem:
+        state, error = "failed", as_error(problem)
+    return outcome(
+        state,
+        result=result,
+        error=error,
+        wall_s=time.perf_counter() - began_s,
+        cpu_s=time.thread_time() - began_cpu_s,
+        peak_bytes=_status_bytes("VmHWM"),
+    )
+
+
+def outcome(
+    state: str,
+    *,
+    result: Any = None,
+    error: Outcome | None = None,
+    wall_s: float = 0.0,
+    cpu_s: float = 0.0,
+    peak_bytes: int = 0,
+    attempts: int = 1,
+) -> Outcome:
+    """Put together how a point ended on this host."""
+    return {
+        "state": state,
+        "result": result,
+        "error": error,
+        "host": os.uname().nodename,
+        "wall_s": wall_s,
+        "cpu_s": cpu_s,
+        "peak_bytes": peak_bytes,
+        "attempts": attempts,
+    }
+
+
+def as_error(problem: BaseException) -> Outcome:
+    """Turn an exception into type, message and traceback."""
+    lines = traceback.format_exception(problem)
+    return {"type": type(problem).__name__, "message": str(problem), "traceback": "".join(lines)}
+
+
+def overrun_error(deadline_s: float) -> str:
+    """Say that a point took too long, and which option says so."""
+    return f"it took longer than sweep.deadline_s={deadline_s:g}"
+
+
+@contextlib.contextmanager
+def _deadline(deadline_s: float | None) -> Iterator[None]:
+    """Raise Overrun in here when the time is up; only a main thread can, and only between two steps of Python."""
+    if deadline_s is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def overrun(number: int, frame: FrameType | None) -> None:
+        raise Overrun(overrun_error(deadline_s))
+
+    before = signal.signal(signal.SIGALRM, overrun)
+    signal.setitimer(signal.ITIMER_REAL, deadline_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def _memory(memory_bytes: int | None) -> Iterator[None]:
+    """Let this process take so much memory more than it has now; what is asked for beyond is a MemoryError."""
+    if memory_bytes is None:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = _status_bytes("VmData") + memory_bytes
+    bounds = [bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min([wanted, *bounds]), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _share_bytes(n_processes: int) -> int:
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    said = [Path(path).read_text().strip() for path in CGROUP_LIMITS if Path(path).is_file()]
+    total_bytes = min([machine, *(int(text) for text in said if text.isdigit())])
+    return int(total_bytes * MEMORY_SHARE / n_processes)
+
+
+def _status_bytes(field: str) -> int:
+    """Look up a size of this process. Source: Documentation/filesystems/proc.rst, /proc/PID/status."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _forget_peak() -> None:
+    """Let the peak of this process's memory begin anew, where that is allowed."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")

@@ -1,0 +1,47 @@
+"""Begin in this process and hand over to Ray when that saves time: the launcher of those who do not choose one."""
+
+import contextlib
+import os
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from thpsweep.model.simulate import simulate
+from thpsweep.sweep.chunks import Pace
+from thpsweep.sweep.point import Point
+from thpsweep.sweep.pool import pool
+from thpsweep.sweep.serial import Arrival, Task, Terms, serial
+
+RAY_START_S = 8.0
+"""From the decision for Ray to its first results, and its end: measured 5 to 10 s on two cores."""
+
+
+def auto(
+    tasks: Sequence[Task],
+    terms: Terms | None = None,
+    *,
+    actors: int | None = None,
+    function: Callable[[Point], Any] = simulate,
+) -> Generator[Arrival, None, None]:
+    """Run points here, small ones first, until those that are left are worth the start of Ray; then run them there.
+
+    Of n workers Ray saves (1 - 1/n) of what is left, which is predicted from what has ended.
+    """
+    terms = terms or Terms()
+    n_workers = min(actors or len(os.sched_getaffinity(0)), len(os.sched_getaffinity(0)))
+    pace = Pace(tasks)
+    left = dict(sorted(tasks, key=lambda task: pace.work(task[0])))
+    with contextlib.closing(serial(list(left.items()), terms, function=function)) as arrivals:
+        for arrival in arrivals:
+            for key, ended in arrival:
+                del left[key]
+                pace.measured(key, ended["wall_s"])
+            yield arrival
+            if saved_s(pace, min(n_workers, len(left))) > RAY_START_S and not terms.draining.is_set():
+                break
+    if left and not terms.draining.is_set():
+        yield from pool([task for task in tasks if task[0] in left], terms, actors=actors, function=function)
+
+
+def saved_s(pace: Pace, n_workers: int) -> float:
+    """Predict what so many workers save on what is left, the start of Ray aside."""
+    return (pace.predicted_s(pace.left_work) or 0.0) * (1 - 1 / n_workers) if n_workers else 0.0
