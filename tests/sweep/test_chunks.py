@@ -1,11 +1,19 @@
 """Chunks give every point to exactly one call, and a scene to one worker."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from thpsweep.sweep.chunks import Chunks
 from thpsweep.sweep.point import Point, scene_id
-from thpsweep.sweep.serial import outcome
+
+
+def measured(chunks: Chunks, chunk: list[tuple[str, Point]], wall_s: float) -> None:
+    """Say what each point of a chunk took."""
+    for key, _ in chunk:
+        chunks.pace.measured(key, wall_s)
 
 
 def drained(chunks: Chunks, wall_s: float) -> list[tuple[int, list[tuple[str, Point]]]]:
@@ -14,7 +22,7 @@ def drained(chunks: Chunks, wall_s: float) -> list[tuple[int, list[tuple[str, Po
     while len(chunks):
         for worker in (0, 1):
             if chunk := chunks.take(worker):
-                chunks.measured(chunk, [outcome("done", wall_s=wall_s) for _ in chunk])
+                measured(chunks, chunk, wall_s)
                 calls.append((worker, chunk))
     return calls
 
@@ -50,11 +58,35 @@ def test_a_scene_stays_with_one_worker(make_point: Callable[..., Point]) -> None
     assert [len(found) for found in workers.values()] == [1, 1, 1, 1]
 
 
-def test_points_of_a_dead_worker_go_out_alone(degrees: Callable[..., list[tuple[str, Any]]]) -> None:
-    chunks = Chunks(degrees(*range(1, 9)), 1)
-    first = chunks.take(0)
-    chunks.measured(first, [outcome("done", wall_s=1e-6)])
-    lost = chunks.take(0)
-    assert len(lost) > 1
-    chunks.again(lost)
-    assert [chunks.take(0) for _ in lost] == [[task] for task in lost]
+@pytest.mark.parametrize("wall_s", [0.001, 0.01, 0.1])
+def test_a_call_takes_what_it_should(degrees: Callable[..., list[tuple[str, Any]]], wall_s: float) -> None:
+    ((_, point),) = degrees(4)
+    alike = [(str(seed), {**point, "run": {**point["run"], "seed": seed}}) for seed in range(2000)]
+    chunks = Chunks(alike, 1)
+    measured(chunks, chunks.take(0), wall_s)
+    assert 0.2 <= len(chunks.take(0)) * wall_s <= 2.0
+
+
+def test_points_taken_back_go_out_next_as_they_were_put_together(
+    degrees: Callable[..., list[tuple[str, Any]]],
+) -> None:
+    tasks = degrees(*range(1, 9))
+    chunks = Chunks(tasks, 1)
+    chunks.again([tasks[7], tasks[2]], [], [tasks[4]])
+    assert (chunks.take(0), chunks.take(0)) == ([tasks[7], tasks[2]], [tasks[4]])
+
+
+def test_ten_times_the_scenes_cost_ten_times_as_much(degrees: Callable[..., list[tuple[str, Any]]]) -> None:
+    def steps(n: int) -> int:
+        chunks, count = Chunks(degrees(*range(1, n + 1)), 2), 0
+
+        def counted(*_: object) -> None:
+            nonlocal count
+            count += 1
+
+        sys.setprofile(counted)
+        drained(chunks, wall_s=0.01)
+        sys.setprofile(None)
+        return count
+
+    assert steps(2000) < 12 * steps(200)

@@ -1,16 +1,22 @@
 """Driving a plan records each result once, and goes on where it stopped."""
 
+import contextlib
+import dataclasses
+import functools
 import os
 import signal
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import pytest
 
+from thpsweep.errors import SweepError
+from thpsweep.sweep import drive as drive_module
 from thpsweep.sweep import journal
+from thpsweep.sweep.attempt import outcome
 from thpsweep.sweep.drive import drive
 from thpsweep.sweep.plan import Plan
-from thpsweep.sweep.serial import Outcome, Task, outcome, serial
+from thpsweep.sweep.serial import Arrival, Task, Terms, serial
 
 Degrees = Callable[..., list[Task]]
 MakePlan = Callable[[Sequence[Task]], Plan]
@@ -34,7 +40,7 @@ def test_second_run_runs_nothing(make_plan: MakePlan, degrees: Degrees) -> None:
     drive(plan, serial, nothing)
     before = (plan.directory / journal.FILE_NAME).read_bytes()
 
-    def unwanted(_: Sequence[Task]) -> Generator[tuple[str, Outcome], None, None]:
+    def unwanted(_: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
         raise AssertionError("nothing is left to run")
         yield
 
@@ -52,11 +58,11 @@ def test_failed_points_are_listed_and_run_again(
             raise ValueError("three")
         return {}
 
-    assert drive(plan, lambda tasks: serial(tasks, function=fail_three), nothing).exit_code == 1
+    assert drive(plan, functools.partial(serial, function=fail_three), nothing).exit_code == 1
     assert "sharing.degree=3: ValueError: three" in capsys.readouterr().err
     ran: list[str] = []
 
-    def note(tasks: Sequence[Task]) -> Generator[tuple[str, Outcome], None, None]:
+    def note(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
         ran.extend(key for key, _ in tasks)
         return serial(tasks)
 
@@ -65,18 +71,126 @@ def test_failed_points_are_listed_and_run_again(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interruption_keeps_results_and_says_how_to_go_on(
-    make_plan: MakePlan, degrees: Degrees, capsys: pytest.CaptureFixture[str], number: int, code: int
+def test_interruption_drains_and_says_how_to_go_on(
+    make_plan: MakePlan, degrees: Degrees, capfd: pytest.CaptureFixture[str], number: int, code: int
 ) -> None:
-    plan = make_plan(degrees(1, 3))
+    plan = make_plan(degrees(1, 3, 5))
     finished: list[journal.Sweep] = []
 
-    def stopped(tasks: Sequence[Task]) -> Generator[tuple[str, Outcome], None, None]:
-        yield tasks[0][0], outcome("done", result={})
+    def stopped(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
+        yield [(tasks[0][0], outcome("done", result={}))]
         os.kill(os.getpid(), number)
-        yield tasks[1][0], outcome("done", result={})
+        assert terms.draining.is_set()  # and the first signal raises nothing: what is in flight comes in
+        yield [(tasks[1][0], outcome("done", result={}))]
 
     assert drive(plan, stopped, finished.append).exit_code == code
-    assert journal.read(plan.directory).done == {plan.points[0].id}
-    assert "the same command goes on" in capsys.readouterr().err
+    said = capfd.readouterr().err
+    assert "draining" in said and "2 of 3 results came in" in said and "the same command goes on" in said
+    assert journal.read(plan.directory).done == {point.id for point in plan.points[:2]}
     assert finished == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_second_interruption_stops_at_once(
+    make_plan: MakePlan, degrees: Degrees, capfd: pytest.CaptureFixture[str], number: int, code: int
+) -> None:
+    plan = make_plan(degrees(1, 3))
+    closed: list[str] = []
+
+    def stopped(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
+        yield [(tasks[0][0], outcome("done", result={}))]
+        try:
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)
+            closed.append("too late")
+        finally:
+            os.kill(os.getpid(), number)  # whoever cleans up is left alone
+            closed.append("cleaned up")
+        yield []
+
+    assert drive(plan, stopped, nothing).exit_code == code
+    assert journal.read(plan.directory).done == {plan.points[0].id}
+    assert closed == ["cleaned up"]
+
+
+def test_signals_are_as_before_afterwards(make_plan: MakePlan, degrees: Degrees) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
+    drive(make_plan(degrees(1)), serial, nothing)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)] == before
+
+
+def test_all_that_came_in_before_the_end_is_all_done(make_plan: MakePlan, degrees: Degrees) -> None:
+    def interrupted(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
+        os.kill(os.getpid(), signal.SIGINT)
+        yield [(key, outcome("done", result={})) for key, _ in tasks]
+
+    assert drive(make_plan(degrees(1, 3)), interrupted, nothing).exit_code == 0
+
+
+def test_an_arrival_is_on_the_disk_before_it_is_told_of(
+    make_plan: MakePlan, degrees: Degrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    fsync = os.fsync
+
+    @contextlib.contextmanager
+    def meter(_: int) -> Iterator[Callable[[str], None]]:
+        yield events.append
+
+    def noted(handle: int) -> None:
+        fsync(handle)
+        events.append("fsync")
+
+    monkeypatch.setattr(drive_module, "progress", meter)
+
+    def three(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
+        monkeypatch.setattr(os, "fsync", noted)
+        ended = [(key, outcome("done", result={})) for key, _ in tasks]
+        yield ended[:2]
+        yield ended[2:]
+
+    drive(make_plan(degrees(1, 3, 5)), three, nothing)
+    assert events == ["fsync", "done", "done", "fsync", "done"]
+
+
+def test_a_record_damaged_during_the_sweep_is_named_and_done_again(
+    make_plan: MakePlan, degrees: Degrees, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = make_plan(degrees(1, 3))
+
+    def rotten(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
+        yield from serial(tasks, terms)
+        file = plan.directory / journal.FILE_NAME
+        file.write_bytes(file.read_bytes().replace(b'"done"', b'"dome"', 1))
+
+    assert drive(plan, rotten, nothing).exit_code == 1
+    assert "sharing.degree=1: its record was damaged on the disk" in capsys.readouterr().err
+    assert drive(plan, serial, nothing).exit_code == 0
+
+
+def named(plan: Plan, **changes: Any) -> Plan:
+    """Give a plan its name as a user does."""
+    return dataclasses.replace(plan, named=True, **changes)
+
+
+def test_another_sweep_of_a_given_name_is_refused_with_what_differs(make_plan: MakePlan, degrees: Degrees) -> None:
+    first, second = (named(make_plan(degrees(*values))) for values in ((1, 3), (1, 5)))
+    drive(first, serial, nothing)
+    with pytest.raises(SweepError) as refused:
+        drive(second, serial, nothing)
+    said = str(refused.value).splitlines()
+    assert said[0].startswith(f"sweep.name='t': another sweep has that name, in {first.directory}")
+    assert said[1] == "  sharing.degree: 1,3 there, 1,5 here" and "sweep.force=true" in said[-1]
+    assert not second.directory.exists()
+
+
+def test_force_runs_it_beside_and_then_both_go_on(make_plan: MakePlan, degrees: Degrees) -> None:
+    first, second = (named(make_plan(degrees(*values))) for values in ((1, 3), (1, 5)))
+    drive(first, serial, nothing)
+    drive(dataclasses.replace(second, force=True), serial, nothing)
+    assert [drive(plan, serial, nothing).exit_code for plan in (first, second)] == [0, 0]
+
+
+def test_names_that_nobody_gave_are_no_claim(make_plan: MakePlan, degrees: Degrees) -> None:
+    for values in ((1, 3), (1, 5)):
+        assert drive(make_plan(degrees(*values)), serial, nothing).exit_code == 0

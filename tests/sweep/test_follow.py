@@ -15,9 +15,10 @@ import pytest
 from tests.sweep.journals import a_point, a_result, write
 from tests.sweep.recorded import at, runs
 from thpsweep.sweep import follow, journal
+from thpsweep.sweep.attempt import outcome
 from thpsweep.sweep.drive import drive
 from thpsweep.sweep.plan import Plan
-from thpsweep.sweep.serial import Outcome, Task, outcome, serial
+from thpsweep.sweep.serial import Arrival, Task, Terms, serial
 from thpsweep.sweep.tracking.tracker import Tracker
 
 Degrees = Callable[..., list[Task]]
@@ -69,7 +70,7 @@ def test_mlflow_is_told_while_the_sweep_runs_and_once_at_the_end(tracked: Callab
     during = threading.Event()
     fake = Fake(lambda _: during.set())
 
-    def slow(tasks: Sequence[Task]) -> Generator[tuple[str, Outcome], None, None]:
+    def slow(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
         assert during.wait(10)
         yield from serial(tasks)
 
@@ -123,7 +124,7 @@ def test_it_does_not_wait_for_ever_even_then(
 def test_what_came_in_before_an_interruption_is_recorded_without_the_files(tracked: Callable[[Fake], Plan]) -> None:
     fake = Fake()
 
-    def stopped(tasks: Sequence[Task]) -> Generator[tuple[str, Outcome], None, None]:
+    def stopped(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
         yield tasks[0][0], outcome("done", result={})
         os.kill(os.getpid(), signal.SIGINT)
         yield tasks[1][0], outcome("done", result={})

@@ -100,13 +100,18 @@ class Calls:
     def _after_death(self, call: Call, death: Any) -> Arrival:
         self._ray.kill(self._workers[call.number])  # one that is only out of reach would come back
         self._workers[call.number] = None
-        self._false_starts += not call.chunk
-        if self._false_starts >= MAX_FALSE_STARTS:
-            raise SweepError(f"workers die before they are given anything: {_cause(death)}") from death
+        if not call.chunk:
+            return self._after_false_start(death)
         end, why = _judged(death, call, self._terms.limits.deadline_s)
         again, given_up = self._deaths.after(call.chunk, end, why)
         self._chunks.again(*again)
         return given_up
+
+    def _after_false_start(self, death: Any) -> Arrival:
+        self._false_starts += 1
+        if self._false_starts >= MAX_FALSE_STARTS:
+            raise SweepError(f"workers die before they are given anything: {_cause(death)}") from death
+        return []
 
     def _after_trouble(self, call: Call, problem: Exception) -> Arrival:
         """Let the point fail whose result cannot travel, when it is alone."""

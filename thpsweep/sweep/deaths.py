@@ -44,7 +44,7 @@ class Deaths:
             self._calls[key] += 1
         if end is End.LOST:
             return self._after_loss(chunk, why)
-        if len(chunk) != 1:
+        if len(chunk) > 1:
             half = len(chunk) // 2
             return ([chunk[:half], chunk[half:]] if end is End.DIED else [[task] for task in chunk]), []
         return self._after_lone(chunk, end, why)
