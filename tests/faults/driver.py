@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.faults import points as functions
+from thpsweep.errors import ThpsweepError
 from thpsweep.sweep.attempt import Limits
 from thpsweep.sweep.auto import auto
 from thpsweep.sweep.drive import drive
@@ -32,5 +33,14 @@ def main(file: str, root: str, launcher: str, function: str) -> int:
     return drive(plan_of(Path(root), json.loads(Path(file).read_text())), run, lambda sweep: None).exit_code
 
 
+def run(*arguments: str) -> int:
+    """Do what the command line does with an error."""
+    try:
+        return main(*arguments)
+    except ThpsweepError as error:
+        print(f"thpsweep: {error}", file=sys.stderr)
+        return error.exit_code
+
+
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(run(*sys.argv[1:]))

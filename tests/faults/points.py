@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 from thpsweep.model.simulate import simulate
@@ -46,10 +45,7 @@ def very_slow(point: dict[str, Any]) -> dict[str, Any]:
     return simulate(point)
 
 
-def deadly(point: dict[str, Any]) -> dict[str, Any]:
-    """Kill the process once a point: the file that says so is named in the environment."""
-    died = Path(os.environ["DEADLY"]) / str(point["run"]["seed"])
-    if point["run"]["seed"] % 10 == 0 and not died.exists():
-        died.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return slow(point)
+def endless(point: dict[str, Any]) -> dict[str, Any]:
+    """Take longer than anybody waits."""
+    time.sleep(600)
+    return {}

@@ -1,0 +1,72 @@
+"""The driver dies, is told to stop, or is not alone: nothing finished is lost, nothing is doubled."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from tests.faults.conftest import MakePlace
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["serial", "ray"])
+def test_killed_at_20_random_moments_of_500_points(make_place: MakePlace, launcher: str) -> None:
+    undisturbed, place = make_place("undisturbed", 500), make_place("killed", 500)
+    undisturbed.finish("serial", "slow")
+    dice = random.Random(f"20 moments, {launcher}")
+    kept = 0
+    for moment in sorted(dice.sample(range(490), 20)):
+        driver = place.start(launcher, "slow")
+        if place.count() < moment:
+            place.wait(lambda moment=moment: place.count() >= moment)
+            time.sleep(dice.uniform(0.0, 0.1))
+        else:  # the last one came further: this one is killed while it starts
+            time.sleep(dice.uniform(0.0, 2.0))
+        assert driver.poll() is None
+        driver.kill()
+        driver.wait()
+        assert place.count() >= kept
+        kept = place.count()
+    assert kept < 500
+    place.finish(launcher, "slow")
+    assert len(undisturbed.results()) == 500
+    assert place.results() == undisturbed.results()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_told_once_it_drains_what_ray_workers_are_at(make_place: MakePlace, number: int, code: int) -> None:
+    place = make_place("drained", 40)
+    driver = place.start("ray", "very_slow")
+    place.wait(lambda: place.count() >= 2)
+    before = place.count()
+    os.killpg(driver.pid, number)  # as a terminal does: to every process in the foreground
+    _, said = driver.communicate(timeout=60)
+    assert driver.returncode == code, said
+    assert "draining" in said and "the same command goes on" in said
+    assert before < place.count() < 40
+    assert len(place.results()) == place.count()
+
+
+@pytest.mark.slow
+def test_told_twice_it_stops_at_once(make_place: MakePlace) -> None:
+    place = make_place("stopped", 40)
+    driver = place.start("ray", "endless")
+    place.wait(lambda: place.processes(b"ray::Worker.run") != [])
+    os.killpg(driver.pid, signal.SIGINT)
+    time.sleep(1.0)
+    assert driver.poll() is None
+    os.killpg(driver.pid, signal.SIGINT)
+    _, said = driver.communicate(timeout=20)
+    assert (driver.returncode, place.count()) == (130, 0), said
+
+
+def test_two_at_once(make_place: MakePlace) -> None:
+    place = make_place("two", 60)
+    drivers = [place.start("serial", "slow") for _ in range(2)]
+    said = [driver.communicate(timeout=120)[1] for driver in drivers]
+    assert sorted(driver.returncode for driver in drivers) == [0, 2]
+    assert sum("this sweep is already being run by process" in text for text in said) == 1
+    assert len(place.results()) == 60

@@ -1,0 +1,93 @@
+"""Workers and machines die while a sweep runs: every point still has one result, the one it always has."""
+
+import os
+import random
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import MakePlace
+from tests.faults.points import HANGS, STUCK, misbehave, slow, very_slow
+from thpsweep.sweep import calls
+from thpsweep.sweep.attempt import Limits
+from thpsweep.sweep.pool import pool
+from thpsweep.sweep.serial import Task, Terms, serial
+
+Degrees = Callable[..., list[Task]]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def ray_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let Ray keep its token in a place of the test's own."""
+    (tmp_path / "token").write_text(secrets.token_hex(32))
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    yield
+
+
+def test_workers_killed_at_random_moments(make_place: MakePlace) -> None:
+    undisturbed, place = make_place("undisturbed", 500), make_place("killed", 500)
+    undisturbed.finish("serial", "slow")
+    driver = place.start("ray", "slow")
+    dice = random.Random("12 workers")
+    for _ in range(12):
+        place.wait(lambda: place.processes(b"ray::Worker.run") != [] or driver.poll() is not None)
+        if victims := place.processes(b"ray::Worker"):
+            os.kill(dice.choice(victims), signal.SIGKILL)
+        time.sleep(dice.uniform(0.0, 0.4))
+    _, said = driver.communicate(timeout=200)
+    assert driver.returncode == 0, said
+    assert len(place.results()) == 500 and place.results() == undisturbed.results()
+    assert max(record.get("attempts", 1) for record in place.lines()) > 1
+
+
+def test_point_that_no_signal_reaches_is_killed_at_its_deadline(
+    degrees: Degrees, ray_home: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "GRACE_S", 0.5)
+    began_s = time.monotonic()
+    terms = Terms(Limits(deadline_s=1.0))
+    arrivals = list(pool(degrees(*range(1, 9), STUCK, HANGS), terms, actors=2, function=misbehave))
+    outcomes = dict(ended for arrival in arrivals for ended in arrival)
+    assert outcomes[str(STUCK)]["state"] == outcomes[str(HANGS)]["state"] == "timeout"
+    assert outcomes[str(STUCK)]["error"]["message"] == "it took longer than sweep.deadline_s=1"
+    assert outcomes[str(STUCK)]["attempts"] <= 2
+    assert [outcomes[str(degree)]["state"] for degree in range(1, 9)] == ["done"] * 8
+    assert time.monotonic() - began_s < 60
+
+
+@pytest.mark.parametrize("actors", [1, 3])
+def test_results_are_the_same_bit_for_bit_on_any_number_of_workers(
+    degrees: Degrees, ray_home: None, actors: int
+) -> None:
+    tasks = degrees(*range(1, 25))
+    alone, together = (
+        {key: ended["result"] for arrival in arrivals for key, ended in arrival}
+        for arrivals in (serial(tasks, function=slow), pool(tasks, actors=actors, function=slow))
+    )
+    assert repr(sorted(together.items())) == repr(sorted(alone.items()))  # repr: of floats, every bit
+
+
+def test_a_machine_that_is_lost_accuses_nobody(degrees: Degrees, ray_home: None) -> None:
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        first = cluster.add_node(num_cpus=1)
+        outcomes: dict[str, Any] = {}
+        for arrival in pool(degrees(*range(1, 9)), address=cluster.address, actors=1, function=very_slow):
+            if not outcomes:
+                cluster.add_node(num_cpus=1)
+                cluster.remove_node(first, allow_graceful=False)
+            outcomes.update(arrival)
+    finally:
+        cluster.shutdown()
+    assert [outcomes[str(degree)]["state"] for degree in range(1, 9)] == ["done"] * 8
+    assert max(ended["attempts"] for ended in outcomes.values()) > 1
