@@ -120,7 +120,9 @@ def test_help_and_version_load_nothing_heavy() -> None:
 
 def test_sweep_with_ray_ends_with_table_plot_and_mlflow(place: Place) -> None:
     tracked = [text for text in SMALL if text != "sweep.track=false"]
-    ended = place.run("sweep", *tracked, "sharing.degree=1,4", "policy=copy,inplace", "hydra.launcher.actors=2")
+    ended = place.run(
+        "sweep", *tracked, "sharing.degree=1,4", "policy=copy,inplace", "hydra/launcher=ray", "hydra.launcher.actors=2"
+    )
     assert ended.returncode == 0, ended
     assert "inplace" in ended.stdout and "thpsweep ui" in ended.stdout
     (directory,) = (path.parent for path in place.work.glob("sweeps/*/journal.jsonl"))

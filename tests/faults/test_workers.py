@@ -2,11 +2,9 @@
 
 import os
 import random
-import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,14 +19,6 @@ from thpsweep.sweep.serial import Task, Terms, serial
 Degrees = Callable[..., list[Task]]
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def ray_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let Ray keep its token in a place of the test's own."""
-    (tmp_path / "token").write_text(secrets.token_hex(32))
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
-    yield
 
 
 def test_workers_killed_at_random_moments(make_place: MakePlace) -> None:
@@ -48,7 +38,7 @@ def test_workers_killed_at_random_moments(make_place: MakePlace) -> None:
 
 
 def test_point_that_no_signal_reaches_is_killed_at_its_deadline(
-    degrees: Degrees, ray_home: None, monkeypatch: pytest.MonkeyPatch
+    degrees: Degrees, ray_token: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "GRACE_S", 0.5)
     began_s = time.monotonic()
@@ -64,7 +54,7 @@ def test_point_that_no_signal_reaches_is_killed_at_its_deadline(
 
 @pytest.mark.parametrize("actors", [1, 3])
 def test_results_are_the_same_bit_for_bit_on_any_number_of_workers(
-    degrees: Degrees, ray_home: None, actors: int
+    degrees: Degrees, ray_token: None, actors: int
 ) -> None:
     tasks = degrees(*range(1, 25))
     alone, together = (
@@ -74,7 +64,7 @@ def test_results_are_the_same_bit_for_bit_on_any_number_of_workers(
     assert repr(sorted(together.items())) == repr(sorted(alone.items()))  # repr: of floats, every bit
 
 
-def test_a_machine_that_is_lost_accuses_nobody(degrees: Degrees, ray_home: None) -> None:
+def test_a_machine_that_is_lost_accuses_nobody(degrees: Degrees, ray_token: None) -> None:
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"

@@ -1,7 +1,6 @@
 """The contract of launchers: every point has one outcome, whatever it does; one Ray session serves all its questions."""
 
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,22 +21,12 @@ TERMS = Terms(Limits(deadline_s=1.5, memory_bytes=256 << 20))
 Degrees = Callable[..., list[Task]]
 
 
-@pytest.fixture(scope="module")
-def ray_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let Ray keep its token in a place of the test's own."""
-    token = tmp_path_factory.mktemp("ray") / "token"
-    token.write_text(secrets.token_hex(32))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
-        yield
-
-
 def flat(arrivals: Iterator[Arrival]) -> list[tuple[str, Outcome]]:
     return [ended for arrival in arrivals for ended in arrival]
 
 
 @pytest.fixture(scope="module")
-def ray_outcomes(degrees: Degrees, ray_home: None) -> list[tuple[str, Outcome]]:
+def ray_outcomes(degrees: Degrees, ray_token: None) -> list[tuple[str, Outcome]]:
     """Run every kind of point in one pool."""
     return flat(pool(degrees(*ECHOES, *TROUBLE, KILLS, UNSENDABLE), TERMS, actors=2, function=misbehave))
 
@@ -48,7 +37,7 @@ def serial_outcomes(degrees: Degrees) -> list[tuple[str, Outcome]]:
 
 
 @pytest.fixture(scope="module")
-def auto_outcomes(degrees: Degrees, ray_home: None) -> list[tuple[str, Outcome]]:
+def auto_outcomes(degrees: Degrees, ray_token: None) -> list[tuple[str, Outcome]]:
     """Hand over after the first point."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "sched_getaffinity", lambda _: {0, 1})

@@ -20,8 +20,8 @@ POLL_S = 0.5
 GRACE_S = 5.0
 """How long after its deadline a worker may say by itself that a point took too long, before it is killed."""
 
-MAX_FALSE_STARTS = 3
-"""Workers in a row that die before they were given a point; then the next one would, too."""
+MAX_FALSE_STARTS = 5
+"""Workers in a row, of each place, that die before they were given a point; then the next one would, too."""
 
 
 @dataclasses.dataclass
@@ -109,7 +109,7 @@ class Calls:
 
     def _after_false_start(self, death: Any) -> Arrival:
         self._false_starts += 1
-        if self._false_starts >= MAX_FALSE_STARTS:
+        if death.actor_init_failed or self._false_starts >= MAX_FALSE_STARTS * len(self._workers):
             raise SweepError(f"workers die before they are given anything: {_cause(death)}") from death
         return []
 
