@@ -25,12 +25,12 @@ def test_workers_killed_at_random_moments(make_place: MakePlace) -> None:
     undisturbed, place = make_place("undisturbed", 500), make_place("killed", 500)
     undisturbed.finish("serial", "slow")
     driver = place.start("ray", "slow")
-    dice = random.Random("12 workers")
-    for _ in range(12):
-        place.wait(lambda: place.processes(b"ray::Worker.run") != [] or driver.poll() is not None)
+    dice = random.Random("6 workers")
+    for moment in sorted(dice.sample(range(5, 400), 6)):
+        place.wait(lambda moment=moment: place.count() >= moment and place.processes(b"ray::Worker.run") != [])
+        time.sleep(dice.uniform(0.0, 0.1))
         if victims := place.processes(b"ray::Worker"):
             os.kill(dice.choice(victims), signal.SIGKILL)
-        time.sleep(dice.uniform(0.0, 0.4))
     _, said = driver.communicate(timeout=200)
     assert driver.returncode == 0, said
     assert len(place.results()) == 500 and place.results() == undisturbed.results()

@@ -10,6 +10,9 @@ from thpsweep.sweep.serial import Task
 TARGET_S = 0.5
 """What a call should take: a Ray call costs about a millisecond, and a progress bar wants news every second."""
 
+MAX_POINTS = 200
+"""However cheap they are: the driver holds all results of a call at once, about 50 KB each."""
+
 Chunk = list[Task]
 
 
@@ -57,7 +60,7 @@ class Chunks:
         if self._first:
             return self._first.popleft()
         # An even share of what is left bounds a chunk, so that the last ones end at about the same time.
-        most = -(-self._left // (2 * self._n_workers))
+        most = min(-(-self._left // (2 * self._n_workers)), MAX_POINTS)
         chunk: Chunk = []
         work = 0.0
         while len(chunk) < most and (not chunk or self._has_time(work)):
