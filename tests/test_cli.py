@@ -208,3 +208,27 @@ def test_shells_complete_group_options(place: Place, monkeypatch: pytest.MonkeyP
         "policy=inplace",
         "policy=inplace_pmd",
     ]
+
+
+def test_a_given_name_is_one_sweeps(place: Place) -> None:
+    command = ["sweep", *SMALL, IN_PROCESS, "sweep.name=mine", "policy=copy,none"]
+    assert place.run(*command, "sharing.degree=2").returncode == 0
+    refused = place.run(*command, "sharing.degree=3")
+    assert refused.returncode == 2
+    assert "sharing.degree: 2 there, 3 here" in refused.stderr and "sweep.force=true" in refused.stderr
+    assert place.run(*command, "sharing.degree=3", "sweep.force=true").returncode == 0
+    assert len(place.results()) == 4
+
+
+@pytest.mark.parametrize("limit", ["sweep.deadline_s=0.0", "sweep.memory_bytes=-1"])
+def test_limits_are_checked_before_anything_runs(refused: Place, limit: str) -> None:
+    ended = refused.run("sweep", *SMALL, limit)
+    assert (
+        ended.returncode == 2 and limit.partition("=")[0] in ended.stderr and "null or a number above 0" in ended.stderr
+    )
+
+
+def test_deadline_and_memory_reach_the_points(place: Place) -> None:
+    ended = place.run("sweep", *SMALL, IN_PROCESS, "sharing.degree=2", "sweep.deadline_s=0.001")
+    assert ended.returncode == 1 and "timeout: policy=inplace" in ended.stderr
+    assert "it took longer than sweep.deadline_s=0.001" in ended.stderr

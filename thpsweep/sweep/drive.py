@@ -86,7 +86,7 @@ def _room(plan: Plan) -> Iterator[None]:
         if problem.errno not in NO_ROOM:
             raise
         kept = "all results that were reported are kept; the same command goes on when there is room"
-        raise StorageError(f"{plan.directory}: {problem.strerror}; {kept}") from problem
+        raise StorageError(f"{problem.filename or plan.directory}: {problem.strerror}; {kept}") from problem
 
 
 def _header(plan: Plan) -> journal.Record:
