@@ -18,7 +18,7 @@ def test_killed_at_random_moments_of_500_points(make_place: MakePlace, launcher:
     undisturbed.finish("serial", "slow")
     dice = random.Random(f"{moments} moments")
     kept = 0
-    for moment in sorted(dice.sample(range(490), moments)):
+    for moment in sorted(dice.sample(range(400), moments)):
         driver = place.start(launcher, "slow")
         if place.count() < moment:
             place.wait(lambda moment=moment: place.count() >= moment)
