@@ -8,7 +8,7 @@ import pytest
 from tests.sweep.journals import a_failure, a_point, a_result, header, write
 from tests.sweep.recorded import at
 from thpsweep.errors import SweepError
-from thpsweep.sweep import status
+from thpsweep.sweep import status, writer
 from thpsweep.sweep.tracking.behind import behind
 from thpsweep.sweep.tracking.tracker import track
 
