@@ -14,6 +14,7 @@ from thpsweep.sweep.plan import Plan, PlannedPoint
 from thpsweep.sweep.point import point_id
 from thpsweep.sweep.pool import pool
 from thpsweep.sweep.serial import serial
+from thpsweep.sweep.tracking.target import target
 
 LAUNCHERS = {"serial": serial, "ray": functools.partial(pool, actors=2), "auto": auto}
 
@@ -24,7 +25,9 @@ def plan_of(root: Path, found: list[dict]) -> Plan:
         PlannedPoint(point_id(point), point, {"seed": point["run"]["seed"]}, (f"run.seed={point['run']['seed']}",))
         for point in found
     ]
-    return Plan(root, "t", (), tuple(planned), "config: true\n", False, len(planned), {}, Limits(deadline_s=60.0))
+    where = target(root, None)
+    limits = Limits(deadline_s=60.0)
+    return Plan(root, "t", (), tuple(planned), "config: true\n", False, len(planned), {}, where, limits=limits)
 
 
 def main(file: str, root: str, launcher: str, function: str) -> int:

@@ -24,9 +24,13 @@ def auto(
 ) -> Generator[Arrival, None, None]:
     """Run points here, small ones first, until those that are left are worth the start of Ray; then run them there.
 
-    Of n workers Ray saves (1 - 1/n) of what is left, which is predicted from what has ended.
+    Of n workers Ray saves (1 - 1/n) of what is left, which is predicted from what has ended. Where a driver has ended
+    within a point before, all points run there: it costs a worker then, and no driver.
     """
     terms = terms or Terms()
+    if any(terms.watch.deaths(key) for key, _ in tasks):
+        yield from pool(tasks, terms, actors=actors, function=function)
+        return
     n_workers = min(actors or len(os.sched_getaffinity(0)), len(os.sched_getaffinity(0)))
     pace = Pace(tasks)
     left = dict(sorted(tasks, key=lambda task: pace.work(task[0])))

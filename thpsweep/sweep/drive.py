@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from thpsweep import __version__
 from thpsweep.errors import StorageError
 from thpsweep.model.simulate import MODEL_VERSION
-from thpsweep.sweep import environment, journal
+from thpsweep.sweep import environment, journal, watch
 from thpsweep.sweep.attempt import Outcome
 from thpsweep.sweep.follow import Follower
 from thpsweep.sweep.interrupts import interruptible
@@ -18,6 +18,7 @@ from thpsweep.sweep.names import refuse_other
 from thpsweep.sweep.plan import Plan
 from thpsweep.sweep.progress import progress
 from thpsweep.sweep.serial import Launch, Task, Terms
+from thpsweep.sweep.watch import Watch
 from thpsweep.sweep.writer import Journal, writing
 
 ALL_DONE, SOME_FAILED = 0, 1
@@ -59,8 +60,8 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None]) -
 def _run(plan: Plan, tasks: list[Task], launch: Launch, log: Journal) -> int:
     """Journal every arrival, and only then tell of it."""
     ended = 0
-    with interruptible() as interrupts:
-        terms = Terms(plan.limits, interrupts.draining)
+    with interruptible() as interrupts, contextlib.closing(Watch(plan.directory / watch.FILE_NAME)) as watched:
+        terms = Terms(plan.limits, interrupts.draining, watched)
         try:
             with progress(len(tasks)) as meter, contextlib.closing(launch(tasks, terms)) as arrivals:
                 for arrival in arrivals:

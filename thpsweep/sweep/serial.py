@@ -7,8 +7,9 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from thpsweep.model.simulate import simulate
-from thpsweep.sweep.attempt import Limits, Outcome, attempt
+from thpsweep.sweep.attempt import Limits, Outcome, attempt, outcome
 from thpsweep.sweep.point import Point
+from thpsweep.sweep.watch import MAX_DEATHS, Watch
 
 Task = tuple[str, Point]
 """A point with its id."""
@@ -19,10 +20,11 @@ Arrival = list[tuple[str, Outcome]]
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """What a launcher keeps to: limits for each point, and no new ones once `draining` is set."""
+    """What a launcher keeps to: limits for each point, and no new ones once `draining` is set; who killed drivers before."""
 
     limits: Limits = dataclasses.field(default_factory=Limits)
     draining: threading.Event = dataclasses.field(default_factory=threading.Event)
+    watch: Watch = dataclasses.field(default_factory=Watch)
 
 
 Launch = Callable[[Sequence[Task], Terms], Generator[Arrival, None, None]]
@@ -43,9 +45,21 @@ def serial(
     for key, point in tasks:
         if terms.draining.is_set():
             break
-        arrival.append((key, attempt(function, point, limits)))
+        arrival.append((key, _watched(function, key, point, limits, terms.watch)))
         if time.monotonic() >= due_s:
             yield arrival
             arrival, due_s = [], time.monotonic() + ARRIVAL_S
     if arrival:
         yield arrival
+
+
+def _watched(function: Callable[[Point], Any], key: str, point: Point, limits: Limits, watch: Watch) -> Outcome:
+    """Run a point, unless too many processes have ended within it."""
+    if watch.deaths(key) >= MAX_DEATHS:
+        said = (
+            f"{watch.deaths(key)} processes ended while they ran it; hydra/launcher=ray keeps it away from the driver"
+        )
+        with watch.at(key):  # so that the next command tries again
+            return outcome("quarantined", error={"type": "DriverDied", "message": said, "traceback": ""})
+    with watch.at(key):
+        return attempt(function, point, limits)
