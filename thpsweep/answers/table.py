@@ -81,6 +81,10 @@ KINDS = {
 """Kinds of pte updates in the region that has most of them."""
 
 
+MOST_ROWS = 100
+"""A longer sweep is shown by its first and last points."""
+
+
 def table(sweep: Sweep, *, width: int = 170) -> Table:
     """Lay a sweep out as a table with its notes below; `width` is the terminal's, in characters."""
     rows = frame.rows(sweep)
@@ -105,14 +109,20 @@ def table(sweep: Sweep, *, width: int = 170) -> Table:
         laid.add_column("pte updates of\nthe largest region", justify="right")
     for column in COLUMNS:
         laid.add_column(column.heading, justify="right", overflow="fold")
-    for row, following in zip(rows, [*rows[1:], None], strict=True):
+    shown, hidden = (rows, 0) if len(rows) <= MOST_ROWS else (_ends(rows), len(rows) - MOST_ROWS)
+    for row, following in zip(shown, [*shown[1:], None], strict=True):
         cells = [_text(row.get(key)) for key in leading] + [_policy(row)]
         cells += [_outcomes(sweep, row), _largest_region(row)] if wide else []
         cells += [_cell(row, column, interval=wide) for column in COLUMNS]
         last = following is not None and [following.get(key) for key in leading] != [row.get(key) for key in leading]
         laid.add_row(*map(Text, cells), end_section=last)
-    laid.caption = Text("\n".join(["", *footnotes(sweep, rows, wide=wide)]))
+    notes = [f"{hidden} more points, in the middle, are in table.csv"] if hidden else []
+    laid.caption = Text("\n".join(["", *notes, *footnotes(sweep, rows, wide=wide)]))
     return laid
+
+
+def _ends(rows: Sequence[Row]) -> list[Row]:
+    return [*rows[: MOST_ROWS // 2], *rows[-MOST_ROWS // 2 :]]
 
 
 def text(sweep: Sweep, *, width: int = 170) -> str:

@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from thpsweep.model import bits, draws
 from thpsweep.model.bits import Ints
@@ -63,6 +62,8 @@ class Luck:
         young = (drawn < -np.expm1(-unread * pages)).astype(np.int64)
         swapped = np.flatnonzero(bits.any_slot(self.family.records.swapped[self.family.record_of[rows]]))
         if swapped.size:
+            from scipy import stats  # takes half a second, which few points need
+
             chance = -math.expm1(-unread)
             young[swapped] = stats.binom.ppf(1 - drawn[swapped], pages[swapped], chance).astype(np.int64)
         return np.asarray(young)

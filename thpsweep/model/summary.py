@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from thpsweep.model.metrics.base import Metrics
 from thpsweep.model.prices import Floats
@@ -11,17 +11,24 @@ from thpsweep.model.series import UNITS
 from thpsweep.outcomes import SENTENCES, ScanResult
 
 
-def interval(values: Floats) -> dict[str, float]:
-    """Give the mean and Student's 95 % interval of the mean; with one replicate the interval is unknown (nan).
+def intervals(values: Floats) -> list[dict[str, float]]:
+    """Give means and Student's 95 % intervals of them; with one replicate an interval is unknown (nan).
 
     Infinite values make the mean infinite. Values that are all equal have an interval of no width.
+    Shapes: (n_metrics, n_replicates) -> n_metrics dicts.
     """
-    mean = float(np.mean(values))
-    if values.size < 2 or not np.isfinite(values).all():
-        low = high = mean if values.size > 1 and np.all(values == values[0]) else float("nan")
-        return {"mean": mean, "low": low, "high": high}
-    half = float(stats.t.ppf(0.975, values.size - 1) * np.std(values, ddof=1) / np.sqrt(values.size))
-    return {"mean": mean, "low": mean - half, "high": mean + half}
+    n = values.shape[1]
+    with np.errstate(invalid="ignore"):  # inf - inf
+        means = values.mean(axis=1)
+        halves = (
+            stdtrit(n - 1, 0.975) * values.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(means), np.nan)
+        )
+    alike = (values == values[:, :1]).all(axis=1) & (n > 1)
+    unknown = np.where(alike, means, np.nan)
+    finite = np.isfinite(values).all(axis=1)
+    lows, highs = (np.where(finite, means + sign * halves, unknown) for sign in (-1, 1))
+    ends = zip(means.tolist(), lows.tolist(), highs.tolist(), strict=True)
+    return [{"mean": mean, "low": low, "high": high} for mean, low, high in ends]
 
 
 def summary(metrics: Metrics, outcomes: np.ndarray, facts: dict[str, Any], series: dict[str, Any]) -> dict[str, Any]:
@@ -30,9 +37,10 @@ def summary(metrics: Metrics, outcomes: np.ndarray, facts: dict[str, Any], serie
     if totals and "SUCCEED" not in totals:
         most = max(totals, key=lambda name: totals[name])
         facts = {**facts, "note_refused": f"nothing was collapsed: {SENTENCES[ScanResult[most]]} ({most})"}
+    every = np.array([values for values, _ in metrics.values()], np.float64)
     return {
-        "metrics": {name: interval(values) for name, (values, _) in metrics.items()},
-        "replicates": {name: [float(value) for value in values] for name, (values, _) in metrics.items()},
+        "metrics": dict(zip(metrics, intervals(every), strict=True)),
+        "replicates": dict(zip(metrics, every.tolist(), strict=True)),
         "series": series,
         "outcomes": totals,
         "facts": facts,

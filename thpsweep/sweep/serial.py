@@ -8,7 +8,7 @@ from typing import Any
 
 from thpsweep.model.simulate import simulate
 from thpsweep.sweep.attempt import Limits, Outcome, attempt, outcome
-from thpsweep.sweep.point import Point
+from thpsweep.sweep.point import Point, scene_id
 from thpsweep.sweep.watch import MAX_DEATHS, Watch
 
 Task = tuple[str, Point]
@@ -37,12 +37,12 @@ ARRIVAL_S = 0.2
 def serial(
     tasks: Sequence[Task], terms: Terms | None = None, *, function: Callable[[Point], Any] = simulate
 ) -> Generator[Arrival, None, None]:
-    """Run points in the given order, the next ones when the last ones have been taken."""
+    """Run points scene by scene, since those of a scene have one baseline; the next when the last have been taken."""
     terms = terms or Terms()
     limits = terms.limits.shared_by(1)
     arrival: Arrival = []
     due_s = time.monotonic() + ARRIVAL_S
-    for key, point in tasks:
+    for key, point in by_scene(tasks):
         if terms.draining.is_set():
             break
         arrival.append((key, _watched(function, key, point, limits, terms.watch)))
@@ -51,6 +51,14 @@ def serial(
             arrival, due_s = [], time.monotonic() + ARRIVAL_S
     if arrival:
         yield arrival
+
+
+def by_scene(tasks: Sequence[Task]) -> list[Task]:
+    """Put the points of each scene one after the other, where the first of them was."""
+    scenes: dict[str, list[Task]] = {}
+    for task in tasks:
+        scenes.setdefault(scene_id(task[1]), []).append(task)
+    return [task for scene in scenes.values() for task in scene]
 
 
 def _watched(function: Callable[[Point], Any], key: str, point: Point, limits: Limits, watch: Watch) -> Outcome:

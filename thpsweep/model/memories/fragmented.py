@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from thpsweep.model import draws, options
 from thpsweep.model.bits import Bools, Ints
@@ -127,6 +126,8 @@ class Fragmented(Memory):
         used, unmovable, reached = (draws.uniform(keys, kind, regions, number, draw) for draw in range(3))
         state.compactions[replicates] += 1
         made = unmovable >= self.unmovable_probability
+        from scipy import stats  # takes half a second, which most points do not need
+
         in_use = stats.binom.ppf(used, HPAGE_PMD_NR, self.migrate_pages_per_block / HPAGE_PMD_NR)
         pages = np.maximum(0, np.floor(np.where(made, 1.0, reached) * in_use)).astype(np.int64)
         ptes = np.rint(pages * self._mapcount(place)[replicates]).astype(np.int64)
@@ -146,5 +147,7 @@ def _poisson(place: Place, kind: int, tick: int, mean: float) -> Ints:
     """Draw a number of events in a tick, the same for every policy. Shapes: -> (n_replicates,)."""
     if mean <= 0:
         return np.zeros(place.keys.size, np.int64)
+    from scipy import stats
+
     drawn = stats.poisson.ppf(draws.uniform(place.keys, kind, tick), mean)
     return np.asarray(np.maximum(0, drawn), np.int64)
