@@ -111,7 +111,7 @@ def one_by_one(at_work: Collapser, found: Found, until_failure: bool) -> list[in
     return results
 
 
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("mechanism", [name for name in MECHANISMS if name != "unshare"])
 def test_a_failed_allocation_changes_nothing_and_counts_only_the_scan(mechanism: str) -> None:
     replay = plain()
     empty = registry.build("memory", {**option("memory", "fragmented"), "free_blocks": 0, "defrag": "none"})
@@ -120,3 +120,16 @@ def test_a_failed_allocation_changes_nothing_and_counts_only_the_scan(mechanism:
     assert snapshot(replay.family) == before
     counted = {name: int(n[0]) for name, n in replay.counts.total.items() if n[0]}
     assert counted == {"ptes_scanned": 512, "thp_collapse_alloc_failed": 1}
+
+
+def test_unshare_asks_for_its_folio_when_all_is_unshared_and_frozen() -> None:
+    """Four sharers: the caller copies its 512 pages, freezes and thaws them for nothing, and keeps its copies."""
+    replay = plain()
+    empty = registry.build("memory", {**option("memory", "fragmented"), "free_blocks": 0, "defrag": "none"})
+    before, at_work = replay.family.pages_in_use[0], collapser(replay, empty, "unshare")
+    at_work.attempt(at_work.scan(np.array([0]), Limits(), 0, False), Limits())
+    total = {name: int(n[0]) for name, n in replay.counts.total.items()}
+    assert total["ptes_unshared"] == total["migration_entries_set"] == total["ptes_restored"] == 512
+    assert total["wasted_pte_updates"] == 3 * 512 and total["collapses"] == 0
+    assert replay.family.pages_in_use[0] == before + 512
+    assert replay.counts.needed_pages[0] == 1024, "its copies and, in vain, the folio"

@@ -70,16 +70,20 @@ def test_same_seed_same_numbers(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_events_know_no_policy_and_no_machine(name: str) -> None:
-    copy, inplace = small("copy", 3, name, **BUSY), small("inplace", 3, name, **BUSY)
+    asked = {"pins_per_process_hour": 60.0, "vmsplices_per_process_hour": 60.0, "swap_outs_per_page_hour": 1.0}
+    copy, inplace = (small(policy, 8, name, **BUSY, **asked) for policy in ("copy", "inplace"))
     inplace["machine"] = {**inplace["machine"], "copy_page_ns": 1.0}
     assert scene_key(copy) == scene_key(inplace)
-    assert scene_key(copy) != scene_key(small("copy", 4, name, **BUSY))
+    assert scene_key(copy) != scene_key(small("copy", 4, name, **BUSY, **asked))
     both = [drawn(one) for one in (copy, inplace)]
     for mine, theirs in zip(*both, strict=True):
-        for field in dataclasses.fields(events.Tick):
-            assert np.array_equal(getattr(mine, field.name), getattr(theirs, field.name))
+        for one, other in ((mine, theirs), (mine.requests, theirs.requests)):
+            arrays = [field.name for field in dataclasses.fields(one) if field.name != "requests"]
+            assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays)
     for kind in ("writes", "exits", "forks"):
         assert sum(getattr(tick, kind).size for tick in both[0]) > 0
+    for kind in ("pins", "vmsplices", "reclaims"):
+        assert sum(getattr(tick.requests, kind).size for tick in both[0]) > 0
 
 
 @pytest.mark.parametrize("name", NAMES)

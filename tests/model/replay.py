@@ -121,6 +121,9 @@ class Replay:
             return
         collapser = Collapser(self.family, self.counts, mechanism, self._chances(trigger["inputs"]))
         if trigger["do"] == "khugepaged":
+            collapser.locked = lambda tick, replicates, sharers, regions: np.array(
+                [place in trigger["locked"] for place in zip(regions.tolist(), sharers.tolist(), strict=True)], bool
+            )
             self.daemon.act(self.cursors, collapser, 0, 1.0)
         else:
             advise = registry.build("trigger", {"kind": "madvise", "at_s": [0.0], "callers": trigger["callers"]})

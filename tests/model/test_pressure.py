@@ -211,3 +211,24 @@ def test_a_tree_that_is_too_large_is_refused_before_it_is_laid_out() -> None:
     made["machine"]["memory_bytes"] = 1e15
     with pytest.raises(ThpsweepError, match=r"lower sharing\.degree or the regions"):
         check(made)
+
+
+# ---- khugepaged and held locks -----------------------------------------------------------------------------------------
+
+
+def test_khugepaged_passes_over_an_mm_whose_lock_is_held() -> None:
+    found = {}
+    for share in (0.0, 0.5, 1.0):
+        calm = {**QUIET, "mmap_write_locked_share": share}
+        run = {"duration_s": 3600.0, "tick_s": 10.0, "replicates": 8}
+        made = point("inplace", 20, regions=4, trigger={"kind": "khugepaged"}, run=run, **calm)
+        found[share] = totals(simulate(made))
+    assert found[1.0]["cost/ptes_scanned"] == found[1.0]["cost/collapses"] == 0
+    assert found[0.5]["cost/collapses"] == found[0.0]["cost/collapses"] == 4, "it comes round again"
+
+
+def test_unshare_holds_its_copies_and_the_folio_at_once() -> None:
+    """Of one region with 512 shared pages: 512 copies and 512 pages of the folio, on top of what there was."""
+    found = {name: totals(simulate(point(name, 4, regions=1, **QUIET))) for name in ("unshare", "copy")}
+    page = 4096
+    assert found["unshare"]["cost/extra_bytes_peak"] - found["copy"]["cost/extra_bytes_peak"] == 512 * page

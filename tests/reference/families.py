@@ -7,7 +7,8 @@ A script is {"khugepaged": {pages_to_scan, max_ptes_*}, "ticks": [tick, ...]}; a
 and is played in this order; long references that end with a tick end before new ones begin. References of one kind, and
 writes, have no duplicates but may name the dead. A trigger is one of
     {"do": "collapse", "mechanism", "region", "sharer", "arguments": {keyword: value}, "options": {name: value}}
-    {"do": "khugepaged", "mechanism", "options", "inputs": {(region, sharer): (young, extra_reference, race_slot)}}
+    {"do": "khugepaged", "mechanism", "options", "inputs": {(region, sharer): (young, extra_reference, race_slot)},
+     "locked": {(region, sharer) where a trylock of the mm fails}}
     {"do": "madvise", "mechanism", "options", "callers", "inputs"}
 """
 
@@ -210,7 +211,7 @@ def play_trigger(twin: Twin, daemon: Khugepaged, trigger: dict[str, Any]) -> Any
         return twin.collapse(mechanism, trigger["region"], trigger["sharer"], **trigger["arguments"], **options)
     drawn = trigger["inputs"]
     if trigger["do"] == "khugepaged":
-        return daemon.pass_(twin, mechanism, options, lambda region, sharer: drawn[region, sharer])
+        return daemon.pass_(twin, mechanism, options, lambda region, sharer: drawn[region, sharer], trigger["locked"])
     return madvise(twin, mechanism, options, lambda region, sharer: drawn[region, sharer], trigger["callers"])
 
 
@@ -293,6 +294,9 @@ def _random_trigger(rng: random.Random, twin: Twin, do: str, mechanism: str, wit
         return {**trigger, "region": region, "sharer": sharer, "arguments": arguments}
     if do == "madvise":
         trigger["callers"] = rng.choice(("all", "root"))
+    if do == "khugepaged":
+        places = [(r, s) for r in range(twin.n_regions + 1) for s in range(twin.n_sharers)]
+        trigger["locked"] = set(rng.sample(places, rng.choice((0, 0, 1, len(places) // 4))))
     # Also for those who do not live: a daemon of its own may look them up in any order.
     return {**trigger, "inputs": {key: _random_inputs(rng, row, with_races) for key, row in twin.rows.items()}}
 

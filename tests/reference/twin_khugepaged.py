@@ -1,6 +1,6 @@
 """The two triggers of the slow twin: khugepaged's walk over the mms, and one round of madvise calls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from fractions import Fraction
 from typing import Any
 
@@ -30,7 +30,14 @@ class Khugepaged:
         self.region = 0
         self.full_scans = 0
 
-    def pass_(self, twin: Twin, mechanism: str, options: dict[str, Any], inputs: Inputs) -> int:
+    def pass_(
+        self,
+        twin: Twin,
+        mechanism: str,
+        options: dict[str, Any],
+        inputs: Inputs,
+        locked: Collection[tuple[int, int]] = (),
+    ) -> int:
         """Scan until pages_to_scan is used up or the head of the mm list is met twice: the progress made."""
         progress = heads = 0
         while mechanism != "none" and twin.alive:
@@ -38,15 +45,27 @@ class Khugepaged:
                 heads += 1
             if heads >= 2:
                 break
-            progress = self._scan_mm(twin, mechanism, options, inputs, progress)
+            progress = self._scan_mm(twin, mechanism, options, inputs, progress, locked)
             if progress >= self.pages_to_scan:
                 break
         return progress
 
-    def _scan_mm(self, twin: Twin, mechanism: str, options: dict[str, Any], inputs: Inputs, progress: int) -> int:
+    def _scan_mm(
+        self,
+        twin: Twin,
+        mechanism: str,
+        options: dict[str, Any],
+        inputs: Inputs,
+        progress: int,
+        locked: Collection[tuple[int, int]],
+    ) -> int:
         if self.sharer is None:
             self.sharer, self.region = min(twin.alive), 0
         if self.sharer not in twin.alive:
+            self._next_mm(twin)
+            return progress
+        if (self.region, self.sharer) in locked:  # mmap_read_trylock() fails: no wait, and no progress
+            twin._count("trylocks_failed")
             self._next_mm(twin)
             return progress
         progress += 1

@@ -42,6 +42,7 @@ class Allocator:
             refused = dataclasses.replace(
                 refused, results=np.full_like(refused.results, ScanResult.ALLOC_HUGE_PAGE_FAIL)
             )
+            mechanism.without_block(self.place.family, self.place.counts, found.rows[failed])
             for part, rows in ((found.where(served), served), (refused, failed)):
                 results[rows] = attempt(self.place.family, self.place.counts, mechanism, part, limits)
             left = left[results[left] == NOT_REACHED]

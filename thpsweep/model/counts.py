@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from thpsweep.model.bits import Ints
+from thpsweep.units import HPAGE_PMD_NR
 
 OPERATIONS = {
     "ptes_scanned": "ptes that khugepaged or MADV_COLLAPSE looked at",
@@ -44,6 +45,7 @@ OPERATIONS = {
     "ptes_migrated": "mappings of the pages that compaction moved",
     "kcompactd_pages_migrated": "pages that kcompactd moved of them",
     "kcompactd_ptes_migrated": "mappings of the pages that kcompactd moved",
+    "trylocks_failed": "mms that khugepaged passed over, as their mmap_lock was held",
     "full_scans": "rounds of khugepaged over all mms",
     "forks": "forks",
     "fork_ptes_small": "ptes of order-0 pages that forks copied",
@@ -100,6 +102,8 @@ class Counts:
     def __init__(self, n_replicates: int) -> None:
         self.total = {name: np.zeros(n_replicates, np.int64) for name in OPERATIONS}
         self.largest = {name: np.zeros(n_replicates, np.int64) for name in LARGEST.values()}
+        self.needed_pages = np.full(n_replicates, HPAGE_PMD_NR)
+        """Most pages that an attempt so far took on top of what was there."""
         self.locks: Callable[[Ints, dict[str, Ints]], None] | None = None
 
     @property
@@ -119,6 +123,10 @@ class Counts:
         """Tell whoever adds up lock holds, if anybody does, what attempts on these rows did. Shapes: each (n,)."""
         if self.locks is not None:
             self.locks(rows, measures)
+
+    def need(self, replicates: Ints, pages: Ints) -> None:
+        """Note how many pages attempts took at once, one a replicate index; indices may repeat."""
+        np.maximum.at(self.needed_pages, replicates, pages)
 
     def add_one(self, name: str, replicate: int, amount: int = 1) -> None:
         """Add to one replicate's counter."""

@@ -9,7 +9,7 @@ from thpsweep.model.family import Family
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.prices import Floats, aging_pass_ns, tlb_ns_per_s
 from thpsweep.model.workloads.base import Workload
-from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
+from thpsweep.units import S_PER_HOUR
 
 
 @dataclasses.dataclass
@@ -39,9 +39,9 @@ class Integrals:
         self.peak_pages = np.maximum(self.peak_pages, family.pages_in_use)
         self.page_seconds += family.pages_in_use * tick_s
 
-    def collapsed(self, collapsed: Ints, before: Ints, family: Family, time_s: float) -> None:
-        """Account for collapses in this tick: while one folio is copied, its 512 pages come on top of what there was."""
+    def collapsed(self, collapsed: Ints, before: Ints, family: Family, needed_pages: Ints, time_s: float) -> None:
+        """Account for collapses in this tick: while one is made, its pages come on top of what there was."""
         now = collapsed > 0
-        high = np.maximum(before, family.pages_in_use) + HPAGE_PMD_NR
+        high = np.maximum(before, family.pages_in_use) + needed_pages
         self.peak_pages = np.where(now, np.maximum(self.peak_pages, high), self.peak_pages)
         self.first_collapse_s = np.where(now & np.isinf(self.first_collapse_s), time_s, self.first_collapse_s)

@@ -15,7 +15,7 @@ from thpsweep.model.visit import Chances
 from thpsweep.model.workloads.base import Workload
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
-_REFERENCE, _LATE, _LATE_SLOT, _YOUNG, _YOUNG_FRAME = range(5)
+_REFERENCE, _LATE, _LATE_SLOT, _YOUNG, _YOUNG_FRAME, _LOCKED = range(6)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +67,13 @@ class Luck:
             chance = -math.expm1(-unread)
             young[swapped] = stats.binom.ppf(1 - drawn[swapped], pages[swapped], chance).astype(np.int64)
         return np.asarray(young)
+
+    def locked(self, tick: int, replicates: Ints, sharers: Ints, regions: Ints) -> Flags:
+        """Tell which mms' mmap_lock somebody holds for writing when khugepaged tries it at a region. Shapes: each (n,)."""
+        share = self.workload.mmap_write_locked_share
+        if share <= 0:
+            return np.zeros(replicates.size, bool)
+        return np.asarray(draws.uniform(self.keys[replicates], _LOCKED, regions, tick, sharers) < share)
 
     def young_frames(self, tick: int, rows: Ints, slots: Ints, mappings: Ints, large: Flags) -> Flags:
         """Tell which frames have a pte that was accessed since the last aging round; a folio is young as a whole."""

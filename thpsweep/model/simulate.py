@@ -42,7 +42,7 @@ from thpsweep.model.writes import write
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
-MODEL_VERSION = "4"
+MODEL_VERSION = "5"
 """Raised whenever the same point would give other numbers; part of a point's identity."""
 
 MAX_TICKS = 60_000
@@ -206,7 +206,7 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
     counts.locks = locks.record
     place = Place(family, counts, keys)
     allocator = Allocator(built.memory, place, built.memory.begin(place))
-    collapser = Collapser(family, counts, built.mechanism, luck.chances, guard, allocator)
+    collapser = Collapser(family, counts, built.mechanism, luck.chances, guard, allocator, luck.locked)
     state = built.trigger.begin(built.replicates)
     for number, tick in enumerate(_ticks(built, start)):
         _turn_over(family, counts, tick)
@@ -220,7 +220,7 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
             built.trigger.act(state, collapser, number, built.tick_s)
             collapser.step(number, built.tick_s)
             made = counts.total["collapses"] - done
-            integrals.collapsed(made, before, family, (number + 1) * built.tick_s)
+            integrals.collapsed(made, before, family, counts.needed_pages, (number + 1) * built.tick_s)
         integrals.add(family, built.machine, built.workload, built.tick_s)
         series.add(number, family, counts)
     return Run(family, counts, integrals, series, locks), collapser.outcomes

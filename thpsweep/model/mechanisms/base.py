@@ -57,6 +57,10 @@ class Mechanism(abc.ABC):
         """Go on with what is under way, once a tick, after the trigger; `referenced` tells where a gup happens."""
         del family, counts, tick, tick_s, referenced
 
+    def without_block(self, family: Family, counts: Counts, rows: Ints) -> None:
+        """Do what precedes an allocation that fails; most mechanisms allocate first. Shapes: (n,), rows that passed."""
+        del family, counts, rows
+
     def lead(self, family: Family, counts: Counts, keys: Ints) -> None:
         """Do what has to be done before long references are taken on pages that are linked to copies.
 

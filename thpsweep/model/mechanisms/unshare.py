@@ -51,6 +51,16 @@ class Unshare(Mechanism):
         """Unshare, then collapse privately; where a reference arrives late, only the unsharing remains."""
         del limits
         failed = raced(family, rows, race_slots)
+        self._begin(family, counts, rows, failed, race_slots)
+        _replace(family, counts, rows[~failed])
+        return ~failed
+
+    def without_block(self, family: Family, counts: Counts, rows: Ints) -> None:
+        """Unshare and freeze all, then put it back: the folio is asked for between freeze and copy."""
+        self._begin(family, counts, rows, np.ones(rows.size, bool), np.full(rows.size, HPAGE_PMD_NR - 1))
+
+    def _begin(self, family: Family, counts: Counts, rows: Ints, failed: Flags, race_slots: Ints) -> None:
+        """Unshare; where it fails, freeze up to the page with the late reference, and put that back."""
         replicates, records = family.replicate_of(rows), family.record_of[rows].astype(np.int64)
         shared = _shared(family, records)
         swapped = bits.count(family.records.swapped[records])
@@ -58,10 +68,9 @@ class Unshare(Mechanism):
         counts.collapse("ptes_unshared", replicates, bits.count(shared))
         counts.add("pages_copied", replicates, bits.count(shared))
         counts.add("tlb_flushes", replicates, bits.count(shared))
+        counts.need(replicates, bits.count(shared) + HPAGE_PMD_NR)
         _hold(family, counts, rows, failed, race_slots, bits.count(shared))
         _give_up(family, counts, rows[failed], shared[failed], race_slots[failed])
-        _replace(family, counts, rows[~failed])
-        return ~failed
 
 
 def _hold(family: Family, counts: Counts, rows: Ints, failed: Flags, race_slots: Ints, unshared: Ints) -> None:

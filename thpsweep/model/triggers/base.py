@@ -24,6 +24,7 @@ class Collapser:
 
     Shapes: outcomes (n_replicates, number of ScanResults); chances gives the blind inputs for rows at a tick. The guard's
     gate is asked about what passes a scan; None asks nobody. The allocator gives each attempt a block; None has plenty.
+    locked tells at which mms (tick, replicates, sharers, regions) a trylock fails; None fails nowhere.
     """
 
     family: Family
@@ -32,6 +33,7 @@ class Collapser:
     chances: Callable[[Ints, int, bool], Chances]
     guard: Guard | None = None
     allocator: Allocator | None = None
+    locked: Callable[[int, Ints, Ints, Ints], Flags] | None = None
     outcomes: np.ndarray = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:

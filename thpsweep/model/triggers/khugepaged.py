@@ -99,12 +99,12 @@ class Khugepaged(Trigger):
         cursors.progress[fresh], cursors.heads[fresh], cursors.inside[fresh], cursors.going[:] = 0, 0, False, awake
         waited = awake & cursors.asleep
         cursors.asleep[awake] = False
-        while self._place(cursors, collapser):
+        while self._place(cursors, collapser, tick):
             failed = self._scan(cursors, collapser, tick)
             cursors.asleep |= failed & ~waited & (cursors.progress < self.pages_to_scan)
             cursors.going &= ~failed
 
-    def _place(self, cursors: _Cursors, collapser: Collapser) -> bool:
+    def _place(self, cursors: _Cursors, collapser: Collapser, tick: int) -> bool:
         """Bring every cursor whose pass is not over to the next region to scan; False where all are over."""
         family = collapser.family
         replicates = np.arange(family.n_replicates)
@@ -119,11 +119,34 @@ class Khugepaged(Trigger):
             moving &= cursors.going
             gone = moving & ~family.alive[replicates, np.minimum(cursors.sharer, family.n_sharers - 1)]
             enter = moving & ~gone & ~cursors.inside
+            busy = self._busy(cursors, enter, collapser, tick)
+            enter, gone = enter & ~busy, gone | busy
             cursors.progress[enter] += 1
             cursors.inside[enter] = True
             moving &= gone | (cursors.region >= family.n_regions)
             self._next_mm(cursors, moving, collapser)
         return bool(cursors.going.any())
+
+    @staticmethod
+    def _busy(cursors: _Cursors, enter: Bools, collapser: Collapser, tick: int) -> Bools:
+        """Tell which mms that are to be entered have their lock held: mmap_read_trylock() fails, they are passed over."""
+        busy = np.zeros(enter.size, bool)
+        tried = np.flatnonzero(enter)
+        if collapser.locked is not None and tried.size:
+            busy[tried] = collapser.locked(tick, tried, cursors.sharer[tried], cursors.region[tried])
+            collapser.counts.add("trylocks_failed", np.flatnonzero(busy), 1)
+        return busy
+
+    @staticmethod
+    def _locked_out(collapser: Collapser, rows: Ints, again: Bools, tick: int) -> Bools:
+        """Tell which rows lie at or behind one where the lock, let go for an attempt, is not to be had again."""
+        locked = np.zeros(rows.shape, bool)
+        if collapser.locked is not None and again.any():
+            family = collapser.family
+            tried = rows[again]
+            place = family.replicate_of(tried), tried % family.n_sharers, family.region_of(tried) % family.n_regions
+            locked[again] = collapser.locked(tick, *place)
+        return np.logical_or.accumulate(locked, axis=1)
 
     def _scan(self, cursors: _Cursors, collapser: Collapser, tick: int) -> Bools:
         """Scan the rows ahead of each cursor, cut where its pass ends, and attempt what passed up to a failed allocation.
@@ -137,9 +160,10 @@ class Khugepaged(Trigger):
         progress[ahead], passed[ahead] = found.progress, found.passed
         # After an attempt the lock is taken anew, which costs 1 before the next region is looked at.
         used = cursors.progress[going][:, None] + np.cumsum(progress, axis=1) + np.cumsum(passed, axis=1) - passed
-        before = used - progress - np.roll(passed, 1, axis=1)
-        before[:, 0] = 0
-        reached = ahead & (before < self.pages_to_scan)
+        again = np.roll(passed, 1, axis=1)
+        before = used - progress - again
+        before[:, 0], again[:, 0] = 0, False
+        reached = ahead & (before < self.pages_to_scan) & ~self._locked_out(collapser, rows, again, tick)
         results = np.full(rows.shape, NOT_REACHED, np.int64)
         results[reached] = collapser.attempt(found.where(reached[ahead]), self._limits(), until_failure=True)
         last = np.arange(going.size), np.count_nonzero(results != NOT_REACHED, axis=1) - 1

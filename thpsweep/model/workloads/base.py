@@ -51,6 +51,8 @@ class Workload(abc.ABC):
     """Mean number of short extra references (gup, per-CPU LRU batches) on a page at any moment."""
     late_references_per_page: float
     """Mean number that arrive at a page while one attempt is under way."""
+    mmap_write_locked_share: float
+    """Share of the time for which a process's mmap_lock is held for writing: khugepaged then passes its mm over."""
     aging_passes_per_hour: float
     """Rounds of LRU aging: memory pressure. Young bits are cleared by it."""
     pins_per_process_hour: float
@@ -66,6 +68,7 @@ class Workload(abc.ABC):
 
     RANGES: ClassVar[dict[str, tuple[float, float]]] = {
         "hot_regions": (0, 1),
+        "mmap_write_locked_share": (0, 1),
         "burst_pages_share": (0, 0.999),
         "write_zipf_exponent": (0, 4),
     }
