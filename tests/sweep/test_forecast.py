@@ -1,5 +1,6 @@
 """A prediction rests on what points like these took; what is read for it is bounded; journals of others do no harm."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -109,3 +110,11 @@ def test_a_long_journal_is_read_at_its_ends(
     monkeypatch.setattr(module, "MAX_BYTES", file.stat().st_size // 3)
     n_results = int(Costs(tmp_path).source.split()[2])
     assert 0 < n_results < 50
+
+
+def test_who_may_stay_in_the_driver_pays_for_no_start(
+    tmp_path: Path, degrees: Callable[..., list[tuple[str, Point]]], make_plan: Callable[[Sequence[Any]], Plan]
+) -> None:
+    plan = make_plan(degrees(2, 4))
+    alone = forecast(plan, set(), dataclasses.replace(TWO, may_stay=True))
+    assert alone.wall_s == alone.busy_s < forecast(plan, set(), TWO).wall_s

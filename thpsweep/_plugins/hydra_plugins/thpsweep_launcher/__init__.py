@@ -3,6 +3,7 @@
 This module is imported at every start and at shell completion, so that what takes time is imported where it is used.
 """
 
+import dataclasses
 import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -146,6 +147,11 @@ class RayLauncher(_PointLauncher):
 
 class AutoLauncher(RayLauncher):
     """hydra/launcher=auto"""
+
+    def workers(self) -> "Workers":
+        """Count the actors, or the driver alone where it is faster."""
+        there = super().workers()
+        return dataclasses.replace(there, name=f"up to {there.name}", may_stay=True) if there.processes else there
 
     def _run(self, tasks: "Sequence[Task]", terms: "Terms") -> "Generator[Arrival, None, None]":
         from thpsweep.sweep.auto import auto
