@@ -1,0 +1,121 @@
+"""Trace events of the kernel, through a tracefs instance of our own that disturbs nobody else's.
+
+Source: Documentation/trace/ftrace.rst, "Instances" (v6.18).
+"""
+
+import contextlib
+import os
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from thpsweep.errors import LiveError
+
+_LINE = re.compile(r"^\s*.*-(\d+)\s+\[\d+\]\s+\S+\s+([\d.]+): (\w+): (.*)$")
+_FIELD = re.compile(r"(\w+)=([^,\s]+)")
+_BUFFER_KIB = 4_096
+_REMOVAL_TRIES = 50
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event: who was running, when, its name and its fields as they are printed."""
+
+    pid: int
+    time_s: float
+    name: str
+    fields: dict[str, str]
+
+
+class Tracing:
+    """Make an instance, mounting tracefs for ourselves where nobody has; remove both at the end."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Tracing":
+        with ExitStack() as stack:
+            top = mount_point() or stack.enter_context(_mounted())
+            self._home = top / "instances" / f"thpsweep-{os.getpid()}"
+            try:
+                self._home.mkdir()
+            except OSError as error:
+                raise LiveError(f"{self._home}: no tracefs instance can be made ({error.strerror})") from error
+            stack.callback(_remove, self._home)
+            (self._home / "trace_clock").write_text("mono")
+            (self._home / "buffer_size_kb").write_text(str(_BUFFER_KIB))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def has(self, event: str) -> bool:
+        """Tell whether the kernel has an event, named as `huge_memory/mm_collapse_huge_page`."""
+        return (self._home / "events" / event).is_dir()
+
+    @contextlib.contextmanager
+    def recording(self, *events: str) -> Iterator[list[Event]]:
+        """Record events (all of a system, where only that is named); the list is filled at the end of the block."""
+        found: list[Event] = []
+        (self._home / "trace").write_text("")
+        self._enable(events, "1")
+        try:
+            yield found
+        finally:
+            self._enable(events, "0")
+        found += self._events()
+
+    def _enable(self, events: tuple[str, ...], on: str) -> None:
+        for event in events:
+            (self._home / "events" / event / "enable").write_text(on)
+
+    def _events(self) -> list[Event]:
+        text = (self._home / "trace").read_text(errors="replace")
+        if "LOST" in text:
+            raise LiveError("the trace buffer ran over: the machine is too busy, try again")
+        matches = (_LINE.match(line) for line in text.splitlines() if not line.startswith("#"))
+        return [
+            Event(int(m.group(1)), float(m.group(2)), m.group(3), dict(_FIELD.findall(m.group(4)))) for m in matches if m
+        ]
+
+
+def mount_point() -> Path | None:
+    """Find where tracefs is mounted."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, place, kind, *_ = line.split()
+        if kind == "tracefs":
+            return Path(place)
+    return None
+
+
+@contextlib.contextmanager
+def _mounted() -> Iterator[Path]:
+    """Mount tracefs in a folder of our own."""
+    with tempfile.TemporaryDirectory(prefix="thpsweep-trace-") as folder:
+        done = subprocess.run(["mount", "-t", "tracefs", "none", folder], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LiveError(f"tracefs cannot be mounted: {done.stderr.strip()}")
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
+def _remove(home: Path) -> None:
+    """Remove an instance; the kernel may still be busy with it for a moment."""
+    for _ in range(_REMOVAL_TRIES):
+        try:
+            home.rmdir()
+            return
+        except OSError:
+            time.sleep(0.1)
+    home.rmdir()
