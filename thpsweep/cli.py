@@ -164,6 +164,15 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--dir", type=Path, default=Path("sweeps"), help="the sweep.dir of the sweeps (default: sweeps)")
     ui.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: 5000)")
     ui.set_defaults(verb=_ui)
+    validate = verbs.add_parser("validate", help="hold the model against this machine's kernel, scenario by scenario")
+    validate.add_argument(
+        "--machine", type=Path, metavar="FILE.yaml", help="prices that predict time (default: milan_vm)"
+    )
+    validate.add_argument("--only", action="append", metavar="NAME", help="scenarios whose name holds this; repeatable")
+    validate.add_argument("--rounds", type=int, default=5, help="times each scenario is run for its time (default: 5)")
+    validate.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file, too")
+    validate.add_argument("--list", action="store_true", help="list the scenarios and run none")
+    validate.set_defaults(verb=_validate)
     status = verbs.add_parser("status", help="say how far sweeps are, running or not")
     status.add_argument("sweep", type=Path, nargs="?", metavar="SWEEP", help="a sweep's directory (default: all)")
     status.add_argument("--dir", type=Path, default=Path("sweeps"), help="where sweeps are (default: sweeps)")
@@ -182,6 +191,12 @@ def _capture(options: argparse.Namespace) -> int:
         print(f"{label + ':':<32} {value}")
     print(f"Simulate it: thpsweep sweep workload=captured workload.path={options.out} policy=copy,inplace")
     return 0
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from thpsweep.linux.validate.command import Request, run
+
+    return run(Request(options.machine, options.only or [], options.rounds, options.json, options.list))
 
 
 def _ui(options: argparse.Namespace) -> int:

@@ -2,13 +2,14 @@
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.linux.kpage import KPF_ZERO_PAGE, FrameTable
+from thpsweep.linux.kpage import KPF_COMPOUND, KPF_ZERO_PAGE, FrameTable, pmd_folio_heads
 from thpsweep.linux.live.actor import Memory
 from thpsweep.linux.pagemap import ENTRY_BYTES, PAGE_IS_HUGE, Pagemap
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
@@ -48,6 +49,22 @@ def look(pid: int, memory: Memory) -> Look:
         kib=kib,
         n_vmas=n_vmas,
     )
+
+
+def pages_in_use(looks: Iterable[Look]) -> int | None:
+    """Count the pages of memory behind what processes map, a 2 MiB folio as a whole; None where frames are hidden."""
+    mapped = []
+    for seen in looks:
+        if seen.frames is None:
+            return None
+        mapped.append(seen.frames)
+    frames = np.unique(np.concatenate(mapped)) if mapped else np.zeros(0, np.int64)
+    frames = frames[frames != 0]
+    with FrameTable("kpageflags") as flags:
+        compound = (flags.read(frames) & KPF_COMPOUND) != 0
+        heads = pmd_folio_heads(flags, frames[compound]) if compound.any() else frames[:0]
+    in_folio = compound & np.isin(frames - frames % HPAGE_PMD_NR, heads)
+    return int(np.count_nonzero(~in_folio)) + HPAGE_PMD_NR * len(heads)
 
 
 def page_table_kib(pid: int) -> int:
@@ -92,5 +109,3 @@ def _huge(pid: int, memory: Memory) -> npt.NDArray[np.bool_]:
         for start, end in pagemap.scan((first, first + memory.n_regions), PAGE_IS_HUGE, 0):
             huge[start // HPAGE_PMD_SIZE_BYTES - first : end // HPAGE_PMD_SIZE_BYTES - first] = True
     return huge
-
-

@@ -89,12 +89,14 @@ def _orderly_end() -> Iterator[None]:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Hold the machine's lock. Raises: LiveError if another process of ours measures or validates."""
-    path = Path(tempfile.gettempdir()) / "thpsweep-live.lock"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    path = Path(tempfile.gettempdir()) / f"thpsweep-live-{os.geteuid()}.lock"  # who is not root changes no settings
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise LiveError(f"{path}: another thpsweep works with this machine's settings: wait until it is done") from error
+        raise LiveError(
+            f"{path}: another thpsweep works with this machine's settings: wait until it is done"
+        ) from error
     else:
         yield
     finally:

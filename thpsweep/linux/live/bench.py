@@ -1,0 +1,89 @@
+"""What live work stands on, as far as this machine has it: settings, trace, khugepaged, swap, memory that is warm."""
+
+import contextlib
+import statistics
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TypeVar
+
+from thpsweep.errors import LiveError
+from thpsweep.linux.live.actor import Advice
+from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.khugepaged import OneShot
+from thpsweep.linux.live.settings import THP, Settings, chosen, uninterrupted
+from thpsweep.linux.live.swap import zram_swap
+from thpsweep.linux.live.tracing import Event, Tracing
+
+T = TypeVar("T")
+
+_SWAP_BYTES = 1 << 28
+_SPARE_REGIONS = 32
+_EMPTY_PASSES = 9
+
+
+class Bench:
+    """Set the machine up as long as this lasts. What it lacks is in `missing`: a name and a sentence."""
+
+    def __init__(self) -> None:
+        self.missing: dict[str, str] = {}
+        self.empty_pass_ns = 0.0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Bench":
+        with ExitStack() as stack:
+            self.settings = stack.enter_context(Settings())
+            self._require_thp()
+            self._warmer = stack.enter_context(Family()).start()
+            self._tracing = self._try("tracefs", lambda: stack.enter_context(Tracing()))
+            self._khugepaged = self._try("khugepaged", lambda: OneShot(self.settings))
+            self._swap = self._try("swap", lambda: stack.enter_context(zram_swap(_SWAP_BYTES)) or True)
+            if self._khugepaged is not None:
+                self.empty_pass_ns = statistics.median(self._khugepaged.scan({}) for _ in range(_EMPTY_PASSES))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with uninterrupted():
+            self._stack.close()
+
+    def recording(self) -> contextlib.AbstractContextManager[list[Event]]:
+        """Record what is collapsed; nothing is recorded where there is no tracefs."""
+        return self._tracing.recording("huge_memory") if self._tracing else contextlib.nullcontext([])
+
+    def need_khugepaged(self) -> OneShot:
+        """Give khugepaged. Raises: LiveError saying why it cannot be driven."""
+        if self._khugepaged is None:
+            raise LiveError(self.missing["khugepaged"])
+        if self._tracing is None:
+            raise LiveError(self.missing["tracefs"])
+        return self._khugepaged
+
+    def need_swap(self) -> None:
+        """Make sure that pages can be swapped out. Raises: LiveError saying why not."""
+        if self._swap is None:
+            raise LiveError(self.missing["swap"])
+
+    def warm(self, n_regions: int) -> None:
+        """Touch twice the memory that will be needed, and give it back: a host backs memory at its first touch only."""
+        memory = self._warmer.map(2 * n_regions + _SPARE_REGIONS)
+        self._warmer.advise(memory, Advice.HUGEPAGE)
+        self._warmer.write(memory, range(0, memory.n_pages, 512))
+        self._warmer.unmap(memory)
+
+    def _try(self, name: str, make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except LiveError as error:
+            self.missing[name] = str(error)
+            return None
+
+    def _require_thp(self) -> None:
+        """Have THP by madvise only, so that nothing is huge unless asked for. Raises: LiveError."""
+        enabled = THP / "enabled"
+        if not enabled.exists():
+            raise LiveError(f"{THP}: this kernel has no transparent huge pages")
+        if chosen(enabled) != "madvise":
+            self.settings.set(enabled, "madvise")
