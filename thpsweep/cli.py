@@ -164,6 +164,10 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--dir", type=Path, default=Path("sweeps"), help="the sweep.dir of the sweeps (default: sweeps)")
     ui.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: 5000)")
     ui.set_defaults(verb=_ui)
+    calibrate = verbs.add_parser("calibrate", help="measure this machine's prices, within 3 minutes")
+    calibrate.add_argument("--out", type=Path, metavar="NAME.yaml", help="profile to write (default: standard output)")
+    calibrate.add_argument("--quick", action="store_true", help="one round: for a look, not for figures")
+    calibrate.set_defaults(verb=_calibrate)
     validate = verbs.add_parser("validate", help="hold the model against this machine's kernel, scenario by scenario")
     validate.add_argument(
         "--machine", type=Path, metavar="FILE.yaml", help="prices that predict time (default: milan_vm)"
@@ -191,6 +195,12 @@ def _capture(options: argparse.Namespace) -> int:
         print(f"{label + ':':<32} {value}")
     print(f"Simulate it: thpsweep sweep workload=captured workload.path={options.out} policy=copy,inplace")
     return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from thpsweep.linux.calibrate.command import Request, run
+
+    return run(Request(options.out, options.quick))
 
 
 def _validate(options: argparse.Namespace) -> int:

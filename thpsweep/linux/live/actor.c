@@ -5,6 +5,9 @@
  * CPU time is the thread's own (steadier than the wall on a busy machine); reading that clock costs under a microsecond.
  */
 #define _GNU_SOURCE
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -127,6 +130,50 @@ static long over(const char *what, long address, long bytes, long how, long per_
 		done += n;
 	}
 	return 0;
+}
+
+/* drop ADDRESS PAGES FILE: MADV_DONTNEED on each page whose byte in the file is not 0 */
+static long drop(long address, long n, const char *file)
+{
+	char chosen[4096];
+	int fd = open(file, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	for (long i = 0; i < n;) {
+		long got = read(fd, chosen, sizeof(chosen));
+		if (got <= 0)
+			break;
+		for (long j = 0; j < got && i < n; i++, j++)
+			if (chosen[j] && madvise((void *)(address + i * PAGE), PAGE, MADV_DONTNEED)) {
+				close(fd);
+				return -1;
+			}
+	}
+	close(fd);
+	return 0;
+}
+
+/*
+ * entries HUGE: entries of the second-level data TLB for a page size; 0 where CPUID does not tell.
+ * AMD: leaf 0x80000006. Intel: leaf 0x18, one subleaf a TLB: page sizes, ways, sets, kind (1 data, 3 unified) and level.
+ */
+static long tlb_entries(long huge)
+{
+	long most = 0;
+#if defined(__x86_64__)
+	unsigned int a, b, c, d, last;
+	if (__get_cpuid(0x80000006, &a, &b, &c, &d))
+		most = (huge ? a : b) >> 16 & 0xfff;
+	if (!most && __get_cpuid_count(0x18, 0, &last, &b, &c, &d))
+		for (unsigned int leaf = 0; leaf <= last; leaf++) {
+			__get_cpuid_count(0x18, leaf, &a, &b, &c, &d);
+			long entries = (long)(b >> 16) * c, kind = d & 31, level = d >> 5 & 7;
+			if ((kind == 1 || kind == 3) && level == 2 && (b >> (huge ? 1 : 0) & 1) && entries > most)
+				most = entries;
+		}
+#endif
+	(void)huge;
+	return most;
 }
 
 static void give_back(int i)
@@ -327,6 +374,10 @@ static long obey(char *line)
 		return touch(number[1], number[2], number[3], number[4], number[5], number[6]);
 	if (IS("advise") || IS("protect") || IS("unmap"))
 		return over(word[0], number[1], number[2], number[3], number[4]);
+	if (IS("drop"))
+		return drop(number[1], number[2], word[3]);
+	if (IS("entries"))
+		return tlb_entries(number[1]);
 	if (IS("fork"))
 		return fork_child(number[1], number[2]);
 	if (IS("pin"))

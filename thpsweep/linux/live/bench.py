@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 _SWAP_BYTES = 1 << 28
 _SPARE_REGIONS = 32
-_EMPTY_PASSES = 9
+_EMPTY_CALLS = 25
 
 
 class Bench:
@@ -27,7 +27,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.missing: dict[str, str] = {}
-        self.empty_pass_ns = 0.0
+        self.empty_call_ns = 0.0
         self._stack = ExitStack()
 
     def __enter__(self) -> "Bench":
@@ -38,8 +38,7 @@ class Bench:
             self._tracing = self._try("tracefs", lambda: stack.enter_context(Tracing()))
             self._khugepaged = self._try("khugepaged", lambda: OneShot(self.settings))
             self._swap = self._try("swap", lambda: stack.enter_context(zram_swap(_SWAP_BYTES)) or True)
-            if self._khugepaged is not None:
-                self.empty_pass_ns = statistics.median(self._khugepaged.scan({}) for _ in range(_EMPTY_PASSES))
+            self.empty_call_ns = self._empty_call()
             self._stack = stack.pop_all()
         return self
 
@@ -49,17 +48,21 @@ class Bench:
         with uninterrupted():
             self._stack.close()
 
-    def recording(self) -> contextlib.AbstractContextManager[list[Event]]:
-        """Record what is collapsed; nothing is recorded where there is no tracefs."""
-        return self._tracing.recording("huge_memory") if self._tracing else contextlib.nullcontext([])
+    def recording(self, *events: str) -> contextlib.AbstractContextManager[list[Event]]:
+        """Record events, by default what is collapsed; nothing is recorded where there is no tracefs."""
+        wanted = events or ("huge_memory",)
+        return self._tracing.recording(*wanted) if self._tracing else contextlib.nullcontext([])
 
     def need_khugepaged(self) -> OneShot:
         """Give khugepaged. Raises: LiveError saying why it cannot be driven."""
         if self._khugepaged is None:
             raise LiveError(self.missing["khugepaged"])
+        return self._khugepaged
+
+    def need_trace(self) -> None:
+        """Make sure that events can be recorded. Raises: LiveError saying why not."""
         if self._tracing is None:
             raise LiveError(self.missing["tracefs"])
-        return self._khugepaged
 
     def need_swap(self) -> None:
         """Make sure that pages can be swapped out. Raises: LiveError saying why not."""
@@ -72,6 +75,19 @@ class Bench:
         self._warmer.advise(memory, Advice.HUGEPAGE)
         self._warmer.write(memory, range(0, memory.n_pages, 512))
         self._warmer.unmap(memory)
+
+    def _empty_call(self) -> float:
+        """Time MADV_COLLAPSE of what is huge already: the call itself, which drains all CPUs' LRU batches."""
+        memory, small = self._warmer.map(1), self._warmer.map(1)
+        self._warmer.advise(memory, Advice.HUGEPAGE)
+        self._warmer.write(memory, range(1))
+        replies = []
+        for page in range(_EMPTY_CALLS):
+            self._warmer.write(small, range(page, page + 1))  # so that there is something to drain
+            replies.append(self._warmer.advise(memory, Advice.COLLAPSE))
+        self._warmer.unmap(memory)
+        self._warmer.unmap(small)
+        return statistics.median(sum(reply.cpu_ns) for reply in replies)
 
     def _try(self, name: str, make: Callable[[], T]) -> T | None:
         try:

@@ -6,8 +6,6 @@ Source: Documentation/trace/ftrace.rst, "Instances" (v6.18).
 import contextlib
 import os
 import re
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from thpsweep.errors import LiveError
+from thpsweep.linux.live.mounts import mounted
 
 _LINE = re.compile(r"^\s*.*-(\d+)\s+\[\d+\]\s+\S+\s+([\d.]+): (\w+): (.*)$")
 _FIELD = re.compile(r"(\w+)=([^,\s]+)")
@@ -42,8 +41,7 @@ class Tracing:
 
     def __enter__(self) -> "Tracing":
         with ExitStack() as stack:
-            top = mount_point() or stack.enter_context(_mounted())
-            self._home = top / "instances" / f"thpsweep-{os.getpid()}"
+            self._home = stack.enter_context(mounted("tracefs")) / "instances" / f"thpsweep-{os.getpid()}"
             try:
                 self._home.mkdir()
             except OSError as error:
@@ -98,28 +96,6 @@ class Tracing:
             for m in matches
             if m
         ]
-
-
-def mount_point() -> Path | None:
-    """Find where tracefs is mounted."""
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, place, kind, *_ = line.split()
-        if kind == "tracefs":
-            return Path(place)
-    return None
-
-
-@contextlib.contextmanager
-def _mounted() -> Iterator[Path]:
-    """Mount tracefs in a folder of our own."""
-    with tempfile.TemporaryDirectory(prefix="thpsweep-trace-") as folder:
-        done = subprocess.run(["mount", "-t", "tracefs", "none", folder], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise LiveError(f"tracefs cannot be mounted: {done.stderr.strip()}")
-        try:
-            yield Path(folder)
-        finally:
-            subprocess.run(["umount", folder], check=True)
 
 
 def _remove(home: Path) -> None:

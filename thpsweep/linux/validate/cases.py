@@ -11,8 +11,10 @@ from thpsweep.linux.validate.steps import (
     fork,
     hold,
     huge,
+    migrate,
     page_out,
     pin,
+    punch,
     read,
     release,
     scan,
@@ -26,6 +28,7 @@ HALF = range(NR // 2)
 PAIR = (start("p"), write("p"), fork("p", "c"), read("c"))
 HUGE_PAIR = (start("p"), huge("p"), fork("p", "c"), read("c"))
 PRIVATE = (start("p"), write("p"))
+MIGRATED = 192
 SHARERS = (3, 24)
 """Sharer counts of the timed families: none of those that calibration uses."""
 
@@ -215,7 +218,18 @@ def shmem() -> list[Case]:
     ]  # fmt: skip
 
 
+def migration() -> list[Case]:
+    """Shared pages that compaction moves: every sharer has to find them in the new frame."""
+    holes = (start("p"), write("p", range(MIGRATED * NR)), punch("p"))
+    shared = (fork("p", "c"), fork("p", "g"))
+    return [
+        Case("migrate_3", "compaction of what 3 share", (*holes, *shared), (migrate("p"),), MIGRATED, low=True, max_rounds=1),
+        Case("migrate_held", "compaction where pages are held by vmsplice",
+             (*holes, *shared, hold("p", range(NR // 16))), (migrate("p"),), MIGRATED, low=True, max_rounds=1),
+    ]  # fmt: skip
+
+
 def cases() -> list[Case]:
     """List all scenarios."""
-    groups = (after_fork, holes, limits, swapped, references, huge_pages, shmem)
+    groups = (after_fork, holes, limits, swapped, references, huge_pages, shmem, migration)
     return [case for group in groups for case in group()]

@@ -3,18 +3,23 @@
 import statistics
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
+from thpsweep.errors import LiveError
 from thpsweep.linux.live.actor import Actor, Advice, Memory, Reply
 from thpsweep.linux.live.bench import Bench
+from thpsweep.linux.live.compaction import compact, low_memory, many_free_pages, punch
 from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.forms import split_pmd
 from thpsweep.linux.live.look import Look, look, page_table_kib, pages_in_use
 from thpsweep.linux.live.tracing import Event
 from thpsweep.linux.validate.on_model import tally
 from thpsweep.linux.validate.state import InexpressibleError, State, Told, View
 from thpsweep.linux.validate.steps import Case, Step
 from thpsweep.outcomes import ScanResult
-from thpsweep.units import HPAGE_PMD_NR, PAGE_SIZE_BYTES
+from thpsweep.units import HPAGE_PMD_NR
 
 _NAMES = {
     "succeeded": ScanResult.SUCCEED,
@@ -37,6 +42,13 @@ _SCAN_EVENTS = ("mm_khugepaged_scan_pmd", "mm_khugepaged_scan_file")
 _FINE = ("SUCCEED", "PMD_MAPPED")
 _SCRATCH_REGIONS = 2
 _EMPTY_FORKS = 7
+_MOSTLY = 0.9
+
+
+class _Held(NamedTuple):
+    actor: Actor
+    number: int
+    pages: range
 
 
 class OnKernel:
@@ -46,7 +58,7 @@ class OnKernel:
         self._case, self._bench, self._family = case, bench, family
         self._actors: dict[str, Actor] = {}
         self._memory = Memory(0, 0)
-        self._held: dict[str, list[tuple[Actor, int]]] = {}
+        self._held: dict[str, list[_Held]] = {}
         self._advised: set[str] = set()
         self._empty_fork_ns = 0.0
 
@@ -90,7 +102,8 @@ class OnKernel:
         return Told()
 
     def _write(self, step: Step) -> Told:
-        reply = self._actors[step.who].write(self._memory, step.pages)
+        with low_memory(self._family) if self._case.low else nullcontext():
+            reply = self._actors[step.who].write(self._memory, step.pages)
         return Told(ns=_cpu_ns(reply))
 
     def _read(self, step: Step) -> Told:
@@ -104,10 +117,7 @@ class OnKernel:
         return Told(ns=_cpu_ns(actor.write(self._memory, region)))
 
     def _split(self, step: Step) -> Told:
-        """Protect one page and allow it again: the PMD is split, and the VMA is whole again after it."""
-        actor, page = self._actors[step.who], self._memory.page(step.pages.start)
-        for protection in (1, 3):
-            actor.do("protect", page, PAGE_SIZE_BYTES, protection, 0)
+        split_pmd(self._actors[step.who], self._memory, step.pages.start // HPAGE_PMD_NR)
         return Told()
 
     def _discard(self, step: Step) -> Told:
@@ -124,18 +134,19 @@ class OnKernel:
         return Told()
 
     def _hold(self, step: Step) -> Told:
-        actor = self._actors[step.who]
-        self._held.setdefault(step.who, []).append((actor, actor.splice(self._memory, step.pages)))
-        return Told()
+        return self._keep(step, self._actors[step.who].splice)
 
     def _pin(self, step: Step) -> Told:
-        actor = self._actors[step.who]
-        self._held.setdefault(step.who, []).append((actor, actor.pin(self._memory, step.pages)))
+        return self._keep(step, self._actors[step.who].pin)
+
+    def _keep(self, step: Step, take: Callable[[Memory, range], int]) -> Told:
+        number = take(self._memory, step.pages)
+        self._held.setdefault(step.who, []).append(_Held(self._actors[step.who], number, step.pages))
         return Told()
 
     def _release(self, step: Step) -> Told:
-        for actor, held in self._held.pop(step.who):
-            actor.release(held)
+        for held in self._held.pop(step.who):
+            held.actor.release(held.number)
         return Told()
 
     def _collapse(self, step: Step) -> Told:
@@ -145,7 +156,7 @@ class OnKernel:
             spurious = reply.error == "EAGAIN" and not self._held
             if spurious:  # a page in another CPU's LRU batch; the kernel's selftest tries again, too
                 reply = self._advise(step, Advice.COLLAPSE)
-        ns = _cpu_ns(reply)
+        ns = _cpu_ns(reply) - self._bench.empty_call_ns
         if self._case.shmem:
             ns += self._touch_all()
         names = [_name(event) for event in events if event.name in _SCAN_EVENTS and event.pid == actor.pid]
@@ -163,19 +174,41 @@ class OnKernel:
 
     def _scan(self, step: Step) -> Told:
         daemon = self._bench.need_khugepaged()
-        scanned = step.who.split()
-        for name, actor in self._actors.items():
-            if name in scanned:
-                actor.advise(self._memory, Advice.HUGEPAGE)
-            elif name in self._advised:
-                actor.advise(self._memory, Advice.NOHUGEPAGE)
+        self._bench.need_trace()
+        scanned, limits = step.who.split(), dict(step.limits)
+        for name in self._advised:
+            if name in self._actors:
+                self._actors[name].advise(self._memory, Advice.NOHUGEPAGE)
+        without_ns = daemon.scan(limits)  # what the pass costs without them: other programs' memory is in it
+        for name in scanned:
+            self._actors[name].advise(self._memory, Advice.HUGEPAGE)
         mms = {self._mm_of(self._actors[name]) for name in scanned}
         tables_kib = self._tables_kib()
         with self._bench.recording() as events:
-            ns = daemon.scan(dict(step.limits))
+            ns = daemon.scan(limits)
         self._advised.update(scanned)
         found = Counter(_name(e) for e in events if e.name in _SCAN_EVENTS and e.fields.get("mm") in mms)
-        return Told(tally(found), "", ns - self._bench.empty_pass_ns, self._tables_kib() - tables_kib)
+        return Told(tally(found), "", ns - without_ns, self._tables_kib() - tables_kib)
+
+    def _punch(self, step: Step) -> Told:
+        """Leave holes."""
+        with many_free_pages():
+            gone = punch(self._actors[step.who], self._memory)
+        return Told(chosen=tuple(gone.tolist()))
+
+    def _migrate(self, step: Step) -> Told:
+        """Compact all memory; tell which pages of the process moved."""
+        self._bench.need_trace()
+        with many_free_pages():
+            moves = compact(self._bench, self._actors[step.who], self._memory)
+        if moves is None or not moves.pages.size:
+            raise LiveError("compaction moved none of the pages: memory is not fragmented enough")
+        held = {page for kept in self._held.values() for some in kept for page in some.pages}
+        stays = "held pages stay" if held.isdisjoint(moves.pages.tolist()) else "A HELD PAGE MOVED"
+        # Of a few foreign pages among ours the time is not told apart.
+        ours = moves.pages.size / (moves.pages.size + moves.foreign_pages)
+        ns = moves.ns * ours if ours > _MOSTLY else None
+        return Told(f"MOVED, {stays}", ns=ns, chosen=tuple(moves.pages.tolist()))
 
     def _mm_of(self, actor: Actor) -> str:
         """Learn how trace events print an mm: of a scratch range only the second region is touched, the first collapsed."""

@@ -34,9 +34,11 @@ class OnModel:
         self._mechanism = "retract" if case.shmem else "copy"
         self._processes: dict[str, Process] = {}
         self._held: dict[str, list[int]] = {}
+        self._chosen: tuple[int, ...] = ()
 
-    def do(self, step: Step) -> Told:
-        """Do a step. Raises: InexpressibleError where the scenario API has no word for it."""
+    def do(self, step: Step, live: Told) -> Told:
+        """Do a step after the kernel has. Raises: InexpressibleError where the scenario API has no word for it."""
+        self._chosen = live.chosen
         before = {name: self._scene.counts.total[name].copy() for name in OPERATIONS}
         method = getattr(self, f"_{step.verb}", None)
         if method is None:
@@ -99,6 +101,16 @@ class OnModel:
 
     def _discard(self, step: Step) -> None:
         self._processes[step.who].discard(step.pages)
+
+    def _punch(self, step: Step) -> None:
+        self._processes[step.who].discard(self._chosen)
+
+    def _migrate(self, step: Step) -> tuple[str, str]:
+        """Count what the kernel moved: a migration changes nothing of who shares what."""
+        mapcounts = self._processes[step.who].mapcounts[list(self._chosen)]
+        self._scene.counts.total["pages_migrated"] += mapcounts.size
+        self._scene.counts.total["ptes_migrated"] += mapcounts.sum()
+        return "MOVED, held pages stay", ""
 
     def _page_out(self, step: Step) -> None:
         self._processes[step.who].page_out(step.pages)

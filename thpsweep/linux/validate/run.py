@@ -66,7 +66,7 @@ def validate(
 def _judge(case: Case, machine: Profile, bench: Bench, rounds: int) -> Verdict:
     verdict, times = Verdict(case), []
     try:
-        for number in range(rounds):
+        for number in range(min(rounds, case.max_rounds)):
             ns = _live(case, machine, bench, verdict if number == 0 else None)
             times += [ns] if ns is not None else []
     except LiveError as error:
@@ -113,7 +113,7 @@ class _Watch:
         if model is None:
             return None
         try:
-            mine = model.do(step)
+            mine = model.do(step, live)
         except InexpressibleError as error:
             self._verdict.inexpressible = str(error)
             return None
@@ -138,7 +138,7 @@ class _Watch:
             "sharing": compare.sharing(*now),
             "memory": [*compare.memory(*now), *compare.tables(live, mine)],
         }
-        if self._before is not None:
+        if self._before is not None and step.verb != "migrate":  # that one moves pages; all their sharers with them
             (kernel_before, model_before), (kernel_now, model_now) = self._before, now
             kept = compare.kept((kernel_before, kernel_now), (model_before, model_now))
             found["sharing"] = [*found["sharing"], *kept]

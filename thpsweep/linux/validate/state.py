@@ -15,13 +15,14 @@ class Told:
     """What came of one step: the kernel's word for it, errno, its CPU time, what it did to page tables.
 
     `result` is empty where a step has none, or where no trace can be read and only the errno is known. `ns` is None where
-    nothing was measured.
+    nothing was measured. `chosen` are pages that only the kernel can choose; the model is told them.
     """
 
     result: str = ""
     errno: str = ""
     ns: float | None = None
     tables_kib: int | None = None
+    chosen: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.result} {self.errno}".strip() or "done"

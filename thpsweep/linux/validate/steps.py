@@ -28,7 +28,8 @@ class Step:
 class Case:
     """A scenario: what is made ready, then what is asked. Only the question's steps are timed.
 
-    shmem: the memory is MAP_SHARED shmem, and its collapse is compared with `retract`.
+    shmem: the memory is MAP_SHARED shmem, and its collapse is compared with `retract`. low: what is written gets low
+    frames, which compaction moves. max_rounds: times it is run at most.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Case:
     question: tuple[Step, ...]
     n_regions: int = 1
     shmem: bool = False
+    low: bool = False
+    max_rounds: int = 100
 
 
 def start(who: str) -> Step:
@@ -112,6 +115,11 @@ def collapse(who: str, regions: range = range(1)) -> Step:
 def scan(who: Iterable[str], **limits: int) -> Step:
     """Let khugepaged make one pass over processes; limits that are not named are the kernel's defaults."""
     return Step("scan", " ".join(who), limits=tuple(limits.items()))
+
+
+def punch(who: str) -> Step:
+    """Give back pages here and there, so that compaction finds something to do."""
+    return Step("punch", who)
 
 
 def migrate(who: str) -> Step:
