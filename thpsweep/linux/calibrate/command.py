@@ -52,7 +52,7 @@ def _check(out: Path) -> None:
 
 def _calibrate(rounds: int) -> Calibration:
     with Bench() as bench, Progress(console=Console(stderr=True), transient=True) as progress:
-        for name, sentence in bench.missing.items():
-            print(f"thpsweep: without {name}: {sentence}", file=sys.stderr)
+        for complaint in bench.complaints():
+            print(f"thpsweep: {complaint}", file=sys.stderr)
         task = progress.add_task("begin", total=rounds * len(PROBES))
         return calibrate(bench, rounds, _BUDGET_S, lambda what: progress.update(task, advance=1, description=what))

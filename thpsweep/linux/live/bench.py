@@ -11,11 +11,20 @@ from thpsweep.errors import LiveError
 from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.khugepaged import OneShot
+from thpsweep.linux.live.look import look
 from thpsweep.linux.live.settings import THP, Settings, chosen, uninterrupted
 from thpsweep.linux.live.swap import zram_swap
 from thpsweep.linux.live.tracing import Event, Tracing
 
 T = TypeVar("T")
+
+_LEFT = {
+    "tracefs": "MADV_COLLAPSE is judged by its errno alone; khugepaged's results, migration and aging are left out",
+    "khugepaged": "What needs passes of khugepaged is left out",
+    "swap": "What needs swapped pages is left out",
+    "frames": "Forms and sums of memory are compared, who shares which page is not; migration is left out",
+}
+"""What still works, and what does not, where something is missing."""
 
 _SWAP_BYTES = 1 << 28
 _SPARE_REGIONS = 32
@@ -23,22 +32,27 @@ _EMPTY_CALLS = 25
 
 
 class Bench:
-    """Set the machine up as long as this lasts. What it lacks is in `missing`: a name and a sentence."""
+    """Set the machine up as long as this lasts. What it lacks is in `missing`: a name and a sentence.
 
-    def __init__(self) -> None:
+    patience_s: how long to wait while another thpsweep works with the machine's settings.
+    """
+
+    def __init__(self, patience_s: float = 0.0) -> None:
+        self._patience_s = patience_s
         self.missing: dict[str, str] = {}
         self.empty_call_ns = 0.0
         self._stack = ExitStack()
 
     def __enter__(self) -> "Bench":
         with ExitStack() as stack:
-            self.settings = stack.enter_context(Settings())
+            self.settings = stack.enter_context(Settings(self._patience_s))
             self._require_thp()
             self._warmer = stack.enter_context(Family()).start()
             self._tracing = self._try("tracefs", lambda: stack.enter_context(Tracing()))
             self._khugepaged = self._try("khugepaged", lambda: OneShot(self.settings))
             self._swap = self._try("swap", lambda: stack.enter_context(zram_swap(_SWAP_BYTES)) or True)
             self.empty_call_ns = self._empty_call()
+            self._try("frames", self._require_frames)
             self._stack = stack.pop_all()
         return self
 
@@ -76,6 +90,14 @@ class Bench:
         self._warmer.write(memory, range(0, memory.n_pages, 512))
         self._warmer.unmap(memory)
 
+    def _require_frames(self) -> None:
+        memory = self._warmer.map(1)
+        self._warmer.write(memory, range(1))
+        hidden = look(self._warmer.pid, memory).frames is None
+        self._warmer.unmap(memory)
+        if hidden:
+            raise LiveError("/proc/PID/pagemap: the kernel hides frame numbers: run as root of the machine")
+
     def _empty_call(self) -> float:
         """Time MADV_COLLAPSE of what is huge already: the call itself, which drains all CPUs' LRU batches."""
         memory, small = self._warmer.map(1), self._warmer.map(1)
@@ -95,6 +117,10 @@ class Bench:
         except LiveError as error:
             self.missing[name] = str(error)
             return None
+
+    def complaints(self) -> list[str]:
+        """List what is missing here, and what is left without it."""
+        return [f"without {name}: {sentence}. {_LEFT[name]}" for name, sentence in self.missing.items()]
 
     def _require_thp(self) -> None:
         """Have THP by madvise only, so that nothing is huge unless asked for. Raises: LiveError."""

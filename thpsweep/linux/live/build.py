@@ -1,5 +1,6 @@
 """Compile the actor, the small C program that live processes run, at its first use."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -35,7 +36,10 @@ def _compile(binary: Path) -> None:
     cc = compiler()
     if cc is None:
         raise LiveError(f"no C compiler ({', '.join(_COMPILERS)}) in PATH: live processes need one, once")
-    binary.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):
+        binary.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(binary.parent, os.W_OK):
+        raise LiveError(f"{binary.parent}: cannot be written: set XDG_CACHE_HOME to a folder that can")
     fresh = binary.with_name(f"{binary.name}.{os.getpid()}")
     command = [cc, "-O2", "-pthread", "-o", str(fresh), str(_SOURCE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -23,11 +23,16 @@ def mounted(kind: str) -> Iterator[Path]:
         command = ["mount", "-t", kind, "none", folder]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise LiveError(f"{kind} is not mounted and cannot be: {done.stderr.strip()}")
+            raise LiveError(f"{kind} is not mounted and cannot be: {first_line(done.stderr)}")
         try:
             yield Path(folder)
         finally:
             subprocess.run(["umount", folder], check=True)
+
+
+def first_line(text: str) -> str:
+    """Give what a program said first."""
+    return (text.strip().splitlines() or ["no reason given"])[0].rstrip(".")
 
 
 def _mount_point(kind: str) -> Path | None:

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,11 +25,11 @@ class Settings:
     Only one at a time on a machine: two that remember each other's values would leave the wrong ones.
     """
 
-    def __init__(self) -> None:
-        self._stack = ExitStack()
+    def __init__(self, patience_s: float = 0.0) -> None:
+        self._stack, self._patience_s = ExitStack(), patience_s
 
     def __enter__(self) -> "Settings":
-        self._stack.enter_context(_alone())
+        self._stack.enter_context(_alone(self._patience_s))
         self._stack.enter_context(_orderly_end())
         return self
 
@@ -87,17 +88,24 @@ def _orderly_end() -> Iterator[None]:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _alone(patience_s: float) -> Iterator[None]:
     """Hold the machine's lock. Raises: LiveError if another process of ours measures or validates."""
     path = Path(tempfile.gettempdir()) / f"thpsweep-live-{os.geteuid()}.lock"  # who is not root changes no settings
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise LiveError(
-            f"{path}: another thpsweep works with this machine's settings: wait until it is done"
-        ) from error
-    else:
+        until = time.monotonic() + patience_s
+        while not _locked(fd):
+            if time.monotonic() > until:
+                raise LiveError(f"{path}: another thpsweep works with this machine's settings: wait until it is done")
+            time.sleep(0.1)
         yield
     finally:
         os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

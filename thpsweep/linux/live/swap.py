@@ -1,11 +1,13 @@
 """Swap in compressed memory, on a zram device of our own."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from thpsweep.errors import LiveError
+from thpsweep.linux.live.mounts import first_line
 
 _CONTROL = Path("/sys/class/zram-control")
 
@@ -13,21 +15,19 @@ _CONTROL = Path("/sys/class/zram-control")
 @contextmanager
 def zram_swap(n_bytes: int) -> Iterator[None]:
     """Swap to a new zram device as long as this lasts. Raises: LiveError where none can be had."""
-    try:
-        number = int((_CONTROL / "hot_add").read_text())
-    except OSError as error:
-        raise LiveError(f"no swap: {_CONTROL / 'hot_add'}: {error.strerror}") from error
+    if not os.access(_CONTROL / "hot_remove", os.W_OK):  # hot_add would make a device even where sysfs is read-only
+        raise LiveError(f"no swap: {_CONTROL} may not be written: run as root, with zram in the kernel")
+    number = int((_CONTROL / "hot_add").read_text())
     device, block = f"/dev/zram{number}", Path(f"/sys/block/zram{number}")
-    on = False
     try:
         (block / "disksize").write_text(str(n_bytes))
         _run("mkswap", device)
         _run("swapon", "--priority", "100", device)
-        on = True
-        yield
-    finally:
-        if on:
+        try:
+            yield
+        finally:
             _run("swapoff", device)
+    finally:
         (block / "reset").write_text("1")
         (_CONTROL / "hot_remove").write_text(str(number))
 
@@ -38,4 +38,4 @@ def _run(*command: str) -> None:
     except FileNotFoundError as error:
         raise LiveError(f"no swap: {command[0]} is not installed") from error
     if done.returncode:
-        raise LiveError(f"no swap: {' '.join(command)}: {done.stderr.strip()}")
+        raise LiveError(f"no swap: {' '.join(command)}: {first_line(done.stderr)}")

@@ -1,5 +1,7 @@
 """The scenarios, each a few steps: p parent, c child, g second child; M is MADV_COLLAPSE, K khugepaged."""
 
+from typing import Any
+
 from thpsweep.linux.validate.steps import (
     ALL,
     Case,
@@ -28,7 +30,7 @@ HALF = range(NR // 2)
 PAIR = (start("p"), write("p"), fork("p", "c"), read("c"))
 HUGE_PAIR = (start("p"), huge("p"), fork("p", "c"), read("c"))
 PRIVATE = (start("p"), write("p"))
-MIGRATED = 192
+MIGRATED = 96
 SHARERS = (3, 24)
 """Sharer counts of the timed families: none of those that calibration uses."""
 
@@ -222,10 +224,11 @@ def migration() -> list[Case]:
     """Shared pages that compaction moves: every sharer has to find them in the new frame."""
     holes = (start("p"), write("p", range(MIGRATED * NR)), punch("p"))
     shared = (fork("p", "c"), fork("p", "g"))
+    once: dict[str, Any] = {"low": True, "max_rounds": 1}
     return [
-        Case("migrate_3", "compaction of what 3 share", (*holes, *shared), (migrate("p"),), MIGRATED, low=True, max_rounds=1),
+        Case("migrate_3", "compaction of what 3 share", (*holes, *shared), (migrate("p"),), MIGRATED, **once),
         Case("migrate_held", "compaction where pages are held by vmsplice",
-             (*holes, *shared, hold("p", range(NR // 16))), (migrate("p"),), MIGRATED, low=True, max_rounds=1),
+             (*holes, *shared, hold("p", range(NR // 16))), (migrate("p"),), MIGRATED, **once),
     ]  # fmt: skip
 
 

@@ -63,8 +63,8 @@ def choose(only: Sequence[str]) -> list[Case]:
 
 def _validate(chosen: Sequence[Case], machine: Profile, rounds: int) -> list[Verdict]:
     with Bench() as bench, Progress(console=Console(stderr=True), transient=True) as progress:
-        for name, sentence in bench.missing.items():
-            print(f"thpsweep: without {name}: {sentence}", file=sys.stderr)
+        for complaint in bench.complaints():
+            print(f"thpsweep: {complaint}", file=sys.stderr)
         task = progress.add_task("scenarios", total=len(chosen))
 
         def tell(case: Case) -> None:

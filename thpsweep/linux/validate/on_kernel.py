@@ -73,8 +73,9 @@ class OnKernel:
         return State({name: _view(seen) for name, seen in looks.items()}, pages_in_use(looks.values()))
 
     def warm(self) -> None:
-        """Make memory ready that the host has backed, so that no step waits for it."""
-        self._bench.warm((len(self._actors) + 2) * self._case.n_regions)
+        """Make memory ready that the host has backed, so that no step waits for it; it would undo a layout of frames."""
+        if not self._case.low:
+            self._bench.warm((len(self._actors) + 2) * self._case.n_regions)
 
     def _tables_kib(self) -> int:
         return sum(page_table_kib(actor.pid) for actor in self._actors.values())
