@@ -70,7 +70,7 @@ PRICES = (
     ),
     _direct("tlb_flush_ns", "barrier_alone", "membarrier with no other CPU to interrupt"),
     _direct("ipi_ns", "ipi", "membarrier with one receiver, less alone"),
-    _direct("fork_pte_small_ns", "fork_pte_small", "forks of 96 MiB written since the last one, less an empty fork"),
+    _direct("fork_pte_small_ns", "fork_pte_small", "forks of 96 MiB just written, caches cold, less an empty fork"),
     _direct("fork_pte_compound_ns", "fork_pte_compound", "the same, pte-mapped 2 MiB folios"),
     _direct("fork_pmd_ns", "fork_pmd", "the same, PMD-mapped"),
     _direct("exit_pte_small_ns", "exit_pte_small", "munmap in a child"),

@@ -14,6 +14,7 @@ from thpsweep.linux.calibrate.probes import (
     faulting,
     forking,
     interrupting,
+    merging,
     migrating,
     scanning,
     splitting,
@@ -36,6 +37,7 @@ PROBES: tuple[Probe, ...] = (
     scanning.scanning,
     migrating.migrating,
     splitting.splitting,
+    merging.merging,
     walking.walking,
     aging.aging,
 )

@@ -29,6 +29,7 @@ _BESIDE = {
     "migration_pte": "the same, ns a pte of a sharer",
     "folio_split": "split of a folio of PMD order, ns",
     "folio_split_pte": "the same, ns a pte of a sharer",
+    "ksm_merge_pte": "KSM merge, ns of ksmd a pte, page comparisons included: an upper bound for pte_switch_ns",
     "load_small_64_mib": "dependent load over 64 MiB of small pages, ns",
     "load_huge_64_mib": "the same, huge pages, ns",
     "load_small_256_mib": "the same over 256 MiB, small pages, ns",

@@ -1,6 +1,7 @@
 """What live work stands on, as far as this machine has it: settings, trace, khugepaged, swap, memory that is warm."""
 
 import contextlib
+import mmap
 import statistics
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from thpsweep.linux.live.look import look
 from thpsweep.linux.live.settings import THP, Settings, chosen, uninterrupted
 from thpsweep.linux.live.swap import zram_swap
 from thpsweep.linux.live.tracing import Event, Tracing
+from thpsweep.units import PAGE_SIZE_BYTES
 
 T = TypeVar("T")
 
@@ -99,17 +101,17 @@ class Bench:
             raise LiveError("/proc/PID/pagemap: the kernel hides frame numbers: run as root of the machine")
 
     def _empty_call(self) -> float:
-        """Time MADV_COLLAPSE of what is huge already: the call itself, which drains all CPUs' LRU batches."""
-        memory, small = self._warmer.map(1), self._warmer.map(1)
+        """Time MADV_COLLAPSE of what is huge already, on a machine where others are at work: it drains their LRU batches."""
+        memory = self._warmer.map(1)
         self._warmer.advise(memory, Advice.HUGEPAGE)
         self._warmer.write(memory, range(1))
-        replies = []
-        for page in range(_EMPTY_CALLS):
-            self._warmer.write(small, range(page, page + 1))  # so that there is something to drain
-            replies.append(self._warmer.advise(memory, Advice.COLLAPSE))
+        times = []
+        for _ in range(_EMPTY_CALLS):
+            with mmap.mmap(-1, PAGE_SIZE_BYTES) as page:  # a new page of ours, most likely on another CPU
+                page[0] = 1
+                times.append(sum(self._warmer.advise(memory, Advice.COLLAPSE).cpu_ns))
         self._warmer.unmap(memory)
-        self._warmer.unmap(small)
-        return statistics.median(sum(reply.cpu_ns) for reply in replies)
+        return statistics.median(times)
 
     def _try(self, name: str, make: Callable[[], T]) -> T | None:
         try:

@@ -27,7 +27,7 @@ def actor_binary() -> Path:
     digest = hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:16]
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     binary = home / "thpsweep" / f"actor-{digest}"
-    if not binary.exists():
+    if not os.path.exists(binary):  # unlike Path.exists(), false where the folder may not be looked into
         _compile(binary)
     return binary
 
@@ -38,7 +38,7 @@ def _compile(binary: Path) -> None:
         raise LiveError(f"no C compiler ({', '.join(_COMPILERS)}) in PATH: live processes need one, once")
     with contextlib.suppress(OSError):
         binary.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(binary.parent, os.W_OK):
+    if not (os.path.isdir(binary.parent) and os.access(binary.parent, os.W_OK)):
         raise LiveError(f"{binary.parent}: cannot be written: set XDG_CACHE_HOME to a folder that can")
     fresh = binary.with_name(f"{binary.name}.{os.getpid()}")
     command = [cc, "-O2", "-pthread", "-o", str(fresh), str(_SOURCE)]

@@ -17,13 +17,14 @@ from thpsweep.linux.live.actor import Actor, Memory
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.look import look
-from thpsweep.linux.live.settings import uninterrupted
+from thpsweep.linux.live.settings import Settings
 from thpsweep.linux.live.tracing import Event
 
 _DENSE, _KEPT, _PLUG_REGIONS = 0.25, 4, 448
 _PERCPU = Path("/proc/sys/vm/percpu_pagelist_high_fraction")
 _COMPACT = Path("/proc/sys/vm/compact_memory")
 _NS_PER_S = 1e9
+_LARGEST_FRACTION = 1_000_000
 _PREEMPTED = 4.0
 
 
@@ -41,18 +42,11 @@ class Moves:
 
 
 @contextmanager
-def many_free_pages() -> Iterator[None]:
-    """Keep freed pages out of the CPUs' own lists, where compaction does not see them."""
-    before = _PERCPU.read_text()
-    try:
-        _PERCPU.write_text("1000000")
-    except OSError as error:
-        raise LiveError(f"{_PERCPU}: {error.strerror}: run as root") from error
-    try:
+def many_free_pages(settings: Settings) -> Iterator[None]:
+    """Keep freed pages out of the CPUs' own lists, where compaction does not see them. Raises: LiveError."""
+    with settings.section():
+        settings.set(_PERCPU, _LARGEST_FRACTION)
         yield
-    finally:
-        with uninterrupted():
-            _PERCPU.write_text(before)
 
 
 @contextmanager

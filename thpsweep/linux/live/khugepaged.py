@@ -7,11 +7,11 @@ Source: mm/khugepaged.c scan_sleep_millisecs_store(), khugepaged_do_scan() (v6.1
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from thpsweep.errors import LiveError
 from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.kthread import Kthread
 from thpsweep.linux.live.settings import KHUGEPAGED, Settings
 
 _SLEEP_MS = 600_000
@@ -24,7 +24,7 @@ class OneShot:
     """Hold khugepaged's settings; scan() is one pass."""
 
     def __init__(self, settings: Settings) -> None:
-        self._proc = Path(f"/proc/{_find()}")
+        self._daemon = Kthread("khugepaged")
         settings.set(KHUGEPAGED / "scan_sleep_millisecs", _SLEEP_MS)
         settings.set(KHUGEPAGED / "alloc_sleep_millisecs", 10)
         settings.set(KHUGEPAGED / "pages_to_scan", 1 << 20)
@@ -41,20 +41,12 @@ class OneShot:
         """Make one pass with limits (default: the kernel's); give khugepaged's CPU time in ns. Raises: LiveError."""
         for name, value in {**DEFAULT_LIMITS, **limits}.items():
             (KHUGEPAGED / name).write_text(str(value))
-        self._wait_until(self._sleeps)  # a wake during a pass is lost
-        before, cpu_ns = _full_scans(), self.cpu_ns
+        self._wait_until(lambda: self._daemon.sleeps)  # a wake during a pass is lost
+        before, cpu_ns = _full_scans(), self._daemon.cpu_ns
         (KHUGEPAGED / "scan_sleep_millisecs").write_text(str(_SLEEP_MS))
         self._wait_until(lambda: _full_scans() != before)
-        self._wait_until(self._sleeps)
-        return self.cpu_ns - cpu_ns
-
-    @property
-    def cpu_ns(self) -> float:
-        """How long khugepaged has run so far."""
-        return float((self._proc / "schedstat").read_text().split()[0])
-
-    def _sleeps(self) -> bool:
-        return (self._proc / "stat").read_text().rpartition(")")[2].split()[0] == "S"
+        self._wait_until(lambda: self._daemon.sleeps)
+        return self._daemon.cpu_ns - cpu_ns
 
     def _wait_until(self, done: Callable[[], bool]) -> None:
         end = time.monotonic() + _PATIENCE_S
@@ -62,17 +54,6 @@ class OneShot:
             if time.monotonic() > end:
                 raise LiveError(f"khugepaged did not finish a pass within {_PATIENCE_S:.0f} s")
             time.sleep(0.0005)
-
-
-def _find() -> int:
-    """Find khugepaged. Raises: LiveError where it does not run, or is not shown."""
-    for path in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            if path.read_text() == "khugepaged\n":
-                return int(path.parent.name)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    raise LiveError("khugepaged is not among the processes that this one sees")
 
 
 def _full_scans() -> int:

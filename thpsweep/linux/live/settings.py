@@ -48,6 +48,17 @@ class Settings:
             raise LiveError(f"{path}: cannot be set to {value} ({error.strerror}): run as root") from error
         self._stack.callback(path.write_text, before)
 
+    @contextmanager
+    def section(self) -> Iterator[None]:
+        """Put back at its end what is set in a block."""
+        outer, self._stack = self._stack, ExitStack()
+        try:
+            yield
+        finally:
+            inner, self._stack = self._stack, outer
+            with uninterrupted():
+                inner.close()
+
     @property
     def stack(self) -> ExitStack:
         """Where whatever else has to be put back registers, in the same order."""

@@ -1,6 +1,6 @@
 """Do a case's steps on the live kernel."""
 
-import statistics
+import math
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -41,7 +41,6 @@ _NAMES = {
 _SCAN_EVENTS = ("mm_khugepaged_scan_pmd", "mm_khugepaged_scan_file")
 _FINE = ("SUCCEED", "PMD_MAPPED")
 _SCRATCH_REGIONS = 2
-_EMPTY_FORKS = 7
 _MOSTLY = 0.9
 
 
@@ -60,7 +59,7 @@ class OnKernel:
         self._memory = Memory(0, 0)
         self._held: dict[str, list[_Held]] = {}
         self._advised: set[str] = set()
-        self._empty_fork_ns = 0.0
+        self._idler = family.start()
 
     def do(self, step: Step) -> Told:
         """Do a step. Raises: InexpressibleError where this machine cannot; LiveError."""
@@ -83,20 +82,21 @@ class OnKernel:
     # ---- one method a verb ------------------------------------------------------------------------------------------
     def _start(self, step: Step) -> Told:
         self._actors[step.who] = actor = self._family.start()
-        # One at a time, with a pause for the answer: the fork that is asked about finds the caches as cold.
-        self._empty_fork_ns = statistics.median(_cpu_ns(actor.do("fork", 0, 1)) for _ in range(_EMPTY_FORKS))
         self._memory = actor.map(self._case.n_regions, self._case.shmem)
         return Told()
 
     def _fork(self, step: Step) -> Told:
         parent = self._actors[step.who]
+        empty_ns = self._idler.do("fork", 0, 2).cpu_ns[
+            1
+        ]  # of a process without memory; the first warms the kernel's code
         child, reply = self._family.fork(parent)
         self._actors[step.other] = child
         if step.who in self._advised:
             self._advised.add(step.other)
         if self._case.shmem:  # a fork copies no ptes of shmem: what the parent maps, the child's touches map
             child.read(self._memory, range(self._memory.n_pages))
-        return Told(ns=_cpu_ns(reply) - self._empty_fork_ns)
+        return Told(ns=_cpu_ns(reply) - empty_ns)
 
     def _end(self, step: Step) -> Told:
         self._family.end(self._actors.pop(step.who))
@@ -180,7 +180,8 @@ class OnKernel:
         for name in self._advised:
             if name in self._actors:
                 self._actors[name].advise(self._memory, Advice.NOHUGEPAGE)
-        without_ns = daemon.scan(limits)  # what the pass costs without them: other programs' memory is in it
+        with self._bench.recording() as idle_events:
+            without_ns = daemon.scan(limits)
         for name in scanned:
             self._actors[name].advise(self._memory, Advice.HUGEPAGE)
         mms = {self._mm_of(self._actors[name]) for name in scanned}
@@ -188,19 +189,23 @@ class OnKernel:
         with self._bench.recording() as events:
             ns = daemon.scan(limits)
         self._advised.update(scanned)
+        theirs = [e for e in (*idle_events, *events) if e.name in _SCAN_EVENTS and e.fields.get("mm") not in mms]
+        alone = (
+            len(theirs) <= 2
+        )  # the decoy, in each pass; else another program's memory took time that is not told apart
         found = Counter(_name(e) for e in events if e.name in _SCAN_EVENTS and e.fields.get("mm") in mms)
-        return Told(tally(found), "", ns - without_ns, self._tables_kib() - tables_kib)
+        return Told(tally(found), "", ns - without_ns if alone else math.nan, self._tables_kib() - tables_kib)
 
     def _punch(self, step: Step) -> Told:
         """Leave holes."""
-        with many_free_pages():
+        with many_free_pages(self._bench.settings):
             gone = punch(self._actors[step.who], self._memory)
         return Told(chosen=tuple(gone.tolist()))
 
     def _migrate(self, step: Step) -> Told:
         """Compact all memory; tell which pages of the process moved."""
         self._bench.need_trace()
-        with many_free_pages():
+        with many_free_pages(self._bench.settings):
             moves = compact(self._bench, self._actors[step.who], self._memory)
         if moves is None or not moves.pages.size:
             raise LiveError("compaction moved none of the pages: memory is not fragmented enough")
@@ -208,7 +213,7 @@ class OnKernel:
         stays = "held pages stay" if held.isdisjoint(moves.pages.tolist()) else "A HELD PAGE MOVED"
         # Of a few foreign pages among ours the time is not told apart.
         ours = moves.pages.size / (moves.pages.size + moves.foreign_pages)
-        ns = moves.ns * ours if ours > _MOSTLY else None
+        ns = moves.ns * ours if ours > _MOSTLY else math.nan
         return Told(f"MOVED, {stays}", ns=ns, chosen=tuple(moves.pages.tolist()))
 
     def _mm_of(self, actor: Actor) -> str:

@@ -1,5 +1,6 @@
 """Run cases on the live kernel and in the model, step by step, and collect what differs."""
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -68,7 +69,7 @@ def _judge(case: Case, machine: Profile, bench: Bench, rounds: int) -> Verdict:
     try:
         for number in range(min(rounds, case.max_rounds)):
             ns = _live(case, machine, bench, verdict if number == 0 else None)
-            times += [ns] if ns is not None else []
+            times += [ns] if ns is not None and not math.isnan(ns) else []
     except LiveError as error:
         verdict.skipped = str(error)
     if verdict.predicted_ns is not None and times:
@@ -85,9 +86,11 @@ def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -
         watch = _Watch(verdict)
         for step in case.ready:
             model = watch.step(kernel, model, step, timed=False)
+        watch.look(kernel, model)
         kernel.warm()
         for step in case.question:
             model = watch.step(kernel, model, step, timed=True)
+            watch.look(kernel, model)
         if verdict and model and watch.predicted:
             verdict.predicted_ns = sum(watch.predicted)
         return sum(watch.measured) if watch.measured else None
@@ -99,11 +102,13 @@ class _Watch:
     def __init__(self, verdict: Verdict | None) -> None:
         self._verdict = verdict
         self._before: tuple[State, State] | None = None
+        self._step = Step("")
         self.measured: list[float] = []
         self.predicted: list[float] = []
 
     def step(self, kernel: OnKernel, model: OnModel | None, step: Step, timed: bool) -> OnModel | None:
         """Do one step on both sides; give the model, or nothing from the step on that it has no word for."""
+        self._step = step
         live = kernel.do(step)
         if self._verdict is None:
             self._time(live, None, timed)
@@ -120,8 +125,28 @@ class _Watch:
         if timed:
             self._verdict.model.append(str(mine))
         self._time(live, mine, timed)
-        self._compare(step, live, mine, (kernel.look(), model.look()))
+        self._note("outcome", compare.outcomes(live, mine))
+        self._note("memory", compare.tables(live, mine))
         return model
+
+    def look(self, kernel: OnKernel, model: OnModel | None) -> None:
+        """Compare the memory of both sides as it is now, and what the last step did to it."""
+        if self._verdict is None or model is None:
+            return
+        live, mine = kernel.look(), model.look()
+        self._note("sharing", compare.sharing(live, mine))
+        self._note("memory", compare.memory(live, mine))
+        moves = self._step.verb == "migrate"  # pages change their frames, for all sharers alike
+        if self._before is not None and not moves:
+            live_before, mine_before = self._before
+            self._note("sharing", compare.kept((live_before, live), (mine_before, mine)))
+        self._verdict.compared_sharing &= all(view.frames is not None for view in live.views.values())
+        self._before = live, mine
+
+    def _note(self, kind: str, lines: Sequence[str]) -> None:
+        assert self._verdict is not None
+        if lines:
+            self._verdict.differences.setdefault(kind, []).extend(f"after '{self._step}': {line}" for line in lines)
 
     def _time(self, live: Told, mine: Told | None, timed: bool) -> None:
         """Keep the times of a step that both sides have."""
@@ -130,20 +155,3 @@ class _Watch:
         self.measured.append(live.ns)
         if mine is not None:
             self.predicted.append(mine.ns or 0.0)
-
-    def _compare(self, step: Step, live: Told, mine: Told, now: tuple[State, State]) -> None:
-        assert self._verdict is not None
-        found: dict[str, Sequence[str]] = {
-            "outcome": compare.outcomes(live, mine),
-            "sharing": compare.sharing(*now),
-            "memory": [*compare.memory(*now), *compare.tables(live, mine)],
-        }
-        if self._before is not None and step.verb != "migrate":  # that one moves pages; all their sharers with them
-            (kernel_before, model_before), (kernel_now, model_now) = self._before, now
-            kept = compare.kept((kernel_before, kernel_now), (model_before, model_now))
-            found["sharing"] = [*found["sharing"], *kept]
-        self._verdict.compared_sharing &= all(view.frames is not None for view in now[0].views.values())
-        for kind, lines in found.items():
-            if lines:
-                self._verdict.differences.setdefault(kind, []).extend(f"after '{step}': {line}" for line in lines)
-        self._before = now

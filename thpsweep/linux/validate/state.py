@@ -15,7 +15,8 @@ class Told:
     """What came of one step: the kernel's word for it, errno, its CPU time, what it did to page tables.
 
     `result` is empty where a step has none, or where no trace can be read and only the errno is known. `ns` is None where
-    nothing was measured. `chosen` are pages that only the kernel can choose; the model is told them.
+    nothing is measured, NaN where other programs disturbed it. `chosen` are pages that only the kernel can choose, and
+    that the model is told.
     """
 
     result: str = ""

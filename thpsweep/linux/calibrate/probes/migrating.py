@@ -20,7 +20,7 @@ def migrating(bench: Bench) -> Raw:
     """Compact memory that so many share; solve time = a x pages + b x ptes, where other programs' pages have one each."""
     bench.need_trace()
     design, times = [], []
-    with many_free_pages():
+    with many_free_pages(bench.settings):
         for sharers in _SHARERS:
             moved = _moves(bench, sharers)
             design.append((moved.pages.size + moved.foreign_pages, moved.pages.size * sharers + moved.foreign_pages))

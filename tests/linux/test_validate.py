@@ -1,0 +1,107 @@
+"""Real scenarios on this kernel and in the model: equal in all that is compared. A strict xfail names a difference."""
+
+import dataclasses
+
+import pytest
+
+from tests.linux.live import bench_or_skip
+from thpsweep.linux.live.profiles import default_file, load
+from thpsweep.linux.validate import on_model
+from thpsweep.linux.validate.cases import cases
+from thpsweep.linux.validate.run import Verdict, validate
+from thpsweep.linux.validate.steps import Case
+
+CASES = {case.name: case for case in cases()}
+DIFFERS = {
+    "hole_region": "6.18 stops MADV_COLLAPSE at a region without a table, the modelled source goes on",
+    "zero_page_all": "the state has no zero page: a region of nothing else has no page table here",
+    "slot_write_g": "sharing is exact here; a folio has two MM slots, the third mm has none",
+    "slot_scan_g": "sharing is exact here; a folio has two MM slots, the third mm has none",
+}
+"""Case -> why the kernel and the model differ."""
+
+UNHEARD = {
+    "pin_before_fork": ["PAGE_COUNT EAGAIN", "SUCCEED"],
+    "pin_after_fork": ["SUCCEED", "PAGE_COUNT EAGAIN"],
+    "pin_huge": ["done"],
+}
+"""Case that the model cannot express -> what kernels since 5.19 do."""
+
+
+@pytest.fixture(scope="module")
+def bench():
+    with bench_or_skip() as found:
+        yield found
+
+
+def judge(case: Case, bench) -> Verdict:
+    verdict = validate([case], load(default_file()), bench, rounds=1)[0]
+    if verdict.skipped:
+        pytest.skip(verdict.skipped)
+    return verdict
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=DIFFERS[name]) if name in DIFFERS else ())
+        for name in CASES
+        if name not in UNHEARD and not CASES[name].low
+    ],
+)
+def test_the_model_does_what_this_kernel_does(name: str, bench) -> None:
+    verdict = judge(CASES[name], bench)
+    assert not verdict.differences and not verdict.inexpressible
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.low])
+def test_every_sharer_finds_a_migrated_page(name: str, bench) -> None:
+    assert judge(CASES[name], bench).equal
+
+
+@pytest.mark.parametrize("name", UNHEARD)
+def test_what_the_model_cannot_express_is_run_live(name: str, bench) -> None:
+    verdict = judge(CASES[name], bench)
+    assert verdict.inexpressible and verdict.model == []
+    if "tracefs" not in bench.missing:
+        assert verdict.kernel == UNHEARD[name]
+
+
+def test_a_model_that_forgets_a_write_is_caught(bench, monkeypatch) -> None:
+    monkeypatch.setattr(on_model.OnModel, "_write", lambda self, step: None)
+    verdict = judge(CASES["cow_small"], bench)
+    assert "memory" in verdict.differences
+    assert "frames" in bench.missing or "sharing" in verdict.differences
+
+
+def test_a_model_that_keeps_frames_over_a_collapse_is_caught(bench, monkeypatch) -> None:
+    monkeypatch.setattr(on_model.OnModel, "_collapse", lambda self, step: ("SUCCEED", ""))
+    differences = judge(CASES["collapse_child"], bench).differences
+    assert "outcome" not in differences and "memory" in differences
+    assert "frames" in bench.missing or any("kept their frame" in line for line in differences["sharing"])
+
+
+def test_a_model_with_another_outcome_is_caught(bench, monkeypatch) -> None:
+    monkeypatch.setattr(on_model.OnModel, "_collapse", lambda self, step: ("PAGE_COUNT", "EAGAIN"))
+    assert "outcome" in judge(CASES["full"], bench).differences
+
+
+def test_names_are_used_once() -> None:
+    assert len(CASES) == len(cases())
+
+
+def test_each_case_names_only_processes_that_it_started() -> None:
+    for case in CASES.values():
+        known: set[str] = set()
+        for step in (*case.ready, *case.question):
+            if step.verb == "start":
+                known.add(step.who)
+            assert set(step.who.split()) <= known, f"{case.name}: {step}"
+            known |= {step.other} if step.other else set()
+            known -= {step.who} if step.verb == "end" else set()
+
+
+def test_a_case_is_data() -> None:
+    for case in CASES.values():
+        assert dataclasses.is_dataclass(case) and hash(case)
