@@ -173,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
         "--machine", type=Path, metavar="FILE.yaml", help="prices that predict time (default: milan_vm)"
     )
     validate.add_argument("--only", action="append", metavar="NAME", help="scenarios whose name holds this; repeatable")
+    validate.add_argument("--random", type=int, default=0, metavar="N", help="N scenarios drawn at random instead")
     validate.add_argument("--rounds", type=int, default=5, help="times each scenario is run for its time (default: 5)")
     validate.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file, too")
     validate.add_argument("--list", action="store_true", help="list the scenarios and run none")
@@ -206,7 +207,7 @@ def _calibrate(options: argparse.Namespace) -> int:
 def _validate(options: argparse.Namespace) -> int:
     from thpsweep.linux.validate.command import Request, run
 
-    return run(Request(options.machine, options.only or [], options.rounds, options.json, options.list))
+    return run(Request(options.machine, options.only or [], options.random, options.rounds, options.json, options.list))
 
 
 def _ui(options: argparse.Namespace) -> int:

@@ -113,11 +113,13 @@ def limits() -> list[Case]:
              (*family(4), *(write(who, range(i, i + 1)) for i, who in enumerate(["p", "c1", "c2", "c3"]))),
              (scan(["p", "c1", "c2", "c3"], max_ptes_shared=511),)),
         Case("untouched_child", "K on a child that touched nothing since the fork",
-             (start("p"), write("p", range(1)), fork("p", "c")), (scan(["c"], max_ptes_shared=511),)),
+             (start("p"), write("p", range(1)), fork("p", "c"), age("p")), (scan(["c"], max_ptes_shared=511),)),
         Case("one_read", "the same after one read",
              (start("p"), write("p", range(1)), fork("p", "c"), read("c", range(1))),
              (scan(["c"], max_ptes_shared=511),)),
         Case("aged", "K where all ptes are old", (*PRIVATE, age("p")), (scan(["p"]),)),
+        Case("young_collapse", "a collapse makes what was old young: M, split, K",
+             (*PRIVATE, age("p"), collapse("p"), split("p")), (scan(["p"]),)),
         Case("k_private", "K on a full private region", PRIVATE, (scan(["p"]),)),
     ]  # fmt: skip
 
@@ -140,6 +142,10 @@ def swapped() -> list[Case]:
         Case("swap_read", "swapped pages read back", out, (read("p", range(64)),)),
         Case("swap_fork", "64 swapped, fork, M in the child; the parent reads later",
              (*out, fork("p", "c")), (collapse("c"), read("p", range(64)))),
+        Case("swap_zeroes", "pages of a THP that are swapped split it; what is only zeroes in the others is given back",
+             (start("p"), write("p", HALF), collapse("p")), (page_out("p", range(8)),)),
+        Case("swap_held", "pages of a THP of which one is held stay",
+             (start("p"), huge("p"), hold("p", range(1))), (page_out("p", range(100, 108)),)),
         Case("swap_shared", "MADV_PAGEOUT of shared pages does nothing", PAIR, (page_out("c", ALL),)),
     ]  # fmt: skip
 
@@ -154,6 +160,8 @@ def references() -> list[Case]:
              (*two, hold("p", some), fork("p", "c")), both, n_regions=2),
         Case("get_after_fork", "vmsplice after the fork", (*two, fork("p", "c"), hold("c", some)), both, n_regions=2),
         Case("get_released", "M after the reference is gone", (*PAIR, hold("p", some), release("p")), (collapse("p"),)),
+        Case("get_first", "K meets a held page before it has seen too many empty ptes",
+             (start("p"), write("p", HALF), hold("p", range(1))), (scan(["p"], max_ptes_none=0),)),
         Case("get_khugepaged", "K on a page with a reference", (*PRIVATE, hold("p", some)), (scan(["p"]),)),
         Case("pin_before_fork", "io_uring before the fork: the child gets copies",
              (*PRIVATE, pin("p", range(3, 5)), fork("p", "c")), (collapse("p"), collapse("c"))),

@@ -12,6 +12,7 @@ from thpsweep.errors import LiveError, OptionError
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.profiles import default_file, load
 from thpsweep.linux.validate.cases import cases
+from thpsweep.linux.validate.random_cases import random_case
 from thpsweep.linux.validate.report import show, write_json
 from thpsweep.linux.validate.run import Verdict, validate
 from thpsweep.linux.validate.steps import Case
@@ -27,6 +28,7 @@ class Request:
 
     machine: Path | None
     only: Sequence[str]
+    random: int
     rounds: int
     json: Path | None
     list_only: bool
@@ -34,7 +36,10 @@ class Request:
 
 def run(request: Request) -> int:
     """Validate and report; 1 where the kernel and the model differ. Raises: ThpsweepError."""
-    chosen = choose(request.only)
+    if request.random < 0:
+        raise OptionError("--random", request.random, "0 or more")
+    chosen = [] if request.random and not request.only else choose(request.only)
+    chosen += [random_case(seed) for seed in range(request.random)]
     if request.list_only:
         for case in chosen:
             print(f"{case.name:<22} {case.about}")

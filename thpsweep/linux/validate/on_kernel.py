@@ -14,34 +14,19 @@ from thpsweep.linux.live.compaction import compact, low_memory, many_free_pages,
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.forms import split_pmd
 from thpsweep.linux.live.look import Look, look, page_table_kib, pages_in_use
-from thpsweep.linux.live.tracing import Event
 from thpsweep.linux.validate.on_model import tally
-from thpsweep.linux.validate.state import InexpressibleError, State, Told, View
+from thpsweep.linux.validate.results import last_failure, mm_of, results
+from thpsweep.linux.validate.state import State, Told, View
 from thpsweep.linux.validate.steps import Case, Step
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
-_NAMES = {
-    "succeeded": ScanResult.SUCCEED,
-    "pte_mapped_hugepage": ScanResult.PTE_MAPPED_HUGEPAGE,
-    "pmd_null": ScanResult.NO_PTE_TABLE,
-    "pmd_none": ScanResult.NO_PTE_TABLE,
-    "no_pte_table": ScanResult.NO_PTE_TABLE,
-    "page_pmd_mapped": ScanResult.PMD_MAPPED,
-    "exceed_none_pte": ScanResult.EXCEED_NONE_PTE,
-    "exceed_swap_pte": ScanResult.EXCEED_SWAP_PTE,
-    "exceed_shared_pte": ScanResult.EXCEED_SHARED_PTE,
-    "pte_non_present": ScanResult.PTE_NON_PRESENT,
-    "lack_referenced_page": ScanResult.LACK_REFERENCED_PAGE,
-    "not_suitable_page_count": ScanResult.PAGE_COUNT,
-    "alloc_huge_page_failed": ScanResult.ALLOC_HUGE_PAGE_FAIL,
-}
-"""Names that the kernel's trace events print. Source: include/trace/events/huge_memory.h (v6.18)."""
-
-_SCAN_EVENTS = ("mm_khugepaged_scan_pmd", "mm_khugepaged_scan_file")
-_FINE = ("SUCCEED", "PMD_MAPPED")
-_SCRATCH_REGIONS = 2
 _MOSTLY = 0.9
+"""Part of the moved pages that has to be ours, for the time of all to be theirs."""
+
+
+_DECOYS = 2
+"""Results that do not come from the case: the decoy's, in a pass without and one with the case's memory."""
 
 
 class _Held(NamedTuple):
@@ -62,7 +47,7 @@ class OnKernel:
         self._idler = family.start()
 
     def do(self, step: Step) -> Told:
-        """Do a step. Raises: InexpressibleError where this machine cannot; LiveError."""
+        """Do a step. Raises: LiveError where this machine cannot."""
         method: Callable[[Step], Told] = getattr(self, f"_{step.verb}")
         return method(step)
 
@@ -87,9 +72,7 @@ class OnKernel:
 
     def _fork(self, step: Step) -> Told:
         parent = self._actors[step.who]
-        empty_ns = self._idler.do("fork", 0, 2).cpu_ns[
-            1
-        ]  # of a process without memory; the first warms the kernel's code
+        _, empty_ns = self._idler.do("fork", 0, 2).cpu_ns  # without memory; the first one warms the kernel's code
         child, reply = self._family.fork(parent)
         self._actors[step.other] = child
         if step.who in self._advised:
@@ -154,18 +137,17 @@ class OnKernel:
         actor, tables_kib = self._actors[step.who], self._tables_kib()
         with self._bench.recording() as events:
             reply = self._advise(step, Advice.COLLAPSE)
-            spurious = reply.error == "EAGAIN" and not self._held
-            if spurious:  # a page in another CPU's LRU batch; the kernel's selftest tries again, too
+            if (
+                reply.error == "EAGAIN" and not self._held
+            ):  # a page in another CPU's LRU batch; the kernel's selftest tries again, too
                 reply = self._advise(step, Advice.COLLAPSE)
         ns = _cpu_ns(reply) - self._bench.empty_call_ns
         if self._case.shmem:
             ns += self._touch_all()
-        names = [_name(event) for event in events if event.name in _SCAN_EVENTS and event.pid == actor.pid]
-        if spurious:
-            names = names[-len(step.pages) // HPAGE_PMD_NR :]
-        result = next((name for name in reversed(names) if name not in _FINE), names[-1] if names else "")
-        if self._case.shmem and result == "PTE_MAPPED_HUGEPAGE" and not reply.errno:
-            result = "SUCCEED"  # what MADV_COLLAPSE says of shmem that it has collapsed
+        names = results(events, lambda event: event.pid == actor.pid)
+        result = last_failure(names[-len(step.pages) // HPAGE_PMD_NR :])  # of the second try, where there was one
+        if self._case.shmem and result == ScanResult.PTE_MAPPED_HUGEPAGE.name and not reply.errno:
+            result = ScanResult.SUCCEED.name  # what MADV_COLLAPSE says of shmem that it has collapsed
         return Told(result, reply.error, ns, self._tables_kib() - tables_kib)
 
     def _touch_all(self) -> float:
@@ -177,24 +159,25 @@ class OnKernel:
         daemon = self._bench.need_khugepaged()
         self._bench.need_trace()
         scanned, limits = step.who.split(), dict(step.limits)
-        for name in self._advised:
-            if name in self._actors:
-                self._actors[name].advise(self._memory, Advice.NOHUGEPAGE)
+        passed_over = [self._actors[name] for name in self._advised if name in self._actors]
+        for actor in passed_over:
+            actor.advise(self._memory, Advice.NOHUGEPAGE)
         with self._bench.recording() as idle_events:
             without_ns = daemon.scan(limits)
         for name in scanned:
             self._actors[name].advise(self._memory, Advice.HUGEPAGE)
-        mms = {self._mm_of(self._actors[name]) for name in scanned}
+        mms = {mm_of(self._actors[name], self._bench) for name in scanned}
         tables_kib = self._tables_kib()
         with self._bench.recording() as events:
-            ns = daemon.scan(limits)
+            ns = daemon.scan(limits) - without_ns
+        for actor in passed_over:  # MADV_COLLAPSE would refuse them now
+            actor.advise(self._memory, Advice.HUGEPAGE)
         self._advised.update(scanned)
-        theirs = [e for e in (*idle_events, *events) if e.name in _SCAN_EVENTS and e.fields.get("mm") not in mms]
-        alone = (
-            len(theirs) <= 2
-        )  # the decoy, in each pass; else another program's memory took time that is not told apart
-        found = Counter(_name(e) for e in events if e.name in _SCAN_EVENTS and e.fields.get("mm") in mms)
-        return Told(tally(found), "", ns - without_ns if alone else math.nan, self._tables_kib() - tables_kib)
+        others = results([*idle_events, *events], lambda event: event.fields["mm"] not in mms)
+        if len(others) > _DECOYS:
+            ns = math.nan  # another program's memory took time, which is not told apart
+        found = Counter(results(events, lambda event: event.fields["mm"] in mms))
+        return Told(tally(found), "", ns, self._tables_kib() - tables_kib)
 
     def _punch(self, step: Step) -> Told:
         """Leave holes."""
@@ -216,18 +199,6 @@ class OnKernel:
         ns = moves.ns * ours if ours > _MOSTLY else math.nan
         return Told(f"MOVED, {stays}", ns=ns, chosen=tuple(moves.pages.tolist()))
 
-    def _mm_of(self, actor: Actor) -> str:
-        """Learn how trace events print an mm: of a scratch range only the second region is touched, the first collapsed."""
-        scratch = actor.map(_SCRATCH_REGIONS)
-        actor.write(scratch, range(HPAGE_PMD_NR, HPAGE_PMD_NR + 1))
-        with self._bench.recording() as events:
-            actor.advise(scratch.region(0), Advice.COLLAPSE)
-        actor.unmap(scratch)
-        found = [e.fields["mm"] for e in events if e.name == "mm_khugepaged_scan_pmd" and e.pid == actor.pid]
-        if len(found) != 1:
-            raise InexpressibleError(f"the trace does not tell the mm of process {actor.pid}")
-        return found[0]
-
     def _advise(self, step: Step, advice: Advice) -> Reply:
         return self._actors[step.who].advise(self._memory, advice, step.pages)
 
@@ -247,9 +218,3 @@ def _view(seen: Look) -> View:
 
 def _cpu_ns(reply: Reply) -> float:
     return float(sum(reply.cpu_ns))
-
-
-def _name(event: Event) -> str:
-    """Give the model's name of a result, or the kernel's own where the model has none."""
-    status = event.fields.get("status") or event.fields["result"]  # of anon and of file memory
-    return _NAMES[status].name if status in _NAMES else status.upper()

@@ -81,6 +81,8 @@ def _lines(verdict: Verdict) -> list[str]:
     lines = [line for kind in _KINDS for line in verdict.differences.get(kind, [])]
     if verdict.inexpressible:
         lines.append(f"not in the model: {verdict.inexpressible}; the kernel: {', '.join(verdict.kernel)}")
+    if verdict.equal and verdict.measured_ns and not verdict.predicted_ns:
+        lines.append(f"no price in the model for what took {_us(verdict.measured_ns)} us")
     if verdict.skipped:
         lines.append(f"skipped: {verdict.skipped}")
     return lines
