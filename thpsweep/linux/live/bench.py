@@ -46,23 +46,32 @@ class Bench:
         self._stack = ExitStack()
 
     def __enter__(self) -> "Bench":
-        with ExitStack() as stack:
-            self.settings = stack.enter_context(Settings(self._patience_s))
-            self._require_thp()
-            self._warmer = stack.enter_context(Family()).start()
-            self._tracing = self._try("tracefs", lambda: stack.enter_context(Tracing()))
-            self._khugepaged = self._try("khugepaged", lambda: OneShot(self.settings))
-            self._swap = self._try("swap", lambda: stack.enter_context(zram_swap(_SWAP_BYTES)) or True)
-            self.empty_call_ns = self._empty_call()
-            self._try("frames", self._require_frames)
-            self._stack = stack.pop_all()
+        try:
+            self._set_up()
+        except BaseException:
+            self._close()
+            raise
         return self
+
+    def _set_up(self) -> None:
+        stack = self._stack
+        self.settings = stack.enter_context(Settings(self._patience_s))
+        self._require_thp()
+        self._warmer = stack.enter_context(Family()).start()
+        self._tracing = self._try("tracefs", lambda: stack.enter_context(Tracing()))
+        self._khugepaged = self._try("khugepaged", lambda: OneShot(self.settings))
+        self._swap = self._try("swap", lambda: stack.enter_context(zram_swap(_SWAP_BYTES)) or True)
+        self._try("frames", self._require_frames)
+        self.empty_call_ns = self._empty_call()
+
+    def _close(self) -> None:
+        with uninterrupted():
+            self._stack.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with uninterrupted():
-            self._stack.close()
+        self._close()
 
     def recording(self, *events: str) -> contextlib.AbstractContextManager[list[Event]]:
         """Record events, by default what is collapsed; nothing is recorded where there is no tracefs."""
@@ -101,7 +110,10 @@ class Bench:
             raise LiveError("/proc/PID/pagemap: the kernel hides frame numbers: run as root of the machine")
 
     def _empty_call(self) -> float:
-        """Time MADV_COLLAPSE of what is huge already, on a machine where others are at work: it drains their LRU batches."""
+        """Time MADV_COLLAPSE of what is huge already, on a machine where others are at work: it drains their LRU batches.
+
+        Raises: LiveError where the kernel does not know it.
+        """
         memory = self._warmer.map(1)
         self._warmer.advise(memory, Advice.HUGEPAGE)
         self._warmer.write(memory, range(1))
@@ -109,8 +121,11 @@ class Bench:
         for _ in range(_EMPTY_CALLS):
             with mmap.mmap(-1, PAGE_SIZE_BYTES) as page:  # a new page of ours, most likely on another CPU
                 page[0] = 1
-                times.append(sum(self._warmer.advise(memory, Advice.COLLAPSE).cpu_ns))
+                reply = self._warmer.advise(memory, Advice.COLLAPSE)
+                times.append(sum(reply.cpu_ns))
         self._warmer.unmap(memory)
+        if reply.error == "EINVAL":
+            raise LiveError("this kernel has no MADV_COLLAPSE (Linux 6.1)")
         return statistics.median(times)
 
     def _try(self, name: str, make: Callable[[], T]) -> T | None:
@@ -125,9 +140,13 @@ class Bench:
         return [f"without {name}: {sentence}. {_LEFT[name]}" for name, sentence in self.missing.items()]
 
     def _require_thp(self) -> None:
-        """Have THP by madvise only, so that nothing is huge unless asked for. Raises: LiveError."""
+        """Have THP by madvise only and of 2 MiB only, so that nothing is huge unless asked for. Raises: LiveError."""
         enabled = THP / "enabled"
         if not enabled.exists():
             raise LiveError(f"{THP}: this kernel has no transparent huge pages")
-        if chosen(enabled) != "madvise":
-            self.settings.set(enabled, "madvise")
+        wanted = {enabled: ("madvise",), THP / "hugepages-2048kB" / "enabled": ("inherit", "madvise")}
+        for path in THP.glob("hugepages-*kB/enabled"):
+            wanted.setdefault(path, ("never",))  # "small" pages of a larger order would be folios, too
+        for path, allowed in wanted.items():
+            if path.exists() and chosen(path) not in allowed:
+                self.settings.set(path, allowed[0])

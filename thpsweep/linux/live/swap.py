@@ -8,6 +8,7 @@ from pathlib import Path
 
 from thpsweep.errors import LiveError
 from thpsweep.linux.live.mounts import first_line
+from thpsweep.linux.live.settings import uninterrupted
 
 _CONTROL = Path("/sys/class/zram-control")
 
@@ -26,10 +27,12 @@ def zram_swap(n_bytes: int) -> Iterator[None]:
         try:
             yield
         finally:
-            _run("swapoff", device)
+            with uninterrupted():
+                _run("swapoff", device)
     finally:
-        (block / "reset").write_text("1")
-        (_CONTROL / "hot_remove").write_text(str(number))
+        with uninterrupted():
+            (block / "reset").write_text("1")
+            (_CONTROL / "hot_remove").write_text(str(number))
 
 
 def _run(*command: str) -> None:

@@ -59,15 +59,12 @@ class Tracing:
     ) -> None:
         self._stack.close()
 
-    def has(self, event: str) -> bool:
-        """Tell whether the kernel has an event, named as `huge_memory/mm_collapse_huge_page`."""
-        return (self._home / "events" / event).is_dir()
-
     @contextlib.contextmanager
     def recording(self, *events: str) -> Iterator[list[Event]]:
         """Record events (all of a system, where only that is named); the list is filled at the end of the block.
 
         Events stay on until others are asked for: switching them costs ten milliseconds.
+        Raises: LiveError where the kernel has no such event.
         """
         found: list[Event] = []
         self._switch(set(events))
@@ -76,10 +73,14 @@ class Tracing:
         found += self._drain()
 
     def _switch(self, wanted: set[str]) -> None:
-        for events, word in ((self._on - wanted, "0"), (wanted - self._on, "1")):
-            for event in events:
-                (self._home / "events" / event / "enable").write_text(word)
-        self._on = wanted
+        for event in wanted - self._on:
+            if not (self._home / "events" / event).is_dir():
+                raise LiveError(f"this kernel has no trace event {event}")
+            (self._home / "events" / event / "enable").write_text("1")
+            self._on.add(event)
+        for event in self._on - wanted:
+            (self._home / "events" / event / "enable").write_text("0")
+            self._on.remove(event)
 
     def _drain(self) -> list[Event]:
         """Take all events out of the buffers."""
