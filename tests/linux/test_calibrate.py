@@ -95,7 +95,11 @@ def test_pieces_that_waited_for_a_cpu_are_left_out() -> None:
 def test_rounds_are_summed_up_by_their_median() -> None:
     values = iter([300.0, 100.0, 200.0])
     found = calibrate(None, 3, 1e9, lambda what: None, [lambda bench: {"copy_page": next(values)}])
-    assert found.prices == {"copy_page_ns": Figure(200.0, 3.0, 3)}
+    assert found.prices == {"copy_page_ns": Figure(200.0, 100.0, 300.0, 3)}
+
+
+def test_a_difference_that_was_nothing_in_a_round_has_no_ratio() -> None:
+    assert str(Figure(5.0, 0.0, 9.0, 3)) == "3 rounds, 0..9"
 
 
 def test_a_probe_that_fails_is_told_and_the_others_go_on() -> None:
@@ -115,13 +119,13 @@ def test_no_round_is_begun_that_does_not_fit(monkeypatch) -> None:
 
 def test_a_written_profile_says_of_each_key_where_it_comes_from(tmp_path) -> None:
     fallback = load(default_file())
-    found = Calibration({"copy_page_ns": Figure(412.3, 1.25, 5)}, {}, {"swapped": "no swap"})
+    found = Calibration({"copy_page_ns": Figure(412.3, 400.0, 500.0, 5)}, {}, {"swapped": "no swap"})
     path = tmp_path / "mine.yaml"
     path.write_text(text("mine", found, fallback))
     written = load(path)
     assert (written.name, written.copy_page_ns, written.ipi_ns) == ("mine", 412.0, fallback.ipi_ns)
     lines = {line.partition(":")[0]: line for line in path.read_text().splitlines()}
-    assert re.search(r"# measured: .*; 5 rounds, spread 1\.25$", lines["copy_page_ns"])
+    assert re.search(r"# measured: .*; 5 rounds, spread 1\.25, 400\.\.500$", lines["copy_page_ns"])
     for key in KEYS:
         assert re.search(r"# (measured|derived|assumed): ", lines[key])
         assert key == "copy_page_ns" or "assumed: of profile milan_vm" in lines[key]
@@ -130,7 +134,7 @@ def test_a_written_profile_says_of_each_key_where_it_comes_from(tmp_path) -> Non
 
 def test_a_written_profile_is_an_option_of_a_sweep(tmp_path, capsys) -> None:
     (tmp_path / "machine").mkdir()
-    found = Calibration({"copy_page_ns": Figure(412.3, 1.25, 5)}, {})
+    found = Calibration({"copy_page_ns": Figure(412.3, 400.0, 500.0, 5)}, {})
     (tmp_path / "machine" / "mine.yaml").write_text(text("mine", found, load(default_file())))
     with pytest.raises(SystemExit) as end:
         main(["run", f"--config-dir={tmp_path}", "machine=mine", "--cfg=job"])

@@ -14,7 +14,7 @@ from thpsweep.linux.calibrate.write import text
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.profiles import default_file, load
 
-_ROUNDS, _BUDGET_S = 7, 150.0
+_ROUNDS, _BUDGET_S = 15, 150.0
 _QUICK_ROUNDS = 1
 
 

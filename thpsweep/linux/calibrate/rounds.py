@@ -20,7 +20,7 @@ from thpsweep.linux.calibrate.probes import (
     splitting,
     walking,
 )
-from thpsweep.linux.calibrate.samples import Raw, spread
+from thpsweep.linux.calibrate.samples import Raw
 from thpsweep.linux.live.bench import Bench
 
 Probe = Callable[[Bench], Raw]
@@ -45,11 +45,16 @@ PROBES: tuple[Probe, ...] = (
 
 @dataclass(frozen=True)
 class Figure:
-    """A median over rounds, and the largest over the smallest of them."""
+    """A median over rounds, and the least and the most that a round found."""
 
     value: float
-    spread: float
+    low: float
+    high: float
     rounds: int
+
+    def __str__(self) -> str:
+        spread = f", spread {self.high / self.low:.2f}" if self.low > 0 else ""
+        return f"{self.rounds} rounds{spread}, {_short(self.low)}..{_short(self.high)}"
 
 
 @dataclass
@@ -92,4 +97,9 @@ def _time_is_left(begun: float, budget_s: float, n_done: int) -> bool:
 def _figures(rounds: Sequence[Raw]) -> dict[str, Figure]:
     names = {name: None for found in rounds for name in found}
     values = {name: [found[name] for found in rounds if name in found] for name in names}
-    return {name: Figure(statistics.median(v), spread(v), len(v)) for name, v in values.items()}
+    return {name: Figure(statistics.median(v), min(v), max(v), len(v)) for name, v in values.items()}
+
+
+def _short(value: float) -> str:
+    """Write three significant digits without an exponent."""
+    return f"{float(f'{value:.3g}'):g}" if abs(value) < 1e5 else f"{value:.0f}"

@@ -1,7 +1,7 @@
 """Typical values of noisy samples."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -32,9 +32,3 @@ def line(points: Mapping[float, float]) -> tuple[float, float]:
     design = np.stack((np.ones_like(x), x), axis=1) / y[:, None]
     (a, b), *_ = np.linalg.lstsq(design, np.ones_like(y), rcond=None)
     return float(a), float(b)
-
-
-def spread(values: Sequence[float]) -> float:
-    """Divide the largest by the smallest."""
-    low, high = min(values), max(values)
-    return high / low if low > 0 else float("inf")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from thpsweep.linux.calibrate.prices import PRICES
-from thpsweep.linux.calibrate.rounds import Calibration, Figure
+from thpsweep.linux.calibrate.rounds import Calibration
 from thpsweep.model.machines.profile import Profile
 
 _DIGITS = 3
@@ -17,7 +17,6 @@ _BESIDE = {
     "collapse_full_shared": "private collapse of 512 pages with 4 sharers, ns",
     "collapse_pte_exclusive": "slope against present ptes, exclusive, ns a pte",
     "collapse_pte_shared": "the same, shared, ns a pte",
-    "madvise_call": "MADV_COLLAPSE of what is huge already, ns a call",
     "shmem_fixed": "shmem collapse without sharers, ns a region",
     "shmem_pte": "shmem collapse, ns a pte of a sharer",
     "shmem_touch_pmd": "touch of collapsed shmem: maps a PMD, ns",
@@ -47,7 +46,7 @@ def text(name: str, found: Calibration, fallback: Profile) -> str:
     lines += ["", "# Measured too, though no key of a profile takes it:"]
     for key, about in _BESIDE.items():
         if key in found.raw:
-            lines.append(f"#   {about}: {_number(found.raw[key].value)} ({_rounds(found.raw[key])})")
+            lines.append(f"#   {about}: {_number(found.raw[key].value)} ({found.raw[key]})")
     for probe, why in found.failures.items():
         lines.append(f"# Not measured in every round, {probe}: {why}")
     return "\n".join(lines) + "\n"
@@ -57,7 +56,7 @@ def _header() -> list[str]:
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     return [
         f"# Measured by `thpsweep calibrate` on {when}: {_cpu()}, {os.cpu_count()} CPUs, Linux {platform.release()}.",
-        "# Medians over rounds; spread is the largest round over the smallest. Times are CPU time in ns.",
+        "# Medians over rounds; spread is the largest round over the smallest, which follow it. Times are CPU time in ns.",
         "# measured = one figure as it is; derived = arithmetic on several; assumed = taken from another profile.",
     ]
 
@@ -70,7 +69,7 @@ def _line(key: str, found: Calibration, fallback: Profile) -> str:
         return _aligned(key, value, f"assumed: of profile {fallback.name}; {why}")
     figure = found.prices[key]
     kind = "measured" if price.measured else "derived"
-    return _aligned(key, figure.value, f"{kind}: {price.method}; {_rounds(figure)}")
+    return _aligned(key, figure.value, f"{kind}: {price.method}; {figure}")
 
 
 def _aligned(key: str, value: float, comment: str) -> str:
@@ -83,10 +82,6 @@ def _number(value: float) -> str:
         return f"{value:.0f}"
     digits = max(0, _DIGITS - len(f"{value:.0f}"))
     return f"{value:.{digits}f}" if value < 1000 else f"{float(f'{value:.{_DIGITS}g}'):.0f}"
-
-
-def _rounds(figure: Figure) -> str:
-    return f"{figure.rounds} rounds, spread {figure.spread:.2f}"
 
 
 def _cpu() -> str:

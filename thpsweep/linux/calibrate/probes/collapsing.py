@@ -30,7 +30,6 @@ def private(bench: Bench) -> Raw:
         "collapse_pte_shared": (shared - intercept) / HPAGE_PMD_NR,
         "collapse_full_exclusive": points[512.0],
         "collapse_full_shared": shared,
-        "madvise_call": bench.empty_call_ns,
     }
 
 
