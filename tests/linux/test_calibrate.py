@@ -65,8 +65,7 @@ def test_what_was_not_measured_is_no_key() -> None:
 
 
 def test_a_tlb_that_cpuid_does_not_tell_is_no_key() -> None:
-    assert "tlb_small_reach_bytes" not in priced({"tlb_entries_small": 0.0})
-    assert priced({"tlb_entries_small": 2048.0}) == {"tlb_small_reach_bytes": 8 << 20}
+    assert priced({"tlb_entries_l1": 0.0, "tlb_entries_l2": 2048.0}) == {"tlb_l2_entries": 2048.0}
 
 
 def test_every_price_is_a_key_of_a_profile() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from thpsweep.linux.calibrate.samples import Raw
-from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
+from thpsweep.units import HPAGE_PMD_NR
 
 SET_SHARE = 0.62
 """Part of a migrated pte's cost that is setting the entry: callchain samples of compaction on Linux 6.18 (AMD Milan)."""
@@ -85,14 +85,10 @@ PRICES = (
         ("split_and_copy", "cow_fault"), _pmd_split_ns,
     ),
     _direct("swap_in_ns", "swap_in", "reads of what was swapped out to zram"),
-    Price(
-        "tlb_small_reach_bytes", "CPUID, second-level entries x 4 KiB", ("tlb_entries_small",),
-        lambda raw: raw["tlb_entries_small"] * PAGE_SIZE_BYTES, measured=True,
-    ),
-    Price(
-        "tlb_huge_reach_bytes", "CPUID, second-level entries x 2 MiB", ("tlb_entries_huge",),
-        lambda raw: raw["tlb_entries_huge"] * HPAGE_PMD_SIZE_BYTES, measured=True,
-    ),
+    _direct("swap_out_ns", "swap_out", "MADV_PAGEOUT of pages to zram"),
+    _direct("tlb_l1_entries", "tlb_entries_l1", "CPUID, first-level data TLB"),
+    _direct("tlb_l2_entries", "tlb_entries_l2", "CPUID, second-level TLB"),
+    _direct("memory_bytes", "memory_bytes", "memory that the kernel manages"),
     Price(
         "page_walk_saved_ns", "dependent loads over 256 MiB, small less huge pages",
         ("load_small_256_mib", "load_huge_256_mib"),

@@ -154,25 +154,26 @@ static long drop(long address, long n, const char *file)
 }
 
 /*
- * entries HUGE: entries of the second-level data TLB for a page size; 0 where CPUID does not tell.
- * AMD: leaf 0x80000006. Intel: leaf 0x18, one subleaf a TLB: page sizes, ways, sets, kind (1 data, 3 unified) and level.
+ * entries LEVEL: entries for 4 KiB pages of the data TLB of a level; 0 where CPUID does not tell.
+ * AMD: leaf 0x80000005 and 0x80000006. Intel: leaf 0x18, one subleaf a TLB: page sizes, ways, sets, kind (1 data,
+ * 3 unified) and level.
  */
-static long tlb_entries(long huge)
+static long tlb_entries(long level)
 {
 	long most = 0;
 #if defined(__x86_64__)
 	unsigned int a, b, c, d, last;
-	if (__get_cpuid(0x80000006, &a, &b, &c, &d))
-		most = (huge ? a : b) >> 16 & 0xfff;
+	if (__get_cpuid(level == 1 ? 0x80000005 : 0x80000006, &a, &b, &c, &d))
+		most = level == 1 ? b >> 16 & 0xff : b >> 16 & 0xfff;
 	if (!most && __get_cpuid_count(0x18, 0, &last, &b, &c, &d))
 		for (unsigned int leaf = 0; leaf <= last; leaf++) {
 			__get_cpuid_count(0x18, leaf, &a, &b, &c, &d);
-			long entries = (long)(b >> 16) * c, kind = d & 31, level = d >> 5 & 7;
-			if ((kind == 1 || kind == 3) && level == 2 && (b >> (huge ? 1 : 0) & 1) && entries > most)
+			long entries = (long)(b >> 16) * c, kind = d & 31;
+			if ((kind == 1 || kind == 3) && (d >> 5 & 7) == level && (b & 1) && entries > most)
 				most = entries;
 		}
 #endif
-	(void)huge;
+	(void)level;
 	return most;
 }
 

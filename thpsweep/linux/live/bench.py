@@ -144,7 +144,11 @@ class Bench:
         enabled = THP / "enabled"
         if not enabled.exists():
             raise LiveError(f"{THP}: this kernel has no transparent huge pages")
-        wanted = {enabled: ("madvise",), THP / "hugepages-2048kB" / "enabled": ("inherit", "madvise")}
+        wanted = {
+            enabled: ("madvise",),
+            THP / "hugepages-2048kB" / "enabled": ("inherit", "madvise"),
+            THP / "shmem_enabled": ("never", "advise"),  # MADV_COLLAPSE asks for neither, but minds `deny`
+        }
         for path in THP.glob("hugepages-*kB/enabled"):
             wanted.setdefault(path, ("never",))  # "small" pages of a larger order would be folios, too
         for path, allowed in wanted.items():

@@ -8,6 +8,7 @@ import numpy as np
 from thpsweep.linux.validate.state import InexpressibleError, State, Told, View
 from thpsweep.linux.validate.steps import Case, Step
 from thpsweep.model import prices
+from thpsweep.model.bits import Ints
 from thpsweep.model.counts import OPERATIONS, Counts
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.scenario import Scenario
@@ -33,7 +34,7 @@ class OnModel:
         self._scene, self._machine = Scenario(case.n_regions, n_processes), machine
         self._mechanism = "retract" if case.shmem else "copy"
         self._processes: dict[str, Process] = {}
-        self._held: dict[str, list[int]] = {}
+        self._held: dict[str, list[Ints]] = {}
         self._chosen: tuple[int, ...] = ()
 
     def do(self, step: Step, live: Told) -> Told:
@@ -119,12 +120,14 @@ class OnModel:
         self._processes[step.who].age()
 
     def _hold(self, step: Step) -> None:
-        process = self._processes[step.who]
-        self._held[step.who] = [self._scene.hold(process, page) for page in step.pages]
+        self._held.setdefault(step.who, []).append(self._processes[step.who].vmsplice(step.pages))
+
+    def _pin(self, step: Step) -> None:
+        self._held.setdefault(step.who, []).append(self._processes[step.who].pin(step.pages))
 
     def _release(self, step: Step) -> None:
-        for name in self._held.pop(step.who):
-            self._scene.release(name)
+        for references in self._held.pop(step.who):
+            self._scene.release(references)
 
     def _collapse(self, step: Step) -> tuple[str, str]:
         regions = range(step.pages.start // HPAGE_PMD_NR, step.pages.stop // HPAGE_PMD_NR)

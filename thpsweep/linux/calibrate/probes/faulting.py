@@ -4,7 +4,7 @@ from thpsweep.linux.calibrate.samples import Raw, typical_ns
 from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.family import Family
-from thpsweep.units import HPAGE_PMD_NR
+from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
 
 _REGIONS = 16
 
@@ -46,11 +46,12 @@ def huge(bench: Bench) -> Raw:
 
 
 def swapped(bench: Bench) -> Raw:
-    """Read back what was swapped out to zram."""
+    """Swap pages out to zram, and read them back."""
     bench.need_swap()
     with Family() as family:
         actor = family.start()
         memory = actor.map(4)
         actor.write(memory, range(memory.n_pages))
-        actor.advise(memory, Advice.PAGEOUT)
-        return {"swap_in": typical_ns(actor.read(memory, range(memory.n_pages), HPAGE_PMD_NR), HPAGE_PMD_NR)}
+        out = actor.advise(memory, Advice.PAGEOUT, piece_bytes=HPAGE_PMD_SIZE_BYTES)
+        back = actor.read(memory, range(memory.n_pages), HPAGE_PMD_NR)
+    return {"swap_out": typical_ns(out, HPAGE_PMD_NR), "swap_in": typical_ns(back, HPAGE_PMD_NR)}

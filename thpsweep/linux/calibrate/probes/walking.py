@@ -14,8 +14,9 @@ def walking(bench: Bench) -> Raw:
     raw: Raw = {}
     with Family() as family:
         actor = family.start()
+        for level in (1, 2):
+            raw[f"tlb_entries_l{level}"] = float(actor.do("entries", level).result)
         for huge, form in enumerate(("small", "huge")):
-            raw[f"tlb_entries_{form}"] = float(actor.do("entries", huge).result)
             for size in SIZES_MIB:
                 memory = actor.map(size // 2)
                 if huge:
