@@ -54,7 +54,10 @@ class OnKernel:
     def look(self) -> State:
         """Look at all living processes."""
         looks = {name: look(actor.pid, self._memory) for name, actor in self._actors.items()}
-        return State({name: _view(seen) for name, seen in looks.items()}, pages_in_use(looks.values()))
+        views = {name: _view(seen) for name, seen in looks.items()}
+        return State(
+            views, None if self._held else pages_in_use(looks.values())
+        )  # a page that is only held is not seen
 
     def warm(self) -> None:
         """Make memory ready that the host has backed, so that no step waits for it; it would undo a layout of frames."""

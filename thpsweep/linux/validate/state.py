@@ -51,7 +51,8 @@ class View:
 class State:
     """Hold the memory of all living processes, by their names, and the pages that are used in all.
 
-    pages_in_use counts dead subpages of folios that are mapped in part; None where frames are hidden.
+    pages_in_use counts dead subpages of folios that are mapped in part; None where frames are hidden or
+    pages are held, mapped or not.
     """
 
     views: dict[str, View]
