@@ -66,6 +66,13 @@ def test_sigterm_unwinds(own_lock, tmp_path) -> None:
     assert one.read_text() == "1"
 
 
+def test_handlers_of_signals_come_back(own_lock) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with Settings() as held, held.section():
+        pass
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
 def machine() -> dict[str, object]:
     """Describe all that a run may change."""
     seen: dict[str, object] = {str(path): path.read_text() for path in WATCHED if path.exists()}

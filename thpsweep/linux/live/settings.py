@@ -80,7 +80,8 @@ def uninterrupted() -> Iterator[None]:
         yield
     finally:
         for number, handler in kept.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == signal.SIG_IGN:  # else the block has put back what was there earlier
+                signal.signal(number, handler)
 
 
 @contextmanager
