@@ -1,13 +1,14 @@
 """Live processes do what they are told, and nothing of them is left."""
 
 import os
+import time
 
 import numpy as np
 import pytest
 
 from thpsweep.errors import LiveError
 from thpsweep.linux.live import build
-from thpsweep.linux.live.actor import Advice
+from thpsweep.linux.live.actor import Actor, Advice
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.look import look
 
@@ -102,3 +103,24 @@ def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(LiveError, match="XDG_CACHE_HOME"):
         build.actor_binary()
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_start_that_is_interrupted_leaves_no_process(monkeypatch, accepted: bool) -> None:
+    if build.compiler() is None:
+        pytest.skip("no C compiler")
+    started: list[Actor] = []
+
+    def interrupted(self: Family) -> Actor:
+        if accepted:
+            started.append(adopt(self))
+            self.actors.clear()  # as if it had been interrupted before it was listed
+        raise KeyboardInterrupt
+
+    adopt = Family._adopt
+    monkeypatch.setattr(Family, "_adopt", interrupted)
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), Family() as family:
+        family.start()
+    assert time.monotonic() - begun < 2.5  # it ended by itself, not by being killed
+    assert not any(alive(actor.pid) for actor in started)

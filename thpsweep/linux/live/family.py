@@ -12,7 +12,7 @@ from thpsweep.errors import LiveError
 from thpsweep.linux.live.actor import Actor, Reply
 from thpsweep.linux.live.build import actor_binary
 
-_PATIENCE_S = 30.0
+_PATIENCE_S, _GRACE_S = 30.0, 3.0
 
 
 class Family:
@@ -39,6 +39,7 @@ class Family:
     def close(self) -> None:
         """End all processes and wait for them."""
         with self._stack:
+            self._listener.close()  # who has just been started and is not heard yet ends, too
             while self.actors:
                 self.actors.pop().end()
 
@@ -50,7 +51,7 @@ class Family:
         process = subprocess.Popen(
             [str(self._binary), str(self._folder / "driver")], stdin=subprocess.DEVNULL, start_new_session=True
         )
-        self._stack.callback(process.wait)
+        self._stack.callback(_see_off, process)
         return self._adopt()
 
     def fork(self, parent: Actor) -> tuple[Actor, Reply]:
@@ -69,5 +70,15 @@ class Family:
     def _adopt(self) -> Actor:
         if not select.select([self._listener], [], [], _PATIENCE_S)[0]:
             raise LiveError(f"a live process did not start within {_PATIENCE_S:.0f} s")
-        self.actors.append(Actor(self._listener.accept()[0]))
+        connection = self._stack.enter_context(self._listener.accept()[0])
+        self.actors.append(Actor(connection))
         return self.actors[-1]
+
+
+def _see_off(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a root; one that an interrupt left without anybody who hears it does not end by itself."""
+    try:
+        process.wait(_GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
