@@ -4,7 +4,7 @@ import select
 import socket
 import subprocess
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -70,9 +70,17 @@ class Family:
     def _adopt(self) -> Actor:
         if not select.select([self._listener], [], [], _PATIENCE_S)[0]:
             raise LiveError(f"a live process did not start within {_PATIENCE_S:.0f} s")
-        connection = self._stack.enter_context(self._listener.accept()[0])
+        connection, _ = self._listener.accept()
+        self._stack.callback(_hang_up, connection)
         self.actors.append(Actor(connection))
         return self.actors[-1]
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """End a connection that may have been ended already; others may still hold it, so closing it is not enough."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
 
 
 def _see_off(process: subprocess.Popen[bytes]) -> None:
