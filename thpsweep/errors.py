@@ -33,6 +33,10 @@ class CaptureError(ThpsweepError):
     """A process tree could not be captured, or a captured file cannot be used."""
 
 
+class LiveError(ThpsweepError):
+    """The kernel of this machine cannot be measured or asked: say what is missing."""
+
+
 class SweepError(ThpsweepError):
     """A sweep cannot be planned, started or read."""
 

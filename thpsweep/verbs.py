@@ -32,6 +32,20 @@ def capture(options: argparse.Namespace) -> int:
     return 0
 
 
+def calibrate(options: argparse.Namespace) -> int:
+    """Measure this machine's prices."""
+    from thpsweep.linux.calibrate.command import Request, run
+
+    return run(Request(options.out, options.quick))
+
+
+def validate(options: argparse.Namespace) -> int:
+    """Hold the model against this machine's kernel."""
+    from thpsweep.linux.validate.command import Request, run
+
+    return run(Request(options.machine, options.only or [], options.random, options.rounds, options.json, options.list))
+
+
 def ui(options: argparse.Namespace) -> int:
     """Become the server of the runs' database; returns only where that fails."""
     from thpsweep.sweep.tracking.target import target

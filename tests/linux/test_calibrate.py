@@ -1,0 +1,171 @@
+"""Are the keys of a profile what was measured, and can the written profile be used?"""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.linux.live import bench_or_skip
+from thpsweep.cli import main
+from thpsweep.errors import LiveError
+from thpsweep.linux.calibrate import rounds
+from thpsweep.linux.calibrate.prices import PRICES, priced
+from thpsweep.linux.calibrate.rounds import Calibration, Figure, calibrate
+from thpsweep.linux.calibrate.samples import line, typical_ns
+from thpsweep.linux.calibrate.write import text
+from thpsweep.linux.live.actor import Reply
+from thpsweep.linux.live.profiles import default_file, load
+from thpsweep.model import prices
+from thpsweep.model.counts import Counts
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.scenario import Scenario
+
+KEYS = [field.name for field in dataclasses.fields(Profile) if field.type is float]
+
+
+def collapse_ns(present: int, machine: Profile) -> float:
+    """Predict a collapse of a private region, by the model."""
+    scene = Scenario()
+    process = scene.process()
+    process.write(range(present))
+    before = {name: count.copy() for name, count in scene.counts.total.items()}
+    process.collapse()
+    done = Counts(1)
+    done.total = {name: count - before[name] for name, count in scene.counts.total.items()}
+    syncs_ns = done.total["global_syncs"][0] * (machine.cpus - 1) * machine.ipi_ns
+    alone = dataclasses.replace(machine, ipi_ns=0.0)
+    return float(prices.collapse_ns(done, alone, 1)[0] + syncs_ns)
+
+
+def test_a_collapse_is_predicted_as_it_was_measured() -> None:
+    """Whatever line through the present ptes is measured, the model gives it back with the keys that come of it."""
+    fixed_ns, slope_ns = 400_000.0, 900.0
+    raw = {
+        "collapse_empty": fixed_ns, "collapse_pte_exclusive": slope_ns, "collapse_pte_shared": slope_ns,
+        "scan_pte": 60.0, "copy_page": 450.0, "clear_page": 270.0, "barrier_alone": 500.0, "ipi": 14_000.0,
+    }  # fmt: skip
+    machine = dataclasses.replace(load(default_file()), cpus=2, **priced(raw))
+    for present in (1, 200, 512):
+        assert collapse_ns(present, machine) == pytest.approx(fixed_ns + slope_ns * present, rel=0.01)
+
+
+def test_a_migration_is_predicted_as_it_was_measured() -> None:
+    machine = dataclasses.replace(
+        load(default_file()), **priced({"migration_page": 2_300.0, "migration_pte": 700.0, "copy_page": 460.0})
+    )
+    counts = Counts(1)
+    counts.total["pages_migrated"][:], counts.total["ptes_migrated"][:] = 10, 10 * 16
+    assert prices.compaction_ns(counts, machine)[0] == pytest.approx(10 * (2_300 + 16 * 700))
+
+
+def test_what_was_not_measured_is_no_key() -> None:
+    assert priced({"copy_page": 400.0}) == {"copy_page_ns": 400.0}
+
+
+def test_a_tlb_that_cpuid_does_not_tell_is_no_key() -> None:
+    assert priced({"tlb_entries_l1": 0.0, "tlb_entries_l2": 2048.0}) == {"tlb_l2_entries": 2048.0}
+
+
+def test_every_price_is_a_key_of_a_profile() -> None:
+    assert {price.key for price in PRICES} <= set(KEYS)
+    assert len({price.key for price in PRICES}) == len(PRICES)
+
+
+def test_no_price_is_negative() -> None:
+    """Noise may turn a difference around."""
+    raw = dict.fromkeys({name for price in PRICES for name in price.needs}, 1.0)
+    raw |= {"copy_page": 1e9, "cow_fault": 1e9, "clear_page": 1e6, "load_huge_256_mib": 1e9}
+    assert min(priced(raw).values()) >= 0
+
+
+def test_a_line_through_exact_points() -> None:
+    assert line({1.0: 5.0, 4.0: 11.0, 16.0: 35.0}) == pytest.approx((3.0, 2.0))
+
+
+def test_pieces_that_waited_for_a_cpu_are_left_out() -> None:
+    calm, waited = [100_000] * 6, [100_000, 160_000, 150_000]
+    reply = Reply(0, 0, (*calm, *waited), (*calm, 9_000_000, 9_000_000, 9_000_000))
+    assert typical_ns(reply, 10) == 10_000
+    assert typical_ns(reply, 1, wall=True) == 100_000
+
+
+def test_rounds_are_summed_up_by_their_median() -> None:
+    values = iter([300.0, 100.0, 200.0])
+    found = calibrate(None, 3, 1e9, lambda what: None, [lambda bench: {"copy_page": next(values)}])
+    assert found.prices == {"copy_page_ns": Figure(200.0, 100.0, 300.0, 3)}
+
+
+def test_a_difference_that_was_nothing_in_a_round_has_no_ratio() -> None:
+    assert str(Figure(5.0, 0.0, 9.0, 3)) == "3 rounds, 0..9"
+
+
+def test_a_probe_that_fails_is_told_and_the_others_go_on() -> None:
+    def broken(bench):
+        raise LiveError("no swap")
+
+    found = calibrate(None, 2, 1e9, lambda what: None, [broken, lambda bench: {"clear_page": 5.0}])
+    assert found.failures == {"broken": "no swap"} and found.prices["clear_page_ns"].rounds == 2
+
+
+def test_no_round_is_begun_that_does_not_fit(monkeypatch) -> None:
+    clock = iter(np.arange(0.0, 1000.0, 40.0))
+    monkeypatch.setattr(rounds.time, "monotonic", lambda: next(clock))
+    found = calibrate(None, 100, 150.0, lambda what: None, [lambda bench: {"copy_page": 1.0}])
+    assert found.prices["copy_page_ns"].rounds == 3  # 40 s each by this clock: a fourth would end at 160 s
+
+
+def test_a_written_profile_says_of_each_key_where_it_comes_from(tmp_path) -> None:
+    fallback = load(default_file())
+    found = Calibration({"copy_page_ns": Figure(412.3, 400.0, 500.0, 5)}, {}, {"swapped": "no swap"})
+    path = tmp_path / "mine.yaml"
+    path.write_text(text("mine", found, fallback))
+    written = load(path)
+    assert (written.name, written.copy_page_ns, written.ipi_ns) == ("mine", 412.0, fallback.ipi_ns)
+    lines = {line.partition(":")[0]: line for line in path.read_text().splitlines()}
+    assert re.search(r"# measured: .*; 5 rounds, spread 1\.25, 400\.\.500$", lines["copy_page_ns"])
+    for key in KEYS:
+        assert re.search(r"# (measured|derived|assumed): ", lines[key])
+        assert key == "copy_page_ns" or "assumed: of profile milan_vm" in lines[key]
+    assert "swapped: no swap" in path.read_text()
+
+
+def test_a_written_profile_is_an_option_of_a_sweep(tmp_path, capsys) -> None:
+    (tmp_path / "machine").mkdir()
+    found = Calibration({"copy_page_ns": Figure(412.3, 400.0, 500.0, 5)}, {})
+    (tmp_path / "machine" / "mine.yaml").write_text(text("mine", found, load(default_file())))
+    with pytest.raises(SystemExit) as end:
+        main(["run", f"--config-dir={tmp_path}", "machine=mine", "--cfg=job"])
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert end.value.code == 0 and shown["machine"]["copy_page_ns"] == 412
+
+
+@pytest.mark.parametrize("name", ["a.yml", "1a.yaml", "no-dash.yaml", "nowhere/a.yaml"])
+def test_a_name_that_no_profile_can_have(name: str, tmp_path, capsys) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["calibrate", "--out", str(tmp_path / name)])
+    assert end.value.code == 2 and "allowed is" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_profile(tmp_path) -> None:
+    (tmp_path / "a.yaml").write_text("- 1\n")
+    for path in (tmp_path / "a.yaml", tmp_path / "b.yaml"):
+        with pytest.raises(LiveError, match="not a machine profile"):
+            load(path)
+
+
+@pytest.mark.slow
+def test_a_quick_calibration_of_this_machine(tmp_path, capsys) -> None:
+    with bench_or_skip("frames", "tracefs", "khugepaged", "swap"):
+        pass
+    out = tmp_path / "here.yaml"
+    with pytest.raises(SystemExit) as end:
+        main(["calibrate", "--quick", "--out", str(out)])
+    assert end.value.code == 0
+    here, said = load(out), out.read_text()
+    assert said.count("# measured: ") >= 15 and said.count("# derived: ") >= 5
+    # What has to be so on any machine: a copy reads and writes, a clear only writes; a huge page forks cheaper than 512.
+    assert 10 < here.clear_page_ns < here.copy_page_ns < 20_000
+    assert here.fork_pmd_ns < 512 * here.fork_pte_small_ns
+    assert here.reuse_fault_ns < here.cow_fault_ns

@@ -1,0 +1,99 @@
+"""What a command says, and what still works, where something is missing: each condition is made, not mocked."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.linux.live import bench_or_skip
+
+SOME = [f"--only={name}" for name in ("collapse_both", "k_private_3", "swap_1", "shmem_3", "migrate_3")]
+COMMAND = [sys.executable, "-m", "thpsweep", "validate", "--rounds=1", *SOME]
+NOT_ROOT = """
+import os, sys
+from thpsweep.cli import main
+def run(*words):
+    try:
+        main(["validate", "--rounds=1", *words])
+    except SystemExit as end:
+        return end.code
+assert run("--only=collapse_both") == 0  # whatever is imported on the way is imported while it can be read
+print("---", flush=True); print("---", file=sys.stderr, flush=True)
+os.setgroups([]); os.setgid({nobody}); os.setuid({nobody})
+sys.exit(run(*{some}))
+"""
+
+
+@pytest.fixture
+def root(nobody):
+    """Skip where we are not root of a machine whose settings can be changed, or where another run holds them."""
+    with bench_or_skip("khugepaged", "tracefs", "frames"):
+        pass
+
+
+def ran(command: list[str], **changed: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **changed}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+
+
+def refused(prefix: list[str]) -> bool:
+    """Tell whether this machine does not let us make a condition."""
+    return subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0
+
+
+def in_part(done: subprocess.CompletedProcess[str], *missing: str) -> None:
+    """Check that the rest was validated, and that what is missing was named."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    for word in missing:
+        assert f"without {word}: " in done.stderr
+    assert "collapse_both" in done.stdout and "k_private_3: skipped: " in done.stdout
+    assert re.search(r"([2-9]) of \1 scenarios equal", done.stdout)
+
+
+def test_not_root(root, nobody) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # unlike tmp_path one that others can look into
+        os.chmod(folder, 0o755)
+        done = ran([sys.executable, "-c", NOT_ROOT.format(nobody=nobody, some=SOME)], XDG_CACHE_HOME=folder)
+    done.stdout, done.stderr = done.stdout.rpartition("---")[2], done.stderr.rpartition("---")[2]
+    in_part(done, "tracefs", "khugepaged", "swap", "frames")
+
+
+def test_root_of_a_user_namespace(root) -> None:
+    prefix = ["unshare", "--user", "--map-root-user"]
+    if refused(prefix):
+        pytest.skip("user namespaces are off")
+    in_part(ran([*prefix, *COMMAND]), "tracefs", "frames")
+
+
+def test_a_container_without_cap_sys_admin(root) -> None:
+    prefix = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+    if refused(prefix):
+        pytest.skip("setpriv does not work here")
+    done = ran([*prefix, *COMMAND])
+    in_part(done, "tracefs", "swap", "frames")
+    assert not any("zram1" in path.name for path in Path("/sys/block").iterdir())
+
+
+def test_sysfs_read_only(root) -> None:
+    mount = "mount --rbind /sys /sys && mount -o remount,bind,ro /sys && exec "
+    prefix = ["unshare", "--mount", "sh", "-c"]
+    if refused(prefix[:2]):
+        pytest.skip("mount namespaces are off")
+    in_part(ran([*prefix, mount + " ".join(COMMAND)]), "khugepaged", "swap")
+
+
+@pytest.mark.parametrize("verb", ["validate", "calibrate"])
+def test_no_thp(root, tmp_path, verb: str) -> None:
+    script = f"mount --bind {tmp_path} /sys/kernel/mm/transparent_hugepage && exec {sys.executable} -m thpsweep {verb}"
+    done = ran(["unshare", "--mount", "sh", "-c", script])
+    assert done.returncode == 2
+    assert done.stderr == "thpsweep: /sys/kernel/mm/transparent_hugepage: this kernel has no transparent huge pages\n"
+
+
+def test_no_compiler(root, tmp_path) -> None:
+    done = ran(COMMAND, XDG_CACHE_HOME=str(tmp_path), PATH=str(tmp_path))
+    assert done.returncode == 2 and "no C compiler" in done.stderr

@@ -1,0 +1,126 @@
+"""Whatever was changed on the machine is put back, whatever ends the command."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.linux.live import bench_or_skip
+from thpsweep.errors import LiveError
+from thpsweep.linux.live import settings
+from thpsweep.linux.live.settings import KHUGEPAGED, Settings, chosen
+
+WATCHED = [
+    *(KHUGEPAGED / name for name in ("scan_sleep_millisecs", "alloc_sleep_millisecs", "pages_to_scan", "defrag")),
+    *(KHUGEPAGED / name for name in ("max_ptes_none", "max_ptes_swap", "max_ptes_shared")),
+    KHUGEPAGED.parent / "enabled",
+    Path("/proc/sys/vm/percpu_pagelist_high_fraction"),
+    Path("/proc/swaps"),
+]
+
+
+@pytest.fixture
+def own_lock(monkeypatch, tmp_path):
+    monkeypatch.setattr(settings.tempfile, "gettempdir", lambda: str(tmp_path))
+
+
+def test_settings_come_back_in_reverse_order(own_lock, tmp_path) -> None:
+    one, words = tmp_path / "one", tmp_path / "words"
+    one.write_text("1\n")
+    words.write_text("always [madvise] never\n")
+    with pytest.raises(ZeroDivisionError), Settings() as held:
+        held.set(one, 2)
+        held.set(one, 3)
+        held.set(words, "never")
+        assert (one.read_text(), words.read_text()) == ("3", "never")
+        raise ZeroDivisionError
+    assert (one.read_text(), words.read_text()) == ("1", "madvise")
+
+
+def test_the_chosen_word_of_a_list(tmp_path) -> None:
+    (tmp_path / "words").write_text("always defer [madvise] never\n")
+    assert chosen(tmp_path / "words") == "madvise"
+
+
+def test_a_setting_that_cannot_be_changed_is_named(own_lock, tmp_path) -> None:
+    with Settings() as held, pytest.raises(LiveError, match="nowhere"):
+        held.set(tmp_path / "nowhere", 1)
+
+
+def test_only_one_at_a_time(own_lock) -> None:
+    with Settings(), pytest.raises(LiveError, match="another thpsweep"), Settings():
+        pass
+
+
+def test_sigterm_unwinds(own_lock, tmp_path) -> None:
+    one = tmp_path / "one"
+    one.write_text("1")
+    with pytest.raises(SystemExit), Settings() as held:
+        held.set(one, 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert one.read_text() == "1"
+
+
+def test_handlers_of_signals_come_back(own_lock) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with Settings() as held, held.section():
+        pass
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def machine() -> dict[str, object]:
+    """Describe all that a run may change."""
+    seen: dict[str, object] = {str(path): path.read_text() for path in WATCHED if path.exists()}
+    seen["zram"] = sorted(path.name for path in Path("/sys/block").glob("zram*"))
+    seen["cgroups"] = sorted(map(str, Path("/sys/fs/cgroup").glob("**/thpsweep-*")))
+    seen["mounts"] = [line for line in Path("/proc/self/mounts").read_text().splitlines() if "thpsweep" in line]
+    seen["actors"] = actors()
+    return seen
+
+
+def actors() -> list[str]:
+    """List live processes of ours; one that has ended is a zombie until its parent or init looks."""
+    pids = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, rest = path.read_text().rpartition(")")
+            pids += [path.parent.name] if "(actor-" in name and rest.split()[0] not in "ZX" else []
+    return pids
+
+
+@pytest.mark.parametrize(
+    ("command", "number", "code"),
+    [
+        (["validate", "--rounds", "50"], signal.SIGINT, 130),
+        (["calibrate"], signal.SIGINT, 130),
+        (["calibrate"], signal.SIGTERM, 143),
+    ],
+)
+@pytest.mark.parametrize("after_s", [0.3, 2.0])
+def test_an_interrupted_command_leaves_nothing_changed(command, number, code, after_s) -> None:
+    with bench_or_skip("khugepaged"):
+        pass  # the machine can do it, and nobody else is at it
+    before = machine()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "thpsweep", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    begun(process, before)
+    time.sleep(after_s)
+    process.send_signal(number)
+    process.send_signal(number)  # the second one of an impatient user
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert machine() == before
+
+
+def begun(process: subprocess.Popen, before: dict[str, object]) -> None:
+    """Wait until the command has changed something."""
+    until = time.monotonic() + 30
+    while machine() == before:
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.01)

@@ -1,0 +1,117 @@
+"""Real scenarios on this kernel and in the model: equal in all that is compared. A strict xfail names a difference."""
+
+import dataclasses
+
+import pytest
+
+from tests.linux.live import bench_or_skip
+from thpsweep.linux.live.profiles import default_file, load
+from thpsweep.linux.validate import on_model
+from thpsweep.linux.validate.cases import cases
+from thpsweep.linux.validate.random_cases import random_case
+from thpsweep.linux.validate.run import Verdict, validate
+from thpsweep.linux.validate.steps import Case
+
+CASES = {case.name: case for case in cases()}
+DIFFERS = {
+    "hole_region": "6.18 stops MADV_COLLAPSE at a region without a table, the modelled source goes on",
+    "zero_page_all": "the state has no zero page: a region of nothing else has no page table here",
+    "young_collapse": "the PMD of a collapse is young in the kernel, here its pages stay as old as they were",
+    "swap_zeroes": "since 6.13 a split gives zero-filled subpages back (try_to_map_unused_to_zeropage), here they stay",
+}
+"""Case -> why the kernel and the model differ."""
+
+
+@pytest.fixture(scope="module")
+def bench():
+    with bench_or_skip() as found:
+        yield found
+
+
+def judge(case: Case, bench) -> Verdict:
+    verdict = validate([case], load(default_file()), bench, rounds=1)[0]
+    if verdict.skipped:
+        pytest.skip(verdict.skipped)
+    return verdict
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=DIFFERS[name]) if name in DIFFERS else ())
+        for name in CASES
+        if not CASES[name].low
+    ],
+)
+def test_the_model_does_what_this_kernel_does(name: str, bench) -> None:
+    verdict = judge(CASES[name], bench)
+    assert not verdict.differences and not verdict.inexpressible
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_model_does_what_this_kernel_does_at_random(seed: int, bench) -> None:
+    verdict = judge(random_case(seed, plain=True), bench)
+    assert not verdict.differences and not verdict.inexpressible
+
+
+@pytest.mark.slow
+def test_the_model_does_what_this_kernel_does_at_random_for_long(bench) -> None:
+    verdicts = [judge(random_case(seed, plain=True), bench) for seed in range(20, 200)]
+    assert not [verdict.case.name for verdict in verdicts if verdict.differences]
+
+
+def test_a_seed_draws_one_case() -> None:
+    assert random_case(7) == random_case(7) != random_case(8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.low])
+def test_every_sharer_finds_a_migrated_page(name: str, bench) -> None:
+    assert judge(CASES[name], bench).equal
+
+
+def test_what_the_model_cannot_express_is_run_live(bench, monkeypatch) -> None:
+    monkeypatch.delattr(on_model.OnModel, "_pin")
+    verdict = judge(CASES["pin_before_fork"], bench)
+    assert "'pin'" in verdict.inexpressible and verdict.model == [] and not verdict.equal
+    if "tracefs" not in bench.missing:
+        assert verdict.kernel == ["PAGE_COUNT EAGAIN", "SUCCEED"]
+
+
+def test_a_model_that_forgets_a_write_is_caught(bench, monkeypatch) -> None:
+    monkeypatch.setattr(on_model.OnModel, "_write", lambda self, step: None)
+    verdict = judge(CASES["cow_small"], bench)
+    assert "memory" in verdict.differences
+    assert "frames" in bench.missing or "sharing" in verdict.differences
+
+
+def test_a_model_that_keeps_frames_over_a_collapse_is_caught(bench, monkeypatch) -> None:
+    monkeypatch.setattr(on_model.OnModel, "_collapse", lambda self, step: ("SUCCEED", ""))
+    differences = judge(CASES["collapse_child"], bench).differences
+    assert "outcome" not in differences and "memory" in differences
+    assert "frames" in bench.missing or any("kept their frame" in line for line in differences["sharing"])
+
+
+def test_a_model_with_another_outcome_is_caught(bench, monkeypatch) -> None:
+    monkeypatch.setattr(on_model.OnModel, "_collapse", lambda self, step: ("PAGE_COUNT", "EAGAIN"))
+    assert "outcome" in judge(CASES["full"], bench).differences
+
+
+def test_names_are_used_once() -> None:
+    assert len(CASES) == len(cases())
+
+
+def test_each_case_names_only_processes_that_it_started() -> None:
+    for case in [*CASES.values(), *map(random_case, range(200))]:
+        known: set[str] = set()
+        for step in (*case.ready, *case.question):
+            if step.verb == "start":
+                known.add(step.who)
+            assert set(step.who.split()) <= known, f"{case.name}: {step}"
+            known |= {step.other} if step.other else set()
+            known -= {step.who} if step.verb == "end" else set()
+
+
+def test_a_case_is_data() -> None:
+    for case in CASES.values():
+        assert dataclasses.is_dataclass(case) and hash(case)

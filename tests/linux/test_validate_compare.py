@@ -1,0 +1,100 @@
+"""What counts as a difference between the kernel and the model."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from thpsweep.linux.validate import compare
+from thpsweep.linux.validate.report import show, summary, write_json
+from thpsweep.linux.validate.run import Verdict
+from thpsweep.linux.validate.state import State, Told, View
+from thpsweep.linux.validate.steps import Case, collapse, start
+
+
+def view(frames: list[int], **changed: object) -> View:
+    plain: dict[str, object] = {
+        "frames": np.array(frames),
+        "swapped": np.zeros(len(frames), bool),
+        "huge": np.zeros(1, bool),
+        "rss_kib": 4 * np.count_nonzero(frames),
+        "pss_kib": 4.0,
+        "huge_kib": 0,
+        "swap_kib": 0,
+        "slack_kib": 1.0,
+    }
+    return View(**{**plain, **changed})
+
+
+def state(*, pages: int | None = 3, **views: View) -> State:
+    return State(views, pages)
+
+
+def test_names_of_frames_do_not_matter_only_who_shares() -> None:
+    kernel = state(p=view([7, 8, 0]), c=view([7, 9, 0]))
+    assert compare.sharing(kernel, state(p=view([1, 2, 0]), c=view([1, 3, 0]))) == []
+    found = compare.sharing(kernel, state(p=view([1, 2, 0]), c=view([1, 2, 0])))
+    assert found == ["p: 1 pages shared with c in the kernel, 2 in the model, 1 differ"]
+
+
+def test_a_page_that_is_there_on_one_side_only_differs() -> None:
+    found = compare.sharing(state(p=view([7, 8])), state(p=view([1, 0])))
+    assert found == ["p: 2 pages present in the kernel, 1 in the model, 1 differ"]
+
+
+def test_a_frame_that_one_side_kept_differs() -> None:
+    before, after = state(p=view([7, 8])), state(p=view([7, 9]))
+    assert compare.kept((before, after), (before, after)) == []
+    assert compare.kept((before, after), (before, before)) != []
+
+
+def test_pss_may_be_off_by_rounding_rss_may_not() -> None:
+    kernel = state(p=view([7], pss_kib=4.0))
+    assert compare.memory(kernel, state(p=view([7], pss_kib=4.9))) == []
+    assert compare.memory(kernel, state(p=view([7], pss_kib=5.1))) != []
+    assert compare.memory(kernel, state(p=view([7], rss_kib=8))) != []
+
+
+def test_dead_pages_of_a_folio_are_memory() -> None:
+    assert compare.memory(state(p=view([7]), pages=512), state(p=view([7]), pages=1)) != []
+    assert compare.memory(state(p=view([7]), pages=None), state(p=view([7]), pages=1)) == []
+
+
+def test_hidden_frames_are_not_compared() -> None:
+    assert compare.sharing(state(p=dataclasses.replace(view([7]), frames=None)), state(p=view([0]))) == []
+
+
+@pytest.mark.parametrize(
+    ("kernel", "model", "equal"),
+    [
+        (Told("SUCCEED"), Told("SUCCEED"), True),
+        (Told("PAGE_COUNT", "EAGAIN"), Told("PAGE_COUNT", "EAGAIN"), True),
+        (Told("PAGE_COUNT", "EAGAIN"), Told("EXCEED_NONE_PTE", "EAGAIN"), False),
+        (Told("", "EAGAIN"), Told("PAGE_COUNT", "EAGAIN"), True),  # no trace: only the errno is known
+        (Told("", "EAGAIN"), Told("NO_PTE_TABLE", "EINVAL"), False),
+        (Told("", ""), Told("SUCCEED", ""), True),
+        (Told("", ""), Told("NO_PTE_TABLE", "EINVAL"), False),
+    ],
+)
+def test_outcomes(kernel: Told, model: Told, equal: bool) -> None:
+    assert (compare.outcomes(kernel, model) == []) == equal
+
+
+def test_the_report_counts_and_lists(tmp_path) -> None:
+    case = Case("one", "a case", (start("p"),), (collapse("p"),))
+    same = Verdict(case, kernel=["SUCCEED"], model=["SUCCEED"], measured_ns=100_000.0, predicted_ns=90_000.0)
+    other = Verdict(case, kernel=["SUCCEED"], model=["PAGE_COUNT EAGAIN"], differences={"outcome": ["after 'x': y"]})
+    skipped = Verdict(case, skipped="no swap")
+    unheard = Verdict(case, kernel=["done"], inexpressible="the scenario API has no 'pin'")
+    verdicts = [same, other, skipped, unheard]
+    said = summary(verdicts)
+    assert said.startswith("1 of 2 scenarios equal") and "median 0.90" in said
+    console = Console(record=True, width=150)
+    show(verdicts, "here", console)
+    printed = console.export_text()
+    assert "after 'x': y" in printed and "skipped: no swap" in printed and "has no 'pin'" in printed
+    write_json(verdicts, "here", tmp_path / "v.json")
+    stored = json.loads((tmp_path / "v.json").read_text())
+    assert [scenario["equal"] for scenario in stored["scenarios"]] == [True, False, False, False]

@@ -1,0 +1,108 @@
+"""From what the probes measured to the keys of a machine profile."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from thpsweep.linux.calibrate.samples import Raw
+from thpsweep.units import HPAGE_PMD_NR
+
+SET_SHARE = 0.62
+"""Part of a migrated pte's cost that is setting the entry: callchain samples of compaction on Linux 6.18 (AMD Milan)."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """How one key comes about. measured: one figure as it is; else derived from several."""
+
+    key: str
+    method: str
+    needs: tuple[str, ...]
+    value: Callable[[Raw], float]
+    measured: bool = False
+
+
+def _direct(key: str, raw_name: str, method: str) -> Price:
+    return Price(key, method, (raw_name,), lambda raw: raw[raw_name], measured=True)
+
+
+def _pte_clear_ns(raw: Raw) -> float:
+    slope = (raw["collapse_pte_exclusive"] + raw["collapse_pte_shared"]) / 2
+    return max(0.0, slope - raw["copy_page"] + raw["clear_page"])
+
+
+def _collapse_fixed_ns(raw: Raw) -> float:
+    """Take from an empty region's collapse what is counted elsewhere: scan, clearing, one flush, one global sync."""
+    by_page = HPAGE_PMD_NR * (raw["scan_pte"] + raw["clear_page"])
+    return max(0.0, raw["collapse_empty"] - by_page - raw["barrier_alone"] - raw["ipi"])
+
+
+def _rmap_walk_ns(raw: Raw) -> float:
+    return max(0.0, (raw["migration_page"] - raw["copy_page"]) / 2)
+
+
+def _pmd_split_ns(raw: Raw) -> float:
+    return max(0.0, raw["split_and_copy"] - raw["cow_fault"])
+
+
+PRICES = (
+    _direct("pte_scan_ns", "scan_pte", "khugepaged's schedstat over refused regions, less a pass without them"),
+    Price(
+        "collapse_fixed_ns", "MADV_COLLAPSE against present ptes at none, less scan, clearing, flush and one IPI",
+        ("collapse_empty", "scan_pte", "clear_page", "barrier_alone", "ipi"), _collapse_fixed_ns,
+    ),
+    _direct("copy_page_ns", "copy_page", "rep movsb over 64 MiB of huge pages"),
+    _direct("clear_page_ns", "clear_page", "rep stosb over 64 MiB of huge pages"),
+    Price(
+        "migration_entry_set_ns", f"compaction against sharers, {SET_SHARE} of it (share assumed)",
+        ("migration_pte",), lambda raw: SET_SHARE * raw["migration_pte"],
+    ),
+    Price(
+        "migration_entry_restore_ns", f"compaction against sharers, {1 - SET_SHARE:.2f} of it (share assumed)",
+        ("migration_pte",), lambda raw: (1 - SET_SHARE) * raw["migration_pte"],
+    ),
+    Price(
+        "pte_clear_ns", "slope of MADV_COLLAPSE, mean of exclusive and shared pages, less copy, plus clear",
+        ("collapse_pte_exclusive", "collapse_pte_shared", "copy_page", "clear_page"), _pte_clear_ns,
+    ),
+    Price(
+        "rmap_walk_ns", "half of what compaction costs a page beside its ptes and its copy",
+        ("migration_page", "copy_page"), _rmap_walk_ns,
+    ),
+    _direct("tlb_flush_ns", "barrier_alone", "membarrier with no other CPU to interrupt"),
+    _direct("ipi_ns", "ipi", "membarrier with one receiver, less alone"),
+    _direct("fork_pte_small_ns", "fork_pte_small", "forks of 96 MiB just written, caches cold, less an empty fork"),
+    _direct("fork_pte_compound_ns", "fork_pte_compound", "the same, pte-mapped 2 MiB folios"),
+    _direct("fork_pmd_ns", "fork_pmd", "the same, PMD-mapped"),
+    _direct("exit_pte_small_ns", "exit_pte_small", "munmap in a child"),
+    _direct("exit_pte_compound_ns", "exit_pte_compound", "the same, pte-mapped 2 MiB folios"),
+    _direct("exit_pmd_ns", "exit_pmd", "the same, PMD-mapped"),
+    _direct("minor_fault_ns", "minor_fault", "first writes"),
+    _direct("cow_fault_ns", "cow_fault", "a child's writes after a fork"),
+    _direct("reuse_fault_ns", "reuse_fault", "the parent's writes when the child is gone"),
+    _direct("reuse_pmd_ns", "reuse_pmd", "the same, PMD-mapped"),
+    Price(
+        "pmd_split_ns", "first writes into shared PMDs, less the CoW fault",
+        ("split_and_copy", "cow_fault"), _pmd_split_ns,
+    ),
+    _direct("swap_in_ns", "swap_in", "reads of what was swapped out to zram"),
+    _direct("swap_out_ns", "swap_out", "MADV_PAGEOUT of pages to zram"),
+    _direct("tlb_l1_entries", "tlb_entries_l1", "CPUID, first-level data TLB"),
+    _direct("tlb_l2_entries", "tlb_entries_l2", "CPUID, second-level TLB"),
+    _direct("memory_bytes", "memory_bytes", "memory that the kernel manages"),
+    Price(
+        "page_walk_saved_ns", "dependent loads over 256 MiB, small less huge pages",
+        ("load_small_256_mib", "load_huge_256_mib"),
+        lambda raw: max(0.0, raw["load_small_256_mib"] - raw["load_huge_256_mib"]), measured=True,
+    ),
+    _direct("age_folio_ns", "age_folio", "reclaim in a memory cgroup, all pages young: per page"),
+    _direct("age_small_pte_ns", "age_small_pte", "the same: per mapping"),
+    _direct("age_compound_pte_ns", "age_pte_compound", "the same, pte-mapped folios: per mapping of a subpage"),
+    _direct("age_pmd_ns", "age_pmd", "the same, PMD-mapped folios: per PMD"),
+)  # fmt: skip
+"""All keys that a calibration can measure; the others of a profile are assumed."""
+
+
+def priced(raw: Raw) -> dict[str, float]:
+    """Make the keys for which everything was measured; a TLB of 0 entries is one that CPUID does not tell."""
+    known = {name: value for name, value in raw.items() if not (name.startswith("tlb_entries") and value == 0)}
+    return {price.key: price.value(known) for price in PRICES if all(name in known for name in price.needs)}

@@ -1,0 +1,105 @@
+"""Run all probes, round after round, and sum up: medians of what the rounds found, and how far they were apart."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from thpsweep.errors import LiveError
+from thpsweep.linux.calibrate.prices import priced
+from thpsweep.linux.calibrate.probes import (
+    aging,
+    collapsing,
+    copying,
+    faulting,
+    forking,
+    interrupting,
+    merging,
+    migrating,
+    scanning,
+    splitting,
+    walking,
+)
+from thpsweep.linux.calibrate.samples import Raw
+from thpsweep.linux.live.bench import Bench
+
+Probe = Callable[[Bench], Raw]
+
+PROBES: tuple[Probe, ...] = (
+    copying.copying,
+    collapsing.private,
+    collapsing.shmem,
+    faulting.small,
+    faulting.huge,
+    faulting.swapped,
+    forking.forking,
+    interrupting.interrupting,
+    scanning.scanning,
+    migrating.migrating,
+    splitting.splitting,
+    merging.merging,
+    walking.walking,
+    aging.aging,
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A median over rounds, and the least and the most that a round found."""
+
+    value: float
+    low: float
+    high: float
+    rounds: int
+
+    def __str__(self) -> str:
+        spread = f", spread {self.high / self.low:.2f}" if self.low > 0 else ""
+        return f"{self.rounds} rounds{spread}, {_short(self.low)}..{_short(self.high)}"
+
+
+@dataclass
+class Calibration:
+    """What was found: keys of a profile, whatever else was measured, and why a probe found nothing."""
+
+    prices: dict[str, Figure]
+    raw: dict[str, Figure]
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def calibrate(
+    bench: Bench, rounds: int, budget_s: float, tell: Callable[[str], None], probes: Sequence[Probe] = PROBES
+) -> Calibration:
+    """Let all probes have their turn in every round, so that a disturbance hits one sample of each, not all of one.
+
+    No round is begun that would not end within the budget, but one always is. A probe that fails once is tried again in
+    the next round; what failed every time is told.
+    """
+    found: list[Raw] = []
+    failures: dict[str, str] = {}
+    begun = time.monotonic()
+    while len(found) < rounds and (not found or _time_is_left(begun, budget_s, len(found))):
+        raw: Raw = {}
+        for probe in probes:
+            tell(f"round {len(found) + 1}: {probe.__name__}")
+            try:
+                raw |= probe(bench)
+            except LiveError as error:
+                failures[probe.__name__] = str(error)
+        found.append(raw)
+    return Calibration(_figures([priced(raw) for raw in found]), _figures(found), failures)
+
+
+def _time_is_left(begun: float, budget_s: float, n_done: int) -> bool:
+    used_s = time.monotonic() - begun
+    return used_s + used_s / n_done <= budget_s
+
+
+def _figures(rounds: Sequence[Raw]) -> dict[str, Figure]:
+    names = {name: None for found in rounds for name in found}
+    values = {name: [found[name] for found in rounds if name in found] for name in names}
+    return {name: Figure(statistics.median(v), min(v), max(v), len(v)) for name, v in values.items()}
+
+
+def _short(value: float) -> str:
+    """Write three significant digits without an exponent."""
+    return f"{float(f'{value:.3g}'):g}" if abs(value) < 1e5 else f"{value:.0f}"

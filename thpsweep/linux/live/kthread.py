@@ -1,0 +1,29 @@
+"""A thread of the kernel: how long it has run, and whether it sleeps."""
+
+from pathlib import Path
+
+from thpsweep.errors import LiveError
+
+
+class Kthread:
+    """Find a kernel thread by its name. Raises: LiveError where it does not run, or is not shown."""
+
+    def __init__(self, name: str) -> None:
+        for path in Path("/proc").glob("[0-9]*/comm"):
+            try:
+                if path.read_text() == f"{name}\n":
+                    self._proc = path.parent
+                    return
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        raise LiveError(f"{name} is not among the processes that this one sees")
+
+    @property
+    def cpu_ns(self) -> float:
+        """How long it has run so far, up to when it last gave up its CPU."""
+        return float((self._proc / "schedstat").read_text().split()[0])
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether it waits for being woken."""
+        return (self._proc / "stat").read_text().rpartition(")")[2].split()[0] == "S"

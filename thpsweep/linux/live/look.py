@@ -1,0 +1,111 @@
+"""What the kernel shows of a process's memory: frames, forms, and the sums of smaps."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.linux.kpage import KPF_COMPOUND, KPF_ZERO_PAGE, FrameTable, pmd_folio_heads
+from thpsweep.linux.live.actor import Memory
+from thpsweep.linux.pagemap import ENTRY_BYTES, PAGE_IS_HUGE, Pagemap
+from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
+
+_PRESENT, _SWAPPED, _FRAME = np.uint64(1 << 63), np.uint64(1 << 62), np.uint64((1 << 55) - 1)
+_HEADER = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) ")
+_SIZE = re.compile(r"^(\w+):\s+(\d+) kB$")
+_FIELDS = ("Rss", "Pss", "AnonHugePages", "ShmemPmdMapped", "Swap")
+
+
+@dataclass(frozen=True)
+class Look:
+    """One process's memory at one moment.
+
+    Shapes: frames (n_pages,) PFN or 0 for none and for the zero page; swapped (n_pages,); huge (n_regions,). `frames` is
+    None where the kernel hides them. `kib` has the fields of smaps summed over the range, n_vmas how many were summed.
+    """
+
+    frames: npt.NDArray[np.int64] | None
+    swapped: npt.NDArray[np.bool_]
+    huge: npt.NDArray[np.bool_]
+    kib: dict[str, int]
+    n_vmas: int
+
+
+def look(pid: int, memory: Memory) -> Look:
+    """Look at a memory of a process that does nothing meanwhile."""
+    entries = _entries(pid, memory)
+    present = (entries & _PRESENT) != 0
+    frames = np.where(present, entries & _FRAME, np.uint64(0)).astype(np.int64)
+    shown = bool(frames.any()) or not present.any()
+    kib, n_vmas = smaps(pid, memory)
+    return Look(
+        frames=_without_zero_page(frames) if shown else None,
+        swapped=(entries & _SWAPPED) != 0,
+        huge=_huge(pid, memory),
+        kib=kib,
+        n_vmas=n_vmas,
+    )
+
+
+def pages_in_use(looks: Iterable[Look]) -> int | None:
+    """Count the pages of memory behind what processes map, a 2 MiB folio as a whole; None where frames are hidden."""
+    mapped = []
+    for seen in looks:
+        if seen.frames is None:
+            return None
+        mapped.append(seen.frames)
+    frames = np.unique(np.concatenate(mapped)) if mapped else np.zeros(0, np.int64)
+    frames = frames[frames != 0]
+    with FrameTable("kpageflags") as flags:
+        compound = (flags.read(frames) & KPF_COMPOUND) != 0
+        heads = pmd_folio_heads(flags, frames[compound]) if compound.any() else frames[:0]
+    in_folio = compound & np.isin(frames - frames % HPAGE_PMD_NR, heads)
+    return int(np.count_nonzero(~in_folio)) + HPAGE_PMD_NR * len(heads)
+
+
+def page_table_kib(pid: int) -> int:
+    """Read VmPTE, the page tables of the whole process."""
+    found = re.search(r"^VmPTE:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(found.group(1)) if found else 0
+
+
+def smaps(pid: int, memory: Memory) -> tuple[dict[str, int], int]:
+    """Sum fields of smaps, in KiB, over the VMAs in a memory; count these."""
+    kib, n_vmas, inside = dict.fromkeys(_FIELDS, 0), 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        header = _HEADER.match(line)
+        if header:
+            inside = memory.address <= int(header.group(1), 16) < memory.address + memory.n_bytes
+            n_vmas += inside
+        elif inside and (size := _SIZE.match(line)) and size.group(1) in kib:
+            kib[size.group(1)] += int(size.group(2))
+    return kib, n_vmas
+
+
+def _entries(pid: int, memory: Memory) -> npt.NDArray[np.uint64]:
+    entries = np.empty(memory.n_pages, np.uint64)
+    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as file:
+        n_read = os.preadv(file.fileno(), [entries.data], memory.address // PAGE_SIZE_BYTES * ENTRY_BYTES)
+    if n_read != entries.nbytes:
+        raise ValueError(f"pagemap of {pid}: {n_read} of {entries.nbytes} bytes")
+    return entries
+
+
+def _without_zero_page(frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    numbers, index = np.unique(frames, return_inverse=True)
+    with FrameTable("kpageflags") as flags:
+        zero = (flags.read(numbers) & KPF_ZERO_PAGE) != 0
+    return np.where(zero[index], 0, frames)
+
+
+def _huge(pid: int, memory: Memory) -> npt.NDArray[np.bool_]:
+    huge = np.zeros(memory.n_regions, np.bool_)
+    first = memory.address // HPAGE_PMD_SIZE_BYTES
+    with Pagemap(pid) as pagemap:
+        for start, end in pagemap.scan((first, first + memory.n_regions), PAGE_IS_HUGE, 0):
+            huge[start // HPAGE_PMD_SIZE_BYTES - first : end // HPAGE_PMD_SIZE_BYTES - first] = True
+    return huge

@@ -1,0 +1,123 @@
+"""Settings of the kernel that are changed for a while, and put back whatever happens."""
+
+import fcntl
+import os
+import re
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import NoReturn
+
+from thpsweep.errors import LiveError
+
+THP = Path("/sys/kernel/mm/transparent_hugepage")
+KHUGEPAGED = THP / "khugepaged"
+_TERMINATED = 143
+
+
+class Settings:
+    """Change files of sysfs and procfs; put back what was there in reverse order when it ends.
+
+    Only one at a time on a machine: two that remember each other's values would leave the wrong ones.
+    """
+
+    def __init__(self, patience_s: float = 0.0) -> None:
+        self._stack, self._patience_s = ExitStack(), patience_s
+
+    def __enter__(self) -> "Settings":
+        self._stack.enter_context(_alone(self._patience_s))
+        self._stack.enter_context(_orderly_end())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with uninterrupted():
+            self._stack.close()
+
+    def set(self, path: Path, value: object) -> None:
+        """Write a value that lasts as long as this does. Raises: LiveError where that is refused."""
+        try:
+            before = chosen(path)
+            path.write_text(str(value))
+        except OSError as error:
+            raise LiveError(f"{path}: cannot be set to {value} ({error.strerror}): run as root") from error
+        self._stack.callback(path.write_text, before)
+
+    @contextmanager
+    def section(self) -> Iterator[None]:
+        """Put back at its end what is set in a block."""
+        outer, self._stack = self._stack, ExitStack()
+        try:
+            yield
+        finally:
+            inner, self._stack = self._stack, outer
+            with uninterrupted():
+                inner.close()
+
+    @property
+    def stack(self) -> ExitStack:
+        """Where whatever else has to be put back registers, in the same order."""
+        return self._stack
+
+
+def chosen(path: Path) -> str:
+    """Read a setting: the chosen word of a list, or all of it."""
+    text = path.read_text().strip()
+    found = re.search(r"\[(.+)\]", text)
+    return found.group(1) if found else text
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let nobody interrupt what puts things back; a second Ctrl-C does nothing."""
+    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            if signal.getsignal(number) == signal.SIG_IGN:  # else the block has put back what was there earlier
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind as Ctrl-C does."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(_TERMINATED)
+
+    kept = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _alone(patience_s: float) -> Iterator[None]:
+    """Hold the machine's lock. Raises: LiveError if another process of ours measures or validates."""
+    path = Path(tempfile.gettempdir()) / f"thpsweep-live-{os.geteuid()}.lock"  # who is not root changes no settings
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        until = time.monotonic() + patience_s
+        while not _locked(fd):
+            if time.monotonic() > until:
+                raise LiveError(f"{path}: another thpsweep works with this machine's settings: wait until it is done")
+            time.sleep(0.1)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,78 @@
+"""`thpsweep validate`: choose scenarios, run them with progress, report."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from thpsweep.errors import LiveError, OptionError
+from thpsweep.linux.live.bench import Bench
+from thpsweep.linux.live.profiles import default_file, load
+from thpsweep.linux.validate.cases import cases
+from thpsweep.linux.validate.random_cases import random_case
+from thpsweep.linux.validate.report import show, write_json
+from thpsweep.linux.validate.run import Verdict, validate
+from thpsweep.linux.validate.steps import Case
+from thpsweep.model.machines.profile import Profile
+
+_DIFFERS = 1
+_WIDTH = 150
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for."""
+
+    machine: Path | None
+    only: Sequence[str]
+    random: int
+    rounds: int
+    json: Path | None
+    list_only: bool
+
+
+def run(request: Request) -> int:
+    """Validate and report; 1 where the kernel and the model differ. Raises: ThpsweepError."""
+    if request.random < 0:
+        raise OptionError("--random", request.random, "0 or more")
+    chosen = [] if request.random and not request.only else choose(request.only)
+    chosen += [random_case(seed) for seed in range(request.random)]
+    if request.list_only:
+        for case in chosen:
+            print(f"{case.name:<22} {case.about}")
+        return 0
+    if request.rounds < 1:
+        raise OptionError("--rounds", request.rounds, "1 or more")
+    if request.json is not None and not request.json.absolute().parent.is_dir():
+        raise LiveError(f"--json {request.json}: allowed is a file in a folder that exists")
+    machine = load(request.machine or default_file())
+    verdicts = _validate(chosen, machine, request.rounds)
+    screen = Console()
+    show(verdicts, machine.name, screen if screen.is_terminal else Console(width=_WIDTH))
+    if request.json is not None:
+        write_json(verdicts, machine.name, request.json)
+    return _DIFFERS if any(verdict.differences for verdict in verdicts) else 0
+
+
+def choose(only: Sequence[str]) -> list[Case]:
+    """Choose the cases whose name holds one of some words; all, where none is given."""
+    known = cases()
+    for word in only:
+        if not any(word in case.name for case in known):
+            raise OptionError("--only", word, "a part of one of " + ", ".join(case.name for case in known))
+    return [case for case in known if not only or any(word in case.name for word in only)]
+
+
+def _validate(chosen: Sequence[Case], machine: Profile, rounds: int) -> list[Verdict]:
+    with Bench() as bench, Progress(console=Console(stderr=True), transient=True) as progress:
+        for complaint in bench.complaints():
+            print(f"thpsweep: {complaint}", file=sys.stderr)
+        task = progress.add_task("scenarios", total=len(chosen))
+
+        def tell(case: Case) -> None:
+            progress.update(task, advance=1, description=case.name)
+
+        return validate(chosen, machine, bench, rounds, tell)

@@ -1,0 +1,88 @@
+"""Hold what the kernel did against what the model did: outcomes, sharing, memory."""
+
+import itertools
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.linux.validate.state import State, Told
+
+
+def outcomes(kernel: Told, model: Told) -> list[str]:
+    """List what differs in the result of a step: its errno, and its name where the kernel's could be read."""
+    if kernel.errno == model.errno and kernel.result in ("", model.result):
+        return []
+    return [f"outcome: kernel {kernel}, model {model}"]
+
+
+def tables(kernel: Told, model: Told) -> list[str]:
+    """List what differs in page tables gained or lost."""
+    if None in (kernel.tables_kib, model.tables_kib) or kernel.tables_kib == model.tables_kib:
+        return []
+    return [f"page tables: kernel {kernel.tables_kib:+d} kB, model {model.tables_kib:+d} kB"]
+
+
+def memory(kernel: State, model: State) -> list[str]:
+    """List what differs in form and sums, process by process."""
+    found = []
+    for name, live in kernel.views.items():
+        mine = model.views[name]
+        pairs = (
+            ("Rss", live.rss_kib, mine.rss_kib, 0.0),
+            ("Pss", live.pss_kib, mine.pss_kib, live.slack_kib),
+            ("huge", live.huge_kib, mine.huge_kib, 0.0),
+            ("Swap", live.swap_kib, mine.swap_kib, 0.0),
+        )
+        found += [
+            f"{name} {label}: kernel {of_kernel:g} kB, model {of_model:g} kB"
+            for label, of_kernel, of_model, slack in pairs
+            if abs(of_kernel - of_model) > slack
+        ]
+        if not np.array_equal(live.huge, mine.huge):
+            found.append(f"{name} PMD-mapped regions: kernel {_list(live.huge)}, model {_list(mine.huge)}")
+        if n := int(np.count_nonzero(live.swapped != mine.swapped)):
+            found.append(f"{name}: {n} pages swapped on one side only")
+    if kernel.pages_in_use is not None and kernel.pages_in_use != model.pages_in_use:
+        found.append(f"pages in use: kernel {kernel.pages_in_use}, model {model.pages_in_use}")
+    return found
+
+
+def sharing(kernel: State, model: State) -> list[str]:
+    """List the pairs of processes that do not share the same pages, and the pages that are not there on one side."""
+    found = []
+    for one, other in itertools.combinations_with_replacement(kernel.views, 2):
+        live, mine = _same(kernel, one, other), _same(model, one, other)
+        if live is not None and mine is not None and (n := int(np.count_nonzero(live != mine))):
+            what = "present" if one == other else f"shared with {other}"
+            found.append(f"{one}: {live.sum()} pages {what} in the kernel, {mine.sum()} in the model, {n} differ")
+    return found
+
+
+def kept(kernel: tuple[State, State], model: tuple[State, State]) -> list[str]:
+    """List processes of which other pages than in the model kept their frame over a step."""
+    found = []
+    for name in kernel[1].views.keys() & kernel[0].views.keys():
+        live, mine = (_kept(*(state.views[name].frames for state in side)) for side in (kernel, model))
+        if live is not None and mine is not None and (n := int(np.count_nonzero(live != mine))):
+            found.append(
+                f"{name}: {live.sum()} pages kept their frame in the kernel, {mine.sum()} in the model, {n} differ"
+            )
+    return found
+
+
+Frames = npt.NDArray[np.int64]
+
+
+def _same(state: State, one: str, other: str) -> npt.NDArray[np.bool_] | None:
+    return _kept(state.views[one].frames, state.views[other].frames)
+
+
+def _kept(before: Frames | None, after: Frames | None) -> npt.NDArray[np.bool_] | None:
+    """Tell which pages have the same frame, at the same address: none of the cases shares at others."""
+    if before is None or after is None:
+        return None
+    return np.asarray((before == after) & (before != 0))
+
+
+def _list(flags: npt.NDArray[np.bool_]) -> str:
+    return str(np.flatnonzero(flags).tolist())

@@ -1,0 +1,223 @@
+"""Do a case's steps on the live kernel."""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+from thpsweep.errors import LiveError
+from thpsweep.linux.live.actor import Actor, Advice, Memory, Reply
+from thpsweep.linux.live.bench import Bench
+from thpsweep.linux.live.compaction import compact, low_memory, many_free_pages, punch
+from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.forms import split_pmd
+from thpsweep.linux.live.look import Look, look, page_table_kib, pages_in_use
+from thpsweep.linux.validate.on_model import tally
+from thpsweep.linux.validate.results import last_failure, mm_of, results
+from thpsweep.linux.validate.state import State, Told, View
+from thpsweep.linux.validate.steps import Case, Step
+from thpsweep.outcomes import ScanResult
+from thpsweep.units import HPAGE_PMD_NR
+
+_MOSTLY = 0.9
+"""Part of the moved pages that has to be ours, for the time of all to be theirs."""
+
+
+_DECOYS = 2
+"""Results that do not come from the case: the decoy's, in a pass without and one with the case's memory."""
+
+
+class _Held(NamedTuple):
+    actor: Actor
+    number: int
+    pages: range
+
+
+class OnKernel:
+    """Hold one case's family of live processes; it ends with the case."""
+
+    def __init__(self, case: Case, bench: Bench, family: Family) -> None:
+        self._case, self._bench, self._family = case, bench, family
+        self._actors: dict[str, Actor] = {}
+        self._memory = Memory(0, 0)
+        self._held: dict[str, list[_Held]] = {}
+        self._advised: set[str] = set()
+        self._idler = family.start()
+
+    def do(self, step: Step) -> Told:
+        """Do a step. Raises: LiveError where this machine cannot."""
+        method: Callable[[Step], Told] = getattr(self, f"_{step.verb}")
+        return method(step)
+
+    def look(self) -> State:
+        """Look at all living processes."""
+        looks = {name: look(actor.pid, self._memory) for name, actor in self._actors.items()}
+        views = {name: _view(seen) for name, seen in looks.items()}
+        return State(
+            views, None if self._held else pages_in_use(looks.values())
+        )  # a page that is only held is not seen
+
+    def warm(self) -> None:
+        """Make memory ready that the host has backed, so that no step waits for it; it would undo a layout of frames."""
+        if not self._case.low:
+            self._bench.warm((len(self._actors) + 2) * self._case.n_regions)
+
+    def _tables_kib(self) -> int:
+        return sum(page_table_kib(actor.pid) for actor in self._actors.values())
+
+    # ---- one method a verb ------------------------------------------------------------------------------------------
+    def _start(self, step: Step) -> Told:
+        self._actors[step.who] = actor = self._family.start()
+        self._memory = actor.map(self._case.n_regions, self._case.shmem)
+        return Told()
+
+    def _fork(self, step: Step) -> Told:
+        parent = self._actors[step.who]
+        _, empty_ns = self._idler.do("fork", 0, 2).cpu_ns  # without memory; the first one warms the kernel's code
+        child, reply = self._family.fork(parent)
+        self._actors[step.other] = child
+        if step.who in self._advised:
+            self._advised.add(step.other)
+        if self._case.shmem:  # a fork copies no ptes of shmem: what the parent maps, the child's touches map
+            child.read(self._memory, range(self._memory.n_pages))
+        return Told(ns=_cpu_ns(reply) - empty_ns)
+
+    def _end(self, step: Step) -> Told:
+        self._family.end(self._actors.pop(step.who))
+        return Told()
+
+    def _write(self, step: Step) -> Told:
+        with low_memory(self._family) if self._case.low else nullcontext():
+            reply = self._actors[step.who].write(self._memory, step.pages)
+        return Told(ns=_cpu_ns(reply))
+
+    def _read(self, step: Step) -> Told:
+        reply = self._actors[step.who].read(self._memory, step.pages)
+        return Told(ns=_cpu_ns(reply))
+
+    def _huge(self, step: Step) -> Told:
+        actor, region = self._actors[step.who], step.pages
+        actor.advise(self._memory, Advice.HUGEPAGE)
+        self._advised.add(step.who)
+        return Told(ns=_cpu_ns(actor.write(self._memory, region)))
+
+    def _split(self, step: Step) -> Told:
+        split_pmd(self._actors[step.who], self._memory, step.pages.start // HPAGE_PMD_NR)
+        return Told()
+
+    def _discard(self, step: Step) -> Told:
+        self._advise(step, Advice.DONTNEED)
+        return Told()
+
+    def _page_out(self, step: Step) -> Told:
+        self._bench.need_swap()
+        self._advise(step, Advice.PAGEOUT)
+        return Told()
+
+    def _age(self, step: Step) -> Told:
+        Path(f"/proc/{self._actors[step.who].pid}/clear_refs").write_text("1")
+        return Told()
+
+    def _hold(self, step: Step) -> Told:
+        return self._keep(step, self._actors[step.who].splice)
+
+    def _pin(self, step: Step) -> Told:
+        return self._keep(step, self._actors[step.who].pin)
+
+    def _keep(self, step: Step, take: Callable[[Memory, range], int]) -> Told:
+        number = take(self._memory, step.pages)
+        self._held.setdefault(step.who, []).append(_Held(self._actors[step.who], number, step.pages))
+        return Told()
+
+    def _release(self, step: Step) -> Told:
+        for held in self._held.pop(step.who):
+            held.actor.release(held.number)
+        return Told()
+
+    def _collapse(self, step: Step) -> Told:
+        actor, tables_kib = self._actors[step.who], self._tables_kib()
+        with self._bench.recording() as events:
+            reply = self._advise(step, Advice.COLLAPSE)
+            if (
+                reply.error == "EAGAIN" and not self._held
+            ):  # a page in another CPU's LRU batch; the kernel's selftest tries again, too
+                reply = self._advise(step, Advice.COLLAPSE)
+        ns = _cpu_ns(reply) - self._bench.empty_call_ns
+        if self._case.shmem:
+            ns += self._touch_all()
+        names = results(events, lambda event: event.pid == actor.pid)
+        result = last_failure(names[-len(step.pages) // HPAGE_PMD_NR :])  # of the second try, where there was one
+        if self._case.shmem and result == ScanResult.PTE_MAPPED_HUGEPAGE.name and not reply.errno:
+            result = ScanResult.SUCCEED.name  # what MADV_COLLAPSE says of shmem that it has collapsed
+        return Told(result, reply.error, ns, self._tables_kib() - tables_kib)
+
+    def _touch_all(self) -> float:
+        """Let every process touch what it mapped before; the model's `retract` has them do so at once."""
+        touches = [actor.read(self._memory, range(self._memory.n_pages)) for actor in self._actors.values()]
+        return sum(map(_cpu_ns, touches))
+
+    def _scan(self, step: Step) -> Told:
+        daemon = self._bench.need_khugepaged()
+        self._bench.need_trace()
+        scanned, limits = step.who.split(), dict(step.limits)
+        passed_over = [self._actors[name] for name in self._advised if name in self._actors]
+        for actor in passed_over:
+            actor.advise(self._memory, Advice.NOHUGEPAGE)
+        with self._bench.recording() as idle_events:
+            without_ns = daemon.scan(limits)
+        for name in scanned:
+            self._actors[name].advise(self._memory, Advice.HUGEPAGE)
+        mms = {mm_of(self._actors[name], self._bench) for name in scanned}
+        tables_kib = self._tables_kib()
+        with self._bench.recording() as events:
+            ns = daemon.scan(limits) - without_ns
+        for actor in passed_over:  # MADV_COLLAPSE would refuse them now
+            actor.advise(self._memory, Advice.HUGEPAGE)
+        self._advised.update(scanned)
+        others = results([*idle_events, *events], lambda event: event.fields["mm"] not in mms)
+        if len(others) > _DECOYS:
+            ns = math.nan  # another program's memory took time, which is not told apart
+        found = Counter(results(events, lambda event: event.fields["mm"] in mms))
+        return Told(tally(found), "", ns, self._tables_kib() - tables_kib)
+
+    def _punch(self, step: Step) -> Told:
+        """Leave holes."""
+        with many_free_pages(self._bench.settings):
+            gone = punch(self._actors[step.who], self._memory)
+        return Told(chosen=tuple(gone.tolist()))
+
+    def _migrate(self, step: Step) -> Told:
+        """Compact all memory; tell which pages of the process moved."""
+        self._bench.need_trace()
+        with many_free_pages(self._bench.settings):
+            moves = compact(self._bench, self._actors[step.who], self._memory)
+        if moves is None or not moves.pages.size:
+            raise LiveError("compaction moved none of the pages: memory is not fragmented enough")
+        held = {page for kept in self._held.values() for some in kept for page in some.pages}
+        stays = "held pages stay" if held.isdisjoint(moves.pages.tolist()) else "A HELD PAGE MOVED"
+        # Of a few foreign pages among ours the time is not told apart.
+        ours = moves.pages.size / (moves.pages.size + moves.foreign_pages)
+        ns = moves.ns * ours if ours > _MOSTLY else math.nan
+        return Told(f"MOVED, {stays}", ns=ns, chosen=tuple(moves.pages.tolist()))
+
+    def _advise(self, step: Step, advice: Advice) -> Reply:
+        return self._actors[step.who].advise(self._memory, advice, step.pages)
+
+
+def _view(seen: Look) -> View:
+    return View(
+        frames=seen.frames,
+        swapped=seen.swapped,
+        huge=seen.huge,
+        rss_kib=seen.kib["Rss"],
+        pss_kib=float(seen.kib["Pss"]),
+        huge_kib=seen.kib["AnonHugePages"] + seen.kib["ShmemPmdMapped"],
+        swap_kib=seen.kib["Swap"],
+        slack_kib=float(max(1, seen.n_vmas)),
+    )
+
+
+def _cpu_ns(reply: Reply) -> float:
+    return float(sum(reply.cpu_ns))

@@ -1,0 +1,149 @@
+"""Do a case's steps in the model, through its scenario API."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from thpsweep.linux.validate.state import InexpressibleError, State, Told, View
+from thpsweep.linux.validate.steps import Case, Step
+from thpsweep.model import prices
+from thpsweep.model.bits import Ints
+from thpsweep.model.counts import OPERATIONS, Counts
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.scenario import Scenario
+from thpsweep.model.scenario_process import Process
+from thpsweep.outcomes import ScanResult
+from thpsweep.units import HPAGE_PMD_NR, PAGE_SIZE_BYTES
+
+_ERRNO = {
+    ScanResult.SUCCEED: "",
+    ScanResult.PMD_MAPPED: "",
+    ScanResult.PAGE_COUNT: "EAGAIN",
+    ScanResult.EXCEED_NONE_PTE: "EBUSY",
+    ScanResult.ALLOC_HUGE_PAGE_FAIL: "ENOMEM",
+}
+"""What madvise_collapse_errno() makes of a result; EINVAL of the rest. Source: mm/khugepaged.c (v6.18)."""
+
+
+class OnModel:
+    """Hold one scenario of the model; each step is told with its predicted time."""
+
+    def __init__(self, case: Case, machine: Profile) -> None:
+        n_processes = sum(step.verb in ("start", "fork") for step in (*case.ready, *case.question))
+        self._scene, self._machine = Scenario(case.n_regions, n_processes), machine
+        self._mechanism = "retract" if case.shmem else "copy"
+        self._processes: dict[str, Process] = {}
+        self._held: dict[str, list[Ints]] = {}
+        self._chosen: tuple[int, ...] = ()
+
+    def do(self, step: Step, live: Told) -> Told:
+        """Do a step after the kernel has. Raises: InexpressibleError where the scenario API has no word for it."""
+        self._chosen = live.chosen
+        before = {name: self._scene.counts.total[name].copy() for name in OPERATIONS}
+        method = getattr(self, f"_{step.verb}", None)
+        if method is None:
+            raise InexpressibleError(f"the scenario API has no {step.verb!r}")
+        result, errno = method(step) or ("", "")
+        done = Counts(1)
+        done.total = {name: self._scene.counts.total[name] - before[name] for name in OPERATIONS}
+        freed_kib = int(done.total["page_tables_freed"][0]) * PAGE_SIZE_BYTES // 1024
+        return Told(result, errno, self._price(done), -freed_kib)
+
+    def look(self) -> State:
+        """Look at all living processes."""
+        living = set(self._scene.living)
+        views = {name: self._view(process) for name, process in self._processes.items() if process in living}
+        return State(views, self._scene.pages_in_use)
+
+    def _view(self, process: Process) -> View:
+        return View(
+            frames=process.frames,
+            swapped=process._has("swapped"),
+            huge=np.array([process.is_huge(region) for region in range(self._scene.family.n_regions)]),
+            rss_kib=process.rss_kib,
+            pss_kib=process.pss_kib,
+            huge_kib=process.anon_huge_kib,
+            swap_kib=process.swap_kib,
+        )
+
+    def _price(self, done: Counts) -> float:
+        """Add up what the operations of a step cost. Units: ns of CPU time."""
+        faults, forks = (fn(done, self._machine, False) for fn in (prices.faults_ns, prices.forks_ns))
+        exits = prices.exits_ns(done, self._machine, False)
+        # One process acts at a time and the others sleep: flushes find no sharer on another CPU. A global sync interrupts
+        # every online CPU, idle or not.
+        alone = dataclasses.replace(self._machine, ipi_ns=0.0)
+        collapses = prices.collapse_ns(done, alone, max(1, len(self._scene.living)))
+        syncs = done.total["global_syncs"] * (self._machine.cpus - 1) * self._machine.ipi_ns
+        return float((faults + forks + exits + collapses + syncs)[0])
+
+    # ---- one method a verb ------------------------------------------------------------------------------------------
+    def _start(self, step: Step) -> None:
+        self._processes[step.who] = self._scene.process()
+
+    def _fork(self, step: Step) -> None:
+        self._processes[step.other] = self._processes[step.who].fork()
+
+    def _end(self, step: Step) -> None:
+        self._processes[step.who].exit()
+
+    def _write(self, step: Step) -> None:
+        self._processes[step.who].write(step.pages)
+
+    def _read(self, step: Step) -> None:
+        self._processes[step.who].read(step.pages)
+
+    def _huge(self, step: Step) -> None:
+        self._processes[step.who].huge(step.pages.start // HPAGE_PMD_NR)
+
+    def _split(self, step: Step) -> None:
+        self._processes[step.who].split(step.pages.start // HPAGE_PMD_NR)
+
+    def _discard(self, step: Step) -> None:
+        self._processes[step.who].discard(step.pages)
+
+    def _punch(self, step: Step) -> None:
+        self._processes[step.who].discard(self._chosen)
+
+    def _migrate(self, step: Step) -> tuple[str, str]:
+        """Count what the kernel moved: a migration changes nothing of who shares what."""
+        mapcounts = self._processes[step.who].mapcounts[list(self._chosen)]
+        self._scene.counts.total["pages_migrated"] += mapcounts.size
+        self._scene.counts.total["ptes_migrated"] += mapcounts.sum()
+        return "MOVED, held pages stay", ""
+
+    def _page_out(self, step: Step) -> None:
+        self._processes[step.who].page_out(step.pages)
+
+    def _age(self, step: Step) -> None:
+        self._processes[step.who].age()
+
+    def _hold(self, step: Step) -> None:
+        self._held.setdefault(step.who, []).append(self._processes[step.who].vmsplice(step.pages))
+
+    def _pin(self, step: Step) -> None:
+        self._held.setdefault(step.who, []).append(self._processes[step.who].pin(step.pages))
+
+    def _release(self, step: Step) -> None:
+        for references in self._held.pop(step.who):
+            self._scene.release(references)
+
+    def _collapse(self, step: Step) -> tuple[str, str]:
+        regions = range(step.pages.start // HPAGE_PMD_NR, step.pages.stop // HPAGE_PMD_NR)
+        result = self._processes[step.who].collapse(self._mechanism, regions)
+        return result.name, _ERRNO.get(result, "EINVAL")
+
+    def _scan(self, step: Step) -> tuple[str, str]:
+        scanned = {self._processes[who] for who in step.who.split()}
+        for process in self._scene.living:
+            process.advised = process in scanned
+        limits: dict[str, Any] = dict(step.limits)
+        results = self._scene.khugepaged(full_scans=1, **limits)
+        results[ScanResult.NO_PTE_TABLE] -= (len(self._scene.living) - len(scanned)) * self._scene.family.n_regions
+        return tally({result.name: n for result, n in results.items()}), ""
+
+
+def tally(results: dict[str, int]) -> str:
+    """Write results and how often each came, in one order."""
+    return ", ".join(f"{name} x{n}" if n > 1 else name for name, n in sorted(results.items()) if n > 0)

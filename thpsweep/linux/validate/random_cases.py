@@ -1,0 +1,93 @@
+"""Scenarios drawn at random: what nobody thought of."""
+
+import random
+
+from thpsweep.linux.validate.steps import (
+    Case,
+    Step,
+    age,
+    collapse,
+    discard,
+    end,
+    fork,
+    hold,
+    huge,
+    page_out,
+    read,
+    release,
+    scan,
+    split,
+    start,
+    write,
+)
+from thpsweep.units import HPAGE_PMD_NR
+
+_MAX_PROCESSES = 4
+_STEPS = 12
+_SIZES = (1, 5, 64, 255, 256, 257, 511, 512)
+_LIMITS = {"max_ptes_none": (0, 255, 256, 511), "max_ptes_shared": (0, 255, 256, 511)}
+
+
+def random_case(seed: int, plain: bool = False) -> Case:
+    """Draw a family of up to four processes that share one region, and what they do; each step is compared.
+
+    plain: without aging, swap and extra references.
+
+    No region gets empty: a read would map the huge zero page there, which the model does not know.
+    """
+    rng = random.Random(seed)
+    first = huge("p") if rng.random() < 0.4 else write("p", range(rng.choice(_SIZES)))
+    living, forked = ["p"], 0
+    holding: list[str] = []
+    question: list[Step] = []
+    for _ in range(_STEPS):
+        step = _step(rng, living, holding, f"c{forked + 1}", plain)
+        if (
+            step.verb == "scan" and plain
+        ):  # else chance decides: DAMON, where it runs, makes pages young for all sharers
+            question += [read(one, range(1)) for one in step.who.split()]
+        if step.verb == "fork":
+            forked += 1
+            living.append(step.other)
+        elif step.verb == "end":
+            living.remove(step.who)
+        elif step.verb == "hold":
+            holding.append(step.who)
+        elif step.verb == "release":
+            holding.remove(step.who)
+        question.append(step)
+    return Case(f"random_{seed}", f"drawn with seed {seed}", (start("p"), first), tuple(question))
+
+
+def _step(rng: random.Random, living: list[str], holding: list[str], child: str, plain: bool) -> Step:
+    """Draw a step that can be done; the last process stays, and so does one that holds pages."""
+    who = rng.choice(living)
+    verbs = ["write"] * 3 + ["read", "discard", "split", "collapse", "collapse", "scan"]
+    verbs += ["fork"] * 2 * (len(living) < _MAX_PROCESSES) + ["end"] * (len(living) > 1 and who not in holding)
+    if not plain:
+        verbs += ["age", "page_out"] + (["release"] * 2 if who in holding else ["hold"])
+    verb = rng.choice(verbs)
+    pages = _pages(rng)
+    if verb == "scan":
+        chosen = {name: rng.choice(values) for name, values in _LIMITS.items()}
+        return scan([one for one in living if rng.random() < 0.7] or [who], **chosen)
+    made = {
+        "write": lambda: write(who, pages),
+        "read": lambda: read(who, pages),
+        "discard": lambda: discard(who, range(max(1, pages.start), max(2, pages.stop))),  # page 0 stays everywhere
+        "split": lambda: split(who),
+        "collapse": lambda: collapse(who),
+        "fork": lambda: fork(who, child),
+        "end": lambda: end(who),
+        "age": lambda: age(who),
+        "page_out": lambda: page_out(who, pages),
+        "hold": lambda: hold(who, range(1)),
+        "release": lambda: release(who),
+    }
+    return made[verb]()
+
+
+def _pages(rng: random.Random) -> range:
+    n = rng.choice(_SIZES)
+    first = rng.randrange(HPAGE_PMD_NR - n + 1)
+    return range(first, first + n)

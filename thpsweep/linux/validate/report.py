@@ -1,0 +1,104 @@
+"""Print verdicts as a table, list what differs, and write all of it as JSON."""
+
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from thpsweep.linux.validate.run import Verdict
+
+_KINDS = ("outcome", "sharing", "memory")
+
+
+def show(verdicts: Sequence[Verdict], machine_name: str, console: Console) -> None:
+    """Print the table and, below it, what differs and what was not compared."""
+    table = Table(title=f"kernel {platform.release()} against the model, prices of {machine_name}", expand=False)
+    for column in ("scenario", "kernel", "model"):
+        table.add_column(column, overflow="fold")
+    for column in _KINDS:
+        table.add_column(column, justify="center")
+    for column in ("measured us", "predicted us", "ratio"):
+        table.add_column(column, justify="right")
+    for verdict in verdicts:
+        table.add_row(*_row(verdict))
+    console.print(table)
+    for verdict in verdicts:
+        for line in _lines(verdict):
+            console.print(f"{verdict.case.name}: {line}", highlight=False)
+    console.print(summary(verdicts), highlight=False)
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """Say in a few lines how many agree, and how well time is predicted."""
+    compared = [v for v in verdicts if not v.skipped and not v.inexpressible]
+    said = [f"{sum(v.equal for v in compared)} of {len(compared)} scenarios equal in outcome, sharing and memory"]
+    if unheard := sum(bool(v.inexpressible) for v in verdicts):
+        said.append(f"{unheard} that the model cannot express")
+    if skipped := sum(bool(v.skipped) for v in verdicts):
+        said.append(f"{skipped} skipped on this machine")
+    ratios = [v.ratio for v in verdicts if v.ratio is not None]
+    if ratios:
+        median, p90 = np.percentile(ratios, [50, 90])
+        said.append(
+            f"time predicted / measured: median {median:.2f}, 90th percentile {p90:.2f}, {len(ratios)} scenarios"
+        )
+    return "; ".join(said)
+
+
+def write_json(verdicts: Sequence[Verdict], machine_name: str, path: Path) -> None:
+    """Write everything that is known of each scenario."""
+    found = {
+        "kernel_release": platform.release(),
+        "machine": machine_name,
+        "scenarios": [_plain(verdict) for verdict in verdicts],
+    }
+    path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _row(verdict: Verdict) -> list[str]:
+    marks = [_mark(verdict, kind) for kind in _KINDS]
+    numbers = [_us(verdict.measured_ns), _us(verdict.predicted_ns if verdict.measured_ns else None)]
+    ratio = "" if verdict.ratio is None else f"{verdict.ratio:.2f}"
+    return [verdict.case.name, "\n".join(verdict.kernel), "\n".join(verdict.model), *marks, *numbers, ratio]
+
+
+def _mark(verdict: Verdict, kind: str) -> str:
+    if verdict.skipped or verdict.inexpressible or (kind == "sharing" and not verdict.compared_sharing):
+        return "-"
+    return "[bold red]differs[/]" if kind in verdict.differences else "="
+
+
+def _us(ns: float | None) -> str:
+    return "" if ns is None else f"{ns / 1000:.0f}"
+
+
+def _lines(verdict: Verdict) -> list[str]:
+    lines = [line for kind in _KINDS for line in verdict.differences.get(kind, [])]
+    if verdict.inexpressible:
+        lines.append(f"not in the model: {verdict.inexpressible}; the kernel: {', '.join(verdict.kernel)}")
+    if verdict.equal and verdict.measured_ns and not verdict.predicted_ns:
+        lines.append(f"no price in the model for what took {_us(verdict.measured_ns)} us")
+    if verdict.skipped:
+        lines.append(f"skipped: {verdict.skipped}")
+    return lines
+
+
+def _plain(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "name": verdict.case.name,
+        "about": verdict.case.about,
+        "steps": [str(step) for step in (*verdict.case.ready, *verdict.case.question)],
+        "kernel": verdict.kernel,
+        "model": verdict.model,
+        "equal": verdict.equal,
+        "differences": verdict.differences,
+        "inexpressible": verdict.inexpressible,
+        "skipped": verdict.skipped,
+        "measured_ns": verdict.measured_ns,
+        "predicted_ns": verdict.predicted_ns,
+    }

@@ -1,0 +1,159 @@
+"""Run cases on the live kernel and in the model, step by step, and collect what differs."""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from thpsweep.errors import LiveError
+from thpsweep.linux.live.bench import Bench
+from thpsweep.linux.live.family import Family
+from thpsweep.linux.validate import compare
+from thpsweep.linux.validate.on_kernel import OnKernel
+from thpsweep.linux.validate.on_model import OnModel
+from thpsweep.linux.validate.state import InexpressibleError, State, Told
+from thpsweep.linux.validate.steps import Case, Step
+from thpsweep.model.machines.profile import Profile
+
+ROUNDS = 5
+MIN_TIMED_NS = 50_000.0
+"""What took less is not held against a prediction: the clock and what calls cost by themselves would be part of it."""
+
+
+@dataclass
+class Verdict:
+    """What came of one case.
+
+    kernel, model: results of the question's steps. differences: by kind ("outcome", "sharing", "memory"), what differs
+    and after which step. inexpressible: what the model has no word for; skipped: what the machine lacks.
+    """
+
+    case: Case
+    kernel: list[str] = field(default_factory=list)
+    model: list[str] = field(default_factory=list)
+    differences: dict[str, list[str]] = field(default_factory=dict)
+    inexpressible: str = ""
+    skipped: str = ""
+    measured_ns: float | None = None
+    predicted_ns: float | None = None
+    compared_sharing: bool = True
+
+    @property
+    def equal(self) -> bool:
+        """Whether both sides were asked and agreed in all."""
+        return not (self.differences or self.inexpressible or self.skipped)
+
+    @property
+    def ratio(self) -> float | None:
+        """Predicted over measured time, where both sides did the same and the model has a price for it."""
+        if not (self.equal and self.predicted_ns and self.measured_ns):
+            return None
+        return self.predicted_ns / self.measured_ns
+
+
+def validate(
+    cases: Iterable[Case],
+    machine: Profile,
+    bench: Bench,
+    rounds: int = ROUNDS,
+    tell: Callable[[Case], None] = lambda _: None,
+) -> list[Verdict]:
+    """Run cases, each in so many rounds; the first decides on what is compared, all of them on time."""
+    verdicts = []
+    for case in cases:
+        tell(case)
+        verdicts.append(_judge(case, machine, bench, rounds))
+    return verdicts
+
+
+def _judge(case: Case, machine: Profile, bench: Bench, rounds: int) -> Verdict:
+    verdict, times = Verdict(case), []
+    try:
+        for number in range(min(rounds, case.max_rounds)):
+            ns = _live(case, machine, bench, verdict if number == 0 else None)
+            times += [ns] if ns is not None and not math.isnan(ns) else []
+    except LiveError as error:
+        verdict.skipped = str(error)
+    if verdict.predicted_ns is not None and times:
+        measured_ns = statistics.median(times)
+        verdict.measured_ns = measured_ns if measured_ns >= MIN_TIMED_NS else None
+    return verdict
+
+
+def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -> float | None:
+    """Go through a case once on the kernel, and in the model too where there is a verdict to reach; give measured ns."""
+    with Family() as family:
+        kernel = OnKernel(case, bench, family)
+        model = OnModel(case, machine) if verdict else None
+        watch = _Watch(verdict)
+        for step in case.ready:
+            model = watch.step(kernel, model, step, timed=False)
+        watch.look(kernel, model)
+        kernel.warm()
+        for step in case.question:
+            model = watch.step(kernel, model, step, timed=True)
+            watch.look(kernel, model)
+        if verdict and model and watch.predicted:
+            verdict.predicted_ns = sum(watch.predicted)
+        return sum(watch.measured) if watch.measured else None
+
+
+class _Watch:
+    """Take both sides through a case and write down what differs."""
+
+    def __init__(self, verdict: Verdict | None) -> None:
+        self._verdict = verdict
+        self._before: tuple[State, State] | None = None
+        self._step = Step("")
+        self.measured: list[float] = []
+        self.predicted: list[float] = []
+
+    def step(self, kernel: OnKernel, model: OnModel | None, step: Step, timed: bool) -> OnModel | None:
+        """Do one step on both sides; give the model, or nothing from the step on that it has no word for."""
+        self._step = step
+        live = kernel.do(step)
+        if self._verdict is None:
+            self._time(live, None, timed)
+            return None
+        if timed:
+            self._verdict.kernel.append(str(live))
+        if model is None:
+            return None
+        try:
+            mine = model.do(step, live)
+        except InexpressibleError as error:
+            self._verdict.inexpressible = str(error)
+            return None
+        if timed:
+            self._verdict.model.append(str(mine))
+        self._time(live, mine, timed)
+        self._note("outcome", compare.outcomes(live, mine))
+        self._note("memory", compare.tables(live, mine))
+        return model
+
+    def look(self, kernel: OnKernel, model: OnModel | None) -> None:
+        """Compare the memory of both sides as it is now, and what the last step did to it."""
+        if self._verdict is None or model is None:
+            return
+        live, mine = kernel.look(), model.look()
+        self._note("sharing", compare.sharing(live, mine))
+        self._note("memory", compare.memory(live, mine))
+        moves = self._step.verb == "migrate"  # pages change their frames, for all sharers alike
+        if self._before is not None and not moves:
+            live_before, mine_before = self._before
+            self._note("sharing", compare.kept((live_before, live), (mine_before, mine)))
+        self._verdict.compared_sharing &= all(view.frames is not None for view in live.views.values())
+        self._before = live, mine
+
+    def _note(self, kind: str, lines: Sequence[str]) -> None:
+        assert self._verdict is not None
+        if lines:
+            self._verdict.differences.setdefault(kind, []).extend(f"after '{self._step}': {line}" for line in lines)
+
+    def _time(self, live: Told, mine: Told | None, timed: bool) -> None:
+        """Keep the times of a step that both sides have."""
+        if not timed or live.ns is None:
+            return
+        self.measured.append(live.ns)
+        if mine is not None:
+            self.predicted.append(mine.ns or 0.0)

@@ -1,0 +1,59 @@
+"""What both executors tell of a step and of the memory after it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+class InexpressibleError(Exception):
+    """The model has no word for a step; says which."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came of one step: the kernel's word for it, errno, its CPU time, what it did to page tables.
+
+    `result` is empty where a step has none, or where no trace can be read and only the errno is known. `ns` is None where
+    nothing is measured, NaN where other programs disturbed it. `chosen` are pages that only the kernel can choose, and
+    that the model is told.
+    """
+
+    result: str = ""
+    errno: str = ""
+    ns: float | None = None
+    tables_kib: int | None = None
+    chosen: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.result} {self.errno}".strip() or "done"
+
+
+@dataclass(frozen=True)
+class View:
+    """One process's memory: names of frames (0 none; equal names are the same frame), forms, and smaps' sums.
+
+    Shapes: frames, swapped (n_pages,); huge (n_regions,). `frames` is None where the kernel hides them; `slack_kib` is
+    how far Pss may be off by rounding.
+    """
+
+    frames: npt.NDArray[np.int64] | None
+    swapped: npt.NDArray[np.bool_]
+    huge: npt.NDArray[np.bool_]
+    rss_kib: int
+    pss_kib: float
+    huge_kib: int
+    swap_kib: int
+    slack_kib: float = 0.0
+
+
+@dataclass(frozen=True)
+class State:
+    """Hold the memory of all living processes, by their names, and the pages that are used in all.
+
+    pages_in_use counts dead subpages of folios that are mapped in part; None where frames are hidden or
+    pages are held, mapped or not.
+    """
+
+    views: dict[str, View]
+    pages_in_use: int | None
