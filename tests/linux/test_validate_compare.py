@@ -62,6 +62,13 @@ def test_dead_pages_of_a_folio_are_memory() -> None:
     assert compare.memory(state(p=view([7]), pages=None), state(p=view([7]), pages=1)) == []
 
 
+@pytest.mark.parametrize(
+    ("kernel_kib", "model_kib", "equal"), [(0, 0, True), (4, 0, True), (-4, 0, False), (8, 0, False)]
+)
+def test_page_tables(kernel_kib: int, model_kib: int, equal: bool) -> None:
+    assert (compare.tables(Told(tables_kib=kernel_kib), Told(tables_kib=model_kib)) == []) == equal
+
+
 def test_hidden_frames_are_not_compared() -> None:
     assert compare.sharing(state(p=dataclasses.replace(view([7]), frames=None)), state(p=view([0]))) == []
 
