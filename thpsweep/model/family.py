@@ -174,6 +174,12 @@ class Family:
         else:
             np.add.at(self.gauge[gauge], self.replicate_of(rows), amounts)
 
+    def sums(self, rows: Ints, chosen: Bools) -> Ints:
+        """Count the chosen rows of each replicate; rows may repeat. Shapes: (n,), (n,) -> (n_replicates,)."""
+        if self.n_replicates == 1:
+            return np.array([np.count_nonzero(chosen)])
+        return np.bincount(self.replicate_of(rows[chosen]), minlength=self.n_replicates)
+
     # ---- reading ---------------------------------------------------------------------------------------------------
     def walk(self, records: Ints) -> Iterator[tuple[Ints, Ints]]:
         """Step through the records' lists together: (index into records, entry), until all have ended."""

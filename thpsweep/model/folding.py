@@ -26,8 +26,8 @@ def fold(family: Family, found: Sources) -> Ints:
         layer = family.entries.layer[entry].astype(np.int64)
         slots = family.entries.slots[entry]
         taken = np.flatnonzero(bits.any_slot(family.layers.compound[layer]) & bits.any_slot(slots))
-        for other in taken:
-            layer[other] = split_layer(family, int(rows[index[other]]), int(layer[other]), slots[other])
+        if taken.size:
+            layer[taken] = split_layers(family, rows[index[taken]], layer[taken], slots[taken])
         used = bits.any_slot(slots)
         family.layers.compound[layer[used]] |= slots[used]
         family.layers.folio[layer[used]] = folios[index[used]]
@@ -35,49 +35,59 @@ def fold(family: Family, found: Sources) -> Ints:
     return folios
 
 
-def split_layer(family: Family, row: int, layer: int, slots: Boards) -> int:
-    """Move slots of a layer to a layer of their own; nothing else changes for these frames."""
-    region = row // family.n_sharers
-    in_region = family.record_of[region * family.n_sharers : (region + 1) * family.n_sharers]
-    records = np.unique(in_region[in_region != 0]).astype(np.int64)
-    compound = family.layers.compound[[layer]] & slots
-    folio = family.layers.folio[[layer]].astype(np.int64) * bits.any_slot(compound)
-    none = np.zeros(1, np.int64)
-    new = family.new_layers(slots[None], none, folio, compound, family.layers.common[[layer]])
-    reach, mapped = 0, np.zeros(bits.expand(slots[None]).shape[1], np.int64)
+def split_layers(family: Family, rows: Ints, layers: Ints, slots: Boards) -> Ints:
+    """Move slots of layers to layers of their own; nothing else changes for these frames. The regions are distinct.
+
+    Shapes: (n,), (n,), (n, 8) -> (n,).
+    """
+    table = family.layers
+    compound = table.compound[layers] & slots
+    folio = np.where(bits.any_slot(compound), table.folio[layers], 0).astype(np.int64)
+    new = family.new_layers(slots, np.zeros(layers.size, np.int64), folio, compound, table.common[layers])
+    mapcounts = table.reach[layers][:, None] - family.missing.ptes[table.missing[layers]]
+    _list_new(family, rows, layers, slots, new)
+    _take_along(family, layers, new, slots)
+    table.slots[layers] &= ~slots
+    table.compound[layers] &= ~slots
+    flags = bits.expand(slots) != 0
+    partial = np.flatnonzero(table.missing[layers])
+    family.missing.ptes[table.missing[layers[partial]]] *= ~flags[partial]
+    lacking = np.where(flags, table.reach[new][:, None] - mapcounts, 0)
+    some = np.flatnonzero(lacking.any(axis=1))
+    lists = family.missing_rows(new[some])  # first: it may move the table
+    family.missing.ptes[lists] = lacking[some]
+    return new
+
+
+def _list_new(family: Family, rows: Ints, layers: Ints, slots: Boards, new: Ints) -> None:
+    """Let each record of the rows' regions list the new layer for what it maps of these slots."""
+    block = family.record_of.reshape(-1, family.n_sharers)[family.region_of(rows)].astype(np.int64).reshape(-1)
+    chosen = one_a_record(block)
+    records, owner = block[chosen], chosen // family.n_sharers
     for index, entry in family.walk(records):
-        listed = np.flatnonzero(family.entries.layer[entry] == layer)
-        moved = family.entries.slots[entry[listed]] & slots
-        listed, moved = listed[bits.any_slot(moved)], moved[bits.any_slot(moved)]
+        moved = family.entries.slots[entry] & slots[owner[index]]
+        listed = np.flatnonzero((family.entries.layer[entry] == layers[owner[index]]) & bits.any_slot(moved))
         if listed.size:
-            family.entries.slots[entry[listed]] &= ~moved
-            owners = records[index[listed]]
-            family.list_layer(owners, np.full(listed.size, new[0]), moved)
-            weight = family.records.rows[owners].astype(np.int64)
-            reach += int(weight.sum())
-            mapped += (bits.expand(moved) * weight[:, None]).sum(axis=0)
-    family.layers.slots[layer] &= ~slots
-    family.layers.compound[layer] &= ~slots
-    _take_along(family, layer, int(new[0]), slots)
-    if family.layers.missing[layer]:
-        family.missing.ptes[family.layers.missing[layer], np.flatnonzero(bits.expand(slots[None])[0])] = 0
-    family.layers.reach[new] = reach
-    lacking = np.where(bits.expand(slots[None])[0] != 0, reach - mapped, 0)
-    if lacking.any():
-        lists = family.missing_rows(new)
-        family.missing.ptes[lists[0]] = lacking
-    return int(new[0])
+            index, entry, moved = index[listed], entry[listed], moved[listed]
+            family.entries.slots[entry] &= ~moved
+            family.list_layer(records[index], new[owner[index]], moved)
+            np.add.at(family.layers.reach, new[owner[index]], family.records.rows[records[index]])
 
 
-def _take_along(family: Family, old: int, new: int, slots: Boards) -> None:
-    """Move the long references of slots from one layer to another."""
-    held = family.layers.held[old] & slots
-    if held.any():
-        family.layers.held[new], family.layers.held[old] = held, family.layers.held[old] & ~slots
-        pins = family.pins.live()
-        pins = pins[family.pins.layer[pins] == old]
-        moved = bits.expand(held[None])[0][family.pins.slot[pins]] != 0
-        family.pins.layer[pins[moved]] = new
+def _take_along(family: Family, old: Ints, new: Ints, slots: Boards) -> None:
+    """Move the long references of slots from layers to others."""
+    if not family.pins.in_use:
+        return
+    held, table = family.layers.held[old] & slots, family.pins
+    family.layers.held[new] = held
+    family.layers.held[old] &= ~held
+    at = np.full(family.layers.reach.size, -1)
+    at[old] = np.arange(old.size)
+    pins = table.live()
+    pins = pins[at[table.layer[pins]] >= 0]
+    where = at[table.layer[pins]]
+    moved = bits.expand(held)[where, table.slot[pins]] != 0
+    table.layer[pins[moved]] = new[where[moved]]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -83,8 +83,8 @@ def forget_slots(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) ->
     family.layers.compound[layers] &= ~dead
     listed = np.flatnonzero((family.layers.missing[layers] != 0) & bits.any_slot(dead))
     if listed.size:
-        index, slot = bits.pairs(dead[listed])
-        family.missing.ptes[family.layers.missing[layers[listed[index]]], slot] = 0
+        lists = family.layers.missing[layers[listed]]
+        family.missing.ptes[lists] *= 1 - bits.expand(dead[listed])
 
 
 def free_layers(family: Family, layers: Ints) -> None:

@@ -13,9 +13,12 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.diverge import part_with
 from thpsweep.model.family import Family
-from thpsweep.model.folding import split_layer
+from thpsweep.model.folding import split_layers
 from thpsweep.model.leaving import drop_dead
 from thpsweep.model.mm_slots import claim, settle
+
+DENSE = 64
+"""Slots of a board from which on average it is faster to go through all 512."""
 
 
 def link(family: Family, rows: Ints, isolate: bool, forward: bool) -> Ints:
@@ -31,9 +34,11 @@ def link(family: Family, rows: Ints, isolate: bool, forward: bool) -> Ints:
         used = np.flatnonzero(bits.any_slot(slots))
         index, slots = index[used], slots[used]
         layer = family.entries.layer[entry[used]].astype(np.int64)
-        for other in np.flatnonzero(bits.any_slot(family.layers.slots[layer] & ~slots)):
-            # Frames of the same generation that this row does not map stay as they are, in a layer of their own.
-            layer[other] = split_layer(family, int(rows[index[other]]), int(layer[other]), slots[other])
+        wider = np.flatnonzero(bits.any_slot(family.layers.slots[layer] & ~slots))
+        if (
+            wider.size
+        ):  # frames of the same generation that a row does not map stay as they are, in a layer of their own
+            layer[wider] = split_layers(family, rows[index[wider]], layer[wider], slots[wider])
         one = np.ones(layer.size, np.int64)
         copies = family.new_layers(slots, one, folios[index], slots, family.layers.common[layer])
         family.layers.link[layer] = copies
@@ -125,6 +130,9 @@ def _entry_of(family: Family, records: Ints, layers: Ints) -> Ints:
 def _add_missing(family: Family, layers: Ints, slots: Boards, amounts: Ints) -> None:
     """Add to the missing mappings of slots; layers may repeat. Shapes: (n,), (n, 8), (n,)."""
     lists = family.missing_rows(layers)
+    if bits.count(slots).sum() > DENSE * layers.size and np.unique(lists).size == lists.size:
+        family.missing.ptes[lists] += bits.expand(slots) * amounts[:, None].astype(np.int32)
+        return
     index, slot = bits.pairs(slots)
     np.add.at(family.missing.ptes, (lists[index], slot), amounts[index].astype(np.int32))
 

@@ -6,7 +6,7 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
-from thpsweep.model.folding import split_layer
+from thpsweep.model.folding import split_layers
 from thpsweep.model.leaving import count_forms, leave, shift_mappings, shift_missing
 from thpsweep.model.linking import forward
 from thpsweep.model.mm_slots import claim
@@ -54,10 +54,10 @@ def _set_apart(family: Family, counts: Counts, rows: Ints, pinned: Boards) -> No
     """Give pages that the child will not map generations of their own: nobody ever shared them. Shapes: (n,), (n, 8)."""
     split_pmds(family, counts, rows)
     for index, entry in list(family.walk(family.record_of[rows].astype(np.int64))):
-        for row, here, slots in zip(rows[index], entry, family.entries.slots[entry] & pinned[index], strict=True):
-            layer = int(family.entries.layer[here])
-            if slots.any() and (family.layers.slots[layer] & ~slots).any():
-                split_layer(family, int(row), layer, slots)
+        layer, slots = family.entries.layer[entry].astype(np.int64), family.entries.slots[entry] & pinned[index]
+        some = np.flatnonzero(bits.any_slot(slots) & bits.any_slot(family.layers.slots[layer] & ~slots))
+        if some.size:
+            split_layers(family, rows[index[some]], layer[some], slots[some])
 
 
 def _share(family: Family, rows: Ints, pinned: Boards) -> Ints:

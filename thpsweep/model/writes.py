@@ -54,7 +54,11 @@ class Events:
 
     def where(self, kept: Bools) -> "Events":
         """Keep some of the events."""
-        return Events(self.row[kept], self.slot[kept])
+        return self.at(np.flatnonzero(kept))
+
+    def at(self, index: Ints) -> "Events":
+        """Keep some of the events, by index."""
+        return Events(self.row[index], self.slot[index])
 
     def rows(self) -> tuple[Ints, Ints]:
         """Give the distinct rows, and for each event the index of its row among them."""
@@ -179,7 +183,8 @@ def _copied(family: Family, events: Events, record: Ints, entry: Ints) -> Bools:
     if family.pins.in_use:
         kept |= events.of(family.layers.held, layer)
     copy = (mapcount > 1) | ((mapcount == 1) & kept)
-    large = np.flatnonzero((mapcount == 1) & events.of(family.layers.compound, layer))
+    single = np.flatnonzero(mapcount == 1)
+    large = single[events.at(single).of(family.layers.compound, layer[single])]
     if large.size:
         folio = family.layers.folio[layer[large]].astype(np.int64)
         mapped = family.folios.mapped[folio]
@@ -196,7 +201,7 @@ def _count(
         ("minor_faults", touched),
         ("swap_ins", swapped),
     ):
-        counts.tally(name, family.replicate_of(events.row[kind]))
+        counts.total[name] += family.sums(events.row, kind)
 
 
 def unmap(family: Family, events: Events, entry: Ints) -> None:
@@ -210,16 +215,16 @@ def unmap(family: Family, events: Events, entry: Ints) -> None:
     events.clear(family.entries.slots, entry, every)
     lists = family.missing_rows(layer)
     np.add.at(family.missing.ptes.reshape(-1), lists * HPAGE_PMD_NR + events.slot, np.int32(1))
-    ones = np.ones(entry.size, np.int64)
-    family.adjust("compound_ptes", events.row[compound], -ones[compound])
-    family.adjust("small_ptes", events.row[~compound], -ones[~compound])
+    family.gauge["compound_ptes"] -= family.sums(events.row, compound)
+    family.gauge["small_ptes"] -= family.sums(events.row, ~compound)
     unmapped = np.flatnonzero(family.mapcounts(layer, events.slot) == 0)
     if unmapped.size:
         # Two sharers that both left a frame name it twice.
         _, first = np.unique(layer[unmapped] * HPAGE_PMD_NR + events.slot[unmapped], return_index=True)
         _free(family, events, layer, compound, unmapped[first])
     if compound.any():
-        family.map_folios(family.layers.folio[layer[compound]].astype(np.int64), -ones[compound])
+        folios = family.layers.folio[layer[compound]].astype(np.int64)
+        family.map_folios(folios, np.full(folios.size, -1))
     settle(family)
 
 
@@ -275,6 +280,6 @@ def map_new(family: Family, events: Events, records: Ints, index: Ints, new: Boo
         family.records.own[records[lacking]] = own[lacking]
     events.set(family.layers.slots, layer[index], new)
     events.set(family.entries.slots, own[index], new)
-    ones = np.ones(int(np.count_nonzero(new)), np.int64)
-    family.adjust("small_frames", events.row[new], ones)
-    family.adjust("small_ptes", events.row[new], ones)
+    made = family.sums(events.row, new)
+    family.gauge["small_frames"] += made
+    family.gauge["small_ptes"] += made
