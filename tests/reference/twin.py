@@ -296,8 +296,7 @@ class Twin(Mechanisms):
             if frame is not None and frame not in frames:
                 frames[frame] = young
         idle = [frame for frame, young in frames.items() if not young and not self._referred_to(frame)]
-        for frame in idle:
-            self._switch_away(frame)
+        self._switch_away(idle)
         idle = [frame for frame in idle if frame.mapcount]
         for folio in {frame.folio for frame in idle if frame.folio is not None}:
             self._split(folio)
@@ -314,8 +313,8 @@ class Twin(Mechanisms):
     def _referred_to(self, frame: Frame) -> bool:
         return self._held(frame)
 
-    def _switch_away(self, frame: Frame) -> None:
-        """Let the mappers of an old page with a link go to its copy; there are none here."""
+    def _switch_away(self, frames: list[Frame]) -> None:
+        """Let the mappers of old pages with links go to the copies; there are none here."""
 
     def lost(self, folio: Folio) -> int:
         """Count the pages that lost their last mapping."""

@@ -4,6 +4,7 @@ Link(i) is one reference of the pair old_i -> F_i: it keeps the folio, and nobod
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -68,16 +69,13 @@ class LinkedTwin(Twin):
         linked_to = {subpage.folio for subpage in self.copy_of.values()}
         return super()._referred_to(frame) or frame in self.isolated or frame.folio in linked_to - {None}
 
-    def _switch_away(self, frame: Frame) -> None:
-        if frame in self.copy_of:
-            for sharer in self._mappers(frame):
-                self._count("ptes_switched", self._move(frame.region, sharer, [frame.slot]))
-                self.switched_away.add((frame.region, sharer))
-
-    def reclaim(self, wanted: Iterable[tuple[int, int, int, bool]]) -> None:
-        self.switched_away: set[tuple[int, int]] = set()
-        super().reclaim(wanted)
-        self._count("tlb_flushes", len(self.switched_away))
+    def _switch_away(self, frames: list[Frame]) -> None:
+        slots_of: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        for frame in frames:
+            for sharer in self._mappers(frame) if frame in self.copy_of else ():
+                slots_of[frame.region, sharer].append(frame.slot)
+        for (region, sharer), slots in sorted(slots_of.items()):  # mm by mm, as every switch: the first gets an MM slot
+            self._switch_row(region, sharer, sorted(slots))
 
     def lost(self, folio: Folio) -> int:
         linked = set(self.copy_of.values())

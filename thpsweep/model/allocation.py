@@ -38,13 +38,15 @@ class Allocator:
         left = np.arange(found.rows.size)
         while left.size:
             served, failed = self._hand_out(found, left, asking, until_failure)
+            if failed.size:
+                mechanism.without_block(self.place.family, self.place.counts, found.rows[failed])
             refused = found.where(failed)
             refused = dataclasses.replace(
                 refused, results=np.full_like(refused.results, ScanResult.ALLOC_HUGE_PAGE_FAIL)
             )
-            mechanism.without_block(self.place.family, self.place.counts, found.rows[failed])
             for part, rows in ((found.where(served), served), (refused, failed)):
-                results[rows] = attempt(self.place.family, self.place.counts, mechanism, part, limits)
+                if rows.size:
+                    results[rows] = attempt(self.place.family, self.place.counts, mechanism, part, limits)
             left = left[results[left] == NOT_REACHED]
             if until_failure and failed.size:
                 left = left[~np.isin(replicates[left], replicates[failed])]

@@ -14,7 +14,7 @@ import numpy as np
 from thpsweep.model.bits import Ints
 from thpsweep.model.lives import Lives, draw_lives
 from thpsweep.model.rates import Law, Spans
-from thpsweep.model.requests import KINDS, Requests, draw
+from thpsweep.model.requests import KINDS, NOTHING, Requests, draw, expected
 from thpsweep.model.workloads.base import Workload, hot_count
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
@@ -90,7 +90,8 @@ def generator(seed: int, scene_key: str, replicate: int, kind: str) -> np.random
 def ticks(scene: Scene, seed: int, scene_key: str, replicate: int) -> Iterator[Tick]:
     """Yield the events of each tick of one replicate."""
     load, writers = scene.workload, sources(scene)
-    kinds = ("lives", *(each.kind for each in writers), *KINDS)
+    asks = expected(scene, scene.n_ticks) > 0
+    kinds = ("lives", *(each.kind for each in writers), *(KINDS if asks else ()))
     rngs = {kind: generator(seed, scene_key, replicate, kind) for kind in kinds}
     lives = draw_lives(load, scene.n_sharers, scene.n_ticks, scene.tick_s, rngs["lives"])
     exits = _by_tick(lives.sharer, lives.end, scene.n_ticks)
@@ -102,7 +103,7 @@ def ticks(scene: Scene, seed: int, scene_key: str, replicate: int) -> Iterator[T
         keys, bounds = _window(scene, writers, rngs, lives, first, last)
         for tick in range(first, last):
             mine = keys[bounds[tick - first] : bounds[tick - first + 1]]
-            requests = draw(scene, rngs, tick)
+            requests = draw(scene, rngs, tick) if asks else NOTHING
             yield Tick(absent if tick == 0 else absent[:0], exits[tick], forks[tick], mine, requests)
 
 

@@ -36,6 +36,9 @@ class Requests:
     reclaims: Ints
 
 
+NOTHING = Requests(_NONE, _NONE, _NONE, _NONE, _NONE)
+
+
 def draw(scene: "Scene", rngs: dict[str, np.random.Generator], tick: int) -> Requests:
     """Draw the requests of a tick; the living and the mapped are told from the others when they are made."""
     pins, pins_until = _references(scene, rngs["pins"], scene.workload.pins_per_process_hour, tick)

@@ -18,21 +18,21 @@ class Table:
 
     def __post_init__(self) -> None:
         self._free = np.zeros(0, np.int64)
-        self._used = 1
+        self._used = self._capacity = 1
 
     def take(self, n: int) -> Ints:
         """Hand out n zeroed rows. Shapes: -> (n,)."""
-        reused, self._free = (
-            self._free[self._free.size - min(n, self._free.size) :],
-            self._free[: self._free.size - min(n, self._free.size)],
-        )
+        kept = self._free.size - min(n, self._free.size)
+        reused, self._free = self._free[kept:], self._free[:kept]
+        first, self._used = self._used, self._used + n - reused.size
+        if self._used > self._capacity:
+            self._reserve(self._used)
+        fresh = np.arange(first, self._used)
+        if not reused.size:
+            return fresh
         for column in self._columns():
             column[reused] = 0
-        fresh = n - reused.size
-        self._reserve(self._used + fresh)
-        rows = np.concatenate((reused, np.arange(self._used, self._used + fresh)))
-        self._used += fresh
-        return rows
+        return np.concatenate((reused, fresh))
 
     def give(self, rows: Ints) -> None:
         """Take rows back; the caller keeps no reference to them."""
@@ -59,9 +59,9 @@ class Table:
         return [getattr(self, field.name) for field in dataclasses.fields(self)]  # type: ignore[arg-type]
 
     def _reserve(self, rows: int) -> None:
+        self._capacity = max(rows, 2 * self._capacity, _FIRST_CAPACITY)
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             column = getattr(self, field.name)
-            if column.shape[0] < rows:
-                grown = np.zeros((max(rows, 2 * column.shape[0], _FIRST_CAPACITY), *column.shape[1:]), column.dtype)
-                grown[: column.shape[0]] = column
-                setattr(self, field.name, grown)
+            grown = np.zeros((self._capacity, *column.shape[1:]), column.dtype)
+            grown[: column.shape[0]] = column
+            setattr(self, field.name, grown)
