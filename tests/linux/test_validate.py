@@ -16,7 +16,6 @@ CASES = {case.name: case for case in cases()}
 DIFFERS = {
     "hole_region": "6.18 stops MADV_COLLAPSE at a region without a table, the modelled source goes on",
     "zero_page_all": "the state has no zero page: a region of nothing else has no page table here",
-    "young_collapse": "the PMD of a collapse is young in the kernel, here its pages stay as old as they were",
     "swap_zeroes": "since 6.13 a split gives zero-filled subpages back (try_to_map_unused_to_zeropage), here they stay",
 }
 """Case -> why the kernel and the model differ."""

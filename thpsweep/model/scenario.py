@@ -118,17 +118,20 @@ class Scenario:
 
     def _copied(self, rows: Ints) -> Callable[[], None]:
         """Note, after an attempt, that new frames hold copies of what the scanned processes found before it."""
-        before = {}
+        before = []
         for row in rows.tolist():
             region, number = divmod(row, self.family.n_sharers)
             pages = slice(region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR)
-            before[region] = (pages, self.processes[number].reads[pages])
+            before.append((row, number, pages, self.processes[number].reads[pages]))
 
         def after() -> None:
             for process in self.living if before else ():
                 frames = process.frames
-                for pages, found in before.values():
+                for _, _, pages, found in before:
                     self.ledger.learn(frames[pages], found)
+            for row, number, pages, _ in before:
+                if self.family.pmd[row]:
+                    self.processes[number].touched(pages)  # mm/khugepaged.c sets a young PMD: folio_mk_pmd()
             self.ledger.close_generation()
 
         return after

@@ -49,6 +49,10 @@ class Process:
         """Make all ptes old (clear_refs); a write or a read makes one young, a fork leaves the child's old."""
         self._young[:] = False
 
+    def touched(self, pages: slice) -> None:
+        """Make ptes young."""
+        self._young[pages] = True
+
     def huge(self, region: int = 0) -> None:
         """Touch an empty region that gets a THP at the fault, and write all of it."""
         advice.populate_huge(self.scene.family, self.scene.counts, self._rows[[region]])
