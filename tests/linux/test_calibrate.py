@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -131,14 +133,13 @@ def test_a_written_profile_says_of_each_key_where_it_comes_from(tmp_path) -> Non
     assert "swapped: no swap" in path.read_text()
 
 
-def test_a_written_profile_is_an_option_of_a_sweep(tmp_path, capsys) -> None:
+def test_a_written_profile_is_an_option_of_a_sweep(tmp_path) -> None:
     (tmp_path / "machine").mkdir()
     found = Calibration({"copy_page_ns": Figure(412.3, 400.0, 500.0, 5)}, {})
     (tmp_path / "machine" / "mine.yaml").write_text(text("mine", found, load(default_file())))
-    with pytest.raises(SystemExit) as end:
-        main(["run", f"--config-dir={tmp_path}", "machine=mine", "--cfg=job"])
-    shown = yaml.safe_load(capsys.readouterr().out)
-    assert end.value.code == 0 and shown["machine"]["copy_page_ns"] == 412
+    command = [sys.executable, "-m", "thpsweep", "run", f"--config-dir={tmp_path}", "machine=mine", "--cfg=job"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # of its own: Hydra runs once a process
+    assert yaml.safe_load(done.stdout)["machine"]["copy_page_ns"] == 412
 
 
 @pytest.mark.parametrize("name", ["a.yml", "1a.yaml", "no-dash.yaml", "nowhere/a.yaml"])
