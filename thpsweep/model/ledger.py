@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from thpsweep.model import bits
 from thpsweep.model.bits import Ints
-from thpsweep.model.family import Family, Folios, Layers
+from thpsweep.model.family import Family
 from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.state import Folios, Layers
 from thpsweep.model.triggers.base import Collapser
 from thpsweep.model.visit import Found
 from thpsweep.outcomes import ScanResult
