@@ -32,6 +32,8 @@ class Allocator:
         A block that an attempt gives back is there for the next row. With until_failure, a replicate's rows behind the
         first that fails are NOT_REACHED, and not counted. Shapes: -> results (n,).
         """
+        if not found.passed.any():
+            return attempt(self.place.family, self.place.counts, mechanism, found, limits)
         asking = _asking(self.place, mechanism, found)
         results = np.full(found.rows.size, NOT_REACHED, np.int64)
         replicates = self.place.family.replicate_of(found.rows)
