@@ -35,7 +35,7 @@ def misbehave(point: dict[str, Any]) -> dict[str, Any]:
 
 def slow(point: dict[str, Any]) -> dict[str, Any]:
     """Simulate, and take long enough for somebody to interfere."""
-    time.sleep(0.004)
+    time.sleep(0.015)
     return simulate(point)
 
 

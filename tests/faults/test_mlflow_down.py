@@ -78,7 +78,7 @@ def in_bulk(cwd: Path) -> dict[str, Any]:
 
 
 def test_server_killed_in_the_middle_and_started_again(server: Server, tmp_path: Path) -> None:
-    overrides = ["workload.regions=8", "run.replicates=4", "sharing.degree=range(2,82)", "sweep.name=middle"]
+    overrides = ["workload.regions=32", "run.replicates=8", "sharing.degree=range(2,82)", "sweep.name=middle"]
     process = start(tmp_path, "sweep", *SMALL, *overrides, f"sweep.tracking_uri={server.uri}")
     while len(recorded(server.uri, "middle")) < 3:
         assert process.poll() is None, process.communicate()
