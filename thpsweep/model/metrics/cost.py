@@ -60,7 +60,7 @@ def facts(found: Metrics) -> dict[str, str]:
     return {
         "note_sharing": f"private copies ended the sharing of {lost / 2**20:.1f} MiB; at the end {healed / lost:.0%} of it "
         "had healed: the old pages died with the workers that mapped them, and those forked since share the new ones"
-        if healed
+        if healed > 0.005 * lost
         else f"private copies ended the sharing of {lost / 2**20:.1f} MiB; at the end all of it was still double"
     }
 
