@@ -46,9 +46,18 @@ def rows(sweep: Sweep) -> list[Row]:
 
 
 def varied(found: Sequence[Row]) -> list[str]:
-    """Name the choices beyond the common ones, and those of machine and run, that differ between rows."""
+    """Name the choices beyond the common ones, and those of machine and run, that differ between rows.
+
+    Mechanism and trigger are among them where the policy's name does not tell them.
+    """
     keys = dict.fromkeys(key for row in found for key in row["choices"])
-    apart = {"policy", "mechanism", "trigger", "workload", "sharing", "sharing.degree"}
+    policies = {row.get("policy") for row in found}
+    told = {
+        key
+        for key in ("mechanism", "trigger")
+        if len({(row.get("policy"), row.get(key)) for row in found}) == len(policies)
+    }
+    apart = {"policy", "workload", "sharing", "sharing.degree"} | told
     return [key for key in keys if key not in apart and len({str(row.get(key)) for row in found}) > 1]
 
 

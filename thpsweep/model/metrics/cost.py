@@ -59,7 +59,7 @@ def facts(found: Metrics) -> dict[str, str]:
         return {}
     return {
         "note_sharing": f"private copies ended the sharing of {lost / 2**20:.1f} MiB; at the end {healed / lost:.0%} of it "
-        "had healed: the old pages died with the workers that mapped them, and those forked since share the new ones"
+        "had healed: recycled workers share the new pages, or writes would have ended the sharing anyway"
         if healed > 0.005 * lost
         else f"private copies ended the sharing of {lost / 2**20:.1f} MiB; at the end all of it was still double"
     }
