@@ -4,7 +4,6 @@ The apps of these suites are not ours, so that a launcher runs their jobs and a 
 """
 
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,18 +28,15 @@ def hydra_as_the_suites_know_it(hydra_restore_singletons: None) -> None:
 
 
 @pytest.fixture(scope="module")
-def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Let Ray keep its token in a file of the test's own, and apps find our plugins, which are not installed for them."""
-    file = tmp_path_factory.mktemp("ray") / "token"
-    file.write_text(secrets.token_hex(32))
+def token(ray_token: None) -> Iterator[None]:
+    """Let apps find our plugins, which are not installed for them; Ray reads its token once in a process, the session's."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_TOKEN_PATH", str(file))
         patch.setenv("PYTHONPATH", os.pathsep.join([str(PACKAGE.parent), str(PACKAGE / "_plugins")]))
-        yield file
+        yield
 
 
 @pytest.fixture(scope="module")
-def one_ray(token: Path) -> Iterator[None]:
+def one_ray(token: None) -> Iterator[None]:
     """Start one Ray for all cases of a suite that run in this process."""
     from thpsweep.sweep.pool import _started
 
