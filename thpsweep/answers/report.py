@@ -110,22 +110,26 @@ def _charts(
 
 def parameters(known: Study) -> tuple[dict[str, list[Index]], str]:
     """Explain each of QUANTITIES by the swept parameters, and say how; no index where the sweep is no full grid."""
-    competing = contestants(known.entries, sharing_kept=False)
+    competing = _always_sharing(known)
     found: dict[str, list[Index]] = {}
     for metric, name in QUANTITIES.items():
         laid = known.grid(metric, competing) if competing and metric in competing[0].values else None
         if laid:
             found[name] = indices(*laid)
     if not any(found.values()):
-        return (
-            {},
-            "Sobol' indices are computed from full grids; in this sweep some combinations are missing, or nothing varies.",
-        )
+        return {}, "Sobol' indices are computed from full grids; here some combinations are missing, or nothing varies."
     return found, (
         "Sobol' indices over the swept values, each value counting alike, by the exact decomposition of the grid: no "
-        "surrogate is fitted. Intervals are the jackknife's over replicates. They are of what competes, and of the swept "
-        "values alone: others would give other shares."
+        "surrogate is fitted. Intervals are the jackknife's over replicates. They are of the swept values alone, others would "
+        f"give other shares, and of these contenders: {', '.join(dict.fromkeys(entry.contender for entry in competing))}."
     )
+
+
+def _always_sharing(known: Study) -> list[Entry]:
+    """Choose the contenders that leave no memory double in any scene; all that compete where there is none."""
+    competing = contestants(known.entries, sharing_kept=False)
+    losing = {entry.contender for entry in competing if not entry.keeps_sharing}
+    return [entry for entry in competing if entry.contender not in losing] or competing
 
 
 def png(chart: Chart) -> bytes:

@@ -23,7 +23,7 @@ def frontier(study: Study) -> Chart:
     fronts = {scene: _front(entries) for scene, entries in scenes.items()}
     for one, scene in zip(axes, shown, strict=True):
         _draw(one, scenes[scene], fronts[scene], names)
-        one.set_title(scene_name(scene), fontsize=8)
+        one.set_title(scene_name(scene).replace(", ", "\n"), fontsize=7)
     for one in axes[-4:]:
         one.set_xlabel("CPU of collapsing (ms)", fontsize=8)
     axes[0].set_ylabel("CPU gained (ms)", fontsize=8)

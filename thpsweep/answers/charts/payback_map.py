@@ -1,11 +1,14 @@
 """Seconds to pay back over two factors of the scene, and where the gain over the run just makes up for the cost."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from thpsweep.answers.charts.base import Chart, Point, panels, ticks
@@ -30,13 +33,15 @@ def payback_map(study: Study) -> Chart | None:
     held = {key: headline_level(study, key) for key in rest if key != third}
     kept = [entry for entry in study.entries if all(entry.choice(key) == level for key, level in held.items())]
     maps = _maps(study, kept, third)[:MOST_PANELS]
-    figure, axes = panels(len(maps), height_inches=2.9, alike=True)
+    many = len(study.factors[x]) > 8
+    figure, axes = panels(len(maps), height_inches=2.6, beside=2 if many else 4, alike=True)
     for one, (title, entries) in zip(axes, maps, strict=True):
         _draw(one, study, entries, (x, y))
         one.set_title(title, fontsize=8)
         ticks(one, study, x)
         ticks(one, study, y, vertical=True)
         one.tick_params(length=0)
+    _bar(figure, axes)
     rows = tuple(_row(entry, (x, y), third) for _, entries in maps for entry in entries)
     caption = (
         "Mean seconds from the first collapse on until its gain has made up for its cost; darker is sooner. Hatched: never, "
@@ -86,6 +91,16 @@ def _draw(axes: Axes, study: Study, entries: list[Entry], keys: tuple[str, str])
     if min(net.shape) > 1 and np.isfinite(net).all() and (net > 0).any() and (net < 0).any():
         size = np.median(np.abs(net[net != 0]))
         axes.contour(np.arcsinh(net / size), levels=[0.0], colors="#D55E00", linewidths=2)
+
+
+def _bar(figure: Figure, axes: Sequence[Axes]) -> None:
+    """Explain the colours once for all panels."""
+    mappable = ScalarMappable(LogNorm(SHORTEST_S, LONGEST_S), "cividis")
+    named = {1.0: "1 s", 60.0: "1 min", 3600.0: "1 h", 86_400.0: "1 d", LONGEST_S: "30 d"}
+    bar = figure.colorbar(mappable, ax=list(axes), location="right", shrink=0.8, aspect=40)
+    bar.set_ticks(list(named), labels=list(named.values()), fontsize=7)
+    bar.minorticks_off()
+    bar.set_label("seconds to pay back", fontsize=8)
 
 
 def _short(value: float) -> str:
