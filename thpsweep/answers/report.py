@@ -24,7 +24,7 @@ from thpsweep.answers.question import question_of
 from thpsweep.answers.ranking import Verdict, contestants, verdicts
 from thpsweep.answers.sobol import Index, indices
 from thpsweep.answers.sources import KINDS, Source, profile_file, sources
-from thpsweep.answers.study import COST, NET, UNRANKED, Key, Study, scene_name, study
+from thpsweep.answers.study import COST, NET, UNRANKED, Entry, Key, Study, scene_name, study
 from thpsweep.answers.table import footnotes
 from thpsweep.answers.tables import breaks, records, winners
 from thpsweep.errors import SweepError
@@ -118,10 +118,11 @@ def parameters(known: Study) -> tuple[dict[str, list[Index]], str]:
             found[name] = indices(*laid)
     if not any(found.values()):
         return {}, "Sobol' indices are computed from full grids; here some combinations are missing, or nothing varies."
+    who = ", ".join(dict.fromkeys(entry.contender for entry in competing))
     return found, (
         "Sobol' indices over the swept values, each value counting alike, by the exact decomposition of the grid: no "
-        "surrogate is fitted. Intervals are the jackknife's over replicates. They are of the swept values alone, others would "
-        f"give other shares, and of these contenders: {', '.join(dict.fromkeys(entry.contender for entry in competing))}."
+        "surrogate is fitted. Intervals are the jackknife's over replicates. They are of the swept values alone, others "
+        f"would give other shares, and of these contenders: {who}."
     )
 
 

@@ -55,7 +55,8 @@ def hundred_thousand(study: Study) -> str:
         saved = difference(_per_collapse(entry, COST), _per_collapse(found["switch"], COST))
         clauses.append(_costs(found["switch"], "`switch`") + f", {_ms(saved)} less")
     clauses += [_costs(found[name], f"`{name}`") for name in ("inplace_pmd",) if name in found]
-    head = f"The hundred thousand of 2016 are {HPAGE_PMD_NR * degree:,} ptes at {degree} sharers"
+    ptes = f"{HPAGE_PMD_NR * degree:,} ptes at {degree} sharers"
+    head = f"The hundred thousand of 2016 are {ptes}" if degree == HEADLINE_DEGREE else f"Each 2 MiB has {ptes}"
     return f"{head} ({scene_name(entry.scene)}): for each 2 MiB, {'; '.join(clauses)}."
 
 
@@ -121,8 +122,9 @@ def _range(found: Sequence[Verdict]) -> str:
 
 
 def _at_headline(study: Study) -> dict[str, Entry]:
-    """Give the entries by contender at the degree next to HEADLINE_DEGREE and the lowest level of all else."""
-    lowest = {key: levels[0] for key, levels in study.factors.items() if key in study.scene_factors and key != DEGREE}
+    """Give the entries by contender at the degree next to HEADLINE_DEGREE, and where as little as was swept happens."""
+    keys = [key for key in study.scene_factors if key != DEGREE]
+    lowest = {key: 0 if 0 in study.factors[key] else study.factors[key][0] for key in keys}
     degrees = study.factors.get(DEGREE)
     degree = min(degrees, key=lambda level: abs(level - HEADLINE_DEGREE)) if degrees else None
     wanted = lowest | ({DEGREE: degree} if degrees else {})

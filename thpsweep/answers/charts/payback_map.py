@@ -45,7 +45,8 @@ def payback_map(study: Study) -> Chart | None:
     rows = tuple(_row(entry, (x, y), third) for _, entries in maps for entry in entries)
     caption = (
         "Mean seconds from the first collapse on until its gain has made up for its cost; darker is sooner. Hatched: never, "
-        "as there is no gain. The line is break-even over the simulated time: inside it the run as a whole gains. "
+        "as there is no gain; a dash: nothing was collapsed, or not run. The line is break-even over the simulated time: "
+        "inside it the run as a whole gains. "
         f"{_held(held)}"
     )
     soon = sum(math.isfinite(row[-4]) for row in rows)
@@ -77,7 +78,7 @@ def _draw(axes: Axes, study: Study, entries: list[Entry], keys: tuple[str, str])
     )
     axes.pcolormesh(np.arange(len(xs) + 1) - 0.5, np.arange(len(ys) + 1) - 0.5, shown, cmap="cividis", norm=norm)
     for (row, column), value in np.ndenumerate(seconds):
-        if not np.isfinite(value):
+        if np.isinf(value):
             axes.add_patch(
                 Rectangle(
                     (column - 0.5, row - 0.5), 1, 1, hatch="////", facecolor="white", edgecolor="0.6", linewidth=0
