@@ -46,7 +46,7 @@ class Calls:
 
     def arrivals(self) -> Generator[Arrival, None, None]:
         """Yield outcomes as they come. Raises: SweepError where workers cannot even start."""
-        self._send()
+        self._refill()
         while self._in_flight:
             ready, _ = self._ray.wait(list(self._in_flight), num_returns=1, timeout=POLL_S)
             if ready:  # others may have come at the same time
@@ -55,7 +55,15 @@ class Calls:
             self._send()  # first, so that workers work while the journal is written
             if arrival:
                 yield arrival
+            self._refill()
             self._kill_overdue()
+
+    def _refill(self) -> None:
+        """Ask for more where workers would be idle, now that all that came in is known, and send it."""
+        n_idle = len(self._workers) - len(self._in_flight)
+        if n_idle and not len(self._chunks) and not self._terms.draining.is_set():
+            self._chunks.add(self._terms.source.more(n_idle))
+        self._send()
 
     def _send(self) -> None:
         """Give each idle worker its next points, and each one that died a successor, if there is anything to do."""

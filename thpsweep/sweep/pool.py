@@ -33,7 +33,8 @@ def pool(
     terms = terms or Terms()
     ray = _started(address, actors)
     try:
-        n_workers = min(actors or int(ray.cluster_resources().get("CPU", 1)), len(tasks))
+        most = max(len(tasks), terms.source.ahead()[1], 1)
+        n_workers = min(actors or int(ray.cluster_resources().get("CPU", 1)), most)
         # The machines of a cluster are taken to be like this one: an actor a CPU.
         on_a_machine = n_workers if address == "local" else min(n_workers, len(os.sched_getaffinity(0)))
         hire = functools.partial(
