@@ -44,7 +44,7 @@ class Chunks:
 
     def __init__(self, tasks: Sequence[Task], n_workers: int) -> None:
         self.pace = Pace(tasks)
-        self._n_workers = n_workers
+        self.n_workers = n_workers
         self._untouched: collections.OrderedDict[str, collections.deque[Task]] = collections.OrderedDict()
         for task in tasks:
             self._untouched.setdefault(scene_id(task[1]), collections.deque()).append(task)
@@ -60,7 +60,7 @@ class Chunks:
         if self._first:
             return self._first.popleft()
         # An even share of what is left bounds a chunk, so that the last ones end at about the same time.
-        most = min(-(-self._left // (2 * self._n_workers)), MAX_POINTS)
+        most = min(-(-self._left // (2 * self.n_workers)), MAX_POINTS)
         chunk: Chunk = []
         work = 0.0
         while len(chunk) < most and (not chunk or self._has_time(work)):
