@@ -55,7 +55,7 @@ class Chunks:
 
     def __init__(self, tasks: Sequence[Task], n_workers: int) -> None:
         self.pace = Pace([])
-        self._n_workers = n_workers
+        self.n_workers = n_workers
         self._untouched: collections.OrderedDict[str, collections.deque[Task]] = collections.OrderedDict()
         self._scene_of: dict[int, collections.deque[Task]] = {}
         self._first: collections.deque[Chunk] = collections.deque()
@@ -77,7 +77,7 @@ class Chunks:
         if self._first:
             return self._first.popleft()
         # An even share of what is left bounds a chunk, so that the last ones end at about the same time.
-        most = min(-(-self._left // (2 * self._n_workers)), MAX_POINTS)
+        most = min(-(-self._left // (2 * self.n_workers)), MAX_POINTS)
         chunk: Chunk = []
         work = 0.0
         while len(chunk) < most and (not chunk or self._has_time(work)):
