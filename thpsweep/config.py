@@ -61,6 +61,7 @@ class SweepConfig:
 
     dir: str = MISSING
     name: str | None = None
+    question: str | None = None
     track: bool = MISSING
     zip: list[Any] = dataclasses.field(default_factory=list)
     where: str | None = None

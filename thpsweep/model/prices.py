@@ -1,6 +1,6 @@
 """Counts x machine profile -> CPU time. The only place where an operation meets its price."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,14 +120,27 @@ def compaction_ns(counts: Counts, machine: Profile, payer: str = "") -> Floats:
     return np.asarray(pages * page_ns + ptes * pte_ns)
 
 
-def aging_pass_ns(gauge: dict[str, Ints], machine: Profile) -> Floats:
-    """Price one round of LRU aging over the memory as it is: a fixed part a folio, a part for each mapping.
+def aging_visits(gauge: dict[str, Ints]) -> dict[str, Ints]:
+    """Count what one round of LRU aging visits in the memory as it is: folios, and each mapping; by its price.
 
-    Source: mm/vmscan.c shrink_inactive_list() -> folio_referenced(), one rmap walk a folio. Units: ns.
+    Source: mm/vmscan.c shrink_inactive_list() -> folio_referenced(), one rmap walk a folio.
     """
-    fixed = (gauge["small_frames"] + gauge["folios"]) * machine.age_folio_ns
-    mappings = gauge["small_ptes"] * machine.age_small_pte_ns + gauge["compound_ptes"] * machine.age_compound_pte_ns
-    return fixed + mappings + gauge["pmds"] * machine.age_pmd_ns
+    return {
+        "age_folio_ns": gauge["small_frames"] + gauge["folios"],
+        "age_small_pte_ns": gauge["small_ptes"],
+        "age_compound_pte_ns": gauge["compound_ptes"],
+        "age_pmd_ns": gauge["pmds"],
+    }
+
+
+def aging_pass_ns(gauge: dict[str, Ints], machine: Profile) -> Floats:
+    """Price one round of LRU aging over the memory as it is. Units: ns."""
+    return at_prices(aging_visits(gauge), machine)
+
+
+def at_prices(amounts: Mapping[str, Ints | Floats], machine: Profile) -> Floats:
+    """Sum amounts, each named by its price. Units: ns."""
+    return np.asarray(sum(amount * float(getattr(machine, price)) for price, amount in amounts.items()))
 
 
 def reclaim_ns(counts: Counts, machine: Profile) -> Floats:
@@ -151,13 +164,23 @@ def split_ns(counts: Counts, machine: Profile) -> Floats:
 
 
 def tlb_ns_per_s(gauge: dict[str, Ints], machine: Profile, accesses_per_s: float, sharers: Ints) -> Floats:
-    """Price the address translation of one second: accesses of the whole family times what a missing entry costs.
+    """Price the address translation of one second, as tlb_misses_per_s() counts it.
+
+    Units: ns per s. Shapes: sharers (n,) living -> (n,).
+    """
+    return at_prices(tlb_misses_per_s(gauge, machine, accesses_per_s, sharers), machine)
+
+
+def tlb_misses_per_s(
+    gauge: dict[str, Ints], machine: Profile, accesses_per_s: float, sharers: Ints
+) -> dict[str, Floats]:
+    """Count accesses of the whole family that a TLB level does not cover, by the price of one.
 
     Accesses fall evenly on what a process maps. An entry of either level is worth the more the more bytes it covers: a
     PMD's before those of a folio's ptes (tlb_coalesce of them in one), these before small pages', and so they are kept,
     as least recently used ones go. What no entry of the first level covers costs tlb_l2_hit_ns; what none of the second
     does, and is mapped by ptes, page_walk_saved_ns on top: only what a walk costs more than one to a PMD is priced.
-    Units: ns per s. Shapes: sharers (n,) living -> (n,).
+    Units: per s. Shapes: sharers (n,) living -> (n,).
     """
     page_bytes = HPAGE_PMD_SIZE_BYTES / HPAGE_PMD_NR
     each = 1.0 / np.maximum(sharers, 1)
@@ -170,8 +193,8 @@ def tlb_ns_per_s(gauge: dict[str, Ints], machine: Profile, accesses_per_s: float
     everything = np.maximum(np.sum(mapped_bytes, axis=0), 1.0)
     beyond_l1 = np.sum(_uncovered(mapped_bytes, entry_bytes, machine.tlb_l1_entries), axis=0)
     beyond_l2 = np.sum(_uncovered(mapped_bytes, entry_bytes, machine.tlb_l2_entries)[1:], axis=0)
-    ns_per_access = (beyond_l1 * machine.tlb_l2_hit_ns + beyond_l2 * machine.page_walk_saved_ns) / everything
-    return np.asarray(accesses_per_s * ns_per_access)
+    beyond = {"tlb_l2_hit_ns": beyond_l1, "page_walk_saved_ns": beyond_l2}
+    return {price: np.asarray(accesses_per_s * found / everything) for price, found in beyond.items()}
 
 
 def _uncovered(mapped_bytes: Sequence[Floats], entry_bytes: list[float], entries: float) -> list[Floats]:

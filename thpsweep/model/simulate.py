@@ -31,18 +31,19 @@ from thpsweep.model.memories.base import Memory, Place
 from thpsweep.model.metrics import benefit, contention, cost, tradeoff
 from thpsweep.model.metrics.base import Metrics, Pair, Run
 from thpsweep.model.reclaim import Young, reclaim
+from thpsweep.model.recording import counted
 from thpsweep.model.series import Series, report
 from thpsweep.model.sharings.base import Sharing
-from thpsweep.model.start import Start, populate
+from thpsweep.model.start import Start, forked, populate, unforked
 from thpsweep.model.summary import summary
-from thpsweep.model.triggers.base import Collapser, Trigger
+from thpsweep.model.triggers.base import Collapser, Early, Trigger
 from thpsweep.model.turnover import exit, fork
-from thpsweep.model.workloads.base import Workload, whole
+from thpsweep.model.workloads.base import Loaded, Workload, whole
 from thpsweep.model.writes import write
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
-MODEL_VERSION = "5"
+MODEL_VERSION = "6"
 """Raised whenever the same point would give other numbers; part of a point's identity."""
 
 MAX_TICKS = 60_000
@@ -103,7 +104,20 @@ def setting(point: Mapping[str, Any]) -> Setting:
         raise OptionError("workload.worker_life_s", life_s, f"0, or at least run.tick_s={built.tick_s:g}")
     if built.mechanism.active:
         built.trigger.check(built.duration_s)
+        _check_early(built, point)
     return built
+
+
+def _check_early(built: Setting, point: Mapping[str, Any]) -> None:
+    """Refuse to go back before the fork where the sharers do not all begin with what the root has."""
+    if not isinstance(built.trigger, Early):
+        return
+    kind = point["policy"]["trigger"]["kind"]
+    if not isinstance(built.workload, Loaded) or point["sharing"]["kind"] != "fixed":
+        scene = f"workload={point['workload']['kind']}, sharing={point['sharing']['kind']}"
+        raise OptionError(
+            "policy.trigger", kind, f"one after the fork; in {scene} the sharers have diverged since then"
+        )
 
 
 def scene_key(point: Mapping[str, Any]) -> str:
@@ -173,7 +187,8 @@ def simulate(point: Mapping[str, Any]) -> dict[str, Any]:
     found: Metrics = {**cost.metrics(pair), **contention.metrics(pair), **benefit.metrics(pair)}
     found.update(tradeoff.metrics(pair, found))
     facts = {"sharers": built.n_sharers, **built.workload.describe(built.n_sharers), **cost.facts(found)}
-    return summary(found, outcomes, facts, report(policy.series, baseline.series, built.tick_s))
+    found_summary = summary(found, outcomes, facts, report(policy.series, baseline.series, built.tick_s))
+    return found_summary | {"counted": counted(pair, fed_back=built.gate.by_price)}
 
 
 def _without_policy(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,7 +211,8 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
     """Run all replicates of one policy side by side."""
     start = built.sharing.shape(built.workload.start(built.n_sharers))
     family = Family(built.replicates, start.n_regions, built.n_sharers)
-    populate(family, start)
+    early = built.trigger if built.mechanism.active and isinstance(built.trigger, Early) else None
+    populate(family, unforked(start) if early else start)
     counts, integrals = Counts(built.replicates), Integrals.zero(built.replicates)
     keys = draws.keys(built.seed, built.scene_key, built.replicates)
     luck = Luck(family, built.workload, keys, built.tick_s)
@@ -208,6 +224,8 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
     allocator = Allocator(built.memory, place, built.memory.begin(place))
     collapser = Collapser(family, counts, built.mechanism, luck.chances, guard, allocator, luck.locked)
     state = built.trigger.begin(built.replicates)
+    if early:
+        _begin_early(early, collapser, integrals, start)
     for number, tick in enumerate(_ticks(built, start)):
         _turn_over(family, counts, tick)
         _refer(family, counts, built.mechanism, tick, number)
@@ -223,7 +241,20 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
             integrals.collapsed(made, before, family, counts.needed_pages, (number + 1) * built.tick_s)
         integrals.add(family, built.machine, built.workload, built.tick_s)
         series.add(number, family, counts)
-    return Run(family, counts, integrals, series, locks), collapser.outcomes
+    return Run(counts, integrals, family, series, locks), collapser.outcomes
+
+
+def _begin_early(early: Early, collapser: Collapser, integrals: Integrals, start: Start) -> None:
+    """Let an early trigger act on the root, then fork the others; these forks were before the run, as the baseline's."""
+    family, before = collapser.family, collapser.family.pages_in_use
+    early.prepare(collapser)
+    integrals.collapsed(collapser.counts.total["collapses"], before, family, collapser.counts.needed_pages, 0.0)
+    unseen = Counts(family.n_replicates)
+    family.alive[:, 1:] = False
+    for replicate in range(family.n_replicates):
+        for sharer in forked(start):
+            fork(family, unseen, replicate, 0, int(sharer))
+    family.alive[:] = True
 
 
 def _ticks(built: Setting, start: Start) -> "zip[tuple[events.Tick, ...]]":

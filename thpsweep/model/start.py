@@ -44,6 +44,27 @@ def populate(family: Family, start: Start) -> None:
     family.alive[:] = True
 
 
+def unforked(start: Start) -> Start:
+    """Give the same memory before the root forked anybody: all its own. The other sharers have to map what it maps, or
+    nothing."""
+    empty = np.flatnonzero(start.cell_classes.sum(axis=0) == 0)
+    alone, swapped, pmd = start, start.swapped, start.pmd
+    if not empty.size:
+        none = np.zeros((start.cell_classes.shape[0], 1), bool)
+        alone = dataclasses.replace(start, cell_classes=np.concatenate([start.cell_classes, none], axis=1))
+        swapped = np.concatenate([swapped, np.zeros_like(swapped[:1])])
+        pmd = np.concatenate([pmd, np.zeros_like(pmd[:1])])
+    nobody = empty[0] if empty.size else start.cell_classes.shape[1]
+    class_of = np.where(np.arange(start.class_of.size) == 0, 0, nobody)
+    return dataclasses.replace(alone, class_of=class_of, swapped=swapped, pmd=pmd)
+
+
+def forked(start: Start) -> Ints:
+    """List the sharers that the root forked before the run. Shapes: -> (n,)."""
+    has_memory = start.cell_classes.sum(axis=0)[start.class_of] > 0
+    return np.flatnonzero(has_memory & (np.arange(start.class_of.size) > 0))
+
+
 def _lay_cells(family: Family, start: Start, sharers_of_class: Ints, replicate: int) -> Ints:
     """Make a layer of each cell that somebody maps, and the folios; give the layer of each cell (0 for none)."""
     reach = (start.cell_classes * sharers_of_class[None, :]).sum(axis=1)

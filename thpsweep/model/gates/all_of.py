@@ -24,6 +24,11 @@ class AllOf(Gate):
     def __post_init__(self) -> None:
         self._made()
 
+    @property
+    def by_price(self) -> bool:
+        """Prices decide where they do in one of the gates."""
+        return any(gate.by_price for gate in self._made())
+
     def begin(self, n_replicates: int) -> list[tuple[Gate, Any]]:
         """Make the gates and their states."""
         return [(gate, gate.begin(n_replicates)) for gate in self._made()]

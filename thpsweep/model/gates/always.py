@@ -13,6 +13,11 @@ from thpsweep.model.mechanisms.base import Flags
 class Always(Gate):
     """Let every attempt pass."""
 
+    @property
+    def by_price(self) -> bool:
+        """Prices decide nothing."""
+        return False
+
     def allow(self, state: Any, proposal: Proposal) -> Flags:
         """Refuse nothing."""
         del state

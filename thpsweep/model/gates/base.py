@@ -105,6 +105,11 @@ class Gate(abc.ABC):
     loosens: ClassVar[tuple[str, ...]] = ()
     """Options of which a larger value refuses nothing that a smaller one lets pass (for an attempt proposed alone)."""
 
+    @property
+    def by_price(self) -> bool:
+        """Whether the machine's prices may decide, so that other prices would have made another run."""
+        return True
+
     def begin(self, n_replicates: int) -> Any:
         """Make the state before the first tick."""
         del n_replicates

@@ -26,6 +26,11 @@ class MaxPtes(Gate):
     def __post_init__(self) -> None:
         whole("policy.gate.max_ptes", self.max_ptes, 0, HPAGE_PMD_NR * MAX_SHARERS)
 
+    @property
+    def by_price(self) -> bool:
+        """Prices decide nothing."""
+        return False
+
     def allow(self, state: Any, proposal: Proposal) -> Flags:
         """Let pass what stays within the cap, exactly the cap included."""
         del state

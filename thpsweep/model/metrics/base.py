@@ -12,12 +12,18 @@ from thpsweep.model.series import Series
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Counted:
+    """What a run counted, and what has a price."""
+
+    counts: Counts
+    integrals: Integrals
+
+
+@dataclasses.dataclass(frozen=True)
+class Run(Counted):
     """One policy's run of all replicates, at its end."""
 
     family: Family
-    counts: Counts
-    integrals: Integrals
     series: Series
     locks: Locks
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from thpsweep.model.metrics.base import Metrics, Pair
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.metrics.base import Counted, Metrics, Pair
 from thpsweep.model.prices import Floats, exits_ns, faults_ns, forks_ns, reclaim_ns
 from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES
 
@@ -15,16 +16,8 @@ def metrics(pair: Pair) -> Metrics:
         "lru_reduction": ((before - after) / np.maximum(before, 1), "share"),
         "pmd_mapped_fraction": (pair.policy.family.pmd_mapped_fraction, "share"),
     }
-    for name, priced in (("fork", forks_ns), ("exit", exits_ns), ("refault", faults_ns)):
-        before_ns, after_ns = (
-            priced(run.counts, pair.machine, pair.shares_tables) for run in (pair.baseline, pair.policy)
-        )
-        found[f"{name}_ms_saved"] = (_saved_ms(before_ns, after_ns), "ms")
-    before_ns, after_ns = (
-        run.integrals.aging_ns + reclaim_ns(run.counts, pair.machine) for run in (pair.baseline, pair.policy)
-    )
-    found["reclaim_ms_saved"] = (_saved_ms(before_ns, after_ns), "ms")
-    found["tlb_ms_saved"] = (_saved_ms(pair.baseline.integrals.tlb_ns, pair.policy.integrals.tlb_ns), "ms")
+    saved = saved_ms(pair.baseline, pair.policy, pair.machine, pair.shares_tables)
+    found |= {f"{name}_ms_saved": (value, "ms") for name, value in saved.items()}
     # An anon collapse deposits the page table for a later split and frees none (mm/khugepaged.c
     # pgtable_trans_huge_deposit); a file collapse does. A table that a later split takes again is not set off.
     freed = pair.policy.counts.total["page_tables_freed"] * float(PAGE_SIZE_BYTES)
@@ -32,5 +25,17 @@ def metrics(pair: Pair) -> Metrics:
     return {f"benefit/{name}": value for name, value in found.items()}
 
 
-def _saved_ms(before_ns: Floats, after_ns: Floats) -> Floats:
-    return (before_ns - after_ns) / NS_PER_MS
+def saved_ms(before: Counted, after: Counted, machine: Profile, shares_tables: bool) -> dict[str, Floats]:
+    """Price what one run spent less than another, by kind. Units: ms. Shapes: -> each (n_replicates,)."""
+    spent = [_spent_ns(run, machine, shares_tables) for run in (before, after)]
+    return {kind: (spent[0][kind] - spent[1][kind]) / NS_PER_MS for kind in spent[0]}
+
+
+def _spent_ns(run: Counted, machine: Profile, shares_tables: bool) -> dict[str, Floats]:
+    return {
+        "fork": forks_ns(run.counts, machine, shares_tables),
+        "exit": exits_ns(run.counts, machine, shares_tables),
+        "refault": faults_ns(run.counts, machine, shares_tables),
+        "reclaim": run.integrals.aging_ns(machine) + reclaim_ns(run.counts, machine),
+        "tlb": run.integrals.tlb_ns(machine),
+    }

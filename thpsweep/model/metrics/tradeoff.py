@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from thpsweep.model.metrics.base import Metrics, Pair
+from thpsweep.model.metrics.base import Counted, Metrics, Pair
+from thpsweep.model.prices import Floats
 
 SAVED = ("fork", "exit", "refault", "reclaim", "tlb")
 """Kinds of CPU time in benefit/ that add up to the gain."""
@@ -18,14 +19,19 @@ def metrics(pair: Pair, found: Metrics) -> Metrics:
     updates, removed = found["cost/pte_updates"][0], found["benefit/lru_entries_removed"][0]
     cost_ms = found["cost/cpu_ms"][0]
     gain_ms = sum((found[f"benefit/{kind}_ms_saved"][0] for kind in SAVED), np.zeros(cost_ms.size))
-    since_s = pair.duration_s - pair.policy.integrals.first_collapse_s
-    gain_ms_per_s = np.divide(gain_ms, since_s, out=np.zeros(gain_ms.size), where=np.isfinite(since_s) & (since_s > 0))
-    payback_s = np.divide(cost_ms, gain_ms_per_s, out=np.full(cost_ms.size, np.inf), where=gain_ms_per_s > 0)
-    payback_s[pair.policy.counts.total["collapses"] == 0] = np.nan
     ratio = np.divide(updates, removed, out=np.full(updates.size, np.nan), where=removed > 0)
     return {
         "tradeoff/pte_updates_per_lru_entry": (ratio, "ptes per entry"),
         "tradeoff/gain_cpu_ms": (gain_ms, "ms"),
         "tradeoff/net_cpu_ms": (gain_ms - cost_ms, "ms"),
-        "tradeoff/payback_s": (payback_s, "s"),
+        "tradeoff/payback_s": (payback_s(pair.policy, pair.duration_s, cost_ms, gain_ms), "s"),
     }
+
+
+def payback_s(policy: Counted, duration_s: float, cost_ms: Floats, gain_ms: Floats) -> Floats:
+    """Divide the cost by the mean rate of the gain from the first collapse on. Units: s. Shapes: -> (n_replicates,)."""
+    since_s = duration_s - policy.integrals.first_collapse_s
+    gain_ms_per_s = np.divide(gain_ms, since_s, out=np.zeros(gain_ms.size), where=np.isfinite(since_s) & (since_s > 0))
+    found: Floats = np.divide(cost_ms, gain_ms_per_s, out=np.full(cost_ms.size, np.inf), where=gain_ms_per_s > 0)
+    found[policy.counts.total["collapses"] == 0] = np.nan
+    return found

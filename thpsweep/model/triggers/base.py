@@ -91,3 +91,26 @@ class Trigger(abc.ABC):
     def check(self, duration_s: float) -> None:
         """Refuse options that cannot work within a run of this length."""
         del duration_s
+
+
+@dataclasses.dataclass
+class Early(Trigger):
+    """Act before the run begins, on the root alone; who lives when it begins is forked from what that left."""
+
+    @abc.abstractmethod
+    def prepare(self, collapser: Collapser) -> None:
+        """Act on the root, which nobody shares anything with yet."""
+
+    def begin(self, n_replicates: int) -> None:
+        """Have no state."""
+        del n_replicates
+
+    def act(self, state: None, collapser: Collapser, tick: int, tick_s: float) -> None:
+        """Do nothing any more."""
+
+    def collapse_root(self, collapser: Collapser) -> None:
+        """Advise all of the root's memory, one call a region, without khugepaged's limits."""
+        family = collapser.family
+        rows = np.concatenate([family.rows_of(replicate, 0) for replicate in range(family.n_replicates)])
+        rows = rows[family.record_of[rows] != 0]
+        collapser.attempt(collapser.scan(rows, Limits(), tick=0, khugepaged=False), Limits())
