@@ -29,7 +29,9 @@ HYDRA_QUESTIONS = (
 VALUED_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp")
 """Flags of Hydra's whose value may look like an override."""
 
-ONLY_GRID = "hydra/sweeper: allowed for `thpsweep plan` is grid; the points of others show as they run"
+ONLY_OURS = (
+    "hydra/sweeper: allowed for `thpsweep plan` is grid, breakeven or pareto; the points of others show as they run"
+)
 
 
 def for_hydra(arguments: list[str]) -> list[str]:
@@ -40,8 +42,8 @@ def for_hydra(arguments: list[str]) -> list[str]:
     rest = _overrides_first([as_override(argument) for argument in rest])
     if verb == "plan":
         rest = [argument for argument in rest if argument != "--all"]
-        if any(re.fullmatch("hydra/sweeper=(?!grid$).*", argument) for argument in rest):
-            raise ThpsweepError(ONLY_GRID)
+        if any(re.fullmatch("hydra/sweeper=(?!(grid|breakeven|pareto)$).*", argument) for argument in rest):
+            raise ThpsweepError(ONLY_OURS)
     asks = any(argument.partition("=")[0] in HYDRA_QUESTIONS for argument in rest)
     return ["--multirun", *rest] if verb in ("sweep", "plan") and not asks else rest
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thpsweep import __version__, verbs
-from thpsweep.arguments import HYDRA_VERBS, ONLY_GRID, for_hydra, line_to_complete, load_plugins
+from thpsweep.arguments import HYDRA_VERBS, ONLY_OURS, for_hydra, line_to_complete, load_plugins
 from thpsweep.errors import ThpsweepError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Application:
     def refuse_to_run(self) -> None:
         """Hold back what another sweeper wants to run where the command only asked for the plan."""
         if self.previews:
-            raise ThpsweepError(ONLY_GRID)
+            raise ThpsweepError(ONLY_OURS)
 
     def _run_alone(self, config: "DictConfig") -> Any:
         from hydra.core.hydra_config import HydraConfig
@@ -201,11 +201,12 @@ def _finish(sweep: "Sweep") -> None:
     from thpsweep.answers.plot import plot
     from thpsweep.answers.question import question_of
     from thpsweep.answers.report import write_report
+    from thpsweep.answers.searched import searched
     from thpsweep.answers.table import table, text
 
     console = Console()
     width = console.width if console.is_terminal else 170
-    Console(width=width).print(table(sweep, width=width))
+    Console(width=width).print(searched(sweep) if "search" in sweep.header else table(sweep, width=width))
     (sweep.directory / "table.txt").write_text(text(sweep))
     frame.write_csv(sweep, sweep.directory / "table.csv")
     if sweep.done:

@@ -37,6 +37,10 @@ class LiveError(ThpsweepError):
     """The kernel of this machine cannot be measured or asked: say what is missing."""
 
 
+class DisturbedError(LiveError):
+    """The state that the machine is in, or its other programs, kept a measurement from being made: later it may go."""
+
+
 class SweepError(ThpsweepError):
     """A sweep cannot be planned, started or read."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from tests.faults.mlflow_server import Server, running, silent
+from tests.servers import MlflowServer, running, silent
 from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import track
 
@@ -63,7 +63,7 @@ def recorded(uri: str, name: str = "sweep") -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     """Run one server for all tests of this file."""
     with running(tmp_path_factory.mktemp("server")) as made:
         yield made
@@ -77,7 +77,7 @@ def in_bulk(cwd: Path) -> dict[str, Any]:
     return recorded(other.uri)
 
 
-def test_server_killed_in_the_middle_and_started_again(server: Server, tmp_path: Path) -> None:
+def test_server_killed_in_the_middle_and_started_again(server: MlflowServer, tmp_path: Path) -> None:
     overrides = ["workload.regions=32", "run.replicates=8", "sharing.degree=range(2,82)", "sweep.name=middle"]
     process = start(tmp_path, "sweep", *SMALL, *overrides, f"sweep.tracking_uri={server.uri}")
     while len(recorded(server.uri, "middle")) < 3:
@@ -99,7 +99,7 @@ def test_server_killed_in_the_middle_and_started_again(server: Server, tmp_path:
     assert run(tmp_path, "sync").stdout == f"sweeps/{directory.name}: 0 runs added\n"
 
 
-def test_server_that_is_down_all_the_time_is_caught_up_with_later(server: Server, tmp_path: Path) -> None:
+def test_server_that_is_down_all_the_time_is_caught_up_with_later(server: MlflowServer, tmp_path: Path) -> None:
     server.stop()
     overrides = ["sharing.degree=1,2,3,4", "sweep.name=down", f"sweep.tracking_uri={server.uri}"]
     ended = run(tmp_path, "sweep", *SMALL, *overrides)
@@ -126,7 +126,7 @@ def test_server_that_never_answers_keeps_no_sweep_from_ending(tmp_path: Path) ->
 
 
 def test_sync_killed_at_random_moments_completes_what_it_began_and_doubles_nothing(
-    server: Server, tmp_path: Path
+    server: MlflowServer, tmp_path: Path
 ) -> None:
     overrides = ["sharing.degree=range(2,82)", "sweep.track=false", f"sweep.tracking_uri={server.uri}"]
     assert run(tmp_path, "sweep", *SMALL, *overrides).returncode == 0

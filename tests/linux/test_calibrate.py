@@ -11,10 +11,10 @@ import yaml
 
 from tests.linux.live import bench_or_skip
 from thpsweep.cli import main
-from thpsweep.errors import LiveError
+from thpsweep.errors import DisturbedError, LiveError
 from thpsweep.linux.calibrate import rounds
 from thpsweep.linux.calibrate.prices import PRICES, priced
-from thpsweep.linux.calibrate.rounds import Calibration, Figure, calibrate
+from thpsweep.linux.calibrate.rounds import Calibration, Failure, Figure, calibrate
 from thpsweep.linux.calibrate.samples import line, typical_ns
 from thpsweep.linux.calibrate.write import text
 from thpsweep.linux.live.actor import Reply
@@ -108,7 +108,8 @@ def test_a_probe_that_fails_is_told_and_the_others_go_on() -> None:
         raise LiveError("no swap")
 
     found = calibrate(None, 2, 1e9, lambda what: None, [broken, lambda bench: {"clear_page": 5.0}])
-    assert found.failures == {"broken": "no swap"} and found.prices["clear_page_ns"].rounds == 2
+    assert found.failures == {"broken": Failure("no swap", 2, 2, disturbed=False)}
+    assert found.prices["clear_page_ns"].rounds == 2
 
 
 def test_no_round_is_begun_that_does_not_fit(monkeypatch) -> None:
@@ -120,7 +121,9 @@ def test_no_round_is_begun_that_does_not_fit(monkeypatch) -> None:
 
 def test_a_written_profile_says_of_each_key_where_it_comes_from(tmp_path) -> None:
     fallback = load(default_file())
-    found = Calibration({"copy_page_ns": Figure(412.3, 400.0, 500.0, 5)}, {}, {"swapped": "no swap"})
+    found = Calibration(
+        {"copy_page_ns": Figure(412.3, 400.0, 500.0, 5)}, {}, {"swapped": Failure("no swap", 2, 5, False)}
+    )
     path = tmp_path / "mine.yaml"
     path.write_text(text("mine", found, fallback))
     written = load(path)
@@ -130,7 +133,7 @@ def test_a_written_profile_says_of_each_key_where_it_comes_from(tmp_path) -> Non
     for key in KEYS:
         assert re.search(r"# (measured|derived|assumed): ", lines[key])
         assert key == "copy_page_ns" or "assumed: of profile milan_vm" in lines[key]
-    assert "swapped: no swap" in path.read_text()
+    assert "# Not measured by swapped in 2 of 5 rounds, no swap" in path.read_text()
 
 
 def test_a_written_profile_is_an_option_of_a_sweep(tmp_path) -> None:
@@ -165,8 +168,36 @@ def test_a_quick_calibration_of_this_machine(tmp_path, capsys) -> None:
         main(["calibrate", "--quick", "--out", str(out)])
     assert end.value.code == 0
     here, said = load(out), out.read_text()
-    assert said.count("# measured: ") >= 15 and said.count("# derived: ") >= 5
+    missing = {price.key for price in PRICES if not re.search(rf"^{price.key}: .* # (measured|derived): ", said, re.M)}
+    assert missing <= excused(said)
     # What has to be so on any machine: a copy reads and writes, a clear only writes; a huge page forks cheaper than 512.
     assert 10 < here.clear_page_ns < here.copy_page_ns < 20_000
     assert here.fork_pmd_ns < 512 * here.fork_pte_small_ns
     assert here.reuse_fault_ns < here.cow_fault_ns
+
+
+def excused(said: str) -> set[str]:
+    """List the keys that the machine's state kept from being measured: two probes depend on it, the rest has to work."""
+    failures = dict(re.findall(r"^# Not measured by (\w+) in 1 of 1 rounds, (.*)$", said, re.M))
+    assert set(failures) <= {"migrating", "interrupting"}, failures
+    if why := failures.get("migrating"):  # only where the kernel found next to nothing to move, ours or not
+        moved = [int(ours) + int(others) for ours, others in re.findall(r"(\d+) and (\d+)", why)]
+        assert why.startswith("disturbed: ") and max(moved) < 2_000, why
+    if why := failures.get("interrupting"):
+        assert why.startswith("disturbed: "), why
+    needs = {"migrating": {"migration_page", "migration_pte"}, "interrupting": {"barrier_alone", "ipi"}}
+    return {price.key for price in PRICES for name in failures if needs[name] & set(price.needs)}
+
+
+def test_a_probe_that_was_disturbed_is_tried_again_at_once() -> None:
+    answers = iter([DisturbedError("busy"), {"clear_page": 5.0}, DisturbedError("busy"), DisturbedError("busy")])
+
+    def unlucky(bench):
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    found = calibrate(None, 2, 1e9, lambda what: None, [unlucky])
+    assert found.prices["clear_page_ns"].rounds == 1
+    assert found.failures == {"unlucky": Failure("busy", 1, 2, disturbed=True)}

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from tests.linux.live import bench_or_skip
 from thpsweep.errors import LiveError
 from thpsweep.linux.live import settings
+from thpsweep.linux.live.mounts import mounted
 from thpsweep.linux.live.settings import KHUGEPAGED, Settings, chosen
 
 WATCHED = [
@@ -124,3 +126,17 @@ def begun(process: subprocess.Popen, before: dict[str, object]) -> None:
     while machine() == before:
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.01)
+
+
+def test_a_mount_that_somebody_uses_is_left_whole() -> None:
+    """Another program may have a file open there; nothing below it is touched when we go."""
+    if os.geteuid() != 0:
+        pytest.skip("not root: cannot mount")
+    try:
+        with mounted("tracefs") as place:
+            kept = open(place / "trace_clock")  # noqa: SIM115
+    except LiveError as error:
+        pytest.skip(str(error))
+    with kept:
+        assert "mono" in kept.read()
+    assert not list(Path(tempfile.gettempdir()).glob("thpsweep-mount-*"))

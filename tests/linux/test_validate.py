@@ -9,8 +9,9 @@ from thpsweep.linux.live.profiles import default_file, load
 from thpsweep.linux.validate import on_model
 from thpsweep.linux.validate.cases import cases
 from thpsweep.linux.validate.random_cases import random_case
-from thpsweep.linux.validate.run import Verdict, validate
+from thpsweep.linux.validate.run import validate
 from thpsweep.linux.validate.steps import Case
+from thpsweep.linux.validate.verdict import Verdict
 
 CASES = {case.name: case for case in cases()}
 DIFFERS = {
@@ -56,7 +57,10 @@ def test_the_model_does_what_this_kernel_does_at_random(seed: int, bench) -> Non
 @pytest.mark.slow
 def test_the_model_does_what_this_kernel_does_at_random_for_long(bench) -> None:
     verdicts = [judge(random_case(seed, plain=True), bench) for seed in range(20, 200)]
-    assert not [verdict.case.name for verdict in verdicts if verdict.differences]
+    assert {verdict.case.name: verdict.lines for verdict in verdicts if verdict.lines} == {}
+    odd = {verdict.case.name: verdict.once for verdict in verdicts if verdict.once}
+    print("came once and not again:", odd)
+    assert len(odd) <= len(verdicts) // 20  # what happens more often is no accident
 
 
 def test_a_seed_draws_one_case() -> None:

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from thpsweep.linux.validate import compare
 from thpsweep.linux.validate.report import show, summary, write_json
-from thpsweep.linux.validate.run import Verdict
 from thpsweep.linux.validate.state import State, Told, View
 from thpsweep.linux.validate.steps import Case, collapse, start
+from thpsweep.linux.validate.verdict import Verdict
 
 
 def view(frames: list[int], **changed: object) -> View:

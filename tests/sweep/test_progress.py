@@ -26,7 +26,7 @@ def test_lines_count_points_failures_and_what_is_left(
 ) -> None:
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
-    with progress.progress(3) as meter:
+    with progress.progress(lambda: 3) as meter:
         meter("done")
         meter("failed")
     lines = capsys.readouterr().err.splitlines()
@@ -35,7 +35,7 @@ def test_lines_count_points_failures_and_what_is_left(
 
 
 def test_nothing_is_said_more_often_than_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.progress(100) as meter:
+    with progress.progress(lambda: 100) as meter:
         for _ in range(100):
             meter("done")
     assert capsys.readouterr().err == ""
@@ -46,7 +46,7 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         progress, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=120, color_system=None)
     )
-    with progress.progress(2) as meter:
+    with progress.progress(lambda: 2) as meter:
         meter("done")
         meter("timeout")
     assert "2/2" in screen.getvalue() and "1 failed" in screen.getvalue() and "MiB" in screen.getvalue()

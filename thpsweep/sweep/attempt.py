@@ -31,9 +31,10 @@ class Limits:
     deadline_s: float | None = None
     memory_bytes: int | None = None
 
-    def shared_by(self, n_processes: int) -> "Limits":
+    def shared_by(self, n_processes: int, at_least_bytes: int = 0) -> "Limits":
         """Say in bytes what a fair share of this machine is for one of so many processes."""
-        return dataclasses.replace(self, memory_bytes=self.memory_bytes or _share_bytes(n_processes))
+        share_bytes = max(_share_bytes(n_processes), at_least_bytes)
+        return dataclasses.replace(self, memory_bytes=self.memory_bytes or share_bytes)
 
 
 class Overrun(BaseException):

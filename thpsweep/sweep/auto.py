@@ -1,6 +1,7 @@
 """Begin in this process and hand over to Ray when that saves time: the launcher of those who do not choose one."""
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from thpsweep.model.simulate import simulate
 from thpsweep.sweep.chunks import Pace
 from thpsweep.sweep.point import Point
 from thpsweep.sweep.pool import pool
-from thpsweep.sweep.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.serial import Arrival, Source, Task, Terms, serial
 
 RAY_START_S = 8.0
 """From the decision for Ray to its first results, and its end: measured 5 to 10 s on two cores."""
@@ -34,18 +35,39 @@ def auto(
     n_workers = min(actors or len(os.sched_getaffinity(0)), len(os.sched_getaffinity(0)))
     pace = Pace(tasks)
     left = dict(sorted(tasks, key=lambda task: pace.work(task[0])))
-    with contextlib.closing(serial(list(left.items()), terms, function=function)) as arrivals:
+    noting = dataclasses.replace(terms, source=_Noting(terms.source, left, pace))
+    with contextlib.closing(serial(list(left.items()), noting, function=function)) as arrivals:
         for arrival in arrivals:
             for key, ended in arrival:
                 del left[key]
                 pace.measured(key, ended["wall_s"])
             yield arrival
-            if saved_s(pace, min(n_workers, len(left))) > RAY_START_S and not terms.draining.is_set():
+            n_later, abreast = terms.source.ahead()
+            saved = saved_s(pace, min(n_workers, len(left) + abreast), n_later)
+            if saved > RAY_START_S and not terms.draining.is_set():
                 break
-    if left and not terms.draining.is_set():
-        yield from pool([task for task in tasks if task[0] in left], terms, actors=actors, function=function)
+        else:
+            return
+    if not terms.draining.is_set():
+        planned = {key: left[key] for key, _ in tasks if key in left}
+        yield from pool(list((planned | left).items()), terms, actors=actors, function=function)
 
 
-def saved_s(pace: Pace, n_workers: int) -> float:
-    """Predict what so many workers save on what is left, the start of Ray aside."""
-    return (pace.predicted_s(pace.left_work) or 0.0) * (1 - 1 / n_workers) if n_workers else 0.0
+def saved_s(pace: Pace, n_workers: int, n_later: int = 0) -> float:
+    """Predict what so many workers save on what is left and on points still to come, the start of Ray aside."""
+    work = pace.left_work + n_later * pace.mean_work
+    return (pace.predicted_s(work) or 0.0) * (1 - 1 / n_workers) if n_workers else 0.0
+
+
+class _Noting(Source):
+    """Pass tasks on, and remember that they are left."""
+
+    def __init__(self, source: Source, left: dict[str, Point], pace: Pace) -> None:
+        self._source, self._left, self._pace = source, left, pace
+
+    def more(self, n_idle: int) -> Sequence[Task]:
+        """Give what the source gives."""
+        tasks = self._source.more(n_idle)
+        self._left.update(tasks)
+        self._pace.add(tasks)
+        return tasks

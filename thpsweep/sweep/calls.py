@@ -1,5 +1,6 @@
 """The calls in flight, one a worker: sent, received, and replaced when they come to nothing."""
 
+import collections
 import dataclasses
 import math
 import re
@@ -7,10 +8,12 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
-from thpsweep.errors import SweepError
 from thpsweep.sweep.attempt import Outcome, as_error, outcome, overrun_error
-from thpsweep.sweep.chunks import Chunk, Chunks
+from thpsweep.sweep.chunks import Chunk
+from thpsweep.sweep.crew import Crew, Seat
 from thpsweep.sweep.deaths import Deaths, End
+from thpsweep.sweep.identity import Identity, difference
+from thpsweep.sweep.needs import Needs
 from thpsweep.sweep.serial import Arrival, Terms
 from thpsweep.sweep.worker import MOST_S
 
@@ -26,97 +29,155 @@ MAX_FALSE_STARTS = 5
 
 @dataclasses.dataclass
 class Call:
-    """A chunk on its way; an empty one only says that a new worker is there. Units: due_s on the monotonic clock."""
+    """A chunk on its way; an empty one only greets a new worker. Units: due_s on the monotonic clock."""
 
-    number: int
+    seat: Seat
     chunk: Chunk
     due_s: float
     overran: bool = False
 
 
 class Calls:
-    """Keep every worker busy until each point has an outcome. `hire` makes a worker; `ray` is the module."""
+    """Keep every worker busy until each point has an outcome. `hire` makes one for a seat; `ray` is the module.
 
-    def __init__(self, ray: Any, hire: Callable[[], Any], n_workers: int, chunks: Chunks, terms: Terms) -> None:
-        self._ray, self._hire, self._chunks, self._terms = ray, hire, chunks, terms
-        self._workers: list[Any] = [None] * n_workers
+    `wanted` is who a worker has to be alike: one that would compute something else is given nothing.
+    """
+
+    def __init__(
+        self, ray: Any, hire: Callable[[Seat], Any], crew: Crew, needs: Needs, terms: Terms, wanted: Identity
+    ) -> None:
+        self._ray, self._hire, self._crew, self._needs, self._terms = ray, hire, crew, needs, terms
+        self._wanted = wanted
         self._in_flight: dict[Any, Call] = {}
         self._deaths = Deaths()
-        self._false_starts = 0
+        self._false_starts: collections.Counter[str] = collections.Counter()
 
     def arrivals(self) -> Generator[Arrival, None, None]:
         """Yield outcomes as they come. Raises: SweepError where workers cannot even start."""
-        self._send()
-        while self._in_flight:
-            ready, _ = self._ray.wait(list(self._in_flight), num_returns=1, timeout=POLL_S)
-            if ready:  # others may have come at the same time
-                ready, _ = self._ray.wait(list(self._in_flight), num_returns=len(self._in_flight), timeout=0)
-            arrival = [ended for reference in ready for ended in self._received(reference)]
+        self._crew.first_look()
+        self._refill()
+        while self._is_working():
+            arrival = [ended for reference in self._ready() for ended in self._received(reference)]
             self._send()  # first, so that workers work while the journal is written
             if arrival:
                 yield arrival
+            self._refill()
             self._kill_overdue()
 
-    def _send(self) -> None:
-        """Give each idle worker its next points, and each one that died a successor, if there is anything to do."""
-        busy = {call.number for call in self._in_flight.values()}
-        for number, worker in enumerate(self._workers):
-            if number in busy or not len(self._chunks) or self._terms.draining.is_set():
-                continue
-            if worker is None:
-                self._workers[number] = self._hire()
-            self._call(number, [] if worker is None else self._chunks.take(number))
+    def _refill(self) -> None:
+        """Ask for more where workers would be idle, now that all that came in is known, and send it."""
+        n_idle = self._crew.room - sum(bool(call.chunk) for call in self._in_flight.values())
+        if n_idle > 0 and not len(self._needs) and not self._terms.draining.is_set():
+            self._needs.add(self._terms.source.more(n_idle))
+        self._send()
 
-    def _call(self, number: int, chunk: Chunk) -> None:
+    def _is_working(self) -> bool:
+        """Tell whether anything is still to come; a worker that has not said anything yet has nothing to give."""
+        waits = len(self._needs) and not self._terms.draining.is_set()
+        return bool(waits) or any(call.chunk for call in self._in_flight.values())
+
+    def _ready(self) -> list[Any]:
+        """Wait for a call to end, or for a while; others may have ended at the same time."""
+        flying = list(self._in_flight)
+        if not flying:
+            time.sleep(POLL_S)
+            return []
+        ready, _ = self._ray.wait(flying, num_returns=1, timeout=POLL_S)
+        if ready:
+            ready, _ = self._ray.wait(flying, num_returns=len(flying), timeout=0)
+        return list(ready)
+
+    def _send(self) -> None:
+        """Give each idle worker its next points, and each seat without one a worker, if there is anything to do."""
+        if self._terms.draining.is_set() or not len(self._needs):
+            return
+        busy = {call.seat.number for call in self._in_flight.values()}
+        for seat in self._crew.refresh(busy):
+            self._dismiss(seat)
+        for seat in list(self._crew.seats.values()):
+            if seat.number in busy or not len(self._needs):
+                continue
+            if seat.worker is None:
+                seat.worker = self._hire(seat)
+                self._in_flight[seat.worker.greet.remote(self._wanted)] = Call(seat, [], math.inf)
+            elif chunk := self._needs.take(seat.number, seat.memory_bytes):
+                self._call(seat, chunk)
+
+    def _call(self, seat: Seat, chunk: Chunk) -> None:
         deadline_s = self._terms.limits.deadline_s
-        due_s = time.monotonic() + deadline_s + MOST_S + GRACE_S if chunk and deadline_s is not None else math.inf
-        reference = self._workers[number].run.remote([point for _, point in chunk])
-        self._in_flight[reference] = Call(number, chunk, due_s)
+        due_s = math.inf if deadline_s is None else time.monotonic() + deadline_s + MOST_S + GRACE_S
+        reference = seat.worker.run.remote([point for _, point in chunk])
+        self._in_flight[reference] = Call(seat, chunk, due_s)
 
     def _kill_overdue(self) -> None:
         """Kill workers that are stuck where no signal reaches them; their calls then come to nothing."""
         for call in self._in_flight.values():
             if time.monotonic() > call.due_s and not call.overran:
                 call.overran = True
-                self._ray.kill(self._workers[call.number])
+                self._ray.kill(call.seat.worker)
 
     def _received(self, reference: Any) -> Arrival:
         """Take a call's outcomes; those of its points that have none go out again."""
         call = self._in_flight.pop(reference)
+        errors = self._ray.exceptions
         try:
-            outcomes: list[Outcome] = self._ray.get(reference)
-        except self._ray.exceptions.RayActorError as death:
+            said = self._ray.get(reference)
+        except (errors.RayActorError, errors.ObjectLostError, errors.ActorUnschedulableError) as death:
             return self._after_death(call, death)
-        except self._ray.exceptions.RayError as problem:  # not the worker: points or results could not travel
+        except errors.RayError as problem:  # not the worker: points or results could not travel
             return self._after_trouble(call, problem)
-        self._false_starts = 0
-        self._chunks.again(call.chunk[len(outcomes) :])
+        if call.chunk:
+            return self._ended(call.chunk, said)
+        self._greeted(call.seat, said)
+        return []
+
+    def _greeted(self, seat: Seat, found: Identity) -> None:
+        """Let a new worker begin, or do without its machine."""
+        self._false_starts[seat.machine] = 0
+        if unlike := difference(found, self._wanted):
+            self._dismiss(seat)
+            self._crew.refuse(seat.machine, unlike)
+
+    def _ended(self, chunk: Chunk, outcomes: list[Outcome]) -> Arrival:
+        self._needs.again(chunk[len(outcomes) :])
         arrival = []
-        for (key, _), ended in zip(call.chunk, outcomes, strict=False):
-            self._chunks.pace.measured(key, ended["wall_s"])
+        for (key, _), ended in zip(chunk, outcomes, strict=False):
+            self._needs.measured(key, ended["wall_s"])
             arrival.append((key, {**ended, "attempts": self._deaths.attempts(key)}))
         return arrival
 
+    def _dismiss(self, seat: Seat) -> None:
+        """Let a worker go; also one that is only out of reach, which would come back."""
+        if seat.worker is not None:
+            self._ray.kill(seat.worker)
+        seat.worker = None
+
     def _after_death(self, call: Call, death: Any) -> Arrival:
-        self._ray.kill(self._workers[call.number])  # one that is only out of reach would come back
-        self._workers[call.number] = None
+        self._dismiss(call.seat)
         if not call.chunk:
-            return self._after_false_start(death)
+            self._after_false_start(call.seat, death)
+            return []
         end, why = _judged(death, call, self._terms.limits.deadline_s)
         again, given_up = self._deaths.after(call.chunk, end, why)
-        self._chunks.again(*again)
+        self._needs.again(*again)
         return given_up
 
-    def _after_false_start(self, death: Any) -> Arrival:
-        self._false_starts += 1
-        if death.actor_init_failed or self._false_starts >= MAX_FALSE_STARTS * len(self._workers):
-            raise SweepError(f"workers die before they are given anything: {_cause(death)}") from death
-        return []
+    def _after_false_start(self, seat: Seat, death: Any) -> None:
+        """Do without a machine whose workers die before they are given anything; one that has left is forgotten."""
+        if _is_lost(death):
+            return
+        self._false_starts[seat.machine] += 1
+        there = sum(other.machine == seat.machine for other in self._crew.seats.values())
+        if self._false_starts[seat.machine] >= MAX_FALSE_STARTS * max(there, 1):
+            self._crew.refuse(seat.machine, f"workers die before they are given anything: {_cause(death)}")
 
     def _after_trouble(self, call: Call, problem: Exception) -> Arrival:
         """Let the point fail whose result cannot travel, when it is alone."""
+        if not call.chunk:
+            self._dismiss(call.seat)
+            self._crew.refuse(call.seat.machine, f"workers cannot begin there: {_cause(problem)}")
         if len(call.chunk) > 1:
-            self._chunks.again(*([task] for task in call.chunk))
+            self._needs.again(*([task] for task in call.chunk))
             return []
         return [
             (key, outcome("failed", error=as_error(problem), attempts=self._deaths.attempts(key)))
@@ -128,8 +189,13 @@ def _judged(death: Any, call: Call, deadline_s: float | None) -> tuple[End, str]
     """Tell the ends of a worker apart. A node that Ray gave up takes innocent workers with it."""
     if call.overran:
         return End.OVERRAN, overrun_error(deadline_s or 0.0)
-    lost = death.preempted or re.search(r"its node has died|is temporarily unavailable", str(death))
-    return (End.LOST if lost else End.DIED), _cause(death)
+    return (End.LOST if _is_lost(death) else End.DIED), _cause(death)
+
+
+def _is_lost(death: Any) -> bool:
+    """Tell whether the worker's machine, or the way to it, is gone."""
+    said = r"its node has died|node .* (is )?dead|is temporarily unavailable|not schedulable|[Oo]bject .* lost"
+    return bool(getattr(death, "preempted", False) or re.search(said, str(death)))
 
 
 def _cause(death: Exception) -> str:

@@ -20,9 +20,20 @@ class Pace:
     """Predict what points take from what others took, in proportion to the work that the model expects of them."""
 
     def __init__(self, tasks: Sequence[Task]) -> None:
-        self._work = {key: max(float(estimate(point)["work"]), 1.0) for key, point in tasks}
-        self._measured_s = self._measured_work = 0.0
-        self.left_work = sum(self._work.values())
+        self._work: dict[str, float] = {}
+        self._measured_s = self._measured_work = self.left_work = 0.0
+        self.add(tasks)
+
+    def add(self, tasks: Sequence[Task]) -> None:
+        """Expect these points, too."""
+        new = {key: max(float(estimate(point)["work"]), 1.0) for key, point in tasks}
+        self._work |= new
+        self.left_work += sum(new.values())
+
+    @property
+    def mean_work(self) -> float:
+        """Give the work of a point, as they were so far."""
+        return sum(self._work.values()) / max(len(self._work), 1)
 
     def work(self, key: str) -> float:
         """Give the work of a point, in units of the model's own."""
@@ -43,24 +54,30 @@ class Chunks:
     """Hand out points scene by scene: what a worker keeps of a scene (its baseline) then serves all its policies."""
 
     def __init__(self, tasks: Sequence[Task], n_workers: int) -> None:
-        self.pace = Pace(tasks)
-        self._n_workers = n_workers
+        self.pace = Pace([])
+        self.n_workers = n_workers
         self._untouched: collections.OrderedDict[str, collections.deque[Task]] = collections.OrderedDict()
-        for task in tasks:
-            self._untouched.setdefault(scene_id(task[1]), collections.deque()).append(task)
         self._scene_of: dict[int, collections.deque[Task]] = {}
         self._first: collections.deque[Chunk] = collections.deque()
-        self._left = len(tasks)
+        self._left = 0
+        self.add(tasks)
 
     def __len__(self) -> int:
         return self._left + sum(map(len, self._first))
+
+    def add(self, tasks: Sequence[Task]) -> None:
+        """Take points that have not been out yet."""
+        self.pace.add(tasks)
+        for task in tasks:
+            self._untouched.setdefault(scene_id(task[1]), collections.deque()).append(task)
+        self._left += len(tasks)
 
     def take(self, worker: int) -> Chunk:
         """Give a worker its next points; nothing where none are left."""
         if self._first:
             return self._first.popleft()
         # An even share of what is left bounds a chunk, so that the last ones end at about the same time.
-        most = min(-(-self._left // (2 * self._n_workers)), MAX_POINTS)
+        most = min(-(-self._left // (2 * self.n_workers)), MAX_POINTS)
         chunk: Chunk = []
         work = 0.0
         while len(chunk) < most and (not chunk or self._has_time(work)):

@@ -17,7 +17,8 @@ from thpsweep.sweep.interrupts import interruptible
 from thpsweep.sweep.names import refuse_other
 from thpsweep.sweep.plan import Plan
 from thpsweep.sweep.progress import progress
-from thpsweep.sweep.serial import Launch, Task, Terms
+from thpsweep.sweep.serial import Launch, Terms
+from thpsweep.sweep.supply import Searching, Supply, point_record, supply
 from thpsweep.sweep.watch import Watch
 from thpsweep.sweep.writer import Journal, writing
 
@@ -45,10 +46,11 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None]) -
     with _room(plan), writing(plan.directory, _header(plan), _point_records(plan)) as (log, found):
         (plan.directory / "config.yaml").write_text(plan.config)
         environment.record(plan.directory)
-        tasks = [(point.id, point.point) for point in plan.points if point.id not in found.done]
-        _announce(plan, len(tasks))
+        given = supply(plan, log, found)
+        _announce(plan, given, len(found.done))
         with Follower(plan) as follower:
-            exit_code = _run(plan, tasks, launch, log) if tasks else ALL_DONE
+            exit_code = _run(plan, given, launch, log) if given.tasks else ALL_DONE
+            _conclude(given, log)
             sweep = journal.read(plan.directory)
             if exit_code == ALL_DONE:
                 finish(sweep)
@@ -57,25 +59,34 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None]) -
     return Driven(exit_code, sweep.results)
 
 
-def _run(plan: Plan, tasks: list[Task], launch: Launch, log: Journal) -> int:
+def _run(plan: Plan, given: Supply, launch: Launch, log: Journal) -> int:
     """Journal every arrival, and only then tell of it."""
-    ended = 0
     with interruptible() as interrupts, contextlib.closing(Watch(plan.directory / watch.FILE_NAME)) as watched:
-        terms = Terms(plan.limits, interrupts.draining, watched)
+        terms = Terms(plan.limits, interrupts.draining, watched, given)
         try:
-            with progress(len(tasks)) as meter, contextlib.closing(launch(tasks, terms)) as arrivals:
+            with (
+                progress(lambda: given.total) as meter,
+                contextlib.closing(launch(given.tasks, terms)) as arrivals,
+            ):
                 for arrival in arrivals:
                     log.append(*(_result_record(key, outcome) for key, outcome in arrival))
-                    ended += len(arrival)
+                    given.take(arrival)
                     for _, outcome in arrival:
                         meter(outcome["state"])
         except KeyboardInterrupt:
             interrupts.draining.set()
-    if interrupts.draining.is_set() and ended < len(tasks):
-        said = f"{ended} of {len(tasks)} results came in and are kept in {plan.directory}; the same command goes on"
+    if interrupts.draining.is_set() and not given.is_over:
+        of = f"{'about ' if plan.search else ''}{given.total}"
+        said = f"{given.n_ended} of {of} results came in and are kept in {plan.directory}; the same command goes on"
         print(f"thpsweep: stopped; {said}", file=sys.stderr)
         return interrupts.exit_code
     return ALL_DONE
+
+
+def _conclude(given: Supply, log: Journal) -> None:
+    """Note in the journal that a search is over, unless that is the last it says."""
+    if isinstance(given, Searching) and given.is_over and not given.is_concluded:
+        log.append({"type": journal.CONCLUDED, "finished": _now()})
 
 
 @contextlib.contextmanager
@@ -101,14 +112,14 @@ def _header(plan: Plan) -> journal.Record:
         "created": _now(),
         "overrides": list(plan.overrides),
         "n_points": len(plan.points),
+        **({} if plan.search is None else {"search": {**plan.search.spec, **plan.search.note}}),
     }
 
 
 def _point_records(plan: Plan) -> list[journal.Record]:
-    return [
-        {"type": "point", "id": point.id, "index": index, "params": dict(point.params), "point": point.point}
-        for index, point in enumerate(plan.points)
-    ]
+    if plan.search is not None:  # it records its points itself, when it proposes them
+        return []
+    return [point_record(point, index) for index, point in enumerate(plan.points)]
 
 
 def _result_record(key: str, outcome: Outcome) -> journal.Record:
@@ -119,9 +130,10 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat()
 
 
-def _announce(plan: Plan, n_tasks: int) -> None:
-    already = f", {len(plan.points) - n_tasks} already done" if n_tasks < len(plan.points) else ""
-    print(f"{len(plan.points)} points{already}{plan.left_out}; journal in {plan.directory}", file=sys.stderr)
+def _announce(plan: Plan, given: Supply, n_done: int) -> None:
+    already = f", {n_done} already done" if n_done else ""
+    points = f"{len(plan.points)} points" if plan.search is None else f"about {n_done + given.total} points"
+    print(f"{points}{already}{plan.left_out}; journal in {plan.directory}", file=sys.stderr)
 
 
 def _report_failures(sweep: journal.Sweep) -> int:

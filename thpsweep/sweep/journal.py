@@ -17,6 +17,9 @@ FORMAT = 2
 
 FILE_NAME = "journal.jsonl"
 
+CONCLUDED = "concluded"
+"""Type of the record that a search proposes no more points; one that proposes again later has another at its end."""
+
 Record = dict[str, Any]
 
 

@@ -30,8 +30,9 @@ def refuse_other(plan: Plan) -> None:
     if not others:
         return
     other = journal.read(max(others, key=lambda path: path.stat().st_mtime))
-    here = _values(MODEL_VERSION, (point.point for point in plan.points))
-    there = _values(other.header["model"], (record["point"] for record in other.points.values()))
+    searches = ({} if plan.search is None else plan.search.spec, _spec(other.header.get("search", {})))
+    here = _values(MODEL_VERSION, searches[0], (point.point for point in plan.points))
+    there = _values(other.header["model"], searches[1], (record["point"] for record in other.points.values()))
     differences = _differences(here, there) or ["  the same values in other combinations"]
     advice = "give another sweep.name, move that folder away, or run both with sweep.force=true"
     raise SweepError(
@@ -50,8 +51,13 @@ def _is_of(directory: Path, name: str) -> bool:
     return re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{12}}", directory.name) is not None
 
 
-def _values(model: str, points: Iterable[Point]) -> Values:
+def _spec(header: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {key: value for key, value in header.items() if key != "combinations"}
+
+
+def _values(model: str, search: Mapping[str, Any], points: Iterable[Point]) -> Values:
     found: dict[str, dict[str, None]] = {"model version": {model: None}}
+    found |= {key: {value: None} for key, value in _leaves("search.", search)}
     for point in points:
         for key, value in _leaves("", point):
             found.setdefault(key, {})[value] = None

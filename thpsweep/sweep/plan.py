@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thpsweep.errors import CaptureError, SweepError
 from thpsweep.model import registry
@@ -14,6 +14,9 @@ from thpsweep.sweep.axes import Job
 from thpsweep.sweep.point import Point, content_id, point_id
 from thpsweep.sweep.tracking.target import Target
 from thpsweep.sweep.where import Where
+
+if TYPE_CHECKING:
+    from thpsweep.sweep.search.base import Search
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +33,8 @@ class PlannedPoint:
 class Plan:
     """All points of a sweep, each once, in the order of the overrides.
 
-    `named` says that the user gave it its name, `force` that another sweep may have that name too.
+    `named` says that the user gave it its name, `force` that another sweep may have that name too. A search finds its
+    points as it goes; those that are here then are some that it may ask, by which it is checked.
     """
 
     root: Path
@@ -46,11 +50,16 @@ class Plan:
     limits: Limits = dataclasses.field(default_factory=Limits)
     named: bool = False
     force: bool = False
+    search: "Search | None" = None
 
     @property
     def id(self) -> str:
-        """Identify the sweep by its points, so that the same command finds what it has done already."""
-        return content_id(sorted(point.id for point in self.points))
+        """Identify the sweep by its points, so that the same command finds what it has done already.
+
+        A search is known by what it searches for, too: points that it finds are not known beforehand.
+        """
+        points = sorted(point.id for point in self.points)
+        return content_id(points if self.search is None else {"search": dict(self.search.spec), "points": points})
 
     @property
     def duplicates(self) -> int:

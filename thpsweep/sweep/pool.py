@@ -9,10 +9,14 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+from thpsweep.model import captures
 from thpsweep.model.plugins import carrying
 from thpsweep.model.simulate import simulate
 from thpsweep.sweep.calls import Calls
-from thpsweep.sweep.chunks import Chunks
+from thpsweep.sweep.crew import Crew, Machine, Seat
+from thpsweep.sweep.identity import identity
+from thpsweep.sweep.joining import cannot_join, secure
+from thpsweep.sweep.needs import Needs
 from thpsweep.sweep.point import Point
 from thpsweep.sweep.serial import Arrival, Task, Terms
 from thpsweep.sweep.worker import Worker
@@ -31,17 +35,78 @@ def pool(
     `address` is "local" for a Ray of our own, on this machine and for this sweep, or that of a running cluster.
     """
     terms = terms or Terms()
+    alone = address == "local"
+    has_token = alone or secure()
     ray = _started(address, actors)
     try:
-        n_workers = min(actors or int(ray.cluster_resources().get("CPU", 1)), len(tasks))
-        # The machines of a cluster are taken to be like this one: an actor a CPU.
-        on_a_machine = n_workers if address == "local" else min(n_workers, len(os.sched_getaffinity(0)))
-        hire = functools.partial(
-            ray.remote(num_cpus=1, max_restarts=0)(Worker).remote, carrying(function), terms.limits, on_a_machine
-        )
-        yield from Calls(ray, hire, n_workers, Chunks(tasks, n_workers), terms).arrivals()
+        needs = Needs(tasks)
+        crew = Crew(functools.partial(_machines, ray, alone), actors, needs)
+        packed = ray.cloudpickle.dumps(functools.partial(Worker, carrying(function), terms.limits))
+        # From the object store a captured file goes to each node once.
+        layouts = [ray.put(captures.take_along(path)) for path in captures.named_by(point for _, point in tasks)]
+        hire = functools.partial(_hired, ray.remote(_guard()), crew, (packed, layouts, has_token and not alone))
+        yield from Calls(ray, hire, crew, needs, terms, identity()).arrivals()
     finally:
         ray.shutdown()
+
+
+def _machines(ray: Any, alone: bool) -> dict[str, Machine]:
+    """List the nodes that are alive and have a CPU."""
+    found = {}
+    for node in ray.nodes():
+        cpus, memory_bytes = int(node["Resources"].get("CPU", 0)), int(node["Resources"].get("memory", 0))
+        if node["Alive"] and cpus:
+            name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+            found[node["NodeID"]] = Machine(name, cpus, sys.maxsize if alone else memory_bytes)
+    return found
+
+
+def _hired(guard: Any, crew: Crew, given: tuple[Any, ...], seat: Seat) -> Any:
+    """Begin a worker on the machine of its seat, and declare its memory to Ray; on this machine alone it has its share."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = sum(other.machine == seat.machine for other in crew.seats.values())
+    place = NodeAffinitySchedulingStrategy(seat.machine, soft=False)
+    declared_bytes = 0 if crew.machines[seat.machine].memory_bytes == sys.maxsize else seat.memory_bytes
+    options = {"num_cpus": 1, "max_restarts": 0, "memory": declared_bytes or None, "scheduling_strategy": place}
+    return guard.options(**options).remote(*given, there, declared_bytes)
+
+
+def _guard() -> type:
+    """Make the class of the actors. It is local, so that it travels whole: a node may have another thpsweep, or none."""
+
+    class Worker:  # as the processes are called
+        """Let a worker begin once it is known to be alike."""
+
+        def __init__(self, packed: bytes, layouts: list[Any], needs_token: bool, *share: int) -> None:
+            self._packed, self._layouts, self._needs_token, self._share = packed, layouts, needs_token, share
+            self._worker: Any = None
+
+        def greet(self, wanted: dict[str, str]) -> dict[str, str]:
+            """Say who is here, and begin if that is wanted."""
+            import os
+            import pickle
+
+            import ray
+
+            if self._needs_token and os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+                return {"problem": "Ray runs there without its token (RAY_AUTH_MODE=token)"}
+            try:
+                from thpsweep.model.captures import provide
+                from thpsweep.sweep.identity import identity as identity_there
+            except ImportError as problem:
+                return {"problem": f"this thpsweep is not installed there ({problem})"}
+            found = identity_there()
+            if all(found.get(name) == wanted[name] for name in wanted):
+                provide(ray.get(self._layouts))
+                self._worker = pickle.loads(self._packed)(*self._share)
+            return found
+
+        def run(self, points: list[Any]) -> Any:
+            """Run points."""
+            return self._worker.run(points)
+
+    return Worker
 
 
 def call_each(calls: Sequence[Callable[[], Any]], *, address: str = "local", actors: int | None = None) -> list[Any]:
@@ -77,9 +142,13 @@ def _started(address: str, actors: int | None) -> Any:
 
     on_terminate = signal.getsignal(signal.SIGTERM)
     n_cpus = (actors or len(os.sched_getaffinity(0))) if address == "local" else None
-    ray.init(
-        address=address, num_cpus=n_cpus, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False
-    )
+    said: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+    try:
+        ray.init(address=address, num_cpus=n_cpus, **said)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as problem:
+        if address == "local":
+            raise
+        raise cannot_join(address, problem) from problem
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_terminate)  # ray.init put its own there
     return ray

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from rich.console import Console
@@ -27,13 +27,18 @@ class Meter(Protocol):
 class _Tally:
     """Points that ended, how fast they do, and the memory that it takes."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.failed, self.pace = total, 0, Pace()
+    def __init__(self, total: Callable[[], int]) -> None:
+        self._total, self.failed, self.pace = total, 0, Pace()
         self._memory_bytes, self._measured_s = 0, -MEMORY_EVERY_S
 
     def __call__(self, state: str) -> None:
         self.pace.add(time.monotonic())
         self.failed += state != "done"
+
+    @property
+    def total(self) -> int:
+        """Count all points; those of a search are a prediction, which rises and falls."""
+        return max(self._total(), self.pace.ended)
 
     def line(self) -> str:
         """Say it all without a terminal's help."""
@@ -63,29 +68,29 @@ class _Words(ProgressColumn):
 
 
 @contextlib.contextmanager
-def progress(total: int) -> Iterator[Meter]:
-    """Show `total` points going by on stderr."""
+def progress(total: Callable[[], int]) -> Iterator[Meter]:
+    """Show `total()` points going by on stderr."""
     console = Console(stderr=True)
     with _bar(total, console) if console.is_terminal else _lines(total) as meter:
         yield meter
 
 
 @contextlib.contextmanager
-def _bar(total: int, console: Console) -> Iterator[Meter]:
+def _bar(total: Callable[[], int], console: Console) -> Iterator[Meter]:
     tally = _Tally(total)
     columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), _Words(tally))
     with Progress(*columns, console=console, refresh_per_second=4) as bar:
-        task = bar.add_task("points", total=total)
+        task = bar.add_task("points", total=tally.total)
 
         def meter(state: str) -> None:
             tally(state)
-            bar.update(task, advance=1)
+            bar.update(task, advance=1, total=tally.total)
 
         yield meter
 
 
 @contextlib.contextmanager
-def _lines(total: int) -> Iterator[Meter]:
+def _lines(total: Callable[[], int]) -> Iterator[Meter]:
     tally = _Tally(total)
     said_s = time.monotonic()
 

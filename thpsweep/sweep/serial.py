@@ -1,5 +1,6 @@
 """Run points one after the other in this process: the launcher of tests, debuggers and tiny sweeps."""
 
+import collections
 import dataclasses
 import threading
 import time
@@ -18,13 +19,33 @@ Arrival = list[tuple[str, Outcome]]
 """Points that ended, by id; they are journaled together."""
 
 
+class Source:
+    """Tasks that come later, as results tell what to ask next. This one, a grid's, has none: all are there at the start.
+
+    A launcher asks when a worker would be idle and everything that it has yielded was taken; nothing in flight and
+    nothing more is the end.
+    """
+
+    def more(self, n_idle: int) -> Sequence[Task]:
+        """Give tasks that are to run whatever else comes in, to keep so many workers busy; none where there are none now."""
+        return ()
+
+    def ahead(self) -> tuple[int, int]:
+        """Say about how many tasks are still to come, and how many of them could run side by side."""
+        return 0, 0
+
+
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """What a launcher keeps to: limits for each point, and no new ones once `draining` is set; who killed drivers before."""
+    """What a launcher keeps to: limits for each point, and no new ones once `draining` is set; who killed drivers before.
+
+    `source` gives tasks that come later.
+    """
 
     limits: Limits = dataclasses.field(default_factory=Limits)
     draining: threading.Event = dataclasses.field(default_factory=threading.Event)
     watch: Watch = dataclasses.field(default_factory=Watch)
+    source: Source = dataclasses.field(default_factory=Source)
 
 
 Launch = Callable[[Sequence[Task], Terms], Generator[Arrival, None, None]]
@@ -40,11 +61,19 @@ def serial(
     """Run points scene by scene, since those of a scene have one baseline; the next when the last have been taken."""
     terms = terms or Terms()
     limits = terms.limits.shared_by(1)
+    waiting = collections.deque(by_scene(tasks))
     arrival: Arrival = []
     due_s = time.monotonic() + ARRIVAL_S
-    for key, point in by_scene(tasks):
-        if terms.draining.is_set():
+    while not terms.draining.is_set():
+        if not waiting and arrival:  # what is asked next depends on it
+            yield arrival
+            arrival, due_s = [], time.monotonic() + ARRIVAL_S
+            continue
+        if not waiting:
+            waiting.extend(by_scene(terms.source.more(1)))
+        if not waiting:
             break
+        key, point = waiting.popleft()
         arrival.append((key, _watched(function, key, point, limits, terms.watch)))
         if time.monotonic() >= due_s:
             yield arrival

@@ -31,6 +31,8 @@ def run(request: Request) -> int:
     if request.out is not None:
         _check(request.out)
     found = _calibrate(_QUICK_ROUNDS if request.quick else _ROUNDS)
+    for probe, failure in found.failures.items():
+        print(f"thpsweep: not measured by {probe} in {failure}", file=sys.stderr)
     name = request.out.stem if request.out else "measured"
     written = text(name, found, load(default_file()))
     if request.out is None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from thpsweep.errors import LiveError
+from thpsweep.errors import DisturbedError, LiveError
 from thpsweep.linux.calibrate.prices import priced
 from thpsweep.linux.calibrate.probes import (
     aging,
@@ -58,12 +58,25 @@ class Figure:
 
 
 @dataclass
+class Failure:
+    """Why a probe found nothing (the last time), in how many of all rounds, and whether it is only the machine's state."""
+
+    why: str
+    times: int
+    rounds: int
+    disturbed: bool
+
+    def __str__(self) -> str:
+        return f"{self.times} of {self.rounds} rounds, {'disturbed: ' * self.disturbed}{self.why}"
+
+
+@dataclass
 class Calibration:
-    """What was found: keys of a profile, whatever else was measured, and why a probe found nothing."""
+    """What was found: keys of a profile, whatever else was measured, and the probes that found nothing in some rounds."""
 
     prices: dict[str, Figure]
     raw: dict[str, Figure]
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
 
 
 def calibrate(
@@ -71,22 +84,34 @@ def calibrate(
 ) -> Calibration:
     """Let all probes have their turn in every round, so that a disturbance hits one sample of each, not all of one.
 
-    No round is begun that would not end within the budget, but one always is. A probe that fails once is tried again in
-    the next round; what failed every time is told.
+    No round is begun that would not end within the budget, but one always is. A probe that fails is tried again in the
+    next round, and at once where it was only disturbed.
     """
     found: list[Raw] = []
-    failures: dict[str, str] = {}
+    failures: dict[str, list[LiveError]] = {}
     begun = time.monotonic()
     while len(found) < rounds and (not found or _time_is_left(begun, budget_s, len(found))):
         raw: Raw = {}
         for probe in probes:
             tell(f"round {len(found) + 1}: {probe.__name__}")
             try:
-                raw |= probe(bench)
+                raw |= _attempt(probe, bench)
             except LiveError as error:
-                failures[probe.__name__] = str(error)
+                failures.setdefault(probe.__name__, []).append(error)
         found.append(raw)
-    return Calibration(_figures([priced(raw) for raw in found]), _figures(found), failures)
+    told = {name: _failure(errors, len(found)) for name, errors in failures.items()}
+    return Calibration(_figures([priced(raw) for raw in found]), _figures(found), told)
+
+
+def _attempt(probe: Probe, bench: Bench) -> Raw:
+    try:
+        return probe(bench)
+    except DisturbedError:
+        return probe(bench)
+
+
+def _failure(errors: Sequence[LiveError], rounds: int) -> Failure:
+    return Failure(str(errors[-1]), len(errors), rounds, all(isinstance(error, DisturbedError) for error in errors))
 
 
 def _time_is_left(begun: float, budget_s: float, n_done: int) -> bool:

@@ -47,8 +47,7 @@ def text(name: str, found: Calibration, fallback: Profile) -> str:
     for key, about in _BESIDE.items():
         if key in found.raw:
             lines.append(f"#   {about}: {_number(found.raw[key].value)} ({found.raw[key]})")
-    for probe, why in found.failures.items():
-        lines.append(f"# Not measured in every round, {probe}: {why}")
+    lines += [f"# Not measured by {probe} in {failure}" for probe, failure in found.failures.items()]
     return "\n".join(lines) + "\n"
 
 

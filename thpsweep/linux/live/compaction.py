@@ -1,6 +1,10 @@
-"""Make the kernel migrate pages of a live family: leave holes in its memory, and compact all memory.
+"""Make the kernel migrate pages of a live family: dense memory low, holes high, and a compaction of all memory.
 
-Source: mm/compaction.c: one scanner takes pages from low frames up, the other free ones from high frames down (v6.18).
+Compaction takes pages from low frames up and free ones from high frames down, until both meet: others' pages go first where
+they are lower than ours, and others' holes fill first where they are higher. So all memory is compacted before, which
+leaves whole blocks free below nearly everything; huge pages take such blocks, and the lowest and the highest of them are
+split into the small pages that are wanted. Large free blocks are no targets.
+Source: mm/compaction.c compact_zone(), suitable_migration_target(); mm/huge_memory.c deferred_split_scan() (v6.18).
 """
 
 import tempfile
@@ -12,31 +16,35 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.errors import LiveError
-from thpsweep.linux.live.actor import Actor, Memory
+from thpsweep.errors import DisturbedError, LiveError
+from thpsweep.linux.live.actor import Actor, Advice, Memory
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.family import Family
-from thpsweep.linux.live.look import look
+from thpsweep.linux.live.cgroup import MemoryCgroup
+from thpsweep.linux.live.look import look, pages_in_use
 from thpsweep.linux.live.settings import Settings
 from thpsweep.linux.live.tracing import Event
+from thpsweep.units import HPAGE_PMD_NR
 
-_DENSE, _KEPT, _PLUG_REGIONS = 0.25, 4, 448
+_DENSE, _LEFT_OUT, _KEPT = 0.2, 0.2, 4
+"""Of the blocks by frame number: the part that stays full, the part given back; above it one page in four stays."""
+_MIN_BLOCKS, _SHRINKS = 16, 20
 _PERCPU = Path("/proc/sys/vm/percpu_pagelist_high_fraction")
 _COMPACT = Path("/proc/sys/vm/compact_memory")
 _NS_PER_S = 1e9
 _LARGEST_FRACTION = 1_000_000
-_PREEMPTED = 4.0
+
+Pages = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Moves:
-    """What one compaction did: pages of the memory that moved, others that did, and the time of all batches.
+    """What one compaction did: pages of the memory that moved, others that did, and the time that all of it takes.
 
-    A batch that took far longer than others of its size was preempted, and counts as long as the longest that were not.
+    Batches are timed by the wall, and some are preempted: each page counts as one of the typical batch.
     Shapes: pages (n,) their numbers.
     """
 
-    pages: npt.NDArray[np.int64]
+    pages: Pages
     foreign_pages: int
     ns: float
 
@@ -49,54 +57,85 @@ def many_free_pages(settings: Settings) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def low_memory(family: Family) -> Iterator[None]:
-    """Occupy scattered free pages meanwhile, so that what is mapped now gets low frames, and finds room higher up later."""
-    plug = family.start()
-    memory = plug.map(_PLUG_REGIONS)
-    plug.write(memory, range(memory.n_pages))
+def fill(actor: Actor, memory: Memory) -> None:
+    """Fill a memory with huge pages, after a compaction that makes room for them. Raises: LiveError."""
+    _compact()
+    actor.advise(memory, Advice.HUGEPAGE)
+    actor.write(memory, range(memory.n_pages))
+    actor.advise(memory, Advice.NOHUGEPAGE)  # nobody is to collapse them again
+
+
+def punch(group: MemoryCgroup, actor: Actor, memory: Memory) -> tuple[Pages, Pages]:
+    """Leave small pages only: dense in low frames, few in high ones. List the pages that went, and those in low frames.
+
+    What is mapped in part is split when the cgroup is reclaimed from.
+    Raises: LiveError where it is not split; DisturbedError where there were too few huge pages.
+    """
+    seen = look(actor.pid, memory)
+    regions = np.flatnonzero(seen.huge)
+    if len(regions) < _MIN_BLOCKS:
+        raise DisturbedError(
+            f"{len(regions)} huge pages to be had, fewer than {_MIN_BLOCKS}: too little memory is free"
+        )
+    regions = regions[np.argsort(_frames(actor.pid, memory)[regions * HPAGE_PMD_NR])]
+    low, high = regions[: int(len(regions) * _DENSE)], regions[int(len(regions) * (_DENSE + _LEFT_OUT)) :]
+    goes = np.ones((memory.n_regions, HPAGE_PMD_NR), np.bool_)
+    goes[low, 1:] = False  # one page has to go, or the folio would stay whole
+    goes[high, 1::_KEPT] = False
+    _drop(actor, memory, goes.reshape(-1))
+    _split(group, actor, memory, int(np.count_nonzero(~goes)))
+    dense = np.zeros_like(goes)
+    dense[low] = ~goes[low]
+    return np.flatnonzero(goes), np.flatnonzero(dense)
+
+
+def compact(bench: Bench, actor: Actor, memory: Memory) -> Moves:
+    """Compact all memory once. Raises: LiveError where that is refused."""
+    before = _frames(actor.pid, memory)
+    with bench.recording("migrate/mm_migrate_pages_start", "migrate/mm_migrate_pages") as events:
+        _compact()
+    ours = np.flatnonzero(_frames(actor.pid, memory) != before)
+    pages, ns = _batches(events)
+    if not pages.size:
+        return Moves(ours, 0, 0.0)
+    n_pages = int(pages.sum())
+    return Moves(ours, max(0, n_pages - ours.size), _weighted_median(ns / pages, pages) * n_pages)
+
+
+def _compact() -> None:
     try:
-        yield
-    finally:
-        family.end(plug)
+        _COMPACT.write_text("1")
+    except OSError as error:
+        raise LiveError(f"{_COMPACT}: {error.strerror}: run as root") from error
 
 
-def punch(actor: Actor, memory: Memory) -> npt.NDArray[np.int64]:
-    """Give back pages so that much is free: of the upper part of the frames one in four stays. List what went."""
-    frames = _frames(actor.pid, memory)
-    border = np.quantile(frames, _DENSE)
-    goes = (frames > border) & (frames % _KEPT != 1)
+def _split(group: MemoryCgroup, actor: Actor, memory: Memory, n_pages: int) -> None:
+    """Reclaim until no more than the pages that are left is in use: no folio is whole any more."""
+    for _ in range(_SHRINKS):
+        group.shrink()
+        used = pages_in_use([look(actor.pid, memory)])
+        if used == n_pages:
+            return
+    raise LiveError(
+        f"reclaim of a memory cgroup does not split its huge pages: {used} pages in use instead of {n_pages}"
+    )
+
+
+def _drop(actor: Actor, memory: Memory, goes: npt.NDArray[np.bool_]) -> None:
     with tempfile.NamedTemporaryFile(prefix="thpsweep-") as file:
         file.write(goes.astype(np.uint8).tobytes())
         file.flush()
         actor.do("drop", memory.address, memory.n_pages, file.name)
-    return np.flatnonzero(goes)
 
 
-def compact(bench: Bench, actor: Actor, memory: Memory) -> Moves | None:
-    """Compact all memory once; give nothing where nothing moved. Raises: LiveError where that is refused."""
-    before = _frames(actor.pid, memory)
-    with bench.recording("migrate/mm_migrate_pages_start", "migrate/mm_migrate_pages") as events:
-        try:
-            _COMPACT.write_text("1")
-        except OSError as error:
-            raise LiveError(f"{_COMPACT}: {error.strerror}: run as root") from error
-    if not any(event.fields.get("nr_succeeded", "0") != "0" for event in events):
-        return None
-    ours = np.flatnonzero(_frames(actor.pid, memory) != before)
-    pages, ns = _batches(events)
-    typical = _weighted_median(ns / pages, pages)
-    return Moves(ours, max(0, int(pages.sum()) - ours.size), float(np.minimum(ns, _PREEMPTED * typical * pages).sum()))
-
-
-def _frames(pid: int, memory: Memory) -> npt.NDArray[np.int64]:
+def _frames(pid: int, memory: Memory) -> Pages:
     frames = look(pid, memory).frames
     if frames is None:
         raise LiveError("the kernel hides frame numbers: run as root of the machine")
     return frames
 
 
-def _batches(events: list[Event]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def _batches(events: list[Event]) -> tuple[Pages, npt.NDArray[np.float64]]:
     """List the pages that each batch moved, and the time from its beginning to its end."""
     found, begun = [], {}
     for event in events:
@@ -108,7 +147,7 @@ def _batches(events: list[Event]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np
     return np.array([pages for pages, _ in moved], np.int64), np.array([ns for _, ns in moved])
 
 
-def _weighted_median(values: npt.NDArray[np.float64], weights: npt.NDArray[np.int64]) -> float:
+def _weighted_median(values: npt.NDArray[np.float64], weights: Pages) -> float:
     order = np.argsort(values)
     reached = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(reached, reached[-1] / 2)])

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from thpsweep.errors import LiveError
 
+_OURS = "thpsweep-mount-"
+
 
 @contextlib.contextmanager
 def mounted(kind: str) -> Iterator[Path]:
@@ -19,15 +21,18 @@ def mounted(kind: str) -> Iterator[Path]:
     if place is not None:
         yield place
         return
-    with tempfile.TemporaryDirectory(prefix=f"thpsweep-{kind}-") as folder:
-        command = ["mount", "-t", kind, "none", folder]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    folder = Path(tempfile.mkdtemp(prefix=_OURS))
+    try:
+        done = subprocess.run(["mount", "-t", kind, "none", folder], capture_output=True, text=True, check=False)
         if done.returncode:
             raise LiveError(f"{kind} is not mounted and cannot be: {first_line(done.stderr)}")
         try:
-            yield Path(folder)
+            yield folder
         finally:
-            subprocess.run(["umount", folder], check=True)
+            # Lazily: whoever still has a file open keeps it.
+            subprocess.run(["umount", "--lazy", folder], check=True)
+    finally:
+        folder.rmdir()  # only if it is empty: what is mounted there must not be deleted
 
 
 def first_line(text: str) -> str:
@@ -38,6 +43,6 @@ def first_line(text: str) -> str:
 def _mount_point(kind: str) -> Path | None:
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, place, found, *_ = line.split()
-        if found == kind:
+        if found == kind and not Path(place).name.startswith(_OURS):  # that of another run goes when it ends
             return Path(place)
     return None

@@ -14,8 +14,9 @@ from thpsweep.linux.live.profiles import default_file, load
 from thpsweep.linux.validate.cases import cases
 from thpsweep.linux.validate.random_cases import random_case
 from thpsweep.linux.validate.report import show, write_json
-from thpsweep.linux.validate.run import Verdict, validate
+from thpsweep.linux.validate.run import validate
 from thpsweep.linux.validate.steps import Case
+from thpsweep.linux.validate.verdict import Verdict
 from thpsweep.model.machines.profile import Profile
 
 _DIFFERS = 1

@@ -3,14 +3,15 @@
 import math
 from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from thpsweep.errors import LiveError
+from thpsweep.errors import DisturbedError
 from thpsweep.linux.live.actor import Actor, Advice, Memory, Reply
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.compaction import compact, low_memory, many_free_pages, punch
+from thpsweep.linux.live.cgroup import MemoryCgroup
+from thpsweep.linux.live.compaction import compact, fill, many_free_pages, punch
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.forms import split_pmd
 from thpsweep.linux.live.look import Look, look, page_table_kib, pages_in_use
@@ -38,13 +39,15 @@ class _Held(NamedTuple):
 class OnKernel:
     """Hold one case's family of live processes; it ends with the case."""
 
-    def __init__(self, case: Case, bench: Bench, family: Family) -> None:
-        self._case, self._bench, self._family = case, bench, family
+    def __init__(self, case: Case, bench: Bench, family: Family, group: MemoryCgroup | None) -> None:
+        self._case, self._bench, self._family, self._group = case, bench, family, group
         self._actors: dict[str, Actor] = {}
         self._memory = Memory(0, 0)
         self._held: dict[str, list[_Held]] = {}
         self._advised: set[str] = set()
+        self._dense: list[int] = []
         self._idler = family.start()
+        self.retries = 0
 
     def do(self, step: Step) -> Told:
         """Do a step. Raises: LiveError where this machine cannot."""
@@ -70,6 +73,8 @@ class OnKernel:
     # ---- one method a verb ------------------------------------------------------------------------------------------
     def _start(self, step: Step) -> Told:
         self._actors[step.who] = actor = self._family.start()
+        if self._group is not None:
+            self._group.add(actor.pid)
         self._memory = actor.map(self._case.n_regions, self._case.shmem)
         return Told()
 
@@ -89,8 +94,10 @@ class OnKernel:
         return Told()
 
     def _write(self, step: Step) -> Told:
-        with low_memory(self._family) if self._case.low else nullcontext():
-            reply = self._actors[step.who].write(self._memory, step.pages)
+        if self._case.low:
+            fill(self._actors[step.who], self._memory)
+            return Told()
+        reply = self._actors[step.who].write(self._memory, step.pages)
         return Told(ns=_cpu_ns(reply))
 
     def _read(self, step: Step) -> Told:
@@ -121,7 +128,11 @@ class OnKernel:
         return Told()
 
     def _hold(self, step: Step) -> Told:
-        return self._keep(step, self._actors[step.who].splice)
+        if not self._dense:
+            return self._keep(step, self._actors[step.who].splice)
+        first = int(self._dense[0])  # pages that are there, and that compaction would move
+        told = self._keep(replace(step, pages=range(first, first + len(step.pages))), self._actors[step.who].splice)
+        return replace(told, chosen=tuple(self._held[step.who][-1].pages))
 
     def _pin(self, step: Step) -> Told:
         return self._keep(step, self._actors[step.who].pin)
@@ -140,9 +151,8 @@ class OnKernel:
         actor, tables_kib = self._actors[step.who], self._tables_kib()
         with self._bench.recording() as events:
             reply = self._advise(step, Advice.COLLAPSE)
-            if (
-                reply.error == "EAGAIN" and not self._held
-            ):  # a page in another CPU's LRU batch; the kernel's selftest tries again, too
+            if reply.error == "EAGAIN" and not self._held:
+                self.retries += 1  # a page in another CPU's LRU batch; the kernel's selftest tries again, too
                 reply = self._advise(step, Advice.COLLAPSE)
         ns = _cpu_ns(reply) - self._bench.empty_call_ns
         if self._case.shmem:
@@ -184,8 +194,10 @@ class OnKernel:
 
     def _punch(self, step: Step) -> Told:
         """Leave holes."""
+        assert self._group is not None, "a case with a punch is one with low=True"
         with many_free_pages(self._bench.settings):
-            gone = punch(self._actors[step.who], self._memory)
+            gone, dense = punch(self._group, self._actors[step.who], self._memory)
+        self._dense = dense.tolist()
         return Told(chosen=tuple(gone.tolist()))
 
     def _migrate(self, step: Step) -> Told:
@@ -193,8 +205,8 @@ class OnKernel:
         self._bench.need_trace()
         with many_free_pages(self._bench.settings):
             moves = compact(self._bench, self._actors[step.who], self._memory)
-        if moves is None or not moves.pages.size:
-            raise LiveError("compaction moved none of the pages: memory is not fragmented enough")
+        if not moves.pages.size:
+            raise DisturbedError(f"compaction moved none of the pages, and {moves.foreign_pages} of other programs")
         held = {page for kept in self._held.values() for some in kept for page in some.pages}
         stays = "held pages stay" if held.isdisjoint(moves.pages.tolist()) else "A HELD PAGE MOVED"
         # Of a few foreign pages among ours the time is not told apart.

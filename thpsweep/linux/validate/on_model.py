@@ -120,7 +120,8 @@ class OnModel:
         self._processes[step.who].age()
 
     def _hold(self, step: Step) -> None:
-        self._held.setdefault(step.who, []).append(self._processes[step.who].vmsplice(step.pages))
+        pages = self._chosen or step.pages
+        self._held.setdefault(step.who, []).append(self._processes[step.who].vmsplice(pages))
 
     def _pin(self, step: Step) -> None:
         self._held.setdefault(step.who, []).append(self._processes[step.who].pin(step.pages))

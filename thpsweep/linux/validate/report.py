@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from thpsweep.linux.validate.run import Verdict
+from thpsweep.linux.validate.verdict import Verdict
 
 _KINDS = ("outcome", "sharing", "memory")
 
@@ -39,6 +39,10 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     said = [f"{sum(v.equal for v in compared)} of {len(compared)} scenarios equal in outcome, sharing and memory"]
     if unheard := sum(bool(v.inexpressible) for v in verdicts):
         said.append(f"{unheard} that the model cannot express")
+    if repeated := sum(bool(v.once) for v in verdicts):
+        said.append(f"{repeated} of them after a difference that did not come again")
+    if retries := sum(v.retries for v in verdicts):
+        said.append(f"{retries} collapses refused once with EAGAIN")
     if skipped := sum(bool(v.skipped) for v in verdicts):
         said.append(f"{skipped} skipped on this machine")
     ratios = [v.ratio for v in verdicts if v.ratio is not None]
@@ -83,6 +87,7 @@ def _lines(verdict: Verdict) -> list[str]:
         lines.append(f"not in the model: {verdict.inexpressible}; the kernel: {', '.join(verdict.kernel)}")
     if verdict.equal and verdict.measured_ns and not verdict.predicted_ns:
         lines.append(f"no price in the model for what took {_us(verdict.measured_ns)} us")
+    lines += [f"came once and not again: {line}" for line in verdict.once]
     if verdict.skipped:
         lines.append(f"skipped: {verdict.skipped}")
     return lines
@@ -97,6 +102,8 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
         "model": verdict.model,
         "equal": verdict.equal,
         "differences": verdict.differences,
+        "came_once": verdict.once,
+        "retries": verdict.retries,
         "inexpressible": verdict.inexpressible,
         "skipped": verdict.skipped,
         "measured_ns": verdict.measured_ns,

@@ -3,52 +3,24 @@
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 
 from thpsweep.errors import LiveError
 from thpsweep.linux.live.bench import Bench
+from thpsweep.linux.live.cgroup import memory_cgroup
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.validate import compare
+from thpsweep.linux.validate.confirm import settled
 from thpsweep.linux.validate.on_kernel import OnKernel
 from thpsweep.linux.validate.on_model import OnModel
 from thpsweep.linux.validate.state import InexpressibleError, State, Told
 from thpsweep.linux.validate.steps import Case, Step
+from thpsweep.linux.validate.verdict import Verdict
 from thpsweep.model.machines.profile import Profile
 
 ROUNDS = 5
 MIN_TIMED_NS = 50_000.0
 """What took less is not held against a prediction: the clock and what calls cost by themselves would be part of it."""
-
-
-@dataclass
-class Verdict:
-    """What came of one case.
-
-    kernel, model: results of the question's steps. differences: by kind ("outcome", "sharing", "memory"), what differs
-    and after which step. inexpressible: what the model has no word for; skipped: what the machine lacks.
-    """
-
-    case: Case
-    kernel: list[str] = field(default_factory=list)
-    model: list[str] = field(default_factory=list)
-    differences: dict[str, list[str]] = field(default_factory=dict)
-    inexpressible: str = ""
-    skipped: str = ""
-    measured_ns: float | None = None
-    predicted_ns: float | None = None
-    compared_sharing: bool = True
-
-    @property
-    def equal(self) -> bool:
-        """Whether both sides were asked and agreed in all."""
-        return not (self.differences or self.inexpressible or self.skipped)
-
-    @property
-    def ratio(self) -> float | None:
-        """Predicted over measured time, where both sides did the same and the model has a price for it."""
-        if not (self.equal and self.predicted_ns and self.measured_ns):
-            return None
-        return self.predicted_ns / self.measured_ns
 
 
 def validate(
@@ -67,23 +39,32 @@ def validate(
 
 
 def _judge(case: Case, machine: Profile, bench: Bench, rounds: int) -> Verdict:
-    verdict, times = Verdict(case), []
+    times: list[float] = []
+
+    def once() -> Verdict:
+        verdict = Verdict(case)
+        try:
+            times.extend(_live(case, machine, bench, verdict))
+        except LiveError as error:
+            verdict.skipped = str(error)
+        return verdict
+
+    verdict = settled(once)
     try:
-        for number in range(min(rounds, case.max_rounds)):
-            ns = _live(case, machine, bench, verdict if number == 0 else None)
-            times += [ns] if ns is not None and not math.isnan(ns) else []
+        while verdict.equal and times and len(times) < min(rounds, case.max_rounds):
+            times += _live(case, machine, bench, None) or [math.nan]
     except LiveError as error:
         verdict.skipped = str(error)
-    if verdict.predicted_ns is not None and times:
-        measured_ns = statistics.median(times)
+    if verdict.predicted_ns is not None and (known := [ns for ns in times if not math.isnan(ns)]):
+        measured_ns = statistics.median(known)
         verdict.measured_ns = measured_ns if measured_ns >= MIN_TIMED_NS else None
     return verdict
 
 
-def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -> float | None:
+def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -> list[float]:
     """Go through a case once on the kernel, and in the model too where there is a verdict to reach; give measured ns."""
-    with Family() as family:
-        kernel = OnKernel(case, bench, family)
+    with memory_cgroup() if case.low else nullcontext() as group, Family() as family:
+        kernel = OnKernel(case, bench, family, group)
         model = OnModel(case, machine) if verdict else None
         watch = _Watch(verdict)
         for step in case.ready:
@@ -93,9 +74,10 @@ def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -
         for step in case.question:
             model = watch.step(kernel, model, step, timed=True)
             watch.look(kernel, model)
-        if verdict and model and watch.predicted:
-            verdict.predicted_ns = sum(watch.predicted)
-        return sum(watch.measured) if watch.measured else None
+        if verdict:
+            verdict.retries = kernel.retries
+            verdict.predicted_ns = sum(watch.predicted) if model and watch.predicted else None
+        return [sum(watch.measured)] if watch.measured else []
 
 
 class _Watch:

@@ -4,6 +4,7 @@ This module is imported at every start and at shell completion, so that what tak
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from hydra.core.utils import JobReturn
 if TYPE_CHECKING:
     from thpsweep.sweep.forecast import Workers
     from thpsweep.sweep.serial import Arrival, Launch, Task, Terms
+
+    from ._points import Planner
 
 MAX_ACTORS = 4096
 """More is taken for a slip of the hand."""
@@ -61,6 +64,24 @@ class GridSweeperConf:
     _target_: str = "hydra_plugins.thpsweep_launcher.GridSweeper"
     # override key -> its values, as on the command line, which wins over them; for saved experiments
     params: dict[str, str] | None = None
+
+
+@dataclass
+class BreakevenSweeperConf:
+    """Find where a metric changes sides along KEY=interval(LOW,HIGH), for each combination of the other swept values."""
+
+    _target_: str = "hydra_plugins.thpsweep_launcher.BreakevenSweeper"
+    # override key -> its values, as on the command line, which wins over them; for saved experiments
+    params: dict[str, str] | None = None
+    # what changes sides, and of which value; as shipped, where the net gain changes its sign
+    metric: str = "tradeoff/net_cpu_ms"
+    threshold: float = 0.0
+    # values of the first sample, the ends included: two changes between neighbours of it can be missed
+    samples: int = 9
+    # the width at which to stop: a share of the value on a log scale, of the range on a linear one
+    resolution: float = 0.05
+    # a value whose interval spans the threshold gets four times the replicates, up to so many; null: stays as it is
+    max_replicates: int | None = None
 
 
 class _PointLauncher(BasicLauncher):
@@ -185,7 +206,29 @@ class GridSweeper(BasicSweeper):
         from . import _points
 
         params = map(as_override, self._parse_config())
-        return _points.sweep(application, context, config, launcher, [*params, *arguments])
+        return _points.sweep(application, context, config, launcher, [*params, *arguments], self.planner())
+
+    def planner(self) -> "Planner":
+        """Say what makes a plan of the overrides."""
+        from . import _points
+
+        return _points.grid
+
+
+class BreakevenSweeper(GridSweeper):
+    """hydra/sweeper=breakeven: bisects one axis instead of gridding it."""
+
+    def __init__(self, params: dict[str, str] | None = None, **options: Any) -> None:
+        super().__init__(params)
+        self._options = options
+
+    def planner(self) -> "Planner":
+        """Check the options, and plan with them."""
+        from thpsweep.sweep.search.breakeven import Options
+
+        from . import _searches
+
+        return functools.partial(_searches.breakeven, Options(**self._options))
 
 
 _STORE = ConfigStore.instance()
@@ -193,3 +236,4 @@ _STORE.store(group="hydra/launcher", name="auto", node=AutoLauncherConf, provide
 _STORE.store(group="hydra/launcher", name="ray", node=RayLauncherConf, provider="thpsweep")
 _STORE.store(group="hydra/launcher", name="serial", node=SerialLauncherConf, provider="thpsweep")
 _STORE.store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="thpsweep")
+_STORE.store(group="hydra/sweeper", name="breakeven", node=BreakevenSweeperConf, provider="thpsweep")

@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -29,14 +29,32 @@ class PointFailed(Exception):
     """A point failed; the return of its job raises this, with the point's own error in words."""
 
 
+Planner = Callable[[DictConfig, Sequence[Override], Composer], Plan]
+"""Makes a plan of a config and the overrides on top of it, some of them swept."""
+
+
+def grid(master: DictConfig, overrides: Sequence[Override], composer: Composer) -> Plan:
+    """Plan every combination of the swept values."""
+    return _plan(master, jobs(overrides, zips(OmegaConf.to_object(master.sweep.zip))), composer)
+
+
 def sweep(
-    application: Application, context: HydraContext, master: DictConfig, launcher: Launcher, arguments: Sequence[str]
+    application: Application,
+    context: HydraContext,
+    master: DictConfig,
+    launcher: Launcher,
+    arguments: Sequence[str],
+    planner: Planner = grid,
 ) -> Driven | None:
-    """Plan every combination of the swept values and run the plan, or only show it, with whatever launcher there is."""
+    """Plan what the sweeper makes of the swept values and run the plan, or only show it, with whatever launcher there is."""
     loader = context.config_loader
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
     master = _with_sweep_keys(master, parsed)
-    plan = _plan(master, jobs(parsed, zips(OmegaConf.to_object(master.sweep.zip))), Composer(loader, master))
+    plan = planner(master, parsed, Composer(loader, master))
+    if plan.search is not None and not hasattr(launcher, "backend"):
+        raise SweepError(
+            f"hydra/launcher: allowed for a search are auto, serial and ray, not {type(launcher).__name__}"
+        )
     backend = launcher.backend() if hasattr(launcher, "backend") else _through(launcher, plan)
     if application.previews:
         workers = launcher.workers() if hasattr(launcher, "workers") else Workers(type(launcher).__name__, 1)
@@ -74,7 +92,7 @@ def jobs(overrides: Sequence[Override], zipped: Sequence[Sequence[str]] = ()) ->
     for override in overrides:
         key = override.get_key_element()
         if override.is_sweep_override() and (key.startswith("sweep.") or not override.is_discrete_sweep()):
-            allowed = "a,b,c and choice, range, glob, of a key outside sweep"
+            allowed = "a,b,c and choice, range, glob, of a key outside sweep; intervals are for searches"
             raise SweepError(f"{override.input_line}: cannot be swept; allowed are {allowed}")
         if override.is_sweep_override():
             choices = [(f"{key}={text}", {_label(key): text}) for text in _texts(override)]

@@ -4,7 +4,7 @@ import os
 import statistics
 import time
 
-from thpsweep.errors import LiveError
+from thpsweep.errors import DisturbedError
 from thpsweep.linux.calibrate.samples import Raw, typical_ns
 from thpsweep.linux.live.actor import Actor
 from thpsweep.linux.live.bench import Bench
@@ -33,12 +33,12 @@ def interrupting(bench: Bench) -> Raw:
 def _interrupted(actor: Actor, alone_ns: float) -> float:
     """Time the barriers that did interrupt: at times the other thread has lost its CPU to somebody else.
 
-    Raises: LiveError where that is nearly always so.
+    Raises: DisturbedError where that is nearly always so.
     """
     slow: list[int] = []
     for _ in range(_TRIES):
         time.sleep(_PAUSE_S)
         slow += [ns for ns in actor.do("barrier", _TIMES).wall_ns if ns > _CLEARLY_SLOWER * alone_ns]
     if len(slow) < _MIN_INTERRUPTS:
-        raise LiveError("no CPU is free enough of other programs to be interrupted")
+        raise DisturbedError("no CPU is free enough of other programs to be interrupted")
     return statistics.median(slow)

@@ -1,19 +1,17 @@
 """Migration of shared pages, by compaction of memory with holes."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-
 import numpy as np
 
-from thpsweep.errors import LiveError
+from thpsweep.errors import DisturbedError
 from thpsweep.linux.calibrate.samples import Raw
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.compaction import Moves, compact, low_memory, many_free_pages, punch
+from thpsweep.linux.live.cgroup import memory_cgroup
+from thpsweep.linux.live.compaction import Moves, compact, fill, many_free_pages, punch
 from thpsweep.linux.live.family import Family
 
-_REGIONS = 192
+_REGIONS = 128
 _SHARERS = (1, 4, 16)
-_MIN_PAGES = 500
+_MIN_PAGES, _TRIES = 2_000, 4
 
 
 def migrating(bench: Bench) -> Raw:
@@ -31,26 +29,23 @@ def migrating(bench: Bench) -> Raw:
 
 
 def _moves(bench: Bench, sharers: int) -> Moves:
-    """Move pages that so many share. Raises: LiveError where too few were ours."""
-    moved = _once(bench, sharers, _anywhere)
-    if moved is None or moved.pages.size < max(_MIN_PAGES, moved.foreign_pages):
-        moved = _once(bench, sharers, low_memory)
-    if moved is None or moved.pages.size < _MIN_PAGES:
-        raise LiveError(f"compaction moved {moved.pages.size if moved else 0} pages of ours, fewer than {_MIN_PAGES}")
-    return moved
+    """Move pages that so many share, more of ours than of others. Raises: DisturbedError where that did not come about."""
+    tries = []
+    for _ in range(_TRIES):
+        moved = _once(bench, sharers)
+        if moved.pages.size >= max(_MIN_PAGES, moved.foreign_pages):
+            return moved
+        tries.append(f"{moved.pages.size} and {moved.foreign_pages}")
+    raise DisturbedError(f"compaction moved too few pages of ours, or too many of others: {', '.join(tries)}")
 
 
-def _once(bench: Bench, sharers: int, room: Callable[[Family], AbstractContextManager[None]]) -> Moves | None:
-    with Family() as family:
-        with room(family):
-            actor = family.start()
-            memory = actor.map(_REGIONS)
-            actor.write(memory, range(memory.n_pages))
-        punch(actor, memory)
+def _once(bench: Bench, sharers: int) -> Moves:
+    with memory_cgroup() as group, Family() as family:
+        actor = family.start()
+        group.add(actor.pid)
+        memory = actor.map(_REGIONS)
+        fill(actor, memory)
+        punch(group, actor, memory)
         for _ in range(sharers - 1):
             family.fork(actor)
         return compact(bench, actor, memory)
-
-
-def _anywhere(family: Family) -> AbstractContextManager[None]:
-    return nullcontext()

@@ -1,0 +1,101 @@
+"""The contract of launchers with tasks that come later: asked for when a worker is free, run once, with no barrier."""
+
+import dataclasses
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from thpsweep.sweep import auto as auto_module
+from thpsweep.sweep.auto import auto
+from thpsweep.sweep.pool import pool
+from thpsweep.sweep.serial import Arrival, Launch, Source, Task, Terms, serial
+
+Degrees = Callable[..., list[Task]]
+
+
+def pid(point: dict[str, Any]) -> dict[str, Any]:
+    """Sleep as many ms as the seed says."""
+    time.sleep(point["run"]["seed"] / 1e3)
+    return {"pid": os.getpid()}
+
+
+class Chains(Source):
+    """Two chains of points, each known when the one before it has been taken; the first of chain A takes long."""
+
+    def __init__(self, degrees: Degrees, *, slow_ms: int) -> None:
+        self.tasks = {
+            "A1": self._task(degrees, 1, slow_ms),
+            **{f"B{number}": self._task(degrees, number + 10, 1) for number in range(1, 6)},
+            "A2": self._task(degrees, 2, 1),
+        }
+        self.told: list[str] = []
+        self.given: list[str] = []
+
+    def _task(self, degrees: Degrees, degree: int, ms: int) -> dict[str, Any]:
+        ((_, point),) = degrees(degree)
+        return {**point, "run": {**point["run"], "seed": ms}}
+
+    def more(self, n_idle: int) -> Sequence[Task]:
+        """Give what follows the points that are known; those of a chain one by one."""
+        ready = [f"{chain}{sum(key[0] == chain for key in self.told) + 1}" for chain in "AB"]
+        new = [key for key in ready if key in self.tasks and key not in self.given]
+        self.given += new
+        return [(key, self.tasks[key]) for key in new]
+
+    def ahead(self) -> tuple[int, int]:
+        """Both chains."""
+        return len(self.tasks) - len(self.given), 2
+
+
+def run(launch: Launch, source: Chains, tasks: Sequence[Task] = ()) -> list[str]:
+    """Take arrivals as the driver does: whoever asks next knows of them."""
+    source.given += [key for key, _ in tasks]
+    for arrival in launch(tasks, Terms(source=source)):
+        assert all(outcome["state"] == "done" for _, outcome in arrival)
+        source.told += [key for key, _ in arrival]
+    return source.told
+
+
+@pytest.mark.parametrize("first", [[], ["B1"]])
+def test_here_they_run_to_the_end_of_each_chain(degrees: Degrees, first: list[str]) -> None:
+    source = Chains(degrees, slow_ms=1)
+    told = run(functools.partial(serial, function=pid), source, [(key, source.tasks[key]) for key in first])
+    assert sorted(told) == sorted(source.tasks)
+
+
+@pytest.mark.slow
+def test_in_workers_nobody_waits_for_a_slow_one(degrees: Degrees, ray_token: None) -> None:
+    source = Chains(degrees, slow_ms=2500)
+    told = run(functools.partial(pool, actors=2, function=pid), source)
+    assert sorted(told) == sorted(source.tasks)
+    assert told.index("B5") < told.index("A1") < told.index("A2")
+
+
+@pytest.mark.slow
+def test_auto_hands_over_what_is_still_to_come(
+    degrees: Degrees, ray_token: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(auto_module, "RAY_START_S", 0.0)
+    source, where = Chains(degrees, slow_ms=1), []
+
+    def noted(tasks: Sequence[Task], terms: Terms) -> Iterator[Arrival]:
+        for arrival in auto(tasks, terms, function=pid):
+            where.extend(outcome["result"]["pid"] for _, outcome in arrival)
+            yield arrival
+
+    assert sorted(run(noted, source)) == sorted(source.tasks)
+    assert where[0] == os.getpid() and os.getpid() not in where[2:]
+
+
+def test_nothing_is_asked_for_while_draining(degrees: Degrees) -> None:
+    source = Chains(degrees, slow_ms=1)
+    terms = dataclasses.replace(Terms(), source=source)
+    for arrival in serial([("B1", source.tasks["B1"])], terms, function=pid):
+        source.told += [key for key, _ in arrival]
+        terms.draining.set()
+    assert (source.told, source.given) == (["B1"], [])

@@ -1,0 +1,55 @@
+"""Between Hydra's sweepers and our searches: intervals become axes, everything else combinations."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from hydra.core.override_parser.types import IntervalSweep, Override
+from omegaconf import DictConfig, OmegaConf
+
+from thpsweep.config import plan_of
+from thpsweep.errors import OptionError, SweepError
+from thpsweep.sweep.axes import Job, zips
+from thpsweep.sweep.plan import Plan
+from thpsweep.sweep.search import breakeven as search_for
+from thpsweep.sweep.search.base import Search
+
+from ._compose import Composer
+from ._points import jobs
+
+INTERVAL = "KEY=interval(LOW,HIGH) or KEY=tag(log,interval(LOW,HIGH))"
+
+
+def breakeven(
+    options: search_for.Options, master: DictConfig, overrides: Sequence[Override], composer: Composer
+) -> Plan:
+    """Plan a search along the one interval, for each combination of the other values."""
+    intervals, others = _parted(overrides)
+    if len(intervals) != 1:
+        named = ", ".join(intervals) or "none"
+        raise SweepError(f"hydra/sweeper=breakeven: {named}; allowed is one {INTERVAL}, the axis to bisect")
+    ((key, bounds),) = intervals.items()
+    combinations = jobs(others, zips(OmegaConf.to_object(master.sweep.zip)))
+    return _plan(master, composer, search_for.breakeven(key, bounds, combinations, composer.point, options))
+
+
+def _parted(overrides: Sequence[Override]) -> tuple[dict[str, tuple[float, float, bool]], list[Override]]:
+    """Part intervals, (low, high, on a log scale) by key, from the rest; of one key the last override counts."""
+    last = {override.get_key_element().lstrip("+"): override for override in overrides}
+    intervals: dict[str, tuple[float, float, bool]] = {}
+    for key, override in last.items():
+        value = override.value()
+        if isinstance(value, IntervalSweep):
+            if value.tags - {"log"}:
+                raise OptionError(key, override.input_line, f"{INTERVAL}; not the tag {min(value.tags - {'log'})}")
+            assert value.start is not None and value.end is not None
+            intervals[key] = (float(value.start), float(value.end), "log" in value.tags)
+    return intervals, [override for key, override in last.items() if key not in intervals]
+
+
+def _plan(master: DictConfig, composer: Composer, search: Search) -> Plan:
+    """Make a plan around a search: all of it but the points is as for a grid."""
+    if master.sweep.where is not None:
+        raise OptionError("sweep.where", master.sweep.where, "null for a search, which chooses its points itself")
+    first = search.points[0]
+    plan = plan_of(master, master.hydra, [Job(first.overrides, {})], composer.point)
+    return dataclasses.replace(plan, points=tuple(search.points), n_jobs=len(search.points), id_of={}, search=search)

@@ -1,0 +1,44 @@
+"""What came of one case."""
+
+from dataclasses import dataclass, field
+
+from thpsweep.linux.validate.steps import Case
+
+
+@dataclass
+class Verdict:
+    """Hold what both sides did, what differs, and how long it took.
+
+    kernel, model: results of the question's steps. differences: by kind ("outcome", "sharing", "memory"), what differs
+    and after which step. inexpressible: what the model has no word for; skipped: what the machine lacks. once: differences
+    that did not come again when the case was repeated; retries: calls that the kernel refused once with EAGAIN.
+    """
+
+    case: Case
+    kernel: list[str] = field(default_factory=list)
+    model: list[str] = field(default_factory=list)
+    differences: dict[str, list[str]] = field(default_factory=dict)
+    inexpressible: str = ""
+    skipped: str = ""
+    measured_ns: float | None = None
+    predicted_ns: float | None = None
+    compared_sharing: bool = True
+    once: list[str] = field(default_factory=list)
+    retries: int = 0
+
+    @property
+    def equal(self) -> bool:
+        """Whether both sides were asked and agreed in all."""
+        return not (self.differences or self.inexpressible or self.skipped)
+
+    @property
+    def lines(self) -> list[str]:
+        """All differences, of every kind."""
+        return [line for lines in self.differences.values() for line in lines]
+
+    @property
+    def ratio(self) -> float | None:
+        """Predicted over measured time, where both sides did the same and the model has a price for it."""
+        if not (self.equal and self.predicted_ns and self.measured_ns):
+            return None
+        return self.predicted_ns / self.measured_ns

@@ -1,0 +1,46 @@
+"""Join a cluster: not without its token, and with one line where it cannot be."""
+
+import os
+import re
+import sys
+
+from thpsweep.errors import SweepError
+
+INSECURE = "THPSWEEP_INSECURE_RAY"
+"""Set to 1 it lets a sweep run on a cluster that runs code for whoever reaches its ports."""
+
+AUTH_MODE = "RAY_AUTH_MODE"
+
+
+def secure() -> bool:
+    """Have Ray use its token, and say whether it has to; call it before Ray is imported, which reads this only then.
+
+    Raises: SweepError where the environment turns the token off and nobody has said that this is meant.
+    """
+    mode = os.environ.get(AUTH_MODE, "token")
+    if mode.lower() == "token":
+        os.environ[AUTH_MODE] = "token"
+    if os.environ.get(INSECURE) == "1":
+        said = f"{INSECURE}=1: WITHOUT A TOKEN WHOEVER REACHES THE CLUSTER'S PORTS RUNS CODE ON IT AS YOU"
+        print(f"thpsweep: {said}", file=sys.stderr)
+        return False
+    if mode.lower() != "token":
+        allowed = f"token; with {INSECURE}=1 a sweep runs on a cluster that takes orders from whoever reaches it"
+        raise SweepError(f"{AUTH_MODE}={mode!r}: allowed is {allowed}")
+    return True
+
+
+def cannot_join(address: str, problem: Exception) -> SweepError:
+    """Say in one line why a cluster cannot be joined."""
+    text = " ".join(str(problem).split())
+    key = f"hydra.launcher.address={address!r}"
+    versions = re.search(
+        r"started with: Ray: (\S+) Python: (\S+) This process .*started with: Ray: (\S+) Python: (\S+)", text
+    )
+    if versions:
+        theirs, ours = f"Ray {versions[1]} on Python {versions[2]}", f"Ray {versions[3]} on Python {versions[4]}"
+        return SweepError(f"{key}: the cluster runs {theirs}, this process {ours}: allowed are the same versions")
+    if type(problem).__name__ == "AuthenticationError":
+        where = "~/.ray/auth_token, or the file that RAY_AUTH_TOKEN_PATH names"
+        return SweepError(f"{key}: turned away: allowed is the cluster's token, in {where} ({text[:100]})")
+    return SweepError(f"{key}: allowed is a Ray cluster that runs, with a node on this machine ({text[:200]})")
