@@ -182,18 +182,25 @@ def _parser() -> argparse.ArgumentParser:
     sync = parsers.add_parser("sync", help="add to MLflow what it lacks of finished points")
     sync.add_argument("--tracking-uri", metavar="URI", help="record them there (default: where the sweep was to be)")
     sync.set_defaults(verb=verbs.sync)
-    for about_sweeps in (status, sync):
+    report = parsers.add_parser("report", help="answer a sweep's question in one HTML file, with its charts")
+    report.add_argument(
+        "--machine", type=Path, metavar="FILE.yaml", help="profile that says where its prices come from"
+    )
+    report.set_defaults(verb=verbs.report)
+    for about_sweeps in (status, sync, report):
         about_sweeps.add_argument("sweep", type=Path, nargs="?", metavar="SWEEP", help="its directory (default: all)")
         about_sweeps.add_argument("--dir", type=Path, default=Path("sweeps"), help="where sweeps are (default: sweeps)")
     return parser
 
 
 def _finish(sweep: "Sweep") -> None:
-    """Show the answer of a sweep and leave it in the sweep's directory: table as text and CSV, plot."""
+    """Show the answer of a sweep and leave it in the sweep's directory: table as text and CSV, plot, report."""
     from rich.console import Console
 
     from thpsweep.answers import frame
     from thpsweep.answers.plot import plot
+    from thpsweep.answers.question import question_of
+    from thpsweep.answers.report import write_report
     from thpsweep.answers.searched import searched
     from thpsweep.answers.table import table, text
 
@@ -204,6 +211,8 @@ def _finish(sweep: "Sweep") -> None:
     frame.write_csv(sweep, sweep.directory / "table.csv")
     if sweep.done:
         plot(sweep, sweep.directory / "plot.png")
+        if question_of(sweep.directory):
+            print(f"Report: {write_report(sweep)}")
 
 
 if __name__ == "__main__":

@@ -101,3 +101,14 @@ def _sync(directory: Path, target: "Target") -> int:
         print(f"thpsweep: {directory}: not recorded ({type(problem).__name__}: {text[:300]})", file=sys.stderr)
         return NOT_DONE
     return DONE
+
+
+def report(options: argparse.Namespace) -> int:
+    """Answer the questions of sweeps, each in a file in its directory."""
+    from thpsweep.answers.report import write_report
+    from thpsweep.sweep import journal
+    from thpsweep.sweep.status import found
+
+    for directory in found(options.sweep, options.dir):
+        print(write_report(journal.read(directory), options.machine))
+    return DONE

@@ -1,0 +1,108 @@
+"""The Python API as a notebook uses it."""
+
+import doctest
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import thpsweep
+from thpsweep import api
+from thpsweep.errors import SweepError, ThpsweepError
+from thpsweep.model.simulate import simulate
+from thpsweep.sweep.journal import FORMAT, read, sealed
+
+SCENE = ("workload=prefork", "workload.regions=1", "workload.hot_regions=0", "run.replicates=2", "run.duration_s=120")
+
+
+def recorded(directory: Path) -> Path:
+    """Write the journal of a small sweep, results and all."""
+    points, results = [], []
+    for degree in (2, 195):
+        for policy in ("inplace", "switch"):
+            point = api._composed((*SCENE, f"sharing.degree={degree}", f"policy={policy}"))
+            key = f"{len(points):064x}"
+            params = {"policy": policy, "workload": "prefork", "sharing.degree": degree}
+            points.append({"type": "point", "id": key, "index": len(points), "params": params, "point": point})
+            ended = {
+                "state": "done",
+                "error": None,
+                "host": "h",
+                "wall_s": 0.1,
+                "attempts": 1,
+                "finished": "2026-01-01T00:00:00",
+            }
+            results.append({"type": "result", "id": key, **ended, "result": simulate(point)})
+    header = {"type": "sweep", "format": FORMAT, "sweep": "a" * 64, "name": "example", "thpsweep": "0", "model": "0"}
+    header |= {"created": "2026-01-01T00:00:00+00:00", "overrides": [], "n_points": len(points)}
+    (directory / "journal.jsonl").write_bytes(b"".join(map(sealed, [header, *points, *results])))
+    (directory / "config.yaml").write_text("sweep:\n  question: Does it?\n")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def example_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return recorded(tmp_path_factory.mktemp("example"))
+
+
+@pytest.mark.parametrize("name", ["load", "simulate"])
+def test_the_examples_in_the_docstrings_hold(name: str, example_sweep: Path) -> None:
+    (test,) = doctest.DocTestFinder(recurse=False).find(
+        getattr(thpsweep, name), name, globs={"example_sweep": example_sweep}
+    )
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_rows_of_replicates_add_up_to_those_of_points(example_sweep: Path) -> None:
+    points, replicates = thpsweep.load(example_sweep), thpsweep.load(example_sweep, replicates=True)
+    assert len(replicates) == 2 * len(points) and sorted(set(replicates["replicate"])) == [0, 1]
+    means = replicates.groupby("id", sort=False)["cost/cpu_ms"].mean()
+    assert means.tolist() == pytest.approx(points["cost/cpu_ms"].tolist())
+
+
+def test_every_metric_has_a_unit(example_sweep: Path) -> None:
+    table = thpsweep.load(example_sweep)
+    metrics = [name for name in table.columns if name.split("/")[0] in ("cost", "benefit", "tradeoff")]
+    named = [name for name in metrics if not name.endswith(("_low", "_high"))]
+    assert named and set(named) <= set(table.attrs["units"])
+    assert table.attrs["question"] == "Does it?"
+
+
+def test_paired_differences_are_one_pivot_away(example_sweep: Path) -> None:
+    table = thpsweep.load(example_sweep, replicates=True)
+    wide = table.pivot(index=["sharing.degree", "replicate"], columns="policy", values="cost/pte_updates")
+    assert (wide["inplace"] == 2 * wide["switch"]).all() and isinstance(wide, pd.DataFrame)
+
+
+def test_a_point_of_the_journal_gives_what_the_journal_has(example_sweep: Path) -> None:
+    sweep = read(example_sweep)
+    key = next(iter(sweep.points))
+    found, expected = thpsweep.simulate(sweep.points[key]["point"]), sweep.results[key]["result"]
+    assert found["metrics"].keys() == expected["metrics"].keys()
+    for name, metric in expected["metrics"].items():
+        assert found["metrics"][name]["mean"] == metric["mean"] or math.isnan(metric["mean"]), name
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["sharing.degree=0"], "sharing.degree"),
+        (["sharing.degre=4"], "sharing.degre"),
+        ([{}, "policy=copy"], "one point as a dict"),
+    ],
+)
+def test_bad_input_is_one_clear_error(overrides: list[str], said: str) -> None:
+    with pytest.raises(ThpsweepError, match=said):
+        thpsweep.simulate("workload=prefork", *overrides)
+
+
+def test_no_sweep_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="no such journal"):
+        thpsweep.load(tmp_path)
+
+
+def test_other_names_are_not_there() -> None:
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = thpsweep.nothing_like_it
