@@ -229,4 +229,5 @@ def _answer(
 ) -> Answer:
     readings = _latest(found.values())
     known = {value: reading for value, reading in sorted(readings.items()) if reading is not None}
-    return Answer(params, bisect.concluded(axis, readings, rules), known, tuple(found))
+    ids = sorted(found, key=lambda key: (found[key][0], key))
+    return Answer(params, bisect.concluded(axis, readings, rules), known, tuple(ids))

@@ -1,6 +1,7 @@
 """Between Hydra's sweepers and our searches: intervals become axes, everything else combinations."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 from hydra.core.override_parser.types import IntervalSweep, Override
@@ -52,4 +53,12 @@ def _plan(master: DictConfig, composer: Composer, search: Search) -> Plan:
         raise OptionError("sweep.where", master.sweep.where, "null for a search, which chooses its points itself")
     first = search.points[0]
     plan = plan_of(master, master.hydra, [Job(first.overrides, {})], composer.point)
-    return dataclasses.replace(plan, points=tuple(search.points), n_jobs=len(search.points), id_of={}, search=search)
+    typed = [text for text in map(str, master.hydra.overrides.hydra) if re.match(r"\+*hydra[./]sweeper\b", text)]
+    return dataclasses.replace(
+        plan,
+        overrides=(*typed, *plan.overrides),  # with the sweeper's own, so that they repeat the search
+        points=tuple(search.points),
+        n_jobs=len(search.points),
+        id_of={},
+        search=search,
+    )
