@@ -26,6 +26,7 @@ FLOORS = {
 }
 DOORS = {
     "ray": {"sweep/pool.py"},
+    "optuna": {"sweep/search/suggest.py"},
     "mlflow": {"sweep/tracking"},
     "hydra": {"config.py", "explain.py", "cli.py", "_plugins"},
     "omegaconf": {"config.py", "explain.py", "cli.py", "_plugins"},

@@ -44,11 +44,11 @@ def planned(place: Place) -> list[str]:
     return found
 
 
-def killed(place: Place, launcher: str, kind: str, moments: int, n_points: int) -> None:
+def killed(place: Place, launcher: str, function: str, kind: str, moments: int, n_points: int) -> None:
     """Kill a search with SIGKILL after so many results, or while it starts."""
     dice = random.Random(f"{moments} moments of {kind}")
     for moment in sorted(dice.sample(range(n_points * 9 // 10), moments)):
-        driver = started(place, launcher, "slow_noisy", kind)
+        driver = started(place, launcher, function, kind)
         if place.count() < moment:
             place.wait(lambda moment=moment: place.count() >= moment)
             time.sleep(dice.uniform(0.0, 0.02))
@@ -63,10 +63,20 @@ def killed(place: Place, launcher: str, kind: str, moments: int, n_points: int) 
 def test_bisection_killed_at_random_moments(make_place: MakePlace, launcher: str, moments: int) -> None:
     undisturbed, place = make_place("undisturbed", 1), make_place("killed", 1)
     answer = finished(undisturbed, "serial", "slow_noisy", "many_bisections")
-    killed(place, launcher, "many_bisections", moments, len(undisturbed.results()))
+    killed(place, launcher, "slow_noisy", "many_bisections", moments, len(undisturbed.results()))
     assert finished(place, launcher, "slow_noisy", "many_bisections") == answer
     assert place.results() == undisturbed.results()
     assert sorted(planned(place)) == sorted(planned(undisturbed)) == sorted(place.results())
+
+
+@pytest.mark.slow
+def test_search_for_a_front_killed_at_random_moments(make_place: MakePlace) -> None:
+    undisturbed, place = make_place("undisturbed", 1), make_place("killed", 1)
+    answer = finished(undisturbed, "serial", "slow_zdt1", "front_search")
+    killed(place, "serial", "slow_zdt1", "front_search", 4, len(undisturbed.results()))
+    assert finished(place, "serial", "slow_zdt1", "front_search") == answer
+    assert place.results() == undisturbed.results()
+    assert planned(place) == planned(undisturbed)
 
 
 @pytest.mark.slow

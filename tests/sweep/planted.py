@@ -12,6 +12,7 @@ from typing import Any
 from thpsweep.sweep.attempt import Limits
 from thpsweep.sweep.axes import Job
 from thpsweep.sweep.plan import Plan
+from thpsweep.sweep.search import pareto
 from thpsweep.sweep.search.base import Search
 from thpsweep.sweep.search.breakeven import Options, breakeven
 from thpsweep.sweep.tracking.target import target
@@ -75,7 +76,7 @@ def composing(base: dict[str, Any]) -> Callable[[Sequence[str]], dict[str, Any]]
             node = point
             for name in path:
                 node = node[name]
-            node[last] = json.loads(text)
+            node[last] = type(node[last])(json.loads(text))
         return point
 
     return compose
@@ -109,3 +110,41 @@ def plan_of(root: Path, search: Search, **changes: Any) -> Plan:
 def many_bisections(base: dict[str, Any]) -> Search:
     """Search for the break-even of twelve seeds."""
     return bisection(base, n=12)
+
+
+COST, BENEFIT = "cost/cpu_ms", "benefit/lru_entries_removed"
+FIRST, SECOND = "workload.worker_hot_writes_per_page_hour", "workload.reads_per_page_hour"
+
+
+def front_of(first: float) -> float:
+    """Give the least second objective for a first one, where the distance from the front is 0."""
+    return 1 - math.sqrt(first)
+
+
+def zdt1(point: dict[str, Any]) -> dict[str, Any]:
+    """Compute a published test problem, its second objective with the opposite sign.
+
+    Source: Zitzler, Deb, Thiele 2000, doi:10.1162/106365600568202, T1; the front is where all but the first are 0.
+    """
+    first = point["workload"]["worker_hot_writes_per_page_hour"]
+    rest = (point["workload"]["reads_per_page_hour"] + (point["run"]["seed"] - 1) / 4) / 2
+    distance = 1 + 9 * rest
+    second = distance * (1 - math.sqrt(first / distance))
+    return metrics({COST: [first] * 2, BENEFIT: [-second] * 2})
+
+
+def slow_zdt1(point: dict[str, Any]) -> dict[str, Any]:
+    """Take long enough for somebody to interfere."""
+    time.sleep(0.015)
+    return zdt1(point)
+
+
+def front_search(
+    base: dict[str, Any], trials: int = 100, sampler: str = "nsga2", seed: int = 1, **given: Any
+) -> Search:
+    """Search for the front of `zdt1` along two axes and a choice."""
+    chosen = {"minimize": (COST,), "maximize": (BENEFIT,), "population": 20, **given}
+    options = pareto.Options(trials=trials, sampler=sampler, seed=seed, **chosen)
+    choice = pareto.Choice("run.seed", "run.seed", {str(seed): f"run.seed={seed}" for seed in range(1, 6)})
+    axes = {FIRST: (0.0, 1.0, False), SECOND: (0.0, 1.0, False)}
+    return pareto.pareto(Job((), {}), axes, [choice], composing(base), options)

@@ -47,7 +47,7 @@ class Searching(Supply):
         left = [key for key in self._known if key not in found.done]
         self.tasks = [(key, found.points[key]["point"]) for key in left]
         self._n_given = len(self.tasks)
-        self.tasks += self.more(1)
+        self.tasks = self.tasks or self.more(1)  # what is still out is waited for, as it was before the stop
 
     @property
     def total(self) -> int:
