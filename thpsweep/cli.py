@@ -67,14 +67,18 @@ class Application:
         """Show a plan and what it would take."""
         from rich.console import Console
 
-        from thpsweep.answers.preview import points_table, summary
+        from thpsweep.answers.preview import points_table, search_summary, summary
         from thpsweep.sweep import journal
         from thpsweep.sweep.forecast import forecast
 
         has_begun = (plan.directory / journal.FILE_NAME).is_file()
-        done = journal.read(plan.directory).done if has_begun else set()
+        found = journal.read(plan.directory) if has_begun else None
+        done = found.done if found else set()
         console = Console()
         Console(width=None if console.is_terminal else 170).print(points_table(plan, done, whole=self._whole))
+        if plan.search is not None:
+            print(*search_summary(plan, found, workers), sep="\n")
+            return
         print(*summary(plan, done, workers, forecast(plan, done, workers)), sep="\n")
 
     def refuse_to_run(self) -> None:
