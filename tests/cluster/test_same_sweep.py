@@ -1,12 +1,15 @@
 """A sweep over three hosts gives what one process gives, bit for bit; who is unlike, too small or unknown is turned away."""
 
 import collections
+import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import BIN, Cluster, lines, results
+from tests.cluster.conftest import BIN, ROOT, Cluster, lines, results
 
 pytestmark = pytest.mark.slow
 
@@ -30,3 +33,55 @@ def test_three_hosts_give_what_one_process_gives(cluster: Cluster, tmp_path: Pat
     hosts = collections.Counter(record["host"] for record in lines(tmp_path / "cluster") if record["type"] == "result")
     assert set(hosts) == {"h1", "h2", "h3"}, said
     assert min(hosts.values()) >= 30, hosts
+
+
+def test_a_captured_file_needs_to_be_on_the_drivers_host_only(cluster: Cluster, tmp_path: Path) -> None:
+    head, capture = cluster.head, Path("/dev/shm/mine.npz")
+    sample = ROOT / "thpsweep/samples/redis_bgsave.npz"
+    head.run("cp", sample, capture)  # /dev/shm is each host's own
+    few = [
+        "workload=captured",
+        f"workload.path={capture}",
+        "run.replicates=1",
+        "run.duration_s=600",
+        "sweep.track=false",
+    ]
+    points = [*few, "policy=copy,inplace", "sharing.degree=range(2,12)"]
+    head.run("thpsweep", "sweep", *points, f"sweep.dir={tmp_path}/cluster", "hydra.launcher.address=auto")
+    head.run("thpsweep", "sweep", *points, f"sweep.dir={tmp_path}/alone", "hydra/launcher=serial")
+    assert results(tmp_path / "cluster") == results(tmp_path / "alone")
+    hosts = {record["host"] for record in lines(tmp_path / "cluster") if record["type"] == "result"}
+    assert len(hosts) > 1 and cluster.hosts[2].run("ls", "/dev/shm").stdout.count("npz") == 0
+
+
+def test_a_point_that_fits_on_no_host_is_refused_before_anything_runs(cluster: Cluster, tmp_path: Path) -> None:
+    large = ["workload=prefork", "workload.regions=1024", "sharing.degree=200", "run.replicates=5000", "policy=inplace"]
+    command = ["thpsweep", "sweep", *large, f"sweep.dir={tmp_path}", "sweep.track=false", "hydra.launcher.address=auto"]
+    said = cluster.head.run(*command, expect=2).stdout
+    assert "GiB and no machine of the cluster gives Ray more than" in said
+    assert [record for record in lines(tmp_path) if record["type"] == "result"] == []
+
+
+def test_a_host_with_another_thpsweep_is_given_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "thpsweep", cluster.files / "other/thpsweep")
+    with (cluster.files / "other/thpsweep/units.py").open("a") as source:
+        source.write("# changed\n")
+    cluster.join(4, PYTHONPATH=str(cluster.files / "other"))
+    try:
+        said = cluster.head.run(*swept(tmp_path), "hydra.launcher.address=auto").stdout
+    finally:
+        cluster.hosts.pop(4).kill()
+    assert re.search(r"h4 \(10\.77\.0\.4\) cannot be used: source \w{12} there and \w{12} here", said)
+    assert "h4" not in {record["host"] for record in lines(tmp_path) if record["type"] == "result"}
+    assert len(results(tmp_path)) == 300
+
+
+def test_a_driver_of_another_python_is_told_so_in_one_line(cluster: Cluster, tmp_path: Path) -> None:
+    claim = "import ray._private.utils as ray; ray.compute_version_info = lambda: ('2.60.0', '3.99.1')"
+    code = f"import sys; {claim}; from thpsweep.cli import main; main(sys.argv[1:])"
+    said = cluster.head.run(
+        sys.executable, "-c", code, *swept(tmp_path)[1:], "hydra.launcher.address=auto", expect=2
+    ).stdout
+    (line,) = [line for line in said.splitlines() if line.startswith("thpsweep:")]
+    assert "on Python 3.99.1: allowed are the same versions" in line
+    assert "Traceback" not in said
