@@ -1,4 +1,4 @@
-"""Run a sweep on a Ray cluster from elsewhere, as a Ray job: its driver runs on the head, and so is its journal.
+"""Run a sweep on a Ray cluster from elsewhere, as a Ray job: its driver runs on the head, where its journal is.
 
     python jobs/submit.py [--address http://HEAD:8265] [--detach] -- workload=prefork ... sweep.dir=/data/sweeps
 
@@ -33,15 +33,20 @@ def main() -> int:
     mode = os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray reads it when it is imported
     if mode != "token" and os.environ.get("THPSWEEP_INSECURE_RAY") != "1":
         parser.error(f"RAY_AUTH_MODE={mode!r}: allowed is token (THPSWEEP_INSECURE_RAY=1 if you mean it)")
+    from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
     try:
         client = JobSubmissionClient(options.address)
         job = submitted(client, options.overrides)
         return 0 if options.detach else asyncio.run(watched(client, job))
-    except (RuntimeError, ConnectionError) as problem:  # a wrong token and a silent host, too
-        print(f"submit.py: {options.address}: {' '.join(str(problem).split())[:400]}", file=sys.stderr)
-        return 2
+    except AuthenticationError as problem:
+        where = "in ~/.ray/auth_token, RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
+        said = f"turned away: allowed is the cluster's token, {where} ({str(problem).splitlines()[0][:120]})"
+    except (RuntimeError, ConnectionError) as problem:
+        said = " ".join(str(problem).split())[:300]
+    print(f"submit.py: {options.address}: {said}", file=sys.stderr)
+    return 2
 
 
 def submitted(client, overrides: list[str]) -> str:
