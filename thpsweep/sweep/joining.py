@@ -38,7 +38,9 @@ def reachable(address: str) -> None:
     """See that a host takes connections where it is named: Ray would try for minutes. Raises: SweepError."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit() and not _answers(host.strip("[]"), int(port)):
-        raise SweepError(f"hydra.launcher.address={address!r}: nobody answers there: allowed is the address of Ray's head")
+        raise SweepError(
+            f"hydra.launcher.address={address!r}: nobody answers there: allowed is the address of Ray's head"
+        )
 
 
 def _answers(host: str, port: int) -> bool:

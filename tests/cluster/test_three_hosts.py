@@ -85,3 +85,62 @@ def test_a_driver_of_another_python_is_told_so_in_one_line(cluster: Cluster, tmp
     (line,) = [line for line in said.splitlines() if line.startswith("thpsweep:")]
     assert "on Python 3.99.1: allowed are the same versions" in line
     assert "Traceback" not in said
+
+
+def submit(cluster: Cluster, root: Path, expect: int = 0, **variables: str) -> str:
+    """Submit a small sweep from a host other than the head."""
+    points = [*SMALL, "policy=copy,switch", "sharing.degree=2,3", f"sweep.dir={root}"]
+    command = [
+        BIN / "python",
+        ROOT / "jobs/submit.py",
+        "--address",
+        f"http://{cluster.head.address}:8265",
+        "--",
+        *points,
+    ]
+    return cluster.hosts[2].run(*command, expect=expect, **variables).stdout
+
+
+def test_a_job_is_submitted_with_the_token_and_resumed_by_submitting_it_again(cluster: Cluster, tmp_path: Path) -> None:
+    said = submit(cluster, tmp_path)
+    assert "submitted: thpsweep-" in said and "4 points; journal in" in said and "SUCCEEDED" in said
+    assert len(results(tmp_path)) == 4
+    assert "4 points, 4 already done" in submit(cluster, tmp_path)
+    assert len(results(tmp_path)) == 4
+
+
+@pytest.mark.parametrize("token", ["none", "wrong"])
+def test_without_the_token_job_and_driver_are_turned_away(cluster: Cluster, tmp_path: Path, token: str) -> None:
+    file = tmp_path / "token"
+    if token == "wrong":
+        file.write_text("0" * 64)
+    one_line = r"turned away: allowed is the cluster's token, in ~/\.ray/auth_token"
+    said = submit(cluster, tmp_path, expect=2, RAY_AUTH_TOKEN_PATH=str(file))
+    assert re.search(rf"^submit\.py: .*{one_line}", said, re.MULTILINE) and "Traceback" not in said
+    command = [*swept(tmp_path), "hydra.launcher.address=auto"]
+    said = cluster.hosts[2].run(*command, expect=2, RAY_AUTH_TOKEN_PATH=str(file)).stdout
+    assert re.search(rf"^thpsweep: hydra\.launcher\.address='auto': {one_line}", said, re.MULTILINE)
+    assert "Traceback" not in said
+    assert [record for record in lines(tmp_path) if record["type"] == "result"] == []
+
+
+def test_a_cluster_that_has_no_token_is_not_used_by_mistake(cluster: Cluster, tmp_path: Path) -> None:
+    command = [*swept(tmp_path), "hydra.launcher.address=auto"]
+    said = cluster.head.run(*command, expect=2, RAY_AUTH_MODE="disabled").stdout
+    assert "RAY_AUTH_MODE='disabled': allowed is token; with THPSWEEP_INSECURE_RAY=1" in said
+
+
+def test_a_head_that_is_not_there_is_told_within_seconds(cluster: Cluster, tmp_path: Path) -> None:
+    command = [*swept(tmp_path), "hydra.launcher.address=10.77.0.99:6379"]
+    said = cluster.head.run(*command, expect=2, timeout_s=60).stdout
+    assert "hydra.launcher.address='10.77.0.99:6379': nobody answers there" in said
+
+
+def test_ray_listens_where_the_readme_says(cluster: Cluster) -> None:
+    (said,) = re.findall(r"ports `([-0-9, ]+)`", " ".join((ROOT / "README.md").read_text().split()))
+    ranges = [[int(end) for end in part.split("-")] for part in said.replace(" ", "").split(",")]
+    allowed = {port for part in ranges for port in range(part[0], part[-1] + 1)}
+    for host in cluster.hosts.values():
+        listening = host.run("ss", "-Hltn").stdout.splitlines()
+        found = {int(line.split()[3].rpartition(":")[2]) for line in listening}
+        assert {6380, 6381} <= found <= allowed, found - allowed
