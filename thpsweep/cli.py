@@ -158,6 +158,10 @@ def _parser() -> argparse.ArgumentParser:
     capture.add_argument("--pid", type=int, required=True, help="process whose tree is captured")
     capture.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="file to write")
     capture.add_argument("--no-children", action="store_true", help="only the process itself")
+    capture.add_argument("--seconds", type=float, default=0.0, metavar="S", help="watch it before: rates (default: 0)")
+    capture.add_argument(
+        "--no-reads", action="store_true", help="leave the young bits of its pages alone while watching"
+    )
     capture.set_defaults(verb=verbs.capture)
     ui = parsers.add_parser("ui", help="open the runs in MLflow, on this machine only")
     ui.add_argument("--dir", type=Path, default=Path("sweeps"), help="the sweep.dir of the sweeps (default: sweeps)")
