@@ -24,6 +24,18 @@ def capture(options: argparse.Namespace) -> int:
     return capture(options.pid, options.out, not options.no_children, options.seconds, not options.no_reads)
 
 
+def advise(options: argparse.Namespace) -> int:
+    """Say what would pay for a process tree."""
+    from thpsweep.answers.advise.command import Request, run
+    from thpsweep.config import conf_dir
+
+    request = Request(
+        options.pid, options.capture, options.machine, conf_dir(), options.dir, options.seconds, options.hours,
+        options.replicates,
+    )  # fmt: skip
+    return run(request)
+
+
 def calibrate(options: argparse.Namespace) -> int:
     """Measure this machine's prices."""
     from thpsweep.linux.calibrate.command import Request, run
