@@ -4,8 +4,10 @@ Nothing of the machine is changed: process_madvise() asks for the tree's own mem
 Source: mm/madvise.c process_madvise_remote_valid(), madvise_vma_behavior() (v6.18).
 """
 
+import contextlib
 import ctypes
 import errno
+import mmap
 import os
 import platform
 import re
@@ -29,7 +31,7 @@ from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.settings import uninterrupted
 from thpsweep.linux.tree import Process, Tree, VanishedError, family, look_up
 from thpsweep.model.layout import Layout
-from thpsweep.units import HPAGE_PMD_SIZE_BYTES
+from thpsweep.units import HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 _PROCESS_MADVISE = 440
 """Number of the system call: the same on all architectures that came after 5.1's common table."""
@@ -195,7 +197,9 @@ def collapse(pid: int, only_root: bool) -> Collapsed:
     """Let the kernel collapse each region of a tree that holds a page, process by process. Raises: LiveError."""
     done = Collapsed()
     scans = pagemap.scan_works()
-    for each in family(pid, not only_root).processes:
+    processes = family(pid, not only_root).processes
+    _warm(sum(_resident(each.pid) for each in processes) * PAGE_SIZE_BYTES)
+    for each in processes:
         try:
             regions = snapshot.take(each.pid, 0, scans).region
             handle = os.pidfd_open(each.pid)
@@ -207,6 +211,17 @@ def collapse(pid: int, only_root: bool) -> Collapsed:
         finally:
             os.close(handle)
     return done
+
+
+def _warm(n_bytes: int) -> None:
+    """Touch as much memory as will be needed and give it back: a host backs a guest's memory at its first touch only."""
+    free_bytes = os.sysconf("SC_AVPHYS_PAGES") * PAGE_SIZE_BYTES
+    n_bytes = min(n_bytes + (64 << 20), free_bytes // 4) // HPAGE_PMD_SIZE_BYTES * HPAGE_PMD_SIZE_BYTES
+    with mmap.mmap(-1, max(n_bytes, HPAGE_PMD_SIZE_BYTES), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        with contextlib.suppress(OSError):  # a kernel without THP
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        for at in range(0, len(memory), PAGE_SIZE_BYTES):
+            memory[at] = 1
 
 
 def _collapse_region(handle: int, region: int, done: Collapsed) -> None:

@@ -20,14 +20,19 @@ from thpsweep.linux.command import observed
 from thpsweep.linux.live import profiles
 from thpsweep.model.layout import Layout
 from thpsweep.model.machines.profile import Profile
+from thpsweep.model.simulate import estimate
 from thpsweep.sweep import journal
 from thpsweep.sweep.attempt import Limits
 from thpsweep.sweep.auto import auto
 from thpsweep.sweep.drive import ALL_DONE, drive
 from thpsweep.sweep.plan import Plan, PlannedPoint
+from thpsweep.sweep.serial import serial
 from thpsweep.sweep.tracking.target import target
 
 WIDE_COLUMNS = 170
+
+LITTLE_WORK = 3e8
+"""Up to so much predicted work (a minute or so) it is done here: Ray would take part of that to start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +120,8 @@ def predictions(scene: Scene, root: Path) -> tuple[list[Prediction], int]:
     """Simulate every choice, journaled, so that the same command on the same file goes on; give the exit code, too."""
     wanted = choices(scene.layout.provenance, scene.tick_s)
     points = planned(scene, wanted)
-    driven = drive(_plan(scene, root, points), auto, _no_answer)
+    work = sum(estimate(point.point)["work"] for point in points.values())
+    driven = drive(_plan(scene, root, points), serial if work < LITTLE_WORK else auto, _no_answer)
     if driven.exit_code != ALL_DONE:
         return [], driven.exit_code
     return [predict(choice, driven.results[points[choice.name].id]["result"]) for choice in wanted], ALL_DONE
