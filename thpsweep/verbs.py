@@ -29,10 +29,20 @@ def advise(options: argparse.Namespace) -> int:
     from thpsweep.answers.advise.command import Request, run
     from thpsweep.config import conf_dir
 
+    if options.trial != bool(options.command):
+        raise ThpsweepError("--try: allowed is --try -- COMMAND ...")
     request = Request(
-        options.pid, options.capture, options.machine, conf_dir(), options.dir, options.seconds, options.hours,
-        options.replicates,
-    )  # fmt: skip
+        pid=options.pid,
+        capture=options.capture,
+        machine=options.machine,
+        conf=conf_dir(),
+        root=options.dir,
+        seconds=options.seconds,
+        hours=options.hours,
+        replicates=options.replicates,
+        trial=tuple(options.command),
+        only_parent=options.only_parent,
+    )
     return run(request)
 
 
