@@ -27,6 +27,7 @@ FLOORS = {
 }
 DOORS = {
     "ray": {"sweep/pool.py"},
+    "optuna": {"sweep/search/suggest.py"},
     "mlflow": {"sweep/tracking"},
     "hydra": {"config.py", "explain.py", "cli.py", "api.py", "_plugins"},
     "omegaconf": {"config.py", "explain.py", "cli.py", "_plugins"},

@@ -67,14 +67,18 @@ class Application:
         """Show a plan and what it would take."""
         from rich.console import Console
 
-        from thpsweep.answers.preview import points_table, summary
+        from thpsweep.answers.preview import points_table, search_summary, summary
         from thpsweep.sweep import journal
         from thpsweep.sweep.forecast import forecast
 
         has_begun = (plan.directory / journal.FILE_NAME).is_file()
-        done = journal.read(plan.directory).done if has_begun else set()
+        found = journal.read(plan.directory) if has_begun else None
+        done = found.done if found else set()
         console = Console()
         Console(width=None if console.is_terminal else 170).print(points_table(plan, done, whole=self._whole))
+        if plan.search is not None:
+            print(*search_summary(plan, found, workers), sep="\n")
+            return
         print(*summary(plan, done, workers, forecast(plan, done, workers)), sep="\n")
 
     def refuse_to_run(self) -> None:
@@ -158,7 +162,12 @@ def _parser() -> argparse.ArgumentParser:
     capture.add_argument("--pid", type=int, required=True, help="process whose tree is captured")
     capture.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="file to write")
     capture.add_argument("--no-children", action="store_true", help="only the process itself")
+    capture.add_argument("--seconds", type=float, default=0.0, metavar="S", help="watch it before: rates (default: 0)")
+    capture.add_argument(
+        "--no-reads", action="store_true", help="leave the young bits of its pages alone while watching"
+    )
     capture.set_defaults(verb=verbs.capture)
+    _add_advise(parsers)
     ui = parsers.add_parser("ui", help="open the runs in MLflow, on this machine only")
     ui.add_argument("--dir", type=Path, default=Path("sweeps"), help="the sweep.dir of the sweeps (default: sweeps)")
     ui.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: 5000)")
@@ -191,6 +200,25 @@ def _parser() -> argparse.ArgumentParser:
         about_sweeps.add_argument("sweep", type=Path, nargs="?", metavar="SWEEP", help="its directory (default: all)")
         about_sweeps.add_argument("--dir", type=Path, default=Path("sweeps"), help="where sweeps are (default: sweeps)")
     return parser
+
+
+def _add_advise(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    advise = parsers.add_parser(
+        "advise", help="say what would pay for a process tree on this machine, and how to do it"
+    )
+    advise.add_argument("--pid", type=int, help="process whose tree is captured")
+    advise.add_argument("--capture", type=Path, metavar="FILE.npz", help="captured file, instead of a live tree")
+    advise.add_argument(
+        "--try", dest="trial", action="store_true", help="start COMMAND, collapse its memory, and compare"
+    )
+    advise.add_argument("--only-parent", action="store_true", help="with --try: collapse the memory of its root alone")
+    advise.add_argument("--machine", type=Path, metavar="FILE.yaml", help="prices (default: milan_vm)")
+    advise.add_argument("--seconds", type=float, default=10.0, metavar="S", help="how long to watch it (default: 10)")
+    advise.add_argument("--hours", type=float, default=1.0, help="simulated time (default: 1)")
+    advise.add_argument("--replicates", type=int, default=8, help="repetitions of the simulation (default: 8)")
+    advise.add_argument("--dir", type=Path, default=Path("sweeps"), help="captures and journals (default: sweeps)")
+    advise.add_argument("command", nargs="*", metavar="COMMAND", help="with --try, behind --: what to start")
+    advise.set_defaults(verb=verbs.advise)
 
 
 def _finish(sweep: "Sweep") -> None:

@@ -18,18 +18,22 @@ DONE, NOT_DONE = 0, 1
 
 
 def capture(options: argparse.Namespace) -> int:
-    """Store the memory layout of a running process tree."""
-    from thpsweep.linux.capture import capture as captured
-    from thpsweep.linux.capture import summary
+    """Store the memory layout of a running process tree, and what it does if it is watched."""
+    from thpsweep.linux.command import capture
 
-    if not options.out.absolute().parent.is_dir():
-        raise ThpsweepError(f"--out {options.out}: allowed is a file in a folder that exists")
-    layout = captured(options.pid, children=not options.no_children)
-    layout.save(options.out)
-    for label, value in summary(layout):
-        print(f"{label + ':':<32} {value}")
-    print(f"Simulate it: thpsweep sweep workload=captured workload.path={options.out} policy=copy,inplace")
-    return 0
+    return capture(options.pid, options.out, not options.no_children, options.seconds, not options.no_reads)
+
+
+def advise(options: argparse.Namespace) -> int:
+    """Say what would pay for a process tree."""
+    from thpsweep.answers.advise.command import Request, run
+    from thpsweep.config import conf_dir
+
+    request = Request(
+        options.pid, options.capture, options.machine, conf_dir(), options.dir, options.seconds, options.hours,
+        options.replicates,
+    )  # fmt: skip
+    return run(request)
 
 
 def calibrate(options: argparse.Namespace) -> int:

@@ -20,8 +20,8 @@ __all__ = ["degrees", "make_point"]
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-GCS_PORT = 6379
-STORE_BYTES = 100_000_000
+STORE_BYTES, MEMORY_BYTES = 100_000_000, 3_000_000_000
+"""What each host gives Ray, of the one machine that they all are on."""
 
 
 @dataclasses.dataclass
@@ -40,12 +40,9 @@ class Cluster:
     def begin(self, number: int, *more: str, cpus: int = 1, **variables: str) -> "Any":
         """Switch a host on and let Ray start there; give the process, whose end says that it did."""
         host = self.hosts[number] = self.switch_on(number)
-        role = ["--head", f"--port={GCS_PORT}"] if number == 1 else [f"--address={self.head.address}:{GCS_PORT}"]
-        if number == 1 and not any("include-dashboard" in word for word in more):
-            role.append("--include-dashboard=false")
-        usual = [f"--num-cpus={cpus}", f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats"]
-        words = [BIN / "ray", "start", *role, f"--node-ip-address={host.address}", *usual, *more]
-        return host.start(*words, **variables)
+        role = ["head", host.address] if number == 1 else ["join", self.head.address, host.address]
+        usual = [f"--num-cpus={cpus}", f"--object-store-memory={STORE_BYTES}", f"--memory={MEMORY_BYTES}"]
+        return host.start(ROOT / "jobs/local.sh", *role, *usual, *more, **variables)
 
     def join(self, number: int, *more: str, cpus: int = 1, **variables: str) -> Host:
         """Switch a host on and wait until Ray has started there."""
@@ -74,6 +71,7 @@ def make_cluster() -> Iterator[Callable[[], Cluster]]:
     files = Path(tempfile.mkdtemp(prefix="thpc", dir="/tmp"))
     (files / "home").mkdir()
     (files / "token").write_text(secrets.token_hex(32))
+    (files / "token").chmod(0o600)
     environment = {
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "HOME": str(files / "home"),
@@ -93,14 +91,14 @@ def make_cluster() -> Iterator[Callable[[], Cluster]]:
 def cluster(make_cluster: Callable[[], Cluster]) -> Cluster:
     """Give a cluster of three hosts with a CPU each, which no test of the file breaks."""
     made = make_cluster()
-    made.start(1, 2, 3, head=("--include-dashboard=true", "--dashboard-host=10.77.0.1"))
+    made.start(1, 2, 3)
     return made
 
 
 def lines(root: Path) -> list[dict[str, Any]]:
-    """Read the records of the only journal below a root, without our own reader."""
-    (file,) = root.glob("*/journal.jsonl")
-    return [json.loads(line) for line in file.read_bytes().split(b"\n")[:-1] if line.strip()]
+    """Read the whole records of the only journal below a root, without our own reader."""
+    found = [line for file in root.glob("*/journal.jsonl") for line in file.read_bytes().split(b"\n")[:-1]]
+    return [json.loads(line) for line in found if line.strip()]
 
 
 def results(root: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from thpsweep.errors import CaptureError
-from thpsweep.linux.capture import _require_privilege
+from thpsweep.linux.capture import require_privilege
 
 FAMILY = Path(__file__).parent / "family.py"
 
@@ -20,7 +20,7 @@ def frames_are_shown():
     if not Path("/proc/kpagecount").exists():
         pytest.skip("this kernel has no /proc/kpagecount")
     try:
-        _require_privilege()
+        require_privilege()
     except CaptureError as error:
         pytest.skip(str(error))
 

@@ -143,7 +143,7 @@ def test_provenance(captured):
 
 def test_saved_bytes_hold_no_content_and_no_address(captured):
     names = {"present", "swapped", "huge", "cell_region", "cell_members", "cell_slots", "cell_folio", "cell_outside"}
-    assert set(vars(captured)) == names | {"members", "parent", "provenance"}
+    assert set(vars(captured)) == names | {"members", "parent", "provenance", "activity"}
     assert captured.cell_region.max() < captured.n_regions
     assert captured.cell_folio.max() <= len(captured.cell_folio)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from thpsweep.linux.maps import _span
+from thpsweep.linux.maps import anonymous_span
 
 REGION = 2 << 20
 
@@ -12,20 +12,20 @@ def line(first, end, permissions="rw-p", inode=0, name=""):
 
 
 def test_the_aligned_inside():
-    assert _span(line(3 * REGION - 4096, 7 * REGION + 4096)) == (3, 7)
+    assert anonymous_span(line(3 * REGION - 4096, 7 * REGION + 4096)) == (3, 7)
 
 
 def test_exact_borders():
-    assert _span(line(3 * REGION, 4 * REGION)) == (3, 4)
+    assert anonymous_span(line(3 * REGION, 4 * REGION)) == (3, 4)
 
 
 def test_less_than_a_region_between_borders():
-    assert _span(line(3 * REGION + 4096, 5 * REGION - 4096)) is None
+    assert anonymous_span(line(3 * REGION + 4096, 5 * REGION - 4096)) is None
 
 
 @pytest.mark.parametrize("name", ["", "[heap]", "[anon:glibc malloc]"])
 def test_private_anonymous_memory_counts(name):
-    assert _span(line(0, REGION, name=name)) == (0, 1)
+    assert anonymous_span(line(0, REGION, name=name)) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_private_anonymous_memory_counts(name):
      {"inode": 9, "name": "/anon_hugepage (deleted)"}],
 )  # fmt: skip
 def test_everything_else_does_not(rest):
-    assert _span(line(0, REGION, **rest)) is None
+    assert anonymous_span(line(0, REGION, **rest)) is None

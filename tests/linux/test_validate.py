@@ -14,12 +14,6 @@ from thpsweep.linux.validate.steps import Case
 from thpsweep.linux.validate.verdict import Verdict
 
 CASES = {case.name: case for case in cases()}
-DIFFERS = {
-    "hole_region": "6.18 stops MADV_COLLAPSE at a region without a table, the modelled source goes on",
-    "zero_page_all": "the state has no zero page: a region of nothing else has no page table here",
-    "swap_zeroes": "since 6.13 a split gives zero-filled subpages back (try_to_map_unused_to_zeropage), here they stay",
-}
-"""Case -> why the kernel and the model differ."""
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +32,9 @@ def judge(case: Case, bench) -> Verdict:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=DIFFERS[name]) if name in DIFFERS else ())
-        for name in CASES
-        if not CASES[name].low
+        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=case.left_out) if case.left_out else ())
+        for name, case in CASES.items()
+        if not case.low
     ],
 )
 def test_the_model_does_what_this_kernel_does(name: str, bench) -> None:
@@ -86,6 +80,13 @@ def test_a_model_that_forgets_a_write_is_caught(bench, monkeypatch) -> None:
     verdict = judge(CASES["cow_small"], bench)
     assert "memory" in verdict.differences
     assert "frames" in bench.missing or "sharing" in verdict.differences
+
+
+def test_a_model_that_miscounts_faults_is_caught(bench, monkeypatch) -> None:
+    if "tracefs" in bench.missing:
+        pytest.skip(bench.missing["tracefs"])
+    monkeypatch.setattr(on_model, "_FAULTS", ("minor_faults", "reuse_faults"))
+    assert judge(CASES["cow_small"], bench).lines == ["after 'c write 0..511': page faults: kernel 512, model 0"]
 
 
 def test_a_model_that_keeps_frames_over_a_collapse_is_caught(bench, monkeypatch) -> None:

@@ -188,7 +188,7 @@ def test_cpu_time_of_retract_is_its_counts_times_the_price_list() -> None:
     expected = REGIONS * (
         price["collapse_fixed_ns"]
         + 512 * price["copy_page_ns"]
-        + 512 * degree * price["pte_clear_ns"]
+        + 512 * degree * price["pte_unmap_ns"]
         + 512 * price["rmap_walk_ns"]
         + degree * (2 * price["pmd_write_ns"] + price["minor_fault_ns"])
         + (1 + degree) * price["tlb_flush_ns"]

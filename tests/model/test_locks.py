@@ -141,7 +141,7 @@ def test_unshare_freezes_one_mm_after_it_unshared_it() -> None:
 
 def test_retract_keeps_accesses_out_until_the_copy_is_made() -> None:
     found = run("retract", 16)
-    unmap_ns = 512 * PRICE["rmap_walk_ns"] + 512 * 16 * PRICE["pte_clear_ns"]
+    unmap_ns = 512 * PRICE["rmap_walk_ns"] + 512 * 16 * PRICE["pte_unmap_ns"]
     copied_ns = unmap_ns + PRICE["tlb_flush_ns"] + PRICE["ipi_ns"] + 512 * PRICE["copy_page_ns"]
     assert found["lock_hold_folio_max_ms"] == pytest.approx(copied_ns / 1e6)
     assert found["lock_hold_pmd_max_ms"] == pytest.approx((PRICE["pmd_write_ns"] + own_flush_ns(16)) / 1e6)

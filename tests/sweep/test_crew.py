@@ -194,3 +194,25 @@ def test_room_counts_cpus_up_to_the_actors(make_crew: Callable[..., Crew]) -> No
         crew = make_crew(actors=actors)
         crew.first_look()
         assert crew.room == room
+
+
+def test_points_that_fit_nowhere_any_more_are_not_waited_for_for_ever(
+    degrees: Degrees, there: dict[str, Machine], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(crew_module, "LOOK_S", 0.0)
+    monkeypatch.setattr(crew_module, "WAIT_S", -1.0)
+    (task,) = degrees(64)
+    state_bytes = need_bytes(sized(task, 2)[1]) - need_bytes(sized(task, 1)[1])
+    needs = Needs([sized(task, GIB // state_bytes + 1), task])
+    there["a"] = Machine("a", 1, GIB // 2)
+    crew = Crew(lambda: dict(there), None, needs)
+    crew.first_look()
+    crew.refresh(())
+    del there["b"]
+    crew.refresh(())
+    (small,) = crew.seats.values()
+    assert small.machine == "a" and needs.take(small.number, small.memory_bytes) == [task]
+    crew.refresh(())
+    assert "fewer replicates" in capsys.readouterr().err
+    with pytest.raises(SweepError, match="the same command goes on"):
+        crew.refresh(())

@@ -25,11 +25,16 @@ FORMAT = 1
 
 def write(sweep: Sweep, found: Sequence[Answer]) -> None:
     """Leave the answer in the sweep's directory. Numbers that JSON has not (inf, nan) are null there."""
-    content = json.dumps(_finite(document(sweep, found)), indent=1, allow_nan=False)
+    content = json.dumps(finite(document(sweep, found)), indent=1, allow_nan=False)
     (sweep.directory / JSON_NAME).write_text(content + "\n")
+    (sweep.directory / TEXT_NAME).write_text(as_text(table(sweep, found)))
+
+
+def as_text(laid: Table) -> str:
+    """Write a table as plain text."""
     out = io.StringIO()
-    Console(file=out, width=150, color_system=None, force_terminal=False).print(table(sweep, found))
-    (sweep.directory / TEXT_NAME).write_text("\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n")
+    Console(file=out, width=150, color_system=None, force_terminal=False).print(laid)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
 def document(sweep: Sweep, found: Sequence[Answer]) -> dict[str, Any]:
@@ -53,11 +58,12 @@ def _as_json(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Put null for numbers that JSON has not."""
     if isinstance(value, dict):
-        return {key: _finite(child) for key, child in value.items()}
+        return {key: finite(child) for key, child in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(child) for child in value]
+        return [finite(child) for child in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -65,7 +71,7 @@ def table(sweep: Sweep, found: Sequence[Answer]) -> Table:
     """Lay out one row a change of sides, and one for a combination that has none."""
     spec = sweep.header["search"]
     axis = Axis(**spec["axis"])
-    names = _varied([answer.params for answer in found])
+    names = varied([answer.params for answer in found])
     laid = Table(title=_title(spec), title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
     laid.caption_justify, laid.caption_style = "left", ""
     for name in names:
@@ -89,7 +95,8 @@ def _title(spec: Mapping[str, Any]) -> str:
     return f"where {spec['metric']} changes sides of {spec['threshold']:g}{unit}"
 
 
-def _varied(params: Sequence[Mapping[str, Any]]) -> list[str]:
+def varied(params: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name the values that differ; the first one where none does."""
     names = list(dict.fromkeys(name for one in params for name in one))
     several = [name for name in names if len({_text(one.get(name)) for one in params}) > 1]
     return several or names[:1]

@@ -6,7 +6,8 @@ from rich import box
 from rich.table import Table
 
 from thpsweep.answers.table import count, duration, size
-from thpsweep.sweep.forecast import Forecast, Workers
+from thpsweep.sweep.forecast import Forecast, Workers, forecast
+from thpsweep.sweep.journal import Sweep
 from thpsweep.sweep.plan import Plan, PlannedPoint
 
 MOST_ROWS = 40
@@ -48,6 +49,25 @@ def summary(plan: Plan, done: set[str], workers: Workers, predicted: Forecast) -
     left = f"{count(n_left)} to run: about {wall} ({duration(predicted.busy_s)} of CPU)"
     lines.append(f"{left}, about {size(predicted.peak_bytes)} of memory at the peak{each}")
     return [*lines, f"time: {predicted.source}; memory: the model's estimate, and {_overhead(workers)}"]
+
+
+def search_summary(plan: Plan, found: Sweep | None, workers: Workers) -> list[str]:
+    """Say what a search will take, of which nobody knows all points beforehand."""
+    assert plan.search is not None
+    n_all, basis = plan.search.outlook()
+    n_done = len(found.done) if found else 0
+    lines = [f"a search: about {count(n_all)} points; {count(n_done)} already done in {plan.directory}"]
+    if found and found.concluded:
+        return [*lines, "it is over: nothing is left to run"]
+    each = forecast(plan, set(), workers)
+    busy_s = each.busy_s / len(plan.points) * max(n_all - n_done, 1)
+    wall_s = (
+        busy_s if workers.may_stay and busy_s < workers.start_s else workers.start_s + busy_s / (workers.processes or 1)
+    )
+    known = workers.processes is not None
+    wall = f"about {duration(wall_s)} in {workers.name}" if known else f"as long as {workers.name} takes"
+    lines.append(f"{wall} ({duration(busy_s)} of CPU), about {size(each.peak_bytes)} of memory at the peak")
+    return [*lines, f"points: {basis}", f"time: {each.source}; memory: the model's estimate, and {_overhead(workers)}"]
 
 
 def _overhead(workers: Workers) -> str:

@@ -4,7 +4,7 @@ import ctypes
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,19 +13,21 @@ import numpy.typing as npt
 
 from thpsweep.errors import CaptureError
 from thpsweep.linux import pagemap
+from thpsweep.linux.activity.judge import Judged
 from thpsweep.linux.kpage import FrameTable
 from thpsweep.linux.maps import anonymous_spans
 from thpsweep.linux.pagemap import Pagemap
 from thpsweep.linux.provenance import describe
 from thpsweep.linux.tree import Process, Tree, VanishedError, family, keep
 from thpsweep.linux.window import Cells, Part, Plan, Sources, read_window
+from thpsweep.model.activity import Activity
 from thpsweep.model.layout import MAX_PROCESSES, Layout
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 ATTEMPTS = 4
 """Times a tree is begun because a process of it ended."""
 
-WINDOW_ROWS = (32_768, 512, 64, 1, 1, 1)
+WINDOW_ROWS = (32_768, 512, 64, *[1] * 8)
 """Rows (process x region) read before the kernel is asked for their frames, at each attempt: at first 64 MiB of frame
 numbers, then fewer, so that less can happen meanwhile; at least one region."""
 
@@ -35,26 +37,27 @@ SPARSE = 4
 _CAP_SYS_ADMIN = 21
 
 
-def capture(pid: int, *, children: bool = True) -> Layout:
+def capture(pid: int, *, children: bool = True, watched: Judged | None = None) -> Layout:
     """Capture a process, and its descendants unless told otherwise, without stopping them.
 
+    What was `watched` before becomes the layout's activity, and hot regions then come first.
     A 2 MiB region is in the layout where it lies in one private anonymous VMA and has a present or swapped page in at
     least one process. The same address in two processes is the same region. The zero page counts as none, as in the
     kernel. A KSM page counts as present, as in the kernel; its mappings at other addresses are in `cell_outside`, and
     so are the mappings of processes that are not in the tree.
     Raises: CaptureError saying what is missing.
     """
-    _require_kernel()
+    require_kernel()
     known: Sequence[Process] | None = None
     for _ in range(ATTEMPTS):
         tree = family(pid, children)
-        _require_privilege()
+        require_privilege()
         if known is not None:
             tree = keep(tree, known)
         if len(tree.processes) > MAX_PROCESSES:
             raise CaptureError(f"pid {pid}: {len(tree.processes)} processes: allowed is 1..{MAX_PROCESSES}")
         try:
-            return _capture(tree)
+            return _capture(tree, watched)
         except VanishedError as error:
             if error.pid == pid:
                 raise CaptureError(f"pid {pid}: ended while it was captured") from error
@@ -63,7 +66,7 @@ def capture(pid: int, *, children: bool = True) -> Layout:
     raise CaptureError(f"pid {pid}: its descendants end faster than they can be captured")
 
 
-def _require_kernel() -> None:
+def require_kernel() -> None:
     """Raise CaptureError where pages are not what a layout is made of."""
     if not sys.platform.startswith("linux"):
         raise CaptureError(f"a capture needs Linux, this is {sys.platform}")
@@ -71,7 +74,7 @@ def _require_kernel() -> None:
         raise CaptureError(f"a capture needs pages of {PAGE_SIZE_BYTES} bytes, this kernel has {found}")
 
 
-def _require_privilege() -> None:
+def require_privilege() -> None:
     """Raise CaptureError if the kernel hides frame numbers from us, as it does in a user namespace even from root."""
     effective = re.search(r"^CapEff:\s+(\w+)", Path("/proc/self/status").read_text(), re.MULTILINE)
     if effective and not int(effective.group(1), 16) >> _CAP_SYS_ADMIN & 1:
@@ -85,7 +88,7 @@ def _require_privilege() -> None:
         raise CaptureError("the kernel hides frame numbers (a user namespace?): run as root of the machine")
 
 
-def _capture(tree: Tree) -> Layout:
+def _capture(tree: Tree, watched: Judged | None) -> Layout:
     """Read a tree once.
 
     Raises: VanishedError if a process of it ends; CaptureError.
@@ -109,7 +112,7 @@ def _capture(tree: Tree) -> Layout:
         "zero_page_ptes": sum(part.n_zero_ptes for part in parts),
         "ksm_frames": sum(part.n_ksm_frames for part in parts),
     }
-    return _assemble(parts, tree, provenance)
+    return _assemble(parts, tree, provenance, watched)
 
 
 def _regions(pid: int, table: Pagemap, has_scan: bool) -> npt.NDArray[np.int64]:
@@ -147,18 +150,25 @@ def _read_all(sources: Sources, plan: Plan) -> tuple[list[Part], int]:
     return parts, len(pending)
 
 
-def _assemble(parts: Sequence[Part], tree: Tree, provenance: dict[str, str | int]) -> Layout:
+def _assemble(parts: Sequence[Part], tree: Tree, provenance: dict[str, str | int], watched: Judged | None) -> Layout:
     """Put the parts together; addresses, signatures and first frames of folios become plain numbers."""
     addresses = np.unique(np.concatenate([part.region for part in parts]))
+    hot = np.isin(addresses, watched.hot if watched else [])
+    position = np.empty(len(addresses), np.int64)
+    position[np.argsort(~hot, kind="stable")] = np.arange(len(addresses))
+
+    def placed(regions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return np.asarray(position[np.searchsorted(addresses, regions)])
+
     shape = (len(tree.processes), len(addresses))
     present, swapped = np.zeros((*shape, 8), np.uint64), np.zeros((*shape, 8), np.uint64)
     huge = np.zeros(shape, np.bool_)
     for part in parts:
-        place = part.process, np.searchsorted(addresses, part.region)
+        place = part.process, placed(part.region)
         present[place], swapped[place], huge[place] = part.present, part.swapped, part.huge
-    cells = _in_order([part.cells for part in parts])
+    cells = _in_order([part.cells for part in parts], placed)
     signatures, first = np.unique(np.concatenate([part.signatures for part in parts]), return_index=True)
-    region = np.searchsorted(addresses, cells.region)
+    region = cells.region
     folio = np.unique(np.append(0, (region << 32 | cells.head) * (cells.head > 0)), return_inverse=True)[1][1:]
     return Layout(
         present=present,
@@ -172,13 +182,15 @@ def _assemble(parts: Sequence[Part], tree: Tree, provenance: dict[str, str | int
         members=np.concatenate([part.members for part in parts])[first],
         parent=np.array(tree.parents, np.int32),
         provenance=provenance,
+        activity=watched.activity(int(hot.sum()), len(addresses)) if watched else None,
     )
 
 
-def _in_order(parts: Sequence[Cells]) -> Cells:
-    """Join cells and sort them by region."""
+def _in_order(parts: Sequence[Cells], placed: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]) -> Cells:
+    """Join cells, and sort them by the regions' places, which become their numbers."""
     names = ("region", "signature", "slots", "head", "outside")
     joined = {name: np.concatenate([getattr(cells, name) for cells in parts]) for name in names}
+    joined["region"] = placed(joined["region"])
     order = np.argsort(joined["region"], kind="stable")
     return Cells(**{name: values[order] for name, values in joined.items()})
 
@@ -203,7 +215,17 @@ def summary(layout: Layout) -> list[tuple[str, str]]:
         ("mapped elsewhere too", f"{int(n_slots[layout.cell_outside > 0].sum())} pages"),
         ("swapped", f"{int(np.bitwise_count(layout.swapped).sum(dtype=np.int64))} ptes"),
     ]
-    return rows + [(label, f"{n_kib} kB") for label, n_kib in _thpmaps_kib(layout).items()]
+    rows += [(label, f"{n_kib} kB") for label, n_kib in _thpmaps_kib(layout).items()]
+    return rows + (_activity_rows(layout.activity) if layout.activity else [])
+
+
+def _activity_rows(activity: Activity) -> list[tuple[str, str]]:
+    """List what was watched, with its interval and how it was seen, and what was not seen."""
+    rows = [("watched for", f"{activity.watched_s:.1f} s")]
+    for name, rate in activity.rates.items():
+        high = "?" if rate.high is None else f"{rate.high:.4g}"
+        rows.append((name, f"{rate.value:.4g} ({rate.low:.4g} to {high}): {rate.how}"))
+    return rows + [("not seen", sentence) for sentence in activity.unseen]
 
 
 _SAID = (

@@ -21,12 +21,12 @@ def anonymous_spans(pid: int) -> list[Span]:
         raise VanishedError(pid) from error
     if not text:  # it has exited and waits for its parent
         raise VanishedError(pid)
-    spans = (_span(line) for line in text.splitlines())
+    spans = (anonymous_span(line) for line in text.splitlines())
     return [span for span in spans if span is not None]
 
 
-def _span(line: str) -> Span | None:
-    """Parse one line of maps.
+def anonymous_span(line: str) -> Span | None:
+    """Parse a line of maps: the whole regions in it, or None where it is no private anonymous VMA with one.
 
     Source: Documentation/filesystems/proc.rst, /proc/PID/maps.
     """

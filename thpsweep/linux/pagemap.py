@@ -29,7 +29,9 @@ _PAGEMAP_SCAN = 0xC0606610
 _SCAN_ARG = struct.Struct("=12Q")
 _PAGE_REGION_BYTES, _SCAN_ROOM = 24, 1_024
 
-# The upper half of an entry: present 63, swapped 62, file or shared 61, guard region 58, frame number 0-54.
+# The upper half of an entry: present 63, swapped 62, file or shared 61, guard region 58, mapped by nobody else 56,
+# soft-dirty 55, frame number 0-54.
+_EXCLUSIVE_BIT, _SOFT_DIRTY_BIT = np.uint32(1 << 24), np.uint32(1 << 23)
 _KIND_SHIFT, _ANON_PRESENT, _GUARD_BIT, _FRAME_HIGH = np.uint32(29), 0b100, np.uint32(1 << 26), np.uint32(0x7FFFFF)
 _SWAP_TYPE, _FIRST_SPECIAL_TYPE = np.uint32(31), 23
 """Swap types from 23 on are no swap area but migration, poison and marker entries (include/linux/swap.h)."""
@@ -77,17 +79,25 @@ class Pagemap:
 
         Raises: VanishedError if the process is gone.
         """
+        for _, entries in self.chunks(span, buffer):
+            n_regions = len(entries) // HPAGE_PMD_NR
+            _decode(entries, rows, slice(at, at + n_regions))
+            at += n_regions
+
+    def chunks(self, span: Span, buffer: npt.NDArray[np.uint64]) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
+        """Read the page tables of a span, some regions at a time: the first region, and the entries in the buffer.
+
+        Raises: VanishedError if the process is gone.
+        """
         for first in range(*span, CHUNK_REGIONS):
-            n_regions = min(CHUNK_REGIONS, span[1] - first)
-            entries = buffer[: n_regions * HPAGE_PMD_NR]
+            entries = buffer[: min(CHUNK_REGIONS, span[1] - first) * HPAGE_PMD_NR]
             try:
                 n_bytes = os.preadv(self._fd, [entries.data], first * HPAGE_PMD_NR * ENTRY_BYTES)
             except ProcessLookupError as error:
                 raise VanishedError(self.pid) from error
             if n_bytes != entries.nbytes:
                 raise VanishedError(self.pid)
-            _decode(entries, rows, slice(at, at + n_regions))
-            at += n_regions
+            yield first, entries
 
     def scan(self, span: Span, all_of: int, any_of: int) -> Iterator[tuple[int, int]]:
         """Find the address ranges in a span whose pages have all of one and any of the other categories.
@@ -137,6 +147,38 @@ def _decode(entries: npt.NDArray[np.uint64], rows: Rows, where: slice) -> None:
         special = swap & ((low & _SWAP_TYPE) >= _FIRST_SPECIAL_TYPE)
         rows.swapped[where] = boards(swap & ~special)
         rows.settled[where] = ~(special & ((high & _GUARD_BIT) == 0)).any(axis=1)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Hold decoded entries of regions; one that is not mapped by anybody else is exclusive, one written lately dirty.
+
+    Shapes: frames (n, 512) PFN or 0; swapped, exclusive, dirty (n, 512).
+    """
+
+    frames: npt.NDArray[np.uint32]
+    swapped: npt.NDArray[np.bool_]
+    exclusive: npt.NDArray[np.bool_]
+    dirty: npt.NDArray[np.bool_]
+
+
+def decode(entries: npt.NDArray[np.uint64]) -> Seen:
+    """Split entries of whole regions into all that they say of anonymous pages, soft-dirty bits included."""
+    halves = entries.view(np.uint32).reshape(-1, HPAGE_PMD_NR, 2)
+    low, high = halves[:, :, 0], halves[:, :, 1]
+    swap = (high >> np.uint32(30)) == 1
+    return Seen(
+        frames=low * ((high >> _KIND_SHIFT) == _ANON_PRESENT),
+        swapped=swap & ((low & _SWAP_TYPE) < _FIRST_SPECIAL_TYPE),
+        exclusive=(high & _EXCLUSIVE_BIT) != 0,
+        dirty=(high & _SOFT_DIRTY_BIT) != 0,
+    )
+
+
+def mark_huge(pagemap: Pagemap, span: Span, huge: npt.NDArray[np.bool_]) -> None:
+    """Mark the regions of a span that a PMD maps. Shapes: huge (regions of the span,)."""
+    for start, end in pagemap.scan(span, PAGE_IS_HUGE, 0):
+        huge[start // HPAGE_PMD_SIZE_BYTES - span[0] : end // HPAGE_PMD_SIZE_BYTES - span[0]] = True
 
 
 def boards(slots: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:

@@ -40,7 +40,7 @@ def family(pid: int, children: bool) -> Tree:
 
     Raises: CaptureError if there is no such process, or it has no memory of its own.
     """
-    root = _process(pid)
+    root = look_up(pid)
     if root is None:
         raise CaptureError(f"pid {pid}: no such process")
     if root.state in "ZX":
@@ -51,7 +51,7 @@ def family(pid: int, children: bool) -> Tree:
         return Tree((root,), (0,))
     offspring: dict[int, list[Process]] = {}
     for name in os.listdir("/proc"):
-        process = _process(int(name)) if name.isdecimal() else None
+        process = look_up(int(name)) if name.isdecimal() else None
         # A zombie has no memory left, and no children either: init has taken them.
         if process is not None and process.vsize_bytes > 0 and process.pid != os.getpid():
             offspring.setdefault(process.parent_pid, []).append(process)
@@ -74,7 +74,7 @@ def keep(tree: Tree, known: Iterable[Process]) -> Tree:
     return Tree(processes, tuple(renumbered[tree.parents[position]] for position in renumbered))
 
 
-def _process(pid: int) -> Process | None:
+def look_up(pid: int) -> Process | None:
     """Parse /proc/PID/stat, or give None if there is no such process.
 
     Source: Documentation/filesystems/proc.rst, table 1-4.

@@ -8,9 +8,9 @@ import numpy.typing as npt
 
 from thpsweep.linux import kpage
 from thpsweep.linux.maps import Span
-from thpsweep.linux.pagemap import CHUNK_REGIONS, PAGE_IS_HUGE, Pagemap, Rows, boards
+from thpsweep.linux.pagemap import CHUNK_REGIONS, Pagemap, Rows, boards, mark_huge
 from thpsweep.linux.sharing import Frames, group_frames, members_of
-from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
+from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 Plan = Sequence[npt.NDArray[np.int64]]
 """For each process the numbers of the regions that can be read, ascending."""
@@ -125,7 +125,7 @@ def _read_rows(sources: Sources, plan: Plan, window: npt.NDArray[np.int64]) -> R
         for span in _spans(regions):
             pagemap.read(span, buffer, rows, at)
             if sources.has_scan:
-                _mark_huge(pagemap, span, rows.huge[at : at + span[1] - span[0]])
+                mark_huge(pagemap, span, rows.huge[at : at + span[1] - span[0]])
             at += span[1] - span[0]
     touched = np.flatnonzero(rows.frames.any(axis=1) | rows.swapped.any(axis=1) | ~rows.settled)
     order = touched[np.lexsort((rows.process[touched], rows.region[touched]))]
@@ -140,11 +140,6 @@ def _spans(regions: npt.NDArray[np.int64]) -> Iterator[Span]:
     for run in np.split(regions, np.flatnonzero(np.diff(regions) != 1) + 1):
         if len(run):
             yield int(run[0]), int(run[-1]) + 1
-
-
-def _mark_huge(pagemap: Pagemap, span: Span, huge: npt.NDArray[np.bool_]) -> None:
-    for start, end in pagemap.scan(span, PAGE_IS_HUGE, 0):
-        huge[start // HPAGE_PMD_SIZE_BYTES - span[0] : end // HPAGE_PMD_SIZE_BYTES - span[0]] = True
 
 
 def _look_up(sources: Sources, frames: Frames) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:

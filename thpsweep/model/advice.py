@@ -115,7 +115,8 @@ def _unmap_slots(family: Family, rows: Ints, records: Ints, boards: Boards) -> N
     """Unmap those of the slots that are present, in records that only one row points at."""
     index, slot = bits.pairs(boards & family.records.present[records])
     events = Events(rows[index], slot)
-    unmap(family, events, entries_of(family, events, records[index], np.ones(index.size, bool)))
+    entry = entries_of(family, events, records[index])
+    unmap(family, events, entry, family.mapcounts(family.entries.layer[entry].astype(np.int64), slot))
     family.records.present[records] &= ~boards
     family.records.exclusive[records] &= ~boards
 

@@ -91,8 +91,10 @@ class Family:
 
     def mapcounts(self, layers: Ints, slots: Ints) -> Ints:
         """Give the mapcount of each frame (layer, slot). Shapes: (k,), (k,) -> (k,)."""
-        missing = self.missing.ptes[self.layers.missing[layers], slots]
-        return (self.layers.reach[layers] - missing).astype(np.int64)
+        missing = self.missing.ptes.reshape(-1).take(
+            self.layers.missing.take(layers).astype(np.int64) * HPAGE_PMD_NR + slots
+        )
+        return (self.layers.reach.take(layers) - missing).astype(np.int64)
 
     def mapcount_sums(self, layers: Ints, boards: Boards) -> Ints:
         """Sum the mapcounts of the given slots of each layer. Shapes: (n,), (n, 8) -> (n,)."""

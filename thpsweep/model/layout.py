@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from thpsweep.errors import CaptureError
+from thpsweep.model.activity import Activity
 from thpsweep.model.npz import UNREADABLE, Shape, check_shapes, read_arrays
 from thpsweep.units import BOARD_WORDS
 
-FORMAT = 1
-"""Version of the file format; a reader refuses every other."""
+WITHOUT_ACTIVITY, WITH_ACTIVITY = 1, 2
+"""Versions of the file format; a reader refuses every other."""
 
 MAX_FILE_BYTES = 4 << 30
 """Most that a file may unpack to: 2,000 processes x 16 GiB need half of it."""
@@ -39,10 +40,12 @@ ARRAYS: dict[str, Shape] = {
 }
 """Dtype and shape of every array of a layout; a word stands for the same length wherever it appears."""
 
-_FILED: dict[str, Shape] = {
-    **ARRAYS,
-    "provenance": (np.uint8, ("provenance bytes",)),
+_FILED: dict[str, Shape] = {**ARRAYS, "provenance": (np.uint8, ("provenance bytes",))}
+_FORMATS: dict[int, dict[str, Shape]] = {
+    WITHOUT_ACTIVITY: _FILED,
+    WITH_ACTIVITY: {**_FILED, "activity": (np.uint8, ("activity bytes",))},
 }
+"""What a file of each version holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,7 @@ class Layout:
     folio: 0 for small pages (and folios below 2 MiB), else a number >= 1 of one PMD-order folio, slot i being its
     subpage i. Cells stand in the order of their regions. A `huge` row maps all 512 slots by one PMD entry.
     `cell_outside` is the largest number of mappings of a frame of the cell that the layout does not show. Process 0 is
-    the root and points at itself; a parent stands before its children.
+    the root and points at itself; a parent stands before its children. Where activity was watched, hot regions come first.
     Raises: CaptureError naming the invariant that does not hold.
     """
 
@@ -69,6 +72,7 @@ class Layout:
     members: npt.NDArray[np.bool_]
     parent: npt.NDArray[np.int32]
     provenance: dict[str, str | int]
+    activity: Activity | None = None
 
     def __post_init__(self) -> None:
         dims = check_shapes({name: (getattr(self, name).dtype, getattr(self, name).shape) for name in ARRAYS}, ARRAYS)
@@ -110,7 +114,10 @@ class Layout:
         """
         arrays: dict[str, Any] = {name: getattr(self, name) for name in ARRAYS}
         text = json.dumps(self.provenance, sort_keys=True).encode()
-        arrays |= {"format": np.int64(FORMAT), "provenance": np.frombuffer(text, dtype=np.uint8)}
+        version = WITHOUT_ACTIVITY if self.activity is None else WITH_ACTIVITY
+        arrays |= {"format": np.int64(version), "provenance": np.frombuffer(text, dtype=np.uint8)}
+        if self.activity is not None:
+            arrays["activity"] = np.frombuffer(self.activity.to_bytes(), dtype=np.uint8)
         unfinished = Path(f"{os.fspath(path)}.{os.getpid()}.part")
         try:
             with unfinished.open("wb") as file:
@@ -151,7 +158,9 @@ def content_hash(path: str | os.PathLike[str]) -> str:
 
 def _read(file: BinaryIO) -> dict[str, Any]:
     """Read what `Layout` is built from."""
-    arrays: dict[str, Any] = read_arrays(file, _FILED, FORMAT, MAX_FILE_BYTES)
+    arrays: dict[str, Any] = read_arrays(file, _FORMATS, MAX_FILE_BYTES)
+    if "activity" in arrays:
+        arrays["activity"] = Activity.from_bytes(arrays["activity"].tobytes())
     text = arrays.pop("provenance").tobytes()
     if len(text) > MAX_PROVENANCE_BYTES:
         raise CaptureError(f"provenance has {len(text)} bytes: allowed is {MAX_PROVENANCE_BYTES}")
@@ -238,4 +247,4 @@ def _require(holds: bool, sentence: str) -> None:
 
 
 # The dataclass spells its fields out for the reader; the table above is what is checked and filed.
-assert [field.name for field in fields(Layout)] == [*ARRAYS, "provenance"]
+assert [field.name for field in fields(Layout)] == [*ARRAYS, "provenance", "activity"]

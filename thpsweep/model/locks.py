@@ -101,6 +101,7 @@ def hold_prices(machine: Profile, n_sharers: int) -> dict[str, float]:
         "switch": machine.pte_switch_ns,
         "protect": machine.pte_protect_ns,
         "clear": machine.pte_clear_ns,
+        "unmap": machine.pte_unmap_ns,
         "isolate": min(machine.pte_scan_ns, machine.pte_clear_ns),
         "clear_isolated": max(0.0, machine.pte_clear_ns - machine.pte_scan_ns),
         "unshare": max(machine.cow_fault_ns, machine.copy_page_ns + flush_ns) + machine.ipi_ns * others / n_sharers,

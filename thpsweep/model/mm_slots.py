@@ -66,9 +66,12 @@ def settle(family: Family) -> None:
         touched[some] = True
     family.unsettled.clear()
     folios = np.flatnonzero(touched & (table.mapped > 0))
-    for slot in (table.mm_0, table.mm_1):
-        held = folios[slot[folios] != 0]
-        rows = table.region[held].astype(np.int64) * family.n_sharers + slot[held] - 1
-        ptes = family.folio_ptes(family.record_of[rows].astype(np.int64), held)
-        table.maybe_shared[held[ptes == table.mapped[held]]] = False
-        slot[held[ptes == 0]] = 0
+    owners = np.concatenate((table.mm_0[folios], table.mm_1[folios])).astype(np.int64)
+    some = np.flatnonzero(owners)
+    held = folios[some % max(folios.size, 1)]
+    rows = table.region[held].astype(np.int64) * family.n_sharers + owners[some] - 1
+    ptes = family.folio_ptes(family.record_of[rows].astype(np.int64), held)
+    table.maybe_shared[held[ptes == table.mapped[held]]] = False
+    over, first = ptes == 0, some < folios.size
+    table.mm_0[held[over & first]] = 0
+    table.mm_1[held[over & ~first]] = 0

@@ -20,8 +20,8 @@ UNREADABLE = (OSError, EOFError, ValueError, OverflowError, RuntimeError, Memory
 """What zipfile, zlib and NumPy raise on a file that is not what it says."""
 
 
-def read_arrays(file: BinaryIO, expected: Mapping[str, Shape], version: int, max_bytes: int) -> dict[str, Any]:
-    """Unpack exactly the expected arrays of a file whose `format` array is `version`.
+def read_arrays(file: BinaryIO, formats: Mapping[int, Mapping[str, Shape]], max_bytes: int) -> dict[str, Any]:
+    """Unpack exactly the arrays that are expected of a file by its version, which its `format` array tells.
 
     Raises: CaptureError saying what is wrong, and the errors of `UNREADABLE`.
     """
@@ -32,8 +32,9 @@ def read_arrays(file: BinaryIO, expected: Mapping[str, Shape], version: int, max
             raise CaptureError("not a capture: no array 'format'")
         check_shapes({"format": _header(archive, "format")}, {"format": (np.int64, ())})
         found_version = int(_array(archive, "format"))
-        if found_version != version:
-            raise CaptureError(f"format version {found_version}: this thpsweep reads {version}")
+        if found_version not in formats:
+            raise CaptureError(f"format version {found_version}: this thpsweep reads {', '.join(map(str, formats))}")
+        expected = formats[found_version]
         _check_names(archive.infolist(), {"format", *expected})
         headers = {name: _header(archive, name) for name in expected}
         check_shapes(headers, expected)

@@ -146,7 +146,7 @@ def _hold(family: Family, keys: Ints, until: Ints, is_pin: bool) -> Ints:
     if not keys.size:
         return np.zeros(0, np.int64)
     events, table = Events(keys // HPAGE_PMD_NR, keys % HPAGE_PMD_NR), family.pins
-    entry = entries_of(family, events, family.record_of[events.row].astype(np.int64), np.ones(keys.size, bool))
+    entry = entries_of(family, events, family.record_of[events.row].astype(np.int64))
     layer = family.entries.layer[entry].astype(np.int64)
     frame = _frames(family, layer * HPAGE_PMD_NR + events.slot)
     folio = np.where(events.of(family.layers.compound, layer), family.layers.folio[layer], 0).astype(np.int64)

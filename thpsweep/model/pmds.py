@@ -35,9 +35,20 @@ def takers(family: Family, rows: Ints, slots: Boards, folios: Ints) -> Bools:
     records = family.record_of[rows].astype(np.int64)
     able = around.same & _wholly(family, records, slots, folios)[:, None]
     others, index = family.record_of[around.row].astype(np.int64), around.index
+    left = np.flatnonzero(starts_in(family, others, folios[index]))
+    others, index, row = others[left], index[left], around.row[left]
     chosen = by_record(others, lambda some: _wholly(family, others[some], slots[index[some]], folios[index[some]]))
-    able[index[chosen], around.row[chosen] % family.n_sharers] = True
+    able[index[chosen], row[chosen] % family.n_sharers] = True
     return np.asarray(able)
+
+
+def starts_in(family: Family, records: Ints, folios: Ints) -> Bools:
+    """Tell whose first entry could be the folio's: a quick look that settles most rows with pages of their own."""
+    entry = family.records.head[records]
+    other = np.flatnonzero(family.layers.folio[family.entries.layer[entry]] != folios)
+    able = np.ones(records.size, bool)
+    able[other] = ~bits.any_slot(family.entries.slots[entry[other]])
+    return able
 
 
 def _wholly(family: Family, records: Ints, slots: Boards, folios: Ints) -> Bools:

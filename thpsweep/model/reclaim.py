@@ -86,7 +86,7 @@ def split_folios(family: Family, counts: Counts, folios: Ints) -> None:
 def _layers(family: Family, events: Events) -> Ints:
     """Give the layer that each event's row maps in the slot. Shapes: -> (n,)."""
     records = family.record_of[events.row].astype(np.int64)
-    entry = entries_of(family, events, records, np.ones(records.size, bool))
+    entry = entries_of(family, events, records)
     return family.entries.layer[entry].astype(np.int64)
 
 

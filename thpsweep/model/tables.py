@@ -26,13 +26,14 @@ class Table:
         reused, self._free = self._free[kept:], self._free[:kept]
         first, self._used = self._used, self._used + n - reused.size
         if self._used > self._capacity:
-            self._reserve(self._used)
-        fresh = np.arange(first, self._used)
-        if not reused.size:
-            return fresh
+            self._reserve(self._used, first)
         for column in self._columns():
-            column[reused] = 0
-        return np.concatenate((reused, fresh))
+            if reused.size:
+                column[reused] = 0
+            if column.ndim > 1:
+                column[first : self._used] = 0
+        fresh = np.arange(first, self._used)
+        return np.concatenate((reused, fresh)) if reused.size else fresh
 
     def give(self, rows: Ints) -> None:
         """Take rows back; the caller keeps no reference to them."""
@@ -58,10 +59,12 @@ class Table:
     def _columns(self) -> list[np.ndarray]:
         return [getattr(self, field.name) for field in dataclasses.fields(self)]  # type: ignore[arg-type]
 
-    def _reserve(self, rows: int) -> None:
+    def _reserve(self, rows: int, kept: int) -> None:
+        """Grow; wide columns are zeroed only as their rows are handed out: nobody looks at all of one."""
         self._capacity = max(rows, 2 * self._capacity, _FIRST_CAPACITY)
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             column = getattr(self, field.name)
-            grown = np.zeros((self._capacity, *column.shape[1:]), column.dtype)
-            grown[: column.shape[0]] = column
+            make = np.empty if column.ndim > 1 else np.zeros
+            grown = make((self._capacity, *column.shape[1:]), column.dtype)
+            grown[:kept] = column[:kept]
             setattr(self, field.name, grown)

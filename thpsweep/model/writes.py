@@ -40,7 +40,7 @@ class Events:
 
     def of(self, boards: Boards, owner: Ints) -> Bools:
         """Tell whether each event's slot is on its owner's board."""
-        return np.asarray((_flat(boards)[owner * BOARD_WORDS + self.word] & self.bit) != 0)
+        return np.asarray((_flat(boards).take(owner * BOARD_WORDS + self.word) & self.bit) != 0)
 
     def set(self, boards: Boards, owner: Ints, chosen: Bools) -> None:
         """Put the chosen slots, none of which is there, on their owners' boards."""
@@ -53,8 +53,8 @@ class Events:
         np.subtract.at(_flat(boards), owner[some] * BOARD_WORDS + self.word[some], self.bit[some])
 
     def where(self, kept: Bools) -> "Events":
-        """Keep some of the events."""
-        return self.at(np.flatnonzero(kept))
+        """Keep some of the events; all, as is usual, without a copy."""
+        return self if kept.all() else self.at(np.flatnonzero(kept))
 
     def at(self, index: Ints) -> "Events":
         """Keep some of the events, by index."""
@@ -82,7 +82,7 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
     Source: mm/memory.c do_wp_page(), wp_can_reuse_anon_folio(), do_anonymous_page(), mm/huge_memory.c
     do_huge_pmd_wp_page() (a shared PMD is split and one base page copied since 5.8, 20200416160026.16538-8).
     """
-    events = _faulting(family, counts, Events(keys // HPAGE_PMD_NR, keys % HPAGE_PMD_NR))
+    events = _faulting(family, counts, Events(keys >> 9, keys & (HPAGE_PMD_NR - 1)))
     if not events.row.size:
         return
     rows, index = events.rows()
@@ -91,14 +91,16 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
     split_pmds(family, counts, rows)
     records = diverge(family, rows)
     record = records[index]
-    present = events.of(family.records.present, record)
-    entry = entries_of(family, events, record, present)
-    copy = _copied(family, events, record, entry)
+    entry = entries_of(family, events, record)
+    present = entry != 0
+    layer = family.entries.layer.take(entry).astype(np.int64)
+    mapcount = np.where(present, family.mapcounts(layer, events.slot), 0)
+    copy = _copied(family, events, layer, mapcount)
     swapped = ~present
     if swapped.any():
         swapped = swapped & events.of(family.records.swapped, record)
     _count(family, counts, events, copy, present & ~copy, ~present & ~swapped, swapped)
-    unmap(family, events.where(copy), entry[copy])
+    unmap(family, events.where(copy), entry[copy], mapcount[copy])
     map_new(family, events, records, index, copy | ~present)
     events.clear(family.records.swapped, record, swapped)
     events.set(family.records.present, record, ~present)
@@ -154,30 +156,29 @@ def split_pmds(family: Family, counts: Counts, rows: Ints) -> None:
         family.adjust("compound_ptes", huge, np.full(huge.size, HPAGE_PMD_NR))
 
 
-def entries_of(family: Family, events: Events, record: Ints, present: Bools) -> Ints:
+def entries_of(family: Family, events: Events, record: Ints) -> Ints:
     """Find in each event's record the entry that maps the slot; 0 where the slot is not present. Shapes: (n,) -> (n,)."""
     entry = family.records.head[record].astype(np.int64)
     here = events.of(family.entries.slots, entry)
     found = np.where(here, entry, 0)
-    left = np.flatnonzero(present & ~here)
+    left = np.flatnonzero(~here)
     entry = family.entries.next[entry[left]].astype(np.int64)
     slots, word, bit = _flat(family.entries.slots), events.word[left], events.bit[left]
     while left.size:
-        here = (slots[entry * BOARD_WORDS + word] & bit) != 0
+        here = (slots.take(entry * BOARD_WORDS + word) & bit) != 0
         found[left[here]] = entry[here]
-        left, word, bit = left[~here], word[~here], bit[~here]
-        entry = family.entries.next[entry[~here]].astype(np.int64)
+        entry = family.entries.next[entry].astype(np.int64)
+        going = ~here & (entry != 0)
+        left, word, bit, entry = left[going], word[going], bit[going], entry[going]
     return found
 
 
-def _copied(family: Family, events: Events, record: Ints, entry: Ints) -> Bools:
+def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bools:
     """Tell which writes copy: the frame has more mappings, or it is a subpage and others may map its folio.
 
     The last mapped subpage of all is copied too: that frees the folio.
     Source: mm/memory.c __wp_can_reuse_large_anon_folio(), folio_large_mapcount() <= 1 (v6.15).
     """
-    layer = family.entries.layer[entry].astype(np.int64)
-    mapcount = np.where(entry != 0, family.mapcounts(layer, events.slot), 0)
     # An old page with a link is never reused: its copy would keep the old content. Nor is a page with a long reference.
     kept = family.layers.link[layer] != 0
     if family.pins.in_use:
@@ -204,10 +205,11 @@ def _count(
         counts.total[name] += family.sums(events.row, kind)
 
 
-def unmap(family: Family, events: Events, entry: Ints) -> None:
+def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> None:
     """Take slots out of the entries and layers that held them; free frames whose last mapping that was.
 
-    The boards of the record (present, exclusive) are the caller's to change. Shapes: entry (n,), one an event.
+    The boards of the record (present, exclusive) are the caller's to change. Shapes: entry (n,), one an event, and
+    mapcount (n,) of its frame before.
     """
     every = np.ones(entry.size, bool)
     layer = family.entries.layer[entry].astype(np.int64)
@@ -217,7 +219,10 @@ def unmap(family: Family, events: Events, entry: Ints) -> None:
     np.add.at(family.missing.ptes.reshape(-1), lists * HPAGE_PMD_NR + events.slot, np.int32(1))
     family.gauge["compound_ptes"] -= family.sums(events.row, compound)
     family.gauge["small_ptes"] -= family.sums(events.row, ~compound)
-    unmapped = np.flatnonzero(family.mapcounts(layer, events.slot) == 0)
+    # No more mappings can have gone than there were events in the region.
+    region = family.region_of(events.row)
+    few = np.flatnonzero(mapcount <= np.bincount(region)[region]) if region.size else region
+    unmapped = few[family.mapcounts(layer[few], events.slot[few]) == 0]
     if unmapped.size:
         # Two sharers that both left a frame name it twice.
         _, first = np.unique(layer[unmapped] * HPAGE_PMD_NR + events.slot[unmapped], return_index=True)

@@ -126,13 +126,13 @@ class Crew:
         self.seats[self._n_made] = Seat(self._n_made, key, memory_bytes)
 
     def _complain(self) -> None:
-        """Say so where nobody can work, and end it after a while."""
-        if self.seats or not len(self._needs):
+        """Say so where nobody can take what is left, and end it after a while."""
+        need = min((need for need, _ in self._needs.left), default=0)
+        if not need or any(seat.memory_bytes >= need for seat in self.seats.values()):
             self._deserted_at_s = None
             return
         now_s = time.monotonic()
         largest = max((machine.memory_bytes for machine in self.machines.values()), default=0)
-        need = min((need for need, _ in self._needs.left), default=0)
         why = _fits_nowhere(need, largest) if self.machines else "the cluster has no machine with a CPU"
         if self._deserted_at_s is None:
             self._deserted_at_s = now_s

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import sys
 
 from thpsweep.errors import SweepError
@@ -10,6 +11,9 @@ INSECURE = "THPSWEEP_INSECURE_RAY"
 """Set to 1 it lets a sweep run on a cluster that runs code for whoever reaches its ports."""
 
 AUTH_MODE = "RAY_AUTH_MODE"
+
+ANSWER_S = 5.0
+"""How long a host may take to accept a connection."""
 
 
 def secure() -> bool:
@@ -30,6 +34,23 @@ def secure() -> bool:
     return True
 
 
+def reachable(address: str) -> None:
+    """See that a host takes connections where it is named: Ray would try for minutes. Raises: SweepError."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and not _answers(host.strip("[]"), int(port)):
+        raise SweepError(
+            f"hydra.launcher.address={address!r}: nobody answers there: allowed is the address of Ray's head"
+        )
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=ANSWER_S).close()
+    except OSError:
+        return False
+    return True
+
+
 def cannot_join(address: str, problem: Exception) -> SweepError:
     """Say in one line why a cluster cannot be joined."""
     text = " ".join(str(problem).split())
@@ -40,7 +61,8 @@ def cannot_join(address: str, problem: Exception) -> SweepError:
     if versions:
         theirs, ours = f"Ray {versions[1]} on Python {versions[2]}", f"Ray {versions[3]} on Python {versions[4]}"
         return SweepError(f"{key}: the cluster runs {theirs}, this process {ours}: allowed are the same versions")
-    if type(problem).__name__ == "AuthenticationError":
+    answering = re.search(r"Failed to connect to Ray cluster at (\S+):(\d+)", text)
+    if type(problem).__name__ == "AuthenticationError" or (answering and _answers(answering[1], int(answering[2]))):
         where = "~/.ray/auth_token, or the file that RAY_AUTH_TOKEN_PATH names"
-        return SweepError(f"{key}: turned away: allowed is the cluster's token, in {where} ({text[:100]})")
+        return SweepError(f"{key}: turned away: allowed is the cluster's token, in {where} ({text[:120]})")
     return SweepError(f"{key}: allowed is a Ray cluster that runs, with a node on this machine ({text[:200]})")

@@ -54,6 +54,8 @@ class Sweep:
     points: Mapping[str, Record]
     results: Mapping[str, Record]
     states: Mapping[str, str]
+    concluded: bool = False
+    """Whether it is a search that is over."""
 
     @property
     def done(self) -> set[str]:
@@ -124,6 +126,7 @@ def contents(file: Path) -> Sweep:
     header: Record = {}
     points: dict[str, tuple[int, int]] = {}
     results: dict[str, tuple[int, str]] = {}
+    concluded = False
     refuse_old_format(file)
     for line, end in lines(file):
         body = unsealed(line)
@@ -131,9 +134,12 @@ def contents(file: Path) -> Sweep:
         if record["type"] == "sweep":
             header = record
         elif record["type"] == "point":
+            concluded = False
             points[record["id"]] = (record["index"], end - len(line))
         elif record["type"] == "result":
             results[record["id"]] = (end - len(line), record["state"])
+        elif record["type"] == CONCLUDED:
+            concluded = True
     if header and header.get("format") != FORMAT:
         raise SweepError(f"{file}: format {header.get('format')!r}; this version reads {FORMAT}")
     ordered = sorted(points, key=points.__getitem__)
@@ -144,6 +150,7 @@ def contents(file: Path) -> Sweep:
         points=Stored(file, {key: points[key][1] for key in ordered}),
         results=Stored(file, {key: place for key, (place, _) in known.items()}),
         states={key: state for key, (_, state) in known.items()},
+        concluded=concluded,
     )
 
 

@@ -15,7 +15,7 @@ from thpsweep.model.simulate import simulate
 from thpsweep.sweep.calls import Calls
 from thpsweep.sweep.crew import Crew, Machine, Seat
 from thpsweep.sweep.identity import identity
-from thpsweep.sweep.joining import cannot_join, secure
+from thpsweep.sweep.joining import cannot_join, reachable, secure
 from thpsweep.sweep.needs import Needs
 from thpsweep.sweep.point import Point
 from thpsweep.sweep.serial import Arrival, Task, Terms
@@ -114,6 +114,8 @@ def call_each(calls: Sequence[Callable[[], Any]], *, address: str = "local", act
 
     A Ray that runs already is used, and left as it is. Raises: whatever the first call that fails raised.
     """
+    if address != "local":
+        secure()
     loaded: Any = sys.modules.get("ray")  # importing it here would be before its environment is set
     has_begun = loaded is not None and loaded.is_initialized()
     ray = loaded if has_begun else _started(address, actors)
@@ -138,6 +140,8 @@ def _started(address: str, actors: int | None) -> Any:
     if address == "local":
         # Despite its name it holds on Linux too: 0 makes every process of Ray listen on 127.0.0.1 and nowhere else.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    else:
+        reachable(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
     import ray
 
     on_terminate = signal.getsignal(signal.SIGTERM)

@@ -31,6 +31,8 @@ class Status:
     driver: str | None
     pace: Pace
     last_s: float | None
+    searches: bool = False
+    """Whether it is a search that has not concluded: it will ask more points than it has so far."""
 
     def lines(self, now_s: float, behind: str) -> Iterator[str]:
         """Put it in words, the first line being the sum of it. `behind` says how MLflow stands."""
@@ -39,9 +41,12 @@ class Status:
         kinds = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()) if state not in (DONE, "failed"))
         whose = f"{failed} failed" + (f" ({kinds})" if kinds else "")
         running = f"; running: {self.driver}" if self.driver else ""
-        yield f"{self.directory}: {counts[DONE]} of {self.n_points} points done, {whose}{running}"
+        so_far = " so far" if self.searches else ""
+        yield f"{self.directory}: {counts[DONE]} of {self.n_points} points{so_far} done, {whose}{running}"
         left = self.n_points - len(self.results)
         pace = self.pace.words(now_s, left) if self.driver and left else ""
+        if self.searches:
+            pace = "the search goes on" if self.driver else "the search is not over"
         age = f"last result {duration(max(now_s - self.last_s, 0))} ago" if self.last_s is not None else "no result yet"
         yield "  " + "; ".join(text for text in (pace, age, behind) if text)
         yield from (f"  failed: {text}" for text in list(self.failures.values())[:MOST_FAILURES])
@@ -58,11 +63,14 @@ def status(directory: Path) -> Status:
     named: dict[str, str] = {}
     results: dict[str, tuple[str, str]] = {}
     failures: dict[str, str] = {}
-    pace, last_s = Pace(), None
+    pace, last_s, searches = Pace(), None, False
     for _, record in journal.records(directory / FILE_NAME):
         if record["type"] == "sweep":
             header = record
+        elif record["type"] == journal.CONCLUDED:
+            searches = False
         elif record["type"] == "point":
+            searches = "search" in header
             named[record["id"]] = " ".join(f"{key}={value}" for key, value in record["params"].items())
         elif record["type"] == "result" and record["id"] in named:
             key, state = record["id"], record["state"]
@@ -75,7 +83,7 @@ def status(directory: Path) -> Status:
                 pace.add(last_s)
     if not header:
         raise SweepError(f"{directory / FILE_NAME}: does not begin with the record of a sweep")
-    return Status(directory, header["sweep"], len(named), results, failures, driver, pace, last_s)
+    return Status(directory, header["sweep"], len(named), results, failures, driver, pace, last_s, searches)
 
 
 def holder(directory: Path) -> str | None:

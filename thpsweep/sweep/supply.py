@@ -42,12 +42,12 @@ class Searching(Supply):
         self._log, self._course = log, search.begin()
         self._known: dict[str, None] = {}
         self._next_index = 0
-        self.is_concluded = False
+        self.is_concluded = found.concluded
         self._replay(found)
         left = [key for key in self._known if key not in found.done]
         self.tasks = [(key, found.points[key]["point"]) for key in left]
         self._n_given = len(self.tasks)
-        self.tasks += self.more(1)
+        self.tasks = self.tasks or self.more(1)  # what is still out is waited for, as it was before the stop
 
     @property
     def total(self) -> int:
@@ -96,9 +96,6 @@ class Searching(Supply):
                 self._course.proposed(record["id"], record["search"])
             elif record["type"] == "result":
                 self._course.learn(record["id"], record["state"], record["result"])
-            self.is_concluded = record["type"] == journal.CONCLUDED or (
-                self.is_concluded and record["type"] == "result"
-            )
 
 
 def point_record(point: PlannedPoint, index: int) -> journal.Record:

@@ -9,6 +9,9 @@ from thpsweep.units import HPAGE_PMD_NR
 SET_SHARE = 0.62
 """Part of a migrated pte's cost that is setting the entry: callchain samples of compaction on Linux 6.18 (AMD Milan)."""
 
+_LARGER = 4
+"""Times that a second-level TLB has the entries of the first, at least: 512 and 40 (Bobcat) to 4096 and 96 (Zen 5)."""
+
 
 @dataclass(frozen=True)
 class Price:
@@ -64,6 +67,7 @@ PRICES = (
         "pte_clear_ns", "slope of MADV_COLLAPSE, mean of exclusive and shared pages, less copy, plus clear",
         ("collapse_pte_exclusive", "collapse_pte_shared", "copy_page", "clear_page"), _pte_clear_ns,
     ),
+    _direct("pte_unmap_ns", "shmem_pte", "MADV_COLLAPSE of shmem against sharers that map it by ptes"),
     Price(
         "rmap_walk_ns", "half of what compaction costs a page beside its ptes and its copy",
         ("migration_page", "copy_page"), _rmap_walk_ns,
@@ -103,6 +107,8 @@ PRICES = (
 
 
 def priced(raw: Raw) -> dict[str, float]:
-    """Make the keys for which everything was measured; a TLB of 0 entries is one that CPUID does not tell."""
-    known = {name: value for name, value in raw.items() if not (name.startswith("tlb_entries") and value == 0)}
+    """Make the keys for which everything was measured."""
+    known = {name: value for name, value in raw.items() if value or not name.startswith("tlb_entries")}
+    if known.get("tlb_entries_l2", 0.0) < _LARGER * known.get("tlb_entries_l1", 0.0):
+        known.pop("tlb_entries_l2", None)  # what a hypervisor has made up
     return {price.key: price.value(known) for price in PRICES if all(name in known for name in price.needs)}

@@ -10,6 +10,11 @@ from thpsweep.linux.live.actor import Reply
 Raw = dict[str, float]
 """Name of what a probe measured -> ns, unless the name says otherwise."""
 
+SHARERS = (1, 4, 16)
+"""Sharer counts that slopes are fitted over."""
+USED = frozenset((*SHARERS, 2))
+"""All sharer counts of priced probes, a parent with its child among them; predictions are checked on others."""
+
 _PREEMPTED = 1.5
 _PREEMPTED_NS = 10_000
 

@@ -18,7 +18,6 @@ _BESIDE = {
     "collapse_pte_exclusive": "slope against present ptes, exclusive, ns a pte",
     "collapse_pte_shared": "the same, shared, ns a pte",
     "shmem_fixed": "shmem collapse without sharers, ns a region",
-    "shmem_pte": "shmem collapse, ns a pte of a sharer",
     "shmem_touch_pmd": "touch of collapsed shmem: maps a PMD, ns",
     "huge_fault": "first touch of a THP, ns",
     "fork_pte_small_again": "fork of small pages that an earlier fork protected, ns a pte",

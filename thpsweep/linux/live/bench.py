@@ -73,10 +73,10 @@ class Bench:
     ) -> None:
         self._close()
 
-    def recording(self, *events: str) -> contextlib.AbstractContextManager[list[Event]]:
+    def recording(self, *events: str, pid: int | None = None) -> contextlib.AbstractContextManager[list[Event]]:
         """Record events, by default what is collapsed; nothing is recorded where there is no tracefs."""
         wanted = events or ("huge_memory",)
-        return self._tracing.recording(*wanted) if self._tracing else contextlib.nullcontext([])
+        return self._tracing.recording(*wanted, pid=pid) if self._tracing else contextlib.nullcontext([])
 
     def need_khugepaged(self) -> OneShot:
         """Give khugepaged. Raises: LiveError saying why it cannot be driven."""

@@ -7,6 +7,7 @@ split into the small pages that are wanted. Large free blocks are no targets.
 Source: mm/compaction.c compact_zone(), suitable_migration_target(); mm/huge_memory.c deferred_split_scan() (v6.18).
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,8 +30,10 @@ _DENSE, _LEFT_OUT, _KEPT = 0.2, 0.2, 4
 """Of the blocks by frame number: the part that stays full, the part given back; above it one page in four stays."""
 _MIN_BLOCKS, _SHRINKS = 16, 20
 _PERCPU = Path("/proc/sys/vm/percpu_pagelist_high_fraction")
+_DROP = Path("/proc/sys/vm/drop_caches")
 _COMPACT = Path("/proc/sys/vm/compact_memory")
 _NS_PER_S = 1e9
+_EVENTS = ("migrate/mm_migrate_pages_start", "migrate/mm_migrate_pages", "sched/sched_switch")
 _LARGEST_FRACTION = 1_000_000
 
 Pages = npt.NDArray[np.int64]
@@ -38,9 +41,8 @@ Pages = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Moves:
-    """What one compaction did: pages of the memory that moved, others that did, and the time that all of it takes.
+    """What one compaction did: pages of the memory that moved, others that did, and the CPU time of moving all of them.
 
-    Batches are timed by the wall, and some are preempted: each page counts as one of the typical batch.
     Shapes: pages (n,) their numbers.
     """
 
@@ -57,9 +59,21 @@ def many_free_pages(settings: Settings) -> Iterator[None]:
         yield
 
 
-def fill(actor: Actor, memory: Memory) -> None:
-    """Fill a memory with huge pages, after a compaction that makes room for them. Raises: LiveError."""
-    _compact()
+def fill(bench: Bench, actor: Actor, memory: Memory) -> None:
+    """Fill a memory with huge pages, after a compaction that makes room for them. Raises: LiveError.
+
+    A large folio of the page cache for which no free block of its size is at hand ends a compaction: then caches are
+    dropped, and it is done again. The process and its children stay on the first CPU from now on, which
+    compact() leaves to them.
+    """
+    for drops in (True, False):
+        with bench.recording("compaction/mm_compaction_end") as events:
+            _compact()
+        if not drops or not any(event.fields.get("status") == "contended" for event in events):
+            break
+        os.sync()
+        _DROP.write_text("1")
+    actor.do("stay", min(os.sched_getaffinity(0)))
     actor.advise(memory, Advice.HUGEPAGE)
     actor.write(memory, range(memory.n_pages))
     actor.advise(memory, Advice.NOHUGEPAGE)  # nobody is to collapse them again
@@ -90,16 +104,30 @@ def punch(group: MemoryCgroup, actor: Actor, memory: Memory) -> tuple[Pages, Pag
 
 
 def compact(bench: Bench, actor: Actor, memory: Memory) -> Moves:
-    """Compact all memory once. Raises: LiveError where that is refused."""
+    """Compact all memory once, on another CPU than the family's. Raises: LiveError where that is refused.
+
+    An mm that has run on this CPU only is flushed at once for each pte, any other one in batches: it is the latter that
+    happens on a machine of many CPUs. Source: mm/rmap.c should_defer_flush() (v6.18).
+    """
     before = _frames(actor.pid, memory)
-    with bench.recording("migrate/mm_migrate_pages_start", "migrate/mm_migrate_pages") as events:
+    with (
+        bench.recording(*_EVENTS, pid=os.getpid()) as events,
+        _not_on_the_first_cpu(),
+    ):
         _compact()
     ours = np.flatnonzero(_frames(actor.pid, memory) != before)
-    pages, ns = _batches(events)
-    if not pages.size:
-        return Moves(ours, 0, 0.0)
-    n_pages = int(pages.sum())
-    return Moves(ours, max(0, n_pages - ours.size), _weighted_median(ns / pages, pages) * n_pages)
+    pages, ns = _batches(events, os.getpid())
+    return Moves(ours, max(0, int(pages.sum()) - ours.size), float(ns.sum()))
+
+
+@contextmanager
+def _not_on_the_first_cpu() -> Iterator[None]:
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, allowed - {min(allowed)} or allowed)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def _compact() -> None:
@@ -135,19 +163,18 @@ def _frames(pid: int, memory: Memory) -> Pages:
     return frames
 
 
-def _batches(events: list[Event]) -> tuple[Pages, npt.NDArray[np.float64]]:
-    """List the pages that each batch moved, and the time from its beginning to its end."""
-    found, begun = [], {}
+def _batches(events: list[Event], pid: int) -> tuple[Pages, npt.NDArray[np.float64]]:
+    """List the pages that each batch moved, and its time on a CPU. Units: ns."""
+    found: list[tuple[int, float]] = []
+    begun = gone = away = 0.0
     for event in events:
-        if event.name == "mm_migrate_pages_start":
-            begun[event.pid] = event.time_s
-        elif event.pid in begun:
-            found.append((int(event.fields["nr_succeeded"]), (event.time_s - begun.pop(event.pid)) * _NS_PER_S))
+        if event.name == "sched_switch" and event.fields["prev_pid"] == str(pid):
+            gone = event.time_s
+        elif event.name == "sched_switch":
+            away += event.time_s - gone
+        elif event.name == "mm_migrate_pages_start":
+            begun, away = event.time_s, 0.0
+        else:
+            found.append((int(event.fields["nr_succeeded"]), (event.time_s - begun - away) * _NS_PER_S))
     moved = [batch for batch in found if batch[0]]
     return np.array([pages for pages, _ in moved], np.int64), np.array([ns for _, ns in moved])
-
-
-def _weighted_median(values: npt.NDArray[np.float64], weights: Pages) -> float:
-    order = np.argsort(values)
-    reached = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(reached, reached[-1] / 2)])

@@ -60,13 +60,15 @@ class Tracing:
         self._stack.close()
 
     @contextlib.contextmanager
-    def recording(self, *events: str) -> Iterator[list[Event]]:
+    def recording(self, *events: str, pid: int | None = None) -> Iterator[list[Event]]:
         """Record events (all of a system, where only that is named); the list is filled at the end of the block.
 
         Events stay on until others are asked for: switching them costs ten milliseconds.
+        pid: record only of this process, and when it gets and loses a CPU, where `sched/sched_switch` is asked for.
         Raises: LiveError where the kernel has no such event.
         """
         found: list[Event] = []
+        (self._home / "set_event_pid").write_text("" if pid is None else str(pid))
         self._switch(set(events))
         self._drain()
         yield found

@@ -31,7 +31,7 @@ PAIR = (start("p"), write("p"), fork("p", "c"), read("c"))
 HUGE_PAIR = (start("p"), huge("p"), fork("p", "c"), read("c"))
 PRIVATE = (start("p"), write("p"))
 MIGRATED = 96
-SHARERS = (3, 24)
+SHARERS = (3, 8, 24, 48)
 """Sharer counts of the timed families: none of those that calibration uses."""
 
 
@@ -90,7 +90,8 @@ def holes() -> list[Case]:
         Case("zero_page_only", "M on 512 zero pages where nothing was ever written",
              (start("p"), read("p")), (collapse("p"),)),
         Case("zero_page_all", "M on 512 zero pages, one of which was once written",
-             (start("p"), write("p", range(1)), discard("p", range(1)), read("p")), (collapse("p"),)),
+             (start("p"), write("p", range(1)), discard("p", range(1)), read("p")), (collapse("p"),),
+             left_out="the zero page: a region of nothing else has no page table in the model"),
         Case("hole_region", "M over [empty, full, full]",
              (start("p"), write("p", range(NR, 3 * NR))), (collapse("p", range(3)),), n_regions=3),
         Case("child_hole", "M in a child with holes where the parent wrote later",
@@ -143,7 +144,8 @@ def swapped() -> list[Case]:
         Case("swap_fork", "64 swapped, fork, M in the child; the parent reads later",
              (*out, fork("p", "c")), (collapse("c"), read("p", range(64)))),
         Case("swap_zeroes", "pages of a THP that are swapped split it; what is only zeroes in the others is given back",
-             (start("p"), write("p", HALF), collapse("p")), (page_out("p", range(8)),)),
+             (start("p"), write("p", HALF), collapse("p")), (page_out("p", range(8)),),
+             left_out="zero-filled subpages, which a split gives back since 6.13 (try_to_map_unused_to_zeropage)"),
         Case("swap_held", "pages of a THP of which one is held stay",
              (start("p"), huge("p"), hold("p", range(1))), (page_out("p", range(100, 108)),)),
         Case("swap_shared", "MADV_PAGEOUT of shared pages does nothing", PAIR, (page_out("c", ALL),)),
@@ -190,6 +192,9 @@ def huge_pages() -> list[Case]:
         Case("thp_write_both", "then one by the parent", (*HUGE_PAIR, write("c", range(7, 8))), (write("p", range(8, 9)),)),
         Case("exit_small", "child gone, the parent writes small pages", (*PAIR, end("c")), (write("p"),)),
         Case("exit_pmd", "child gone, the parent writes a PMD-mapped THP", (*HUGE_PAIR, end("c")), (write("p"),)),
+        *(Case(f"cow_{n}", f"one of {n} sharers writes all", family(n), (write("c1"),)) for n in SHARERS),
+        *(Case(f"survivor_{n}", f"{n} sharers, all children exit, the parent writes",
+               (*family(n), *(end(f"c{i}") for i in range(1, n))), (write("p"),)) for n in SHARERS),
         Case("cow_small", "a child writes shared small pages", PAIR, (write("c"),)),
         Case("cow_compound", "a child writes a shared pte-mapped THP", (*HUGE_PAIR, split("c")), (write("c", HALF),)),
         Case("half_small", "parent wrote half, the child exits, the parent writes the rest",
@@ -232,9 +237,11 @@ def migration() -> list[Case]:
     """Shared pages that compaction moves: every sharer has to find them in the new frame."""
     holes = (start("p"), write("p", range(MIGRATED * NR)), punch("p"))
     shared = (fork("p", "c"), fork("p", "g"))
-    once: dict[str, Any] = {"low": True, "max_rounds": 1}
+    once: dict[str, Any] = {"low": True, "max_rounds": 3}
     return [
         Case("migrate_3", "compaction of what 3 share", (*holes, *shared), (migrate("p"),), MIGRATED, **once),
+        Case("migrate_8", "compaction of what 8 share",
+             (*holes, *(fork("p", f"c{i}") for i in range(1, 8))), (migrate("p"),), MIGRATED, **once),
         Case("migrate_held", "compaction where pages are held by vmsplice",
              (*holes, *shared, hold("p", range(NR // 16))), (migrate("p"),), MIGRATED, **once),
     ]  # fmt: skip

@@ -55,7 +55,7 @@ def run(request: Request) -> int:
     show(verdicts, machine.name, screen if screen.is_terminal else Console(width=_WIDTH))
     if request.json is not None:
         write_json(verdicts, machine.name, request.json)
-    return _DIFFERS if any(verdict.differences for verdict in verdicts) else 0
+    return _DIFFERS if any(verdict.differs for verdict in verdicts) else 0
 
 
 def choose(only: Sequence[str]) -> list[Case]:

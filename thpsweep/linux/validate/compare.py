@@ -26,6 +26,13 @@ def tables(kernel: Told, model: Told) -> list[str]:
     return [f"page tables: kernel {kernel.tables_kib:+d} kB, model {model.tables_kib:+d} kB"]
 
 
+def faults(kernel: Told, model: Told) -> list[str]:
+    """List what differs in the number of page faults that a step took."""
+    if None in (kernel.faults, model.faults) or kernel.faults == model.faults:
+        return []
+    return [f"page faults: kernel {kernel.faults}, model {model.faults}"]
+
+
 def memory(kernel: State, model: State) -> list[str]:
     """List what differs in form and sums, process by process."""
     found = []

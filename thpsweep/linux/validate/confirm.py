@@ -14,10 +14,11 @@ _CLEAN, _TRIES = 2, 6
 def settled(run: Callable[[], Verdict]) -> Verdict:
     """Run a case, and where it differs again: until a difference came twice, or two runs had none.
 
-    A case that differs in another way each time, so often that neither comes about, differs.
+    A case that differs in another way each time, so often that neither comes about, differs. A run that differs and during
+    which somebody else had folios split is no evidence, and only reported.
     """
     verdict = run()
-    seen, clean = list(verdict.lines), 0
+    seen, known, clean = list(verdict.lines), set[str]() if verdict.meddled else set(verdict.lines), 0
     for _ in range(_TRIES if verdict.differences else 0):
         again = run()
         clean += again.equal
@@ -26,7 +27,11 @@ def settled(run: Callable[[], Verdict]) -> Verdict:
             return again
         if again.differences:
             verdict = again
-        if not set(seen).isdisjoint(again.lines):
+        if not again.meddled and not known.isdisjoint(again.lines):
             break
         seen += again.lines
+        known |= set() if again.meddled else set(again.lines)
+    if verdict.meddled:
+        verdict.skipped = "other programs' memory is reclaimed all the time, which splits the folios of this case"
+        verdict.differences, verdict.once = {}, seen
     return verdict

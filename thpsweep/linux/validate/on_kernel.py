@@ -1,6 +1,7 @@
 """Do a case's steps on the live kernel."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,10 @@ from thpsweep.units import HPAGE_PMD_NR
 _MOSTLY = 0.9
 """Part of the moved pages that has to be ours, for the time of all to be theirs."""
 
+_SPLITTING = ("page_out", "punch")
+"""Steps that have folios split."""
+
+_EVENTS = ("huge_memory", "exceptions/page_fault_user")
 
 _DECOYS = 2
 """Results that do not come from the case: the decoy's, in a pass without and one with the case's memory."""
@@ -39,7 +44,9 @@ class _Held(NamedTuple):
 class OnKernel:
     """Hold one case's family of live processes; it ends with the case."""
 
-    def __init__(self, case: Case, bench: Bench, family: Family, group: MemoryCgroup | None) -> None:
+    def __init__(
+        self, case: Case, bench: Bench, family: Family, group: MemoryCgroup | None, counts_faults: bool
+    ) -> None:
         self._case, self._bench, self._family, self._group = case, bench, family, group
         self._actors: dict[str, Actor] = {}
         self._memory = Memory(0, 0)
@@ -47,15 +54,24 @@ class OnKernel:
         self._advised: set[str] = set()
         self._dense: list[int] = []
         self._idler = family.start()
-        self.retries = 0
+        self._counts_faults = counts_faults and not (case.low or case.shmem)
+        self._splits = _folio_splits()
+        self.retries, self.meddled = 0, False
 
     def do(self, step: Step) -> Told:
         """Do a step. Raises: LiveError where this machine cannot."""
         method: Callable[[Step], Told] = getattr(self, f"_{step.verb}")
-        return method(step)
+        told = method(step)
+        splits = _folio_splits()
+        self.meddled |= splits != self._splits and step.verb not in _SPLITTING
+        self._splits = splits
+        return told
 
     def look(self) -> State:
         """Look at all living processes."""
+        splits = _folio_splits()
+        self.meddled |= splits != self._splits
+        self._splits = splits
         looks = {name: look(actor.pid, self._memory) for name, actor in self._actors.items()}
         views = {name: _view(seen) for name, seen in looks.items()}
         return State(
@@ -95,20 +111,30 @@ class OnKernel:
 
     def _write(self, step: Step) -> Told:
         if self._case.low:
-            fill(self._actors[step.who], self._memory)
+            fill(self._bench, self._actors[step.who], self._memory)
             return Told()
-        reply = self._actors[step.who].write(self._memory, step.pages)
-        return Told(ns=_cpu_ns(reply))
+        actor = self._actors[step.who]
+        return self._touch(actor, lambda: actor.write(self._memory, step.pages))
 
     def _read(self, step: Step) -> Told:
-        reply = self._actors[step.who].read(self._memory, step.pages)
-        return Told(ns=_cpu_ns(reply))
+        actor = self._actors[step.who]
+        return self._touch(actor, lambda: actor.read(self._memory, step.pages))
+
+    def _touch(self, actor: Actor, act: Callable[[], Reply]) -> Told:
+        """Let a process touch pages, and count the faults that it takes there."""
+        if not self._counts_faults or "tracefs" in self._bench.missing:
+            return Told(ns=_cpu_ns(act()))
+        with self._bench.recording(*_EVENTS) as events:
+            reply = act()
+        mine = [event for event in events if event.name == "page_fault_user" and event.pid == actor.pid]
+        places = [int(event.fields["address"], 16) - self._memory.address for event in mine]
+        return Told(ns=_cpu_ns(reply), faults=sum(0 <= place < self._memory.n_bytes for place in places))
 
     def _huge(self, step: Step) -> Told:
         actor, region = self._actors[step.who], step.pages
         actor.advise(self._memory, Advice.HUGEPAGE)
         self._advised.add(step.who)
-        return Told(ns=_cpu_ns(actor.write(self._memory, region)))
+        return self._touch(actor, lambda: actor.write(self._memory, region))
 
     def _split(self, step: Step) -> Told:
         split_pmd(self._actors[step.who], self._memory, step.pages.start // HPAGE_PMD_NR)
@@ -124,7 +150,8 @@ class OnKernel:
         return Told()
 
     def _age(self, step: Step) -> Told:
-        Path(f"/proc/{self._actors[step.who].pid}/clear_refs").write_text("1")
+        for what in "14":  # 1 makes ptes old, but leaves TLB entries, through which a read makes none young: 4 flushes
+            Path(f"/proc/{self._actors[step.who].pid}/clear_refs").write_text(what)
         return Told()
 
     def _hold(self, step: Step) -> Told:
@@ -149,7 +176,7 @@ class OnKernel:
 
     def _collapse(self, step: Step) -> Told:
         actor, tables_kib = self._actors[step.who], self._tables_kib()
-        with self._bench.recording() as events:
+        with self._bench.recording(*_EVENTS * self._counts_faults) as events:
             reply = self._advise(step, Advice.COLLAPSE)
             if reply.error == "EAGAIN" and not self._held:
                 self.retries += 1  # a page in another CPU's LRU batch; the kernel's selftest tries again, too
@@ -216,6 +243,12 @@ class OnKernel:
 
     def _advise(self, step: Step, advice: Advice) -> Reply:
         return self._actors[step.who].advise(self._memory, advice, step.pages)
+
+
+def _folio_splits() -> int:
+    """Count the splits of huge pages of the whole machine: reclaim that others cause splits what is mapped in part."""
+    found = re.search(r"^thp_split_page (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
+    return int(found.group(1)) if found else 0
 
 
 def _view(seen: Look) -> View:

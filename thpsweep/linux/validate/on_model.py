@@ -1,6 +1,8 @@
 """Do a case's steps in the model, through its scenario API."""
 
 import dataclasses
+import platform
+import re
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,11 @@ _ERRNO = {
 }
 """What madvise_collapse_errno() makes of a result; EINVAL of the rest. Source: mm/khugepaged.c (v6.18)."""
 
+_FAULTS = ("minor_faults", "huge_faults", "cow_faults", "reuse_faults", "reuse_pmds", "swap_ins")
+
+_GOES_ON = (7, 2)
+"""Since when MADV_COLLAPSE goes on past a region without a page table: 6.18 stops, torvalds/linux b2128290c299 does not."""
+
 
 class OnModel:
     """Hold one scenario of the model; each step is told with its predicted time."""
@@ -41,6 +48,7 @@ class OnModel:
         """Do a step after the kernel has. Raises: InexpressibleError where the scenario API has no word for it."""
         self._chosen = live.chosen
         before = {name: self._scene.counts.total[name].copy() for name in OPERATIONS}
+        self._had_holes = False
         method = getattr(self, f"_{step.verb}", None)
         if method is None:
             raise InexpressibleError(f"the scenario API has no {step.verb!r}")
@@ -48,7 +56,7 @@ class OnModel:
         done = Counts(1)
         done.total = {name: self._scene.counts.total[name] - before[name] for name in OPERATIONS}
         freed_kib = int(done.total["page_tables_freed"][0]) * PAGE_SIZE_BYTES // 1024
-        return Told(result, errno, self._price(done), -freed_kib)
+        return Told(result, errno, self._price(done), -freed_kib, self._faults(step, done))
 
     def look(self) -> State:
         """Look at all living processes."""
@@ -66,6 +74,12 @@ class OnModel:
             huge_kib=process.anon_huge_kib,
             swap_kib=process.swap_kib,
         )
+
+    def _faults(self, step: Step, done: Counts) -> int | None:
+        """Count the faults of a step; a read of holes maps zero pages, which the model does not have."""
+        if step.verb not in ("write", "huge", "read") or self._had_holes:
+            return None
+        return int(sum(done.total[kind][0] for kind in _FAULTS))
 
     def _price(self, done: Counts) -> float:
         """Add up what the operations of a step cost. Units: ns of CPU time."""
@@ -92,6 +106,8 @@ class OnModel:
         self._processes[step.who].write(step.pages)
 
     def _read(self, step: Step) -> None:
+        process = self._processes[step.who]
+        self._had_holes = bool(np.any((process.frames == 0) & ~process._has("swapped")))
         self._processes[step.who].read(step.pages)
 
     def _huge(self, step: Step) -> None:
@@ -132,7 +148,16 @@ class OnModel:
 
     def _collapse(self, step: Step) -> tuple[str, str]:
         regions = range(step.pages.start // HPAGE_PMD_NR, step.pages.stop // HPAGE_PMD_NR)
-        result = self._processes[step.who].collapse(self._mechanism, regions)
+        process = self._processes[step.who]
+        if _release() >= _GOES_ON:
+            result = process.collapse(self._mechanism, regions)
+        else:
+            result = ScanResult.SUCCEED
+            for region in regions:
+                of_region = process.collapse(self._mechanism, range(region, region + 1))
+                result = of_region if _ERRNO.get(of_region, "EINVAL") or not _ERRNO.get(result, "EINVAL") else result
+                if of_region == ScanResult.NO_PTE_TABLE:
+                    break
         return result.name, _ERRNO.get(result, "EINVAL")
 
     def _scan(self, step: Step) -> tuple[str, str]:
@@ -143,6 +168,12 @@ class OnModel:
         results = self._scene.khugepaged(full_scans=1, **limits)
         results[ScanResult.NO_PTE_TABLE] -= (len(self._scene.living) - len(scanned)) * self._scene.family.n_regions
         return tally({result.name: n for result, n in results.items()}), ""
+
+
+def _release() -> tuple[int, int]:
+    """Read the version of the kernel at hand."""
+    major, minor, *_ = re.findall(r"\d+", platform.release())
+    return int(major), int(minor)
 
 
 def tally(results: dict[str, int]) -> str:

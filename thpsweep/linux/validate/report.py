@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from thpsweep.linux.calibrate.samples import USED
 from thpsweep.linux.validate.verdict import Verdict
 
 _KINDS = ("outcome", "sharing", "memory")
@@ -36,7 +37,10 @@ def show(verdicts: Sequence[Verdict], machine_name: str, console: Console) -> No
 def summary(verdicts: Sequence[Verdict]) -> str:
     """Say in a few lines how many agree, and how well time is predicted."""
     compared = [v for v in verdicts if not v.skipped and not v.inexpressible]
-    said = [f"{sum(v.equal for v in compared)} of {len(compared)} scenarios equal in outcome, sharing and memory"]
+    known = [v for v in compared if not v.case.left_out]
+    said = [f"{sum(v.equal for v in known)} of {len(known)} scenarios equal in outcome, sharing and memory"]
+    if len(known) < len(compared):
+        said.append(f"{len(compared) - len(known)} more differ in what the model leaves out")
     if unheard := sum(bool(v.inexpressible) for v in verdicts):
         said.append(f"{unheard} that the model cannot express")
     if repeated := sum(bool(v.once) for v in verdicts):
@@ -45,13 +49,20 @@ def summary(verdicts: Sequence[Verdict]) -> str:
         said.append(f"{retries} collapses refused once with EAGAIN")
     if skipped := sum(bool(v.skipped) for v in verdicts):
         said.append(f"{skipped} skipped on this machine")
-    ratios = [v.ratio for v in verdicts if v.ratio is not None]
-    if ratios:
-        median, p90 = np.percentile(ratios, [50, 90])
-        said.append(
-            f"time predicted / measured: median {median:.2f}, 90th percentile {p90:.2f}, {len(ratios)} scenarios"
-        )
+    if any(v.ratio for v in verdicts):
+        said.append(f"time predicted / measured: {_spread(verdicts)}")
+    held_out = [v for v in verdicts if v.case.sharers not in USED]
+    if any(v.ratio for v in held_out):
+        counts = ", ".join(map(str, sorted({v.case.sharers for v in held_out if v.ratio})))
+        said.append(f"with {counts} sharers, which calibration does not use: {_spread(held_out)}")
     return "; ".join(said)
+
+
+def _spread(verdicts: Sequence[Verdict]) -> str:
+    """Sum up the ratios that there are."""
+    ratios = [v.ratio for v in verdicts if v.ratio]
+    p10, median, p90 = np.percentile(ratios, [10, 50, 90])
+    return f"median {median:.2f}, 10th and 90th percentile {p10:.2f} and {p90:.2f}, {len(ratios)} scenarios"
 
 
 def write_json(verdicts: Sequence[Verdict], machine_name: str, path: Path) -> None:
@@ -74,7 +85,9 @@ def _row(verdict: Verdict) -> list[str]:
 def _mark(verdict: Verdict, kind: str) -> str:
     if verdict.skipped or verdict.inexpressible or (kind == "sharing" and not verdict.compared_sharing):
         return "-"
-    return "[bold red]differs[/]" if kind in verdict.differences else "="
+    if kind not in verdict.differences:
+        return "="
+    return "[bold red]differs[/]" if verdict.differs else "left out"
 
 
 def _us(ns: float | None) -> str:
@@ -83,6 +96,8 @@ def _us(ns: float | None) -> str:
 
 def _lines(verdict: Verdict) -> list[str]:
     lines = [line for kind in _KINDS for line in verdict.differences.get(kind, [])]
+    if verdict.case.left_out:
+        lines.insert(0, f"the model leaves out {verdict.case.left_out}")
     if verdict.inexpressible:
         lines.append(f"not in the model: {verdict.inexpressible}; the kernel: {', '.join(verdict.kernel)}")
     if verdict.equal and verdict.measured_ns and not verdict.predicted_ns:
@@ -97,6 +112,8 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
     return {
         "name": verdict.case.name,
         "about": verdict.case.about,
+        "sharers": verdict.case.sharers,
+        "left_out": verdict.case.left_out,
         "steps": [str(step) for step in (*verdict.case.ready, *verdict.case.question)],
         "kernel": verdict.kernel,
         "model": verdict.model,

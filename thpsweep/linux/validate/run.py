@@ -51,8 +51,10 @@ def _judge(case: Case, machine: Profile, bench: Bench, rounds: int) -> Verdict:
 
     verdict = settled(once)
     try:
-        while verdict.equal and times and len(times) < min(rounds, case.max_rounds):
+        n_compared = len(times)  # their faults were counted, which takes time
+        while verdict.equal and times and len(times) - n_compared < min(rounds, case.max_rounds) - 1:
             times += _live(case, machine, bench, None) or [math.nan]
+        times = times[n_compared:] or times
     except LiveError as error:
         verdict.skipped = str(error)
     if verdict.predicted_ns is not None and (known := [ns for ns in times if not math.isnan(ns)]):
@@ -64,7 +66,7 @@ def _judge(case: Case, machine: Profile, bench: Bench, rounds: int) -> Verdict:
 def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -> list[float]:
     """Go through a case once on the kernel, and in the model too where there is a verdict to reach; give measured ns."""
     with memory_cgroup() if case.low else nullcontext() as group, Family() as family:
-        kernel = OnKernel(case, bench, family, group)
+        kernel = OnKernel(case, bench, family, group, counts_faults=verdict is not None)
         model = OnModel(case, machine) if verdict else None
         watch = _Watch(verdict)
         for step in case.ready:
@@ -75,7 +77,7 @@ def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -
             model = watch.step(kernel, model, step, timed=True)
             watch.look(kernel, model)
         if verdict:
-            verdict.retries = kernel.retries
+            verdict.retries, verdict.meddled = kernel.retries, kernel.meddled
             verdict.predicted_ns = sum(watch.predicted) if model and watch.predicted else None
         return [sum(watch.measured)] if watch.measured else []
 
@@ -110,7 +112,7 @@ class _Watch:
             self._verdict.model.append(str(mine))
         self._time(live, mine, timed)
         self._note("outcome", compare.outcomes(live, mine))
-        self._note("memory", compare.tables(live, mine))
+        self._note("memory", [*compare.tables(live, mine), *compare.faults(live, mine)])
         return model
 
     def look(self, kernel: OnKernel, model: OnModel | None) -> None:

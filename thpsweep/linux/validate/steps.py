@@ -29,7 +29,8 @@ class Case:
     """A scenario: what is made ready, then what is asked. Only the question's steps are timed.
 
     shmem: the memory is MAP_SHARED shmem, and its collapse is compared with `retract`. low: what is written gets low
-    frames, which compaction moves. max_rounds: times it is run at most.
+    frames, which compaction moves. max_rounds: times it is run at most. left_out: what the model leaves out, so that the
+    two sides are known to differ.
     """
 
     name: str
@@ -40,6 +41,16 @@ class Case:
     shmem: bool = False
     low: bool = False
     max_rounds: int = 100
+    left_out: str = ""
+
+    @property
+    def sharers(self) -> int:
+        """The most processes that live at once."""
+        living = most = 0
+        for step in (*self.ready, *self.question):
+            living += (step.verb in ("start", "fork")) - (step.verb == "end")
+            most = max(most, living)
+        return most
 
 
 def start(who: str) -> Step:

@@ -11,7 +11,8 @@ class Verdict:
 
     kernel, model: results of the question's steps. differences: by kind ("outcome", "sharing", "memory"), what differs
     and after which step. inexpressible: what the model has no word for; skipped: what the machine lacks. once: differences
-    that did not come again when the case was repeated; retries: calls that the kernel refused once with EAGAIN.
+    that did not come again when the case was repeated. retries: calls that the kernel refused once with EAGAIN. meddled:
+    whether folios were split meanwhile that the case did not have split.
     """
 
     case: Case
@@ -25,11 +26,17 @@ class Verdict:
     compared_sharing: bool = True
     once: list[str] = field(default_factory=list)
     retries: int = 0
+    meddled: bool = False
 
     @property
     def equal(self) -> bool:
         """Whether both sides were asked and agreed in all."""
         return not (self.differences or self.inexpressible or self.skipped)
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two sides disagree in what the model claims to know."""
+        return bool(self.differences) and not self.case.left_out
 
     @property
     def lines(self) -> list[str]:

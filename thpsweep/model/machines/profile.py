@@ -25,6 +25,9 @@ class Profile:
     pte_switch_ns: float
     pte_protect_ns: float
     pte_clear_ns: float
+    """Isolating a page, clearing its pte in one mm, and freeing or putting the page back."""
+    pte_unmap_ns: float
+    """Clearing one mapping of a page by an rmap walk (try_to_unmap)."""
     pmd_write_ns: float
     rmap_walk_ns: float
     vma_visit_ns: float

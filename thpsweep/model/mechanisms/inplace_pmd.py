@@ -13,7 +13,7 @@ from thpsweep.model.folding import by_record, relatives
 from thpsweep.model.locks import Step
 from thpsweep.model.mechanisms.base import Flags, Limits, raced
 from thpsweep.model.mechanisms.inplace import Inplace
-from thpsweep.model.pmds import map_shared
+from thpsweep.model.pmds import map_shared, starts_in
 from thpsweep.units import HPAGE_PMD_NR
 
 
@@ -55,6 +55,8 @@ class InplacePmd(Inplace):
         records = family.record_of[rows].astype(np.int64)
         able = family_rows.same & (fits & _eligible(family, records, slots, folios))[:, None]
         others, index = family_rows.row, family_rows.index
+        left = np.flatnonzero(starts_in(family, family.record_of[others].astype(np.int64), folios[index]))
+        others, index = others[left], index[left]
         records = family.record_of[others].astype(np.int64)
         chosen = fits[index] & by_record(
             records, lambda some: _eligible(family, records[some], slots[index[some]], folios[index[some]])
@@ -82,21 +84,8 @@ class InplacePmd(Inplace):
 def _eligible(family: Family, records: Ints, slots: bits.Boards, folios: Ints) -> Flags:
     """Tell which records map just the sources, now of one folio. Shapes: (k,), (k, 8), (k,) -> (k,)."""
     table = family.records
-    able = _starts_in(family, records, folios)
-    left = np.flatnonzero(able)
-    chosen, sources = records[left], slots[left]
-    pages = bits.count(sources)
-    same = ~bits.any_slot(table.present[chosen] ^ sources) & ~bits.any_slot(table.swapped[chosen])
-    whole = family.folio_ptes(chosen, folios[left]) == pages
-    exclusive = np.where(table.rows[chosen] == 1, bits.count(table.exclusive[chosen]), 0)
-    able[left] = same & whole & ((exclusive == 0) | (exclusive == pages))
-    return able
-
-
-def _starts_in(family: Family, records: Ints, folios: Ints) -> Flags:
-    """Tell whose first entry could be the folio's: a quick look that settles most rows with pages of their own."""
-    entry = family.records.head[records]
-    other = family.layers.folio[family.entries.layer[entry]] != folios
-    able = np.ones(records.size, bool)
-    able[other] = ~bits.any_slot(family.entries.slots[entry[other]])
-    return able
+    pages = bits.count(slots)
+    same = ~bits.any_slot((table.present[records] ^ slots) | table.swapped[records])
+    whole = family.folio_ptes(records, folios) == pages
+    exclusive = np.where(table.rows[records] == 1, bits.count(table.exclusive[records]), 0)
+    return np.asarray(same & whole & ((exclusive == 0) | (exclusive == pages)))

@@ -36,7 +36,7 @@ class Retract(Mechanism):
         Step(
             "unmap",
             {"anon_vma_read": "walks", "folio": ONCE},
-            {"rmap_walk": "walks", "idle_visit": "idle", "clear": "unmapped"},
+            {"rmap_walk": "walks", "idle_visit": "idle", "unmap": "unmapped"},
         ),
         Step("flush", {"folio": ONCE}, {"family_flush": "flushes"}),
         Step("copy", {"folio": ONCE}, {"copy": "copied", "zero": "zeroed"}),

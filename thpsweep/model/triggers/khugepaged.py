@@ -192,6 +192,8 @@ class Khugepaged(Trigger):
 
     def _next_mm(self, cursors: _Cursors, chosen: Bools, collapser: Collapser) -> None:
         """Move cursors on to the next living mm, or to before the first, which ends a full scan."""
+        if not chosen.any():
+            return
         family = collapser.family
         later = family.alive & (np.arange(family.n_sharers) > cursors.sharer[:, None])
         onward = np.where(later.any(axis=1), np.argmax(later, axis=1), family.n_sharers)

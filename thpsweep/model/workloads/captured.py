@@ -1,32 +1,72 @@
 """The memory of a live process tree, page by page, as `thpsweep capture` found it."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from thpsweep.errors import CaptureError, OptionError
 from thpsweep.model import bits, captures
+from thpsweep.model.activity import MEASURED
 from thpsweep.model.captures import SAMPLES as SAMPLES
 from thpsweep.model.layout import Layout, content_hash
 from thpsweep.model.start import Start
 from thpsweep.model.workloads.base import Workload, hot_count
 
+CAPTURED_OR = "captured_or"
+"""Key of a rate that is the file's, where the file has it; its value is what stands for it elsewhere."""
+
 
 @dataclasses.dataclass
 class Captured(Workload):
-    """Take the frames and their sharing from a file; what the processes do is given by rates.
+    """Take the frames and their sharing from a file, and the rates that it has; other rates are given.
+
+    A rate is a number, or {captured_or: number}: what was measured when the memory was captured, or else that number.
+    Once made, a workload has numbers only.
 
     A sharing degree below the number of captured processes keeps the first of them, the root included. A degree above it
     replicates the sharer, other than the root, that has the fewest pages to itself, as if it had forked again: its pages
     become the replicas' too. Mappings by processes outside the captured tree are left out. Both are said in the result.
     """
 
+    hot_regions: Any
+    root_hot_writes_per_page_hour: Any
+    root_cold_writes_per_page_hour: Any
+    worker_hot_writes_per_page_hour: Any
+    worker_cold_writes_per_page_hour: Any
+    reads_per_page_hour: Any
+    worker_life_s: Any
+    worker_gap_s: Any
+    pins_per_process_hour: Any
+    pages_per_request: Any
+    swap_outs_per_page_hour: Any
     path: str
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         captures.check_name("workload.path", self.path)
+        for name in MEASURED:
+            setattr(self, name, self._rate(name, getattr(self, name)))
+        super().__post_init__()
+
+    def _rate(self, name: str, value: object) -> object:
+        """Give a rate as a number: the file's, or the one that is given."""
+        if isinstance(value, Mapping):
+            if list(value) != [CAPTURED_OR]:
+                raise OptionError(f"workload.{name}", dict(value), f"a number, or {{{CAPTURED_OR}: a number}}")
+            measured = self._measured(name)
+            value = value[CAPTURED_OR] if measured is None else measured
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        return float(value) if is_whole and name != "pages_per_request" else value  # type: ignore[arg-type]
+
+    def _measured(self, name: str) -> float | int | None:
+        try:
+            activity = captures.load(self.file()).activity
+        except CaptureError as error:
+            wanted = f"workload.path={self.path!r}: allowed is a file that `thpsweep capture` wrote"
+            raise CaptureError(f"{wanted}; {error}") from error
+        return None if activity is None else activity.option(name)
 
     def file(self) -> Path:
         """Find the captured file. Raises: OptionError where there is none."""
@@ -63,6 +103,12 @@ class Captured(Workload):
             "regions": n_regions,
             "hot_regions": hot_count(n_regions, self.hot_regions),
         }
+        if layout.activity is not None:
+            taken = [name for name in MEASURED if getattr(self, name) == layout.activity.option(name)]
+            facts["note_rates"] = (
+                f"measured when the memory was captured, over {layout.activity.watched_s:.0f} s: "
+                f"{', '.join(taken) or 'no rate'}; the other rates are assumed"
+            )
         outside = int(layout.cell_outside.max(initial=0))
         if n_sharers > n_processes:
             facts["note_replicated"] = (

@@ -30,6 +30,11 @@ class Axis:
         """Say what it is in JSON types."""
         return dataclasses.asdict(self)
 
+    def text(self, value: float) -> str:
+        """Write a value as an override does: whole where it is, else with few digits."""
+        rounded = value if value in (self.low, self.high) else self._rounded(value)
+        return repr(int(rounded)) if rounded == int(rounded) else repr(rounded)
+
     def samples(self, n: int) -> list[float]:
         """Give n values at equal distances on the scale, both ends among them; of whole numbers each once."""
         inner = (self.at(number / (n - 1)) for number in range(1, n - 1))
@@ -65,7 +70,7 @@ class Axis:
         return below * (above / below) ** share if self.log else below + (above - below) * share
 
     def _rounded(self, value: float) -> float:
-        return round(value) if self.whole else float(f"{value:.{DIGITS}g}")
+        return round(value) if self.whole else min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
 
 
 def axis(key: str, low: float, high: float, *, log: bool) -> Axis:

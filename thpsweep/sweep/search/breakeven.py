@@ -99,13 +99,13 @@ def breakeven(
     """
     low, high, log = bounds
     rough = axis(key, low, high, log=log)
-    ends = [_point(compose, jobs[0], key, value).point for value in (low, high)]
+    ends = [_point(compose, jobs[0], rough, value).point for value in (low, high)]
     found = fitted(rough, *ends)
     unit = refuse_unknown("hydra.sweeper.metric", options.metric, ends[0])
     combinations: dict[str, Combination] = {}
     samples: dict[str, PlannedPoint] = {}
     for job in jobs:
-        points = [_point(compose, job, key, value) for value in found.samples(options.samples)]
+        points = [_point(compose, job, found, value) for value in found.samples(options.samples)]
         fitted(rough, points[0].point, points[-1].point)
         _refuse_few(points[0])
         params = {name: value for name, value in points[0].params.items() if name != key}
@@ -118,11 +118,11 @@ def breakeven(
     return Breakeven(options, found, unit, tuple(combinations.values()), tuple(samples.values()), compose)
 
 
-def _point(compose: Compose, job: Job, key: str, value: float, replicates: int | None = None) -> PlannedPoint:
+def _point(compose: Compose, job: Job, along: Axis, value: float, replicates: int | None = None) -> PlannedPoint:
     more = () if replicates is None else (f"run.replicates={replicates}",)
-    text = repr(int(value)) if value == int(value) else repr(value)
-    overrides = (*job.overrides, f"{key}={text}", *more)
-    (point,) = planned([Job(overrides, {**job.varied, key: text})], compose).points
+    text = along.text(value)
+    overrides = (*job.overrides, f"{along.key}={text}", *more)
+    (point,) = planned([Job(overrides, {**job.varied, along.key: text})], compose).points
     return point
 
 
@@ -176,7 +176,7 @@ class Bisection:
         return not any(bisect.wanted(self._search.axis, self._readings(key), self._rules) for key in self._found)
 
     def _proposal(self, combination: Combination, value: float, replicates: int | None) -> Proposal:
-        point = _point(self._search.compose, combination.job, self._search.axis.key, value, replicates)
+        point = _point(self._search.compose, combination.job, self._search.axis, value, replicates)
         return Proposal(point, {"combination": combination.id, "value": value})
 
     def _readings(self, combination: str) -> Readings:
@@ -229,4 +229,5 @@ def _answer(
 ) -> Answer:
     readings = _latest(found.values())
     known = {value: reading for value, reading in sorted(readings.items()) if reading is not None}
-    return Answer(params, bisect.concluded(axis, readings, rules), known, tuple(found))
+    ids = sorted(found, key=lambda key: (found[key][0], key))
+    return Answer(params, bisect.concluded(axis, readings, rules), known, tuple(ids))

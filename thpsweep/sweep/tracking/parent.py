@@ -44,15 +44,18 @@ class Parent:
             self._client.set_tag(self.id, FILES, text)
             self._run.data.tags[FILES] = text
 
-    def summarise(self, n_points: int, n_done: int, n_failed: int, end_ms: int) -> None:
-        """Say how many points there are, and when all have ended that it is over; only what is new."""
+    def summarise(self, n_points: int, n_done: int, n_failed: int, end_ms: int, *, is_open: bool = False) -> None:
+        """Say how many points there are, and when all have ended that it is over; only what is new.
+
+        A sweep that is open, a search, may have more.
+        """
         counts = {"sweep/points": n_points, "sweep/done": n_done, "sweep/failed": n_failed}
         n_ended = n_done + n_failed
         if counts != {name: self._run.data.metrics.get(name) for name in counts}:
             metrics = [Metric(name, n, end_ms, n_ended) for name, n in counts.items()]
             self._client.log_batch(self.id, metrics=metrics)
             self._run.data.metrics.update(counts)
-        status = RUNNING if n_ended < n_points else FAILED if n_failed else FINISHED
+        status = RUNNING if n_ended < n_points or is_open else FAILED if n_failed else FINISHED
         if status != RUNNING and (self._run.info.status, self._run.info.end_time) != (status, end_ms):
             self._client.set_terminated(self.id, status, end_ms)
             self._run = self._client.get_run(self.id)
@@ -64,10 +67,11 @@ class Parent:
 
     def _make(self, experiment_id: str, header: Record) -> str:
         name, command = self._directory.name, shlex.join(["thpsweep", "sweep", *header["overrides"]])
+        points = f"a {header['search']['kind']} search" if "search" in header else f"{header['n_points']} points"
         tags = run_record.provenance(header, environment.latest(self._directory)) | {
             SWEEP: header["sweep"],
             "thpsweep.directory": name,
-            "mlflow.note.content": f"`{command}`\n\n{header['n_points']} points in `{name}`"[: run_record.MAX_TEXT],
+            "mlflow.note.content": f"`{command}`\n\n{points} in `{name}`"[: run_record.MAX_TEXT],
         }
         begun_ms = run_record.epoch_ms(header["created"])
         made = self._client.create_run(experiment_id, start_time=begun_ms, tags=tags, run_name=name)

@@ -83,6 +83,8 @@ class Tracker:
         self._directory, self._file, self._target, self._bulk = directory, directory / FILE_NAME, target, bulk
         self._offset = 0
         self._header: Record = {}
+        self._is_open = False
+        """Whether it is a search that may ask more points."""
         self._points: dict[str, int] = {}
         self._results: dict[str, Result] = {}
         self._pending: dict[str, None] = {}
@@ -119,7 +121,10 @@ class Tracker:
         for after, record in journal.records(self._file, self._offset):
             if record["type"] == "sweep":
                 self._header = self._header or record
+            elif record["type"] == journal.CONCLUDED:
+                self._is_open = False
             elif record["type"] == "point":
+                self._is_open = "search" in self._header
                 self._points[sys.intern(record["id"])] = self._offset
             elif record["type"] == "result" and record["id"] in self._points:
                 key = sys.intern(record["id"])
@@ -210,7 +215,7 @@ class Tracker:
         n_done = sum(result.done for result in self._results.values())
         ends_ms = (run_record.epoch_ms(result.finished) for result in self._results.values())
         end_ms = max(ends_ms, default=parent.start_ms)
-        parent.summarise(len(self._points), n_done, len(self._results) - n_done, end_ms)
+        parent.summarise(len(self._points), n_done, len(self._results) - n_done, end_ms, is_open=self._is_open)
         self.n_steps += 1
 
     def _write_tables(self, final: bool) -> None:

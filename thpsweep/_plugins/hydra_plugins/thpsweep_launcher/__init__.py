@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -82,6 +82,25 @@ class BreakevenSweeperConf:
     resolution: float = 0.05
     # a value whose interval spans the threshold gets four times the replicates, up to so many; null: stays as it is
     max_replicates: int | None = None
+
+
+@dataclass
+class ParetoSweeperConf:
+    """Search intervals and choices for the points that nothing beats in all objectives; needs thpsweep[search]."""
+
+    _target_: str = "hydra_plugins.thpsweep_launcher.ParetoSweeper"
+    # override key -> its values, as on the command line, which wins over them; for saved experiments
+    params: dict[str, str] | None = None
+    # objectives: metrics of the results, by their means
+    minimize: list[str] = field(default_factory=lambda: ["cost/cpu_ms", "cost/sharing_lost_bytes"])
+    maximize: list[str] = field(default_factory=lambda: ["tradeoff/gain_cpu_ms"])
+    # points to try; more of them later go on from there
+    trials: int = 200
+    # nsga2: a genetic algorithm, of so many points a generation; tpe: a model of what was good so far
+    sampler: str = "nsga2"
+    population: int = 20
+    # of the sampler's random numbers: the same seed tries the same points
+    seed: int = 1
 
 
 class _PointLauncher(BasicLauncher):
@@ -231,9 +250,27 @@ class BreakevenSweeper(GridSweeper):
         return functools.partial(_searches.breakeven, Options(**self._options))
 
 
+class ParetoSweeper(GridSweeper):
+    """hydra/sweeper=pareto: several objectives at once, with Optuna."""
+
+    def __init__(self, params: dict[str, str] | None = None, **options: Any) -> None:
+        super().__init__(params)
+        self._options = options
+
+    def planner(self) -> "Planner":
+        """Check the options, and plan with them."""
+        from thpsweep.sweep.search.pareto import Options
+
+        from . import _searches
+
+        goals = {goal: tuple(map(str, self._options[goal])) for goal in ("minimize", "maximize")}
+        return functools.partial(_searches.pareto, Options(**{**self._options, **goals}))
+
+
 _STORE = ConfigStore.instance()
 _STORE.store(group="hydra/launcher", name="auto", node=AutoLauncherConf, provider="thpsweep")
 _STORE.store(group="hydra/launcher", name="ray", node=RayLauncherConf, provider="thpsweep")
 _STORE.store(group="hydra/launcher", name="serial", node=SerialLauncherConf, provider="thpsweep")
 _STORE.store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="thpsweep")
+_STORE.store(group="hydra/sweeper", name="pareto", node=ParetoSweeperConf, provider="thpsweep")
 _STORE.store(group="hydra/sweeper", name="breakeven", node=BreakevenSweeperConf, provider="thpsweep")

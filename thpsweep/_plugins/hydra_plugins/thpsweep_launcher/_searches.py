@@ -1,6 +1,7 @@
 """Between Hydra's sweepers and our searches: intervals become axes, everything else combinations."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 from hydra.core.override_parser.types import IntervalSweep, Override
@@ -10,7 +11,8 @@ from thpsweep.config import plan_of
 from thpsweep.errors import OptionError, SweepError
 from thpsweep.sweep.axes import Job, zips
 from thpsweep.sweep.plan import Plan
-from thpsweep.sweep.search import breakeven as search_for
+from thpsweep.sweep.search import breakeven as search_breakeven
+from thpsweep.sweep.search import pareto as search_pareto
 from thpsweep.sweep.search.base import Search
 
 from ._compose import Composer
@@ -20,7 +22,7 @@ INTERVAL = "KEY=interval(LOW,HIGH) or KEY=tag(log,interval(LOW,HIGH))"
 
 
 def breakeven(
-    options: search_for.Options, master: DictConfig, overrides: Sequence[Override], composer: Composer
+    options: search_breakeven.Options, master: DictConfig, overrides: Sequence[Override], composer: Composer
 ) -> Plan:
     """Plan a search along the one interval, for each combination of the other values."""
     intervals, others = _parted(overrides)
@@ -29,7 +31,31 @@ def breakeven(
         raise SweepError(f"hydra/sweeper=breakeven: {named}; allowed is one {INTERVAL}, the axis to bisect")
     ((key, bounds),) = intervals.items()
     combinations = jobs(others, zips(OmegaConf.to_object(master.sweep.zip)))
-    return _plan(master, composer, search_for.breakeven(key, bounds, combinations, composer.point, options))
+    return _plan(master, composer, search_breakeven.breakeven(key, bounds, combinations, composer.point, options))
+
+
+def pareto(
+    options: search_pareto.Options, master: DictConfig, overrides: Sequence[Override], composer: Composer
+) -> Plan:
+    """Plan a search over all intervals, and over the values of all other swept keys."""
+    if master.sweep.zip:
+        raise OptionError("sweep.zip", OmegaConf.to_object(master.sweep.zip), "nothing for hydra/sweeper=pareto")
+    intervals, others = _parted(overrides)
+    choices = [override for override in others if override.is_sweep_override()]
+    if not intervals and not choices:
+        raise SweepError(
+            f"hydra/sweeper=pareto: nothing to search; allowed are {INTERVAL}, and KEY=A,B,... to choose from"
+        )
+    (job,) = jobs([override for override in others if not override.is_sweep_override()])
+    found = [_choice(override) for override in choices]
+    return _plan(master, composer, search_pareto.pareto(job, intervals, found, composer.point, options))
+
+
+def _choice(override: Override) -> search_pareto.Choice:
+    key = override.get_key_element()
+    each = {job.overrides[0].partition("=")[2]: job.overrides[0] for job in jobs([override])}
+    ((label, _),) = jobs([override])[0].varied.items()
+    return search_pareto.Choice(key.lstrip("+"), label, each)
 
 
 def _parted(overrides: Sequence[Override]) -> tuple[dict[str, tuple[float, float, bool]], list[Override]]:
@@ -52,4 +78,12 @@ def _plan(master: DictConfig, composer: Composer, search: Search) -> Plan:
         raise OptionError("sweep.where", master.sweep.where, "null for a search, which chooses its points itself")
     first = search.points[0]
     plan = plan_of(master, master.hydra, [Job(first.overrides, {})], composer.point)
-    return dataclasses.replace(plan, points=tuple(search.points), n_jobs=len(search.points), id_of={}, search=search)
+    typed = [text for text in map(str, master.hydra.overrides.hydra) if re.match(r"\+*hydra[./]sweeper\b", text)]
+    return dataclasses.replace(
+        plan,
+        overrides=(*typed, *plan.overrides),  # with the sweeper's own, so that they repeat the search
+        points=tuple(search.points),
+        n_jobs=len(search.points),
+        id_of={},
+        search=search,
+    )

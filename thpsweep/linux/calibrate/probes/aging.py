@@ -4,7 +4,7 @@ import itertools
 import statistics
 
 from thpsweep.errors import LiveError
-from thpsweep.linux.calibrate.samples import Raw, line
+from thpsweep.linux.calibrate.samples import SHARERS, Raw, line
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.cgroup import memory_cgroup
 from thpsweep.linux.live.family import Family
@@ -13,7 +13,6 @@ from thpsweep.linux.live.tracing import Event
 from thpsweep.units import HPAGE_PMD_NR
 
 _REGIONS = 16
-_SHARERS = (1, 4, 16)
 _LESS_BYTES = 8 << 20
 _MIN_BATCHES = 10
 _NS_PER_S = 1e9
@@ -28,7 +27,7 @@ def aging(bench: Bench) -> Raw:
     bench.need_trace()
     raw: Raw = {}
     for form, (_, entries) in FORMS.items():
-        fixed, per_sharer = line({float(sharers): _folio_ns(bench, form, sharers) for sharers in _SHARERS})
+        fixed, per_sharer = line({float(sharers): _folio_ns(bench, form, sharers) for sharers in SHARERS})
         if form == "pte_small":
             raw |= {"age_folio": fixed, "age_small_pte": per_sharer}
         else:

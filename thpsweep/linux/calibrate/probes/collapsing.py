@@ -1,6 +1,6 @@
 """Collapses: private ones by MADV_COLLAPSE against present ptes and sharers, and shmem's against sharers."""
 
-from thpsweep.linux.calibrate.samples import Raw, line, typical_ns
+from thpsweep.linux.calibrate.samples import SHARERS, Raw, line, typical_ns
 from thpsweep.linux.live.actor import Actor, Advice, Memory
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.family import Family
@@ -9,7 +9,6 @@ from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
 _REGIONS = 12
 _PRESENT = (1, 128, 256, 512)
 _SHARERS = 4
-_SHMEM_SHARERS = (1, 4, 16)
 _SHMEM_REGIONS = 6
 
 
@@ -36,7 +35,7 @@ def private(bench: Bench) -> Raw:
 def shmem(bench: Bench) -> Raw:
     """Collapse shmem that so many map by ptes, and let one of the others touch it again."""
     points, touch = {}, 0.0
-    for sharers in _SHMEM_SHARERS:
+    for sharers in SHARERS:
         with Family() as family:
             actor = family.start()
             memory = actor.map(_SHMEM_REGIONS, shared=True)

@@ -62,10 +62,9 @@ def _ksmd(settings: Settings, pages_to_scan: int) -> Iterator[Kthread]:
 
 
 def _wake(daemon: Kthread) -> None:
-    """Let ksmd have one turn: a write to its sleep wakes it."""
+    """Let ksmd have one turn: it wakes when its sleep is another one than when it fell asleep."""
     before_ns, until = daemon.cpu_ns, time.monotonic() + _PATIENCE_S
-    (_KSM / "sleep_millisecs").write_text(str(_SLEEP_MS - 1))
-    (_KSM / "sleep_millisecs").write_text(str(_SLEEP_MS))
+    (_KSM / "sleep_millisecs").write_text(str(2 * _SLEEP_MS - 1 - _number("sleep_millisecs")))
     while daemon.cpu_ns == before_ns or not daemon.sleeps:
         if time.monotonic() > until:
             raise LiveError(f"ksmd did not scan within {_PATIENCE_S:.0f} s")

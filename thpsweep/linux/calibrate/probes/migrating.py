@@ -3,14 +3,13 @@
 import numpy as np
 
 from thpsweep.errors import DisturbedError
-from thpsweep.linux.calibrate.samples import Raw
+from thpsweep.linux.calibrate.samples import SHARERS, Raw
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.cgroup import memory_cgroup
 from thpsweep.linux.live.compaction import Moves, compact, fill, many_free_pages, punch
 from thpsweep.linux.live.family import Family
 
 _REGIONS = 128
-_SHARERS = (1, 4, 16)
 _MIN_PAGES, _TRIES = 2_000, 4
 
 
@@ -19,7 +18,7 @@ def migrating(bench: Bench) -> Raw:
     bench.need_trace()
     design, times = [], []
     with many_free_pages(bench.settings):
-        for sharers in _SHARERS:
+        for sharers in SHARERS:
             moved = _moves(bench, sharers)
             design.append((moved.pages.size + moved.foreign_pages, moved.pages.size * sharers + moved.foreign_pages))
             times.append(moved.ns)
@@ -44,7 +43,7 @@ def _once(bench: Bench, sharers: int) -> Moves:
         actor = family.start()
         group.add(actor.pid)
         memory = actor.map(_REGIONS)
-        fill(actor, memory)
+        fill(bench, actor, memory)
         punch(group, actor, memory)
         for _ in range(sharers - 1):
             family.fork(actor)

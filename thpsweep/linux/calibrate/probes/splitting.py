@@ -3,7 +3,7 @@
 import time
 
 from thpsweep.errors import LiveError
-from thpsweep.linux.calibrate.samples import Raw, line
+from thpsweep.linux.calibrate.samples import SHARERS, Raw, line
 from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.cgroup import memory_cgroup
@@ -12,7 +12,6 @@ from thpsweep.linux.live.look import look, pages_in_use
 from thpsweep.units import HPAGE_PMD_NR
 
 _REGIONS = 8
-_SHARERS = (1, 4, 16)
 
 
 def splitting(bench: Bench) -> Raw:
@@ -20,7 +19,7 @@ def splitting(bench: Bench) -> Raw:
 
     Units: ns a folio, and ns for each pte of each sharer.
     """
-    fixed, per_sharer = line({float(sharers): _folio_ns(bench, sharers) for sharers in _SHARERS})
+    fixed, per_sharer = line({float(sharers): _folio_ns(bench, sharers) for sharers in SHARERS})
     return {"folio_split": fixed, "folio_split_pte": per_sharer / HPAGE_PMD_NR}
 
 

@@ -1,0 +1,266 @@
+"""Does watching a family of live processes find the writes, reads, lives and pins that they were told to make?"""
+
+import contextlib
+import math
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from thpsweep.errors import CaptureError
+from thpsweep.linux.activity import checks, judge, lives, pins, reads, snapshot
+from thpsweep.linux.activity.faults import Faults, tracing
+from thpsweep.linux.activity.watch import Request, watch
+from thpsweep.linux.capture import capture
+from thpsweep.linux.live import build
+from thpsweep.linux.live.family import Family
+from thpsweep.linux.pagemap import decode
+from thpsweep.units import HPAGE_PMD_NR
+
+REGIONS, SECONDS = 4, 1.0
+N = REGIONS * HPAGE_PMD_NR
+WRITTEN, LATE, CHILD_READS = 37, 21, 300
+WORKER_COLD = "worker_cold_writes_per_page_hour"
+
+
+@pytest.fixture
+def live(frames_are_shown):
+    if build.compiler() is None:
+        pytest.skip("no C compiler")
+    with Family() as family:
+        yield family
+
+
+def watched_while(root, act, **options):
+    """Watch a family that acts in the middle of it."""
+    problems, threads = [], []
+
+    def run():
+        try:
+            act()
+        except Exception as problem:
+            problems.append(problem)
+
+    def progress(passed_s):
+        if passed_s > SECONDS / 4 and not threads:
+            threads.append(threading.Thread(target=run))
+            threads[0].start()
+
+    seen = watch(Request(root.pid, True, SECONDS, progress=progress, **options))
+    threads[0].join()
+    assert not problems
+    return seen
+
+
+def family_of_two(live):
+    root = live.start()
+    memory = root.map(REGIONS)
+    root.write(memory, range(N))
+    child, _ = live.fork(root)
+    return root, child, memory
+
+
+def test_copied_pages_give_the_rate_of_the_closed_form(live):
+    root, child, memory = family_of_two(live)
+    seen = watched_while(root, lambda: child.write(memory, range(0, 2 * WRITTEN, 2)))
+    found = {
+        writer.is_root: (writer.pages.sum(), writer.written.sum(), writer.seconds) for writer in judge._lasting(seen)
+    }
+    assert found[True][1] == 0 and found[False][1] == WRITTEN
+    pages, _, seconds = found[False]
+    assert pages >= N
+    rates = judge.judge(seen).rates
+    hot = rates["worker_hot_writes_per_page_hour"].value  # all in one region of four: told apart
+    assert hot == pytest.approx(-math.log1p(-WRITTEN / HPAGE_PMD_NR) / seconds * 3600, rel=0.01)
+    assert rates[WORKER_COLD].value == 0 and rates["root_cold_writes_per_page_hour"].value == 0
+
+
+def test_hot_regions_come_first_in_the_layout(live):
+    root, child, memory = family_of_two(live)
+    seen = watched_while(root, lambda: child.write(memory, range(2 * HPAGE_PMD_NR, 2 * HPAGE_PMD_NR + 100)))
+    layout = capture(root.pid, watched=judge.judge(seen))
+    cells = zip(layout.cell_region, layout.cell_members, layout.cell_slots, strict=True)
+    own = [(int(at), layout.members[who].tolist(), int(np.bitwise_count(slots).sum())) for at, who, slots in cells]
+    assert (0, [False, True], 100) in own and (0, [True, False], 100) in own
+    assert layout.activity.option("hot_regions") == pytest.approx(1 / layout.n_regions)
+
+
+def test_writes_of_a_worker_that_came_and_went(live):
+    root, _, memory = family_of_two(live)
+    went = []
+
+    def come_and_go():
+        worker, _ = live.fork(root)
+        went.append(worker.pid)
+        time.sleep(4 * lives.POLL_S)
+        worker.write(memory, range(0, 3 * LATE, 3))
+        time.sleep(2 * lives.POLL_S)
+        live.end(worker)
+
+    seen = watched_while(root, come_and_go)
+    if seen.faults is None:
+        pytest.skip(seen.without["write faults"])
+    (writer,) = judge._passing(seen)
+    assert writer.written.sum() - LATE in range(3)  # its own stack or heap may be in a region, too
+    assert [
+        (life.process.pid, life.born_s is not None, life.died_s is not None) for life in seen.lives if life.died_s
+    ] == [(went[0], True, True)]
+    life = judge.judge(seen).rates["worker_life_s"]
+    assert life.value == pytest.approx(
+        seen.looked_s + 6 * lives.POLL_S, abs=0.3
+    )  # one exit; the other lived all the time
+
+
+def test_a_frame_that_migrated_in_all_sharers_is_no_write():
+    region = np.array([5])
+    before = np.arange(1, 513, dtype=np.uint32)[None]
+    moved, copied = before.copy(), before.copy()
+    moved[0, :10] += 1000
+    copied[0, :10] += 1000
+    copied[0, 20] = 9999
+    flags = np.zeros((1, 512), bool)
+
+    def look(frames):
+        return snapshot.Snapshot(0.0, region, frames, ~flags, flags, flags, np.zeros(1, bool))
+
+    found = {
+        1: snapshot.changes(look(before), look(moved), False),
+        2: snapshot.changes(look(before), look(copied), False),
+    }
+    assert [each.written.tolist() for each in found.values()] == [[10], [11]]
+    kept = snapshot.without_moves(found)
+    assert [(each.written.tolist(), each.page.tolist()) for each in kept.values()] == [([0], []), ([1], [5 * 512 + 20])]
+
+
+def test_a_collapsed_region_is_no_write():
+    frames, flags = np.arange(1, 513, dtype=np.uint32)[None], np.zeros((1, 512), bool)
+    before = snapshot.Snapshot(0.0, np.array([5]), frames, ~flags, flags, flags, np.zeros(1, bool))
+    after = snapshot.Snapshot(1.0, np.array([5]), frames + 512, flags, flags, flags, np.ones(1, bool))
+    assert not snapshot.changes(before, after, False).written.any()
+
+
+def test_soft_dirty_bits_show_writes_to_private_pages_where_there_are_some():
+    present, exclusive, dirty = 1 << 63, 1 << 56, 1 << 55
+    row = np.zeros(512, np.uint64)
+    row[:3] = [present | exclusive | 7, present | exclusive | 8, present | 9]
+    later = row.copy()
+    later[[1, 2]] |= np.uint64(dirty)
+
+    def look(entries):
+        seen = decode(entries)
+        shared = (seen.frames != 0) & ~seen.exclusive
+        return snapshot.Snapshot(0.0, np.array([5]), seen.frames, shared, seen.swapped, seen.dirty, np.zeros(1, bool))
+
+    found = snapshot.changes(look(row), look(later), True)
+    assert (found.at_risk.tolist(), found.written.tolist()) == ([3], [2])
+    assert snapshot.changes(look(row), look(later), False).at_risk.tolist() == [1]
+
+
+def test_touched_pages_are_counted(live):
+    root, child, memory = family_of_two(live)
+    many = child.map(16)  # drives what the child touched before out of its TLB
+    child.write(many, range(many.n_pages))
+    seen = watched_while(root, lambda: child.read(memory, range(CHILD_READS)))
+    if "young bits" in seen.without:
+        pytest.skip(seen.without["young bits"])
+    assert seen.touched[1].acted == pytest.approx(CHILD_READS, rel=0.1)
+    assert judge.judge(seen).rates["reads_per_page_hour"].value > 0
+
+
+def test_young_bits_are_left_alone_if_told_so(live):
+    root, _, _ = family_of_two(live)
+    seen = watched_while(root, lambda: None, young=False)
+    assert not seen.touched and "reads_per_page_hour" not in judge.judge(seen).rates
+
+
+def test_pins_of_io_uring_are_found_with_their_length(live):
+    root, child, memory = family_of_two(live)
+    number = child.pin(memory, range(8, 40))
+    seen = watched_while(root, lambda: None)
+    child.release(number)
+    assert sorted(each.buffers for each in seen.pins) == [(), (32,)]
+    rates = judge.judge(seen).rates
+    assert rates["pages_per_request"].value == 32
+    held = rates["pins_per_process_hour"].value * judge.REQUEST_LIFE_S / 3600
+    assert held == pytest.approx(0.5)  # one of two processes holds one
+
+
+def test_pins_outside_captured_regions_are_not_placed():
+    text = "SqMask:\t0x0\nUserBufs:\t2\n    0: 0x400000/8192\n    1: 0x7fff00000fff/2\nPollList:\n"
+    assert pins.buffers(text, [(2, 3)]) == [2]
+    assert pins.buffers(text, [(0, 1 << 30)]) == [2, 2]
+    assert pins.buffers("UserBufs:\t0\n", [(0, 9)]) == []
+
+
+def test_helpers_of_another_program_are_no_workers(live):
+    root, _, _ = family_of_two(live)
+    seen = watch(Request(os.getpid(), True, 0.2, young=False))  # the actors are our children, and another program
+    assert root.pid not in {life.process.pid for life in seen.lives}
+
+
+def test_referenced_counts_private_anonymous_vmas_only():
+    text = """200000-600000 rw-p 00000000 00:00 0
+Rss: 40 kB
+Referenced: 12 kB
+600000-a00000 r--s 00000000 00:00 7 /file
+Rss: 400 kB
+Referenced: 400 kB
+"""
+    assert reads.count(text.splitlines()) == reads.Touched(10, 3)
+
+
+# --- interfaces that do nothing -----------------------------------------------------------------------------------------
+
+
+def test_a_clear_refs_that_does_nothing_is_found_out(frames_are_shown, monkeypatch):
+    monkeypatch.setattr(reads, "clear", lambda pid, what: None)
+    assert "smaps says" in checks.young()
+    assert "soft-dirty" in checks.soft_dirty()
+
+
+def test_traced_faults_that_do_not_come_are_found_out(frames_are_shown, monkeypatch):
+    monkeypatch.setattr(checks, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(Faults, "follow", lambda self, pids: None)
+    monkeypatch.setattr(Faults, "drain", lambda self: None)
+    try:
+        with tracing() as tracer:
+            assert "not all were told of" in checks.faults(tracer)
+    except CaptureError as error:
+        pytest.skip(str(error))
+
+
+def test_a_pagemap_that_shows_no_copies_is_found_out(frames_are_shown, monkeypatch):
+    monkeypatch.setattr(checks.Scratch, "write", lambda self, n_pages: None)
+    with pytest.raises(CaptureError, match="writes cannot be watched"):
+        checks.zero_frame()
+
+
+def test_without_tracefs_it_says_what_is_not_seen(live, monkeypatch):
+    @contextlib.contextmanager
+    def refused():
+        raise CaptureError("tracefs is not mounted and cannot be")
+        yield
+
+    monkeypatch.setattr("thpsweep.linux.activity.watch.tracing", refused)
+    root, _, _ = family_of_two(live)
+    found = judge.judge(watched_while(root, lambda: None))
+    assert any("came or went" in sentence and "tracefs" in sentence for sentence in found.unseen)
+    assert WORKER_COLD in found.rates
+
+
+def test_nothing_of_the_trace_stays_behind(frames_are_shown):
+    try:
+        with tracing() as tracer:
+            home = tracer.home
+            assert home.is_dir()
+    except CaptureError as error:
+        pytest.skip(str(error))
+    assert not home.exists()
+
+
+def test_a_root_that_ends_meanwhile(live):
+    root, _, _ = family_of_two(live)
+    with pytest.raises(CaptureError, match="ended while it was watched"):
+        watched_while(root, lambda: os.kill(root.pid, 9))

@@ -1,0 +1,130 @@
+"""What could be done about the memory of a process tree: by today's knobs and calls, or by kernels to come."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from thpsweep.model import registry
+from thpsweep.units import HPAGE_PMD_NR
+
+KNOBS = "/sys/kernel/mm/transparent_hugepage/khugepaged"
+FASTER_PAGES, FASTER_SLEEP_MS = 65_536, 1_000
+"""A pace 160 times the kernel's: 256 MiB a second at most."""
+
+_DEFAULTS = {
+    "pages_to_scan": 8 * HPAGE_PMD_NR,
+    "scan_sleep_millisecs": 10_000,
+    "alloc_sleep_millisecs": 60_000,
+    "max_ptes_none": HPAGE_PMD_NR - 1,
+    "max_ptes_swap": HPAGE_PMD_NR // 8,
+    "max_ptes_shared": HPAGE_PMD_NR // 2,
+}
+
+PRCTL = (
+    "in each worker, first thing after the fork: prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); in Python "
+    "(gunicorn's post_fork): ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)"
+)
+ADVISE = "madvise(address, length, MADV_COLLAPSE) on its private memory (MADV_COLLAPSE is 25, Linux 6.1)"
+REACHES = "khugepaged visits memory where transparent_hugepage/enabled is `always`, or that asked with MADV_HUGEPAGE"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A policy of the model under a name, with the commands that bring it about; none where no kernel can.
+
+    restart: it has to be there when the service starts, so that the tree is simulated as it was then.
+    """
+
+    name: str
+    what: str
+    policy: Mapping[str, Any]
+    how: tuple[str, ...] = ()
+    restart: bool = False
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def possible(self) -> bool:
+        """Whether today's kernels can do it."""
+        return bool(self.how)
+
+
+def choices(provenance: Mapping[str, str | int], first_s: float) -> list[Choice]:
+    """List what to predict for a tree captured on a kernel with these settings; madvise is called at `first_s`."""
+    now = {name: _number(provenance.get(f"khugepaged_{name}"), default) for name, default in _DEFAULTS.items()}
+    return [*_knobs(now, str(provenance.get("thp_enabled", "unknown"))), *_calls(first_s), *_to_come(first_s)]
+
+
+def _number(value: object, default: int) -> int:
+    return value if isinstance(value, int) else default
+
+
+def _knobs(now: dict[str, int], enabled: str) -> list[Choice]:
+    """Let khugepaged run as it is set, and with other limits and another pace."""
+    shared = {"max_ptes_shared": HPAGE_PMD_NR - 1}
+    pace = {"pages_to_scan": FASTER_PAGES, "scan_sleep_millisecs": FASTER_SLEEP_MS}
+    reach = (REACHES,) if enabled != "always" else ()
+    tried = {
+        "khugepaged as set": ("khugepaged with the settings of the capture", {}),
+        "max_ptes_shared=511": ("khugepaged takes regions that are shared but for one page", shared),
+        "faster khugepaged": ("khugepaged with its limits as they are, 160 times its usual pace", pace),
+        "both": ("khugepaged takes nearly all shared regions, at that pace", shared | pace),
+    }
+    return [
+        Choice(name, what, _policy(name, "copy", "khugepaged", **{**now, **changed}), _echo(changed), notes=reach)
+        for name, (what, changed) in tried.items()
+    ]
+
+
+def _echo(changed: Mapping[str, int]) -> tuple[str, ...]:
+    return tuple(f"echo {value} > {KNOBS}/{name}" for name, value in changed.items()) or ("nothing: it is so",)
+
+
+def _calls(first_s: float) -> list[Choice]:
+    """Let processes ask for huge pages themselves."""
+    once, root = {"at_s": [first_s], "callers": "all"}, {"at_s": [first_s], "callers": "root"}
+    off = f"echo {HPAGE_PMD_NR - 1} > {KNOBS}/max_ptes_shared"
+    return [
+        Choice(
+            "MADV_COLLAPSE by all", "every process asks for its own huge pages once",
+            _policy("MADV_COLLAPSE by all", "copy", "madvise", **once),
+            (f"in every process: {ADVISE}",),
+        ),
+        Choice(
+            "MADV_COLLAPSE by parent", "the parent alone asks; workers forked later share its huge pages",
+            _policy("MADV_COLLAPSE by parent", "copy", "madvise", **root),
+            (f"in the parent: {ADVISE}", "then let the workers be replaced (gunicorn: kill -HUP, max_requests)"),
+        ),
+        Choice(
+            "THP off in workers", "khugepaged takes the parent's memory and leaves the workers alone",
+            _policy("THP off in workers", "copy", "madvise", **root), (PRCTL, off),
+            notes=("predicted as if khugepaged had come to all of the parent's memory at once", REACHES),
+        ),
+        Choice(
+            "MADV_COLLAPSE before fork", "the parent asks before it forks anybody",
+            _policy("MADV_COLLAPSE before fork", "copy", "before_fork"),
+            (f"in the parent, after loading and before the first fork: {ADVISE}",), restart=True,
+        ),
+        Choice(
+            "THP from the start", "the parent's memory is huge from its first touch on",
+            _policy("THP from the start", "copy", "at_fault"),
+            ("start it with transparent_hugepage/enabled=always, or madvise(MADV_HUGEPAGE) before the first touch",),
+            restart=True,
+        ),
+    ]  # fmt: skip
+
+
+def _to_come(first_s: float) -> list[Choice]:
+    """List what no released kernel does for anonymous memory."""
+    once = {"at_s": [first_s], "callers": "all"}
+    found = {
+        "unshare": "the RFC of 2026: unshare, freeze, copy; for each mm",
+        "inplace": "the proposal of 2016: one folio for all sharers, by ptes",
+        "inplace_pmd": "the same, and PMDs where a sharer may have one",
+        "switch": "copy first, then change each pte to the new page",
+    }
+    return [Choice(name, what, _policy(name, name, "madvise", **once)) for name, what in found.items()]
+
+
+def _policy(name: str, mechanism: str, trigger: str, **options: Any) -> dict[str, Any]:
+    parts = {"mechanism": {"kind": mechanism}, "trigger": {"kind": trigger, **options}, "gate": {"kind": "always"}}
+    return {"name": name, **{family: registry.spec(registry.build(family, part)) for family, part in parts.items()}}

@@ -1,0 +1,52 @@
+"""What a prediction rests on: prices that were measured or assumed, rates that were watched or assumed."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from thpsweep.model.activity import MEASURED
+from thpsweep.model.layout import Layout
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.workloads.base import Workload
+
+_LINE = re.compile(r"^(\w+):\s[^#]*#\s*(measured|derived|assumed|CPUID)?", re.MULTILINE)
+
+
+def lines(machine: Profile, file: Path, is_default: bool, layout: Layout, workload: dict[str, Any]) -> Iterator[str]:
+    """Say it in a few lines."""
+    yield from _prices(machine, file, is_default)
+    yield from _rates(layout, workload)
+
+
+def _prices(machine: Profile, file: Path, is_default: bool) -> Iterator[str]:
+    kinds = {key: kind for key, kind in _LINE.findall(file.read_text()) if hasattr(machine, key) and kind}
+    assumed = [key for key, kind in kinds.items() if kind == "assumed"]
+    counted = {
+        word: sum(kind == word for kind in kinds.values()) for word in ("measured", "derived", "assumed", "CPUID")
+    }
+    said = ", ".join(f"{n} {word}" for word, n in counted.items() if n)
+    yield f"prices of {machine.name} ({file.name}): {said or 'no line says how it came about'}"
+    if assumed:
+        yield f"assumed prices: {', '.join(assumed)}"
+    if is_default:
+        yield "they are not this machine's: thpsweep calibrate --out here.yaml, then --machine here.yaml"
+
+
+def _rates(layout: Layout, workload: dict[str, Any]) -> Iterator[str]:
+    activity = layout.activity
+    names = [field.name for field in dataclasses.fields(Workload)]
+    seen = [name for name in MEASURED if activity is not None and activity.option(name) == workload[name]]
+    if activity is None:
+        yield "the tree was not watched (--seconds): all rates are assumed"
+    else:
+        watched = ", ".join(f"{name}={_number(workload[name])}" for name in seen) or "none"
+        yield f"rates watched for {activity.watched_s:.0f} s: {watched}"
+        yield from (f"not seen: {sentence}" for sentence in activity.unseen)
+    told = [f"{name}={_number(workload[name])}" for name in names if name not in seen and workload[name]]
+    yield f"rates assumed (the others: 0): {', '.join(told)}"
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,99 @@
+"""The points to simulate: a captured tree under each choice, as it is, or as it was when it was started."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from thpsweep.answers.advise.choices import Choice
+from thpsweep.errors import ThpsweepError
+from thpsweep.model import captures, registry
+from thpsweep.model.layout import Layout
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.simulate import check
+from thpsweep.model.workloads.base import Workload
+from thpsweep.sweep.plan import PlannedPoint
+from thpsweep.sweep.point import Point, point_id
+from thpsweep.units import HPAGE_PMD_NR
+
+TICK_S = 60.0
+"""Step of simulated time, unless workers live less."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """A captured file, what it costs to run it, and for how long it is simulated."""
+
+    file: Path
+    conf: Path
+    machine: Profile
+    duration_s: float = 3600.0
+    replicates: int = 8
+    seed: int = 1
+
+    @property
+    def layout(self) -> Layout:
+        """Read the file. Raises: CaptureError."""
+        return captures.load(self.file)
+
+    def workload(self, **changed: Any) -> dict[str, Any]:
+        """Give the captured workload with the rates that the file has, and assumed ones."""
+        options = {**_option(self.conf, "captured"), **changed, "path": str(self.file)}
+        built: Workload = registry.build("workload", options)
+        return {**registry.spec(built), **built.identity()}
+
+    @property
+    def tick_s(self) -> float:
+        """Give the step of time: no worker may live less."""
+        life_s = float(self.workload()["worker_life_s"])
+        return min(TICK_S, life_s, self.duration_s) if life_s else min(TICK_S, self.duration_s)
+
+    def point(self, policy: Mapping[str, Any], workload: Mapping[str, Any]) -> Point:
+        """Make a point of this tree under a policy."""
+        return {
+            "workload": dict(workload),
+            "sharing": {"kind": "fixed", "degree": self.layout.n_processes},
+            "policy": dict(policy),
+            "machine": registry.spec(self.machine),
+            "memory": {"kind": "plentiful"},
+            "run": {
+                "seed": self.seed, "replicates": self.replicates, "duration_s": self.duration_s, "tick_s": self.tick_s,
+            },
+        }  # fmt: skip
+
+
+def _option(conf: Path, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((conf / "workload" / f"{name}.yaml").read_text())
+    return {"kind": name, **{key: value for key, value in content.items() if key != "defaults"}}
+
+
+def planned(scene: Scene, wanted: Sequence[Choice]) -> dict[str, PlannedPoint]:
+    """Make and check the point of each choice. Raises: ThpsweepError for one that cannot run."""
+    as_is, anew = scene.workload(), restarted(scene)
+    found = {}
+    for choice in wanted:
+        point = scene.point(choice.policy, anew if choice.restart else as_is)
+        try:
+            check(point)
+        except ThpsweepError as error:
+            raise ThpsweepError(f"{choice.name}: {error}") from error
+        params = {"policy": choice.name, "workload": point["workload"]["kind"]}
+        found[choice.name] = PlannedPoint(point_id(point), point, params, ())
+    return found
+
+
+def restarted(scene: Scene) -> dict[str, Any]:
+    """Give the tree as it was when its parent had loaded its memory and forked: all share it, nobody has written yet.
+
+    The parent's regions are filled evenly, with as many pages as it has now.
+    """
+    pages = np.bitwise_count(scene.layout.present[0]).sum(axis=1, dtype=np.int64)
+    used = pages[pages > 0]
+    rates = scene.workload()
+    common = {field.name: rates[field.name] for field in dataclasses.fields(Workload)}
+    present = int(np.clip(round(float(used.mean())) if len(used) else 1, 1, HPAGE_PMD_NR))
+    options = {"kind": "prefork", **common, "regions": max(1, len(used)), "present_ptes": present}
+    return registry.spec(registry.build("workload", options))

@@ -1,0 +1,125 @@
+"""What the predictions say: which choice pays, by how much, how surely, and through what."""
+
+import dataclasses
+import enum
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from thpsweep.answers.advise.choices import Choice
+from thpsweep.answers.paired import Estimate, difference, estimate
+from thpsweep.answers.table import duration, significant, size
+
+Result = Mapping[str, Any]
+
+
+class Verdict(enum.Enum):
+    """What comes of a choice."""
+
+    PAYS = "pays"
+    BY_TLB = "pays by the TLB alone"
+    LOSES = "costs more than it gains"
+    OPEN = "not resolved"
+    IDLE = "does nothing here"
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """A choice with its figures: means over replicates with 95 % intervals, on the events of the baseline.
+
+    Units: ms of CPU time over the run, bytes, s. `dry` is the net gain without the TLB's part, which rests on an assumed
+    number of accesses.
+    """
+
+    choice: Choice
+    net: Estimate
+    dry: Estimate
+    gain: Estimate
+    cost: Estimate
+    payback: Estimate
+    stall_max: Estimate
+    extra_bytes: Estimate
+    sharing_lost_bytes: Estimate
+    outcomes: Mapping[str, int]
+    net_values: np.ndarray
+
+    @property
+    def verdict(self) -> Verdict:
+        """Judge by the intervals."""
+        if not self.outcomes.get("SUCCEED") and self.gain.mean == 0:
+            return Verdict.IDLE
+        if self.net.sign > 0:
+            return Verdict.PAYS if self.dry.sign > 0 else Verdict.BY_TLB
+        return Verdict.LOSES if self.net.sign < 0 else Verdict.OPEN
+
+    @property
+    def refused(self) -> str:
+        """Name the result that most visits ended with, where none succeeded."""
+        return (
+            "" if self.outcomes.get("SUCCEED") else max(self.outcomes, key=lambda name: self.outcomes[name], default="")
+        )
+
+
+def predict(choice: Choice, result: Result) -> Prediction:
+    """Read the figures of a result."""
+    every = {name: np.array(values, np.float64) for name, values in result["replicates"].items()}
+    net = every["tradeoff/net_cpu_ms"]
+    return Prediction(
+        choice=choice,
+        net=estimate(net),
+        dry=estimate(net - every["benefit/tlb_ms_saved"]),
+        gain=estimate(every["tradeoff/gain_cpu_ms"]),
+        cost=estimate(every["cost/cpu_ms"]),
+        payback=estimate(every["tradeoff/payback_s"]),
+        stall_max=estimate(every["cost/stall_max_ms"]),
+        extra_bytes=estimate(every["cost/extra_bytes_peak"]),
+        sharing_lost_bytes=estimate(every["cost/sharing_lost_bytes"]),
+        outcomes=result["outcomes"],
+        net_values=net,
+    )
+
+
+def sentences(found: Sequence[Prediction], hours: float) -> list[str]:
+    """Say what is best today, whether that is sure, and what kernels to come could do."""
+    today = [each for each in found if each.choice.possible]
+    later = [each for each in found if not each.choice.possible]
+    lines = [_best(today, "Of what can be done today", hours)]
+    if later:
+        lines.append(_best(later, "Of what no released kernel does", hours))
+    return lines
+
+
+def _best(found: Sequence[Prediction], among: str, hours: float) -> str:
+    paying = sorted((each for each in found if each.net.sign > 0), key=lambda each: -each.net.mean)
+    if not paying:
+        open_ones = [each.choice.name for each in found if each.verdict is Verdict.OPEN]
+        unsure = f"; not resolved: {', '.join(open_ones)} (more --replicates may tell)" if open_ones else ""
+        return f"{among}, nothing pays within {significant(hours)} h{unsure}."
+    best = paying[0]
+    text = (
+        f"{among}, {best.choice.name} gains most: {span(best.net)} ms of CPU in {significant(hours)} h, for "
+        f"{significant(best.cost.mean)} ms and {size(max(0.0, best.extra_bytes.mean))} of memory at the peak; it pays back "
+        f"after {duration(best.payback.mean)}"
+    )
+    if best.verdict is Verdict.BY_TLB:
+        text += "; that is the TLB's part alone, which rests on an assumed number of accesses (random_accesses_per_s)"
+    rivals = [each for each in paying[1:] if each.choice.restart == best.choice.restart and _alike(best, each)]
+    if rivals:
+        text += f"; not resolved against {', '.join(each.choice.name for each in rivals)}"
+    return text + "."
+
+
+def _alike(one: Prediction, other: Prediction) -> bool:
+    """Tell whether two choices cannot be told apart on the same events."""
+    apart = difference(one.net_values, other.net_values)
+    return apart.sign == 0 and not apart.exact
+
+
+def span(value: Estimate) -> str:
+    """Write a mean with its interval, where one is known and has a width."""
+    mean = significant(value.mean)
+    if not (math.isfinite(value.low) and math.isfinite(value.high)) or value.exact:
+        return mean
+    return f"{mean} ({significant(value.low)} to {significant(value.high)})"

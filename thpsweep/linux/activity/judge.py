@@ -1,0 +1,208 @@
+"""Turn what a window showed into the rates of the `captured` workload, and say what it could not show."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.linux.activity.lives import POLL_S
+from thpsweep.linux.activity.rates import Exposed, hottest, mean_span, per_page_hour
+from thpsweep.linux.activity.snapshot import changes, without_moves
+from thpsweep.linux.activity.watch import Seen
+from thpsweep.model.activity import Activity, Rate
+from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
+
+REQUEST_LIFE_S = 600.0
+"""How long a pin is taken to be held, as `request_life_s` of conf/workload/captured.yaml: that does not show."""
+
+NEVER_SEEN = (
+    "FOLL_GET references (vmsplice, O_DIRECT under way): no interface shows them",
+    "accesses that may miss the TLB (random_accesses_per_s): that takes hardware counters",
+    "reads page by page: only how many pages of a VMA were touched",
+    "how long pins are held, and pins of other kinds than VmPin counts",
+)
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """How many pages of each region of a process could have shown a write, in how many seconds, and did. Shapes: (n,)."""
+
+    is_root: bool
+    region: Ints
+    pages: Ints
+    written: Ints
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Hold the activity as far as it does not depend on a layout, and the numbers of the hot regions."""
+
+    watched_s: float
+    rates: dict[str, Rate]
+    unseen: tuple[str, ...]
+    hot: Ints
+
+    def activity(self, n_hot: int, n_regions: int) -> Activity:
+        """Complete it for a layout in which so many of the regions are hot."""
+        how = "regions whose pages are written at another rate than the rest"
+        share = n_hot / n_regions
+        return Activity(self.watched_s, {"hot_regions": Rate(share, share, share, how), **self.rates}, self.unseen)
+
+
+def judge(seen: Seen) -> Judged:
+    """Estimate all rates that the window allows."""
+    writers = [*_lasting(seen), *_passing(seen)]
+    hot = _hot(writers)
+    found = {
+        **_writes(writers, hot, seen.soft_dirty),
+        "reads_per_page_hour": per_page_hour(
+            seen.touched, "pages that smaps calls Referenced after young bits were cleared"
+        ),
+        "swap_outs_per_page_hour": _swap(seen),
+        **_lives(seen),
+        **_pins(seen),
+    }
+    rates = {name: rate for name, rate in found.items() if rate is not None}
+    return Judged(seen.end_s - seen.begin_s, rates, tuple(_unseen(seen, rates)), hot)
+
+
+def _lasting(seen: Seen) -> Iterator[Writer]:
+    """Compare the two looks at processes that were there all the time."""
+    pairs = {pid: (seen.before[pid], after) for pid, after in seen.after.items()}
+    found = without_moves({pid: changes(*pair, seen.soft_dirty) for pid, pair in pairs.items()})
+    for pid, each in found.items():
+        before, after = pairs[pid]
+        yield Writer(pid == seen.root, each.region, each.at_risk, each.written, after.at_s - before.at_s)
+
+
+def _passing(seen: Seen) -> Iterator[Writer]:
+    """Take what is known of workers that came or went: their faults on the pages that they had, or got from the root."""
+    if seen.faults is None:
+        return
+    root, end_s = seen.before[seen.root], seen.looked_s
+    for life in seen.lives:
+        pid = life.process.pid
+        if pid in seen.after:
+            continue
+        had = seen.before.get(pid, root)
+        pages = had.shared if pid in seen.before else had.frames != 0
+        slots = np.flatnonzero(pages)
+        numbers = np.repeat(had.region * HPAGE_PMD_NR, HPAGE_PMD_NR)[slots] + slots % HPAGE_PMD_NR
+        wrote = np.intersect1d(seen.faults.of(pid), numbers, assume_unique=True)
+        row = np.searchsorted(had.region, wrote // HPAGE_PMD_NR)
+        began_s = life.born_s or 0.0
+        seconds = (end_s if life.died_s is None else life.died_s) - began_s
+        yield Writer(False, had.region, pages.sum(axis=1), np.bincount(row, minlength=len(had.region)), seconds)
+
+
+def _hot(writers: list[Writer]) -> Ints:
+    """Name the regions that are written at another rate than the rest."""
+    region = np.concatenate([np.zeros(0, np.int64), *(writer.region for writer in writers)])
+    numbers, index = np.unique(region, return_inverse=True)
+    written, exposure_s = np.zeros(len(numbers), np.int64), np.zeros(len(numbers))
+    np.add.at(written, index, np.concatenate([region[:0], *(writer.written for writer in writers)]))
+    np.add.at(exposure_s, index, np.concatenate([np.zeros(0), *(writer.pages * writer.seconds for writer in writers)]))
+    some = np.flatnonzero(exposure_s > 0)
+    return np.asarray(numbers[some[hottest(written[some], exposure_s[some])]])
+
+
+def _writes(writers: list[Writer], hot: Ints, soft_dirty: bool) -> dict[str, Rate | None]:
+    how = "soft-dirty pages" if soft_dirty else "copied pages among those that others map too"
+    found: dict[str, Rate | None] = {}
+    for who in ("root", "worker"):
+        for name in ("hot", "cold"):
+            groups = [_part(each, hot, name == "hot") for each in writers if each.is_root == (who == "root")]
+            found[f"{who}_{name}_writes_per_page_hour"] = per_page_hour(groups, how)
+    return found
+
+
+def _part(writer: Writer, hot: Ints, is_hot: bool) -> Exposed:
+    chosen = np.isin(writer.region, hot) == is_hot
+    return Exposed(int(writer.pages[chosen].sum()), int(writer.written[chosen].sum()), writer.seconds)
+
+
+def _swap(seen: Seen) -> Rate | None:
+    groups = []
+    for pid, after in seen.after.items():
+        before = seen.before[pid]
+        each = changes(before, after, False)
+        groups.append(Exposed(int(each.present.sum()), int(each.swapped_out.sum()), after.at_s - before.at_s))
+    return per_page_hour(groups, "pages that were present and are swapped out")
+
+
+def _lives(seen: Seen) -> dict[str, Rate | None]:
+    """Estimate how long workers live, and how long their places stay empty."""
+    end_s = seen.looked_s
+    lived_s = sum((life.died_s if life.died_s is not None else end_s) - (life.born_s or 0.0) for life in seen.lives)
+    exits = sorted(life.died_s for life in seen.lives if life.died_s is not None)
+    births = sorted(life.born_s for life in seen.lives if life.born_s is not None)
+    if not seen.lives:
+        return {}
+    if not exits:
+        how = f"no exit in {lived_s:.0f} s of workers' lives: they live on"
+        return {"worker_life_s": Rate(0.0, 0.0, None, how)}
+    life = mean_span(lived_s, len(exits), f"{len(exits)} exits in {lived_s:.0f} s of workers' lives")
+    gaps = _gaps(exits, births)
+    if not gaps:
+        return {"worker_life_s": life}
+    low, high = min(gaps), max(gaps)
+    gap = Rate(
+        sum(gaps) / len(gaps),
+        low,
+        high,
+        f"from an exit to the next fork, {len(gaps)} times, the shortest to the longest",
+    )
+    return {"worker_life_s": life, "worker_gap_s": gap}
+
+
+def _gaps(exits: list[float], births: list[float]) -> list[float]:
+    """Pair each exit with the first fork after it that is left. What falls into one look counts as no gap."""
+    gaps, left = [], list(births)
+    for at_s in exits:
+        following = [born_s for born_s in left if born_s >= at_s]
+        if following:
+            left.remove(following[0])
+            gaps.append(max(0.0, following[0] - at_s))
+    return gaps
+
+
+def _pins(seen: Seen) -> dict[str, Rate | None]:
+    """Spread what is held over requests that are held for REQUEST_LIFE_S each, so that on average as much is held."""
+    n_pages = sum(each.pages for each in seen.pins)
+    lengths = [min(length, HPAGE_PMD_NR) for each in seen.pins for length in each.buffers]
+    if not n_pages:
+        return {"pins_per_process_hour": Rate(0.0, 0.0, None, "VmPin is 0 in all processes")}
+    held_s = f"taken to be held {REQUEST_LIFE_S:.0f} s each"
+    how = f"{n_pages} pages pinned (VmPin), {len(lengths)} io_uring buffers in captured regions; {held_s}"
+    length = max(1, round(sum(lengths) / len(lengths))) if lengths else None
+    held = n_pages / (length or _USUAL_PAGES) / len(seen.pins)
+    rate = held * S_PER_HOUR / REQUEST_LIFE_S
+    found: dict[str, Rate | None] = {"pins_per_process_hour": Rate(rate, rate, rate, how)}
+    if length:
+        found["pages_per_request"] = Rate(length, min(lengths), max(lengths), "mean length of io_uring's buffers")
+    return found
+
+
+_USUAL_PAGES = 16
+"""Pages of a request where no length is seen, as `pages_per_request` of conf/workload/captured.yaml."""
+
+
+def _unseen(seen: Seen, rates: dict[str, Rate]) -> Iterator[str]:
+    """List in sentences what was not seen."""
+    yield from NEVER_SEEN
+    if not seen.soft_dirty:
+        yield f"writes to pages that are private to a process already ({seen.without['soft-dirty']})"
+    if "young bits" in seen.without:
+        yield f"reads ({seen.without['young bits']})"
+    if "write faults" in seen.without:
+        yield f"writes of workers that came or went meanwhile ({seen.without['write faults']})"
+    if seen.faults is not None and seen.faults.lost:
+        yield f"{seen.faults.lost} write faults: the trace buffer ran over"
+    yield f"workers that live less than {POLL_S:g} s"
+    for who in ("root", "worker"):
+        if f"{who}_cold_writes_per_page_hour" not in rates:
+            yield f"writes of the {who}: no page of it could have shown one"
