@@ -144,7 +144,7 @@ def test_with_too_few_replicates_there_is_no_winner(tmp_path: Path) -> None:
     found = report(read(tmp_path))
     assert not any(one.resolved for one in found.judged.values())
     assert "not resolved" in found.said[0]
-    assert "is that of" not in found.said[0] and "interval unknown" in found.said[1]
+    assert "`" not in found.said[0] and "interval unknown" in found.said[1]
     assert "not resolved" in unillustrated(tmp_path)
 
 

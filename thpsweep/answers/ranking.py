@@ -12,6 +12,8 @@ from thpsweep.answers.study import DEGREE, NET, Entry, Key, Study
 ALONE = "leaving it alone"
 """The contender that every other one has to beat: a net gain of zero, by definition."""
 
+UNRESOLVED = "not resolved"
+
 Net = Callable[[Entry], Values]
 """The net gain of an entry, replicate by replicate. Units: ms of CPU."""
 
@@ -87,7 +89,7 @@ def stretches(judged: Mapping[Key, Verdict]) -> dict[Key, list[Stretch]]:
     lines: dict[Key, list[Stretch]] = {}
     for scene, one in sorted(judged.items(), key=lambda item: dict(item[0]).get(DEGREE) or 0):
         rest = tuple(pair for pair in scene if pair[0] != DEGREE)
-        degree, said = dict(scene).get(DEGREE), one.best if one.resolved else "not resolved"
+        degree, said = dict(scene).get(DEGREE), one.best if one.resolved else UNRESOLVED
         line = lines.setdefault(rest, [])
         if line and line[-1].said == said:
             line[-1] = dataclasses.replace(line[-1], last=degree)

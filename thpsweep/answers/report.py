@@ -136,6 +136,10 @@ def _always_sharing(known: Study) -> list[Entry]:
 def png(chart: Chart) -> bytes:
     """Draw a chart."""
     out = io.BytesIO()
+    engine = chart.figure.get_layout_engine()
+    if engine is not None:  # laid out once here, savefig() would draw everything twice
+        engine.execute(chart.figure)
+        chart.figure.set_layout_engine("none")
     chart.figure.savefig(out, format="png", metadata={"Description": chart.alt, "Title": chart.title})
     return out.getvalue()
 

@@ -1,14 +1,14 @@
 """The answer in three sentences: who wins where, what it costs, what would overturn it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from thpsweep.answers.assumptions import Sensitivity
 from thpsweep.answers.charts.choose import HEADLINE_DEGREE
 from thpsweep.answers.paired import Estimate, Values, difference, estimate
-from thpsweep.answers.ranking import ALONE, Stretch, Verdict, stretches
+from thpsweep.answers.ranking import ALONE, UNRESOLVED, Stretch, Verdict, stretches
 from thpsweep.answers.sources import Source
 from thpsweep.answers.study import COST, DEGREE, NET, PAYBACK, Entry, Key, Study, level_name, named, scene_name
 from thpsweep.answers.table import count, duration, significant, size
@@ -22,7 +22,7 @@ def winners(study: Study, judged: Mapping[Key, Verdict], anyhow: Verdict) -> str
     """Say who has the largest net gain where, among those that keep the sharing, and what the sharing would buy."""
     price = _without_sharing(anyhow)
     horizon = duration(float(next(iter(study.entries)).point["run"]["duration_s"]))
-    head = f"The largest net CPU gain over {horizon}, of what leaves no memory double, has "
+    head = f"Of what leaves no memory double, the largest net CPU gain over {horizon} is that of "
     if len(study.factors.get(DEGREE, ())) > 1:
         lines = stretches(judged)
         if len(lines) <= MOST_CLAUSES:
@@ -87,16 +87,19 @@ def _along(rest: Key, line: Sequence[Stretch], judged: Mapping[Key, Verdict]) ->
     """Write the winners along the degree, with the net gain at the last degree of each."""
     parts = []
     for one in line:
-        here = [v for scene, v in judged.items() if dict(scene).get(DEGREE) == one.last and _rest(scene) == rest]
-        gain = f" ({_ms(here[0].net)})" if here and one.said not in (ALONE, "not resolved") else ""
-        degrees = f"{one.first}" if one.first == one.last else f"{one.first}–{one.last}"
-        parts.append(
-            f"{_code(one.said)} at {degrees} sharers{gain}"
-            if one.said != "not resolved"
-            else f"nobody, as not resolved, at {degrees}"
-        )
-    where = ", ".join(f"{named(key)} {level_name(key, value)}" for key, value in rest)
-    return (f"with {where}: " if where else "") + ", ".join(parts)
+        here = [
+            found for scene, found in judged.items() if dict(scene).get(DEGREE) == one.last and _rest(scene) == rest
+        ]
+        several = one.first != one.last
+        degrees = f"{one.first:,}–{one.last:,}" if several else f"{one.first:,}"
+        noun, where_to = "sharer" if degrees == "1" else "sharers", f" at {one.last:,}" if several else ""
+        if one.said == UNRESOLVED:
+            parts.append(f"nobody, as it is not resolved, at {degrees} {noun}")
+        else:
+            gain = "" if one.said == ALONE or not here else f" ({_ms(here[0].net)}{where_to})"
+            parts.append(f"{_code(one.said)} at {degrees} {noun}{gain}")
+    where = " and ".join(f"{named(key)} of {level_name(key, value)}" for key, value in rest)
+    return ", ".join(parts) + (f", with {where}" if where else "")
 
 
 def _without_sharing(anyhow: Verdict) -> str:
@@ -169,12 +172,19 @@ def _decides(one: Sensitivity, sources: Mapping[str, Source], n: int) -> str:
 
 
 def _ms(found: Estimate) -> str:
-    return f"{significant(found.mean)} ms{_ends(found, significant)}"
+    return f"{figure(found.mean, found)} ms{_ends(found, lambda value: figure(value, found))}"
 
 
-def _ends(found: Estimate, write: object) -> str:
+def figure(value: float, within: Estimate) -> str:
+    """Write a value with as many digits as its interval calls for, three at least."""
+    width = within.high - within.low
+    if not (math.isfinite(width) and width > 0 and within.mean):
+        return significant(value)
+    return significant(value, digits=min(7, max(3, 1 + math.ceil(math.log10(abs(within.mean) / width)))))
+
+
+def _ends(found: Estimate, write: Callable[[float], str]) -> str:
     """Write an interval; one of no width, as where nobody writes, is left out."""
-    assert callable(write)
     if math.isnan(found.low):
         return " [interval unknown: one replicate]" if found.n == 1 else " [interval unknown]"
     return "" if found.exact else f" [{write(found.low)}, {write(found.high)}]"

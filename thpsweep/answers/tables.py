@@ -12,6 +12,7 @@ from thpsweep.answers.charts.choose import directions, lines
 from thpsweep.answers.crossing import crossings
 from thpsweep.answers.paired import Estimate
 from thpsweep.answers.ranking import Verdict
+from thpsweep.answers.sentences import figure
 from thpsweep.answers.study import NET, Key, Study, is_number, level_name, named, scene_name
 from thpsweep.answers.table import significant, size
 from thpsweep.sweep import run_record
@@ -109,8 +110,8 @@ def _chosen(value: Any) -> Any:
 
 
 def _with_ends(found: Estimate) -> str:
-    ends = "" if found.exact else f" [{significant(found.low)}, {significant(found.high)}]"
-    return f"{significant(found.mean)}{ends}"
+    ends = "" if found.exact else f" [{figure(found.low, found)}, {figure(found.high, found)}]"
+    return f"{figure(found.mean, found)}{ends}"
 
 
 def _bound(value: float) -> str:
