@@ -10,14 +10,17 @@ from tests.test_cli import SMALL, Place
 
 SERIAL = "hydra/launcher=serial"
 BREAKEVEN = ["hydra/sweeper=breakeven", SERIAL, *SMALL]
-DEGREES = "sharing.degree=tag(log,interval(1,2000))"
+DEGREES = "sharing.degree=tag(log,interval(1,200))"
+SCENE = ["workload.random_accesses_per_s=200000", "run.replicates=8"]
+"""Little for the TLB to gain: beyond some tens of sharers a collapse loses."""
+
 EXPERIMENT = """# @package _global_
 hydra:
   sweeper:
     search: breakeven
     options: {samples: 5, resolution: 0.2}
     params:
-      sharing.degree: tag(log,interval(1,500))
+      sharing.degree: tag(log,interval(1,50))
       policy: copy,switch
 """
 
@@ -41,24 +44,26 @@ def alone(place: Place, *overrides: str) -> Any:
     return result
 
 
+@pytest.mark.slow
 def test_break_even_of_the_model_is_found_shown_and_found_again(place: Place) -> None:
-    search = [*BREAKEVEN, DEGREES, "policy=copy,inplace", "hydra.sweeper.resolution=0.01"]
+    search = [*BREAKEVEN, *SCENE, DEGREES, "policy=inplace,inplace_pmd", "hydra.sweeper.resolution=0.01"]
     shown = place.run("plan", *search)
     assert shown.returncode == 0 and "a search: about" in shown.stdout and not list(place.work.iterdir())
     first = place.run("sweep", *search)
     assert first.returncode == 0 and "above to below" in first.stdout, first
-    copy, inplace = answer(place, "breakeven.json")["answers"]
-    (change,) = copy["changes"]
-    assert (copy["state"], inplace["state"]) == ("found", "never")
+    inplace, inplace_pmd = answer(place, "breakeven.json")["answers"]
+    (change,) = inplace_pmd["changes"]
+    assert (inplace["state"], inplace_pmd["state"]) == ("never", "found")
     assert change["above"] - change["below"] <= max(0.01 * change["below"], 1)
     for degree, sign in ((change["below"], 1), (change["above"], -1)):
-        net = alone(place, "policy=copy", f"sharing.degree={degree}")["metrics"]["tradeoff/net_cpu_ms"]
+        net = alone(place, *SCENE, "policy=inplace_pmd", f"sharing.degree={degree}")["metrics"]["tradeoff/net_cpu_ms"]
         assert min(sign * net[end] for end in ("mean", "low", "high")) > 0
     again = place.run("sweep", *search)
     assert again.stdout == first.stdout and "already done" in again.stderr
     assert "is over" in place.run("plan", *search).stdout
 
 
+@pytest.mark.slow
 def test_saved_experiment_chooses_a_search(place: Place) -> None:
     question = place.work / "conf" / "experiment" / "mine.yaml"
     question.parent.mkdir(parents=True)
@@ -73,6 +78,7 @@ def test_saved_experiment_chooses_a_search(place: Place) -> None:
         assert refused.returncode == 2 and wanted in refused.stderr and len(refused.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_front_of_the_model_is_found_and_more_trials_go_on(place: Place) -> None:
     search = ["hydra/sweeper=pareto", SERIAL, *SMALL, "policy=copy,inplace,switch", "sharing.degree=8"]
     search += ["policy.trigger.at_s=[60.0],[120.0]", "hydra.sweeper.population=4"]
@@ -91,9 +97,7 @@ def test_front_of_the_model_is_found_and_more_trials_go_on(place: Place) -> None
         ([DEGREES, "hydra.sweeper.metric=cost/beer"], ["cost/beer", "tradeoff/net_cpu_ms"]),
         (["policy=interval(1,2)"], ["policy='interval(1,2)'", "a number"]),
         (["sharing.degree=interval(5,5)"], ["interval(5,5)", "LOW below HIGH"]),
-        (["workload.worker_life_law=interval(1,2)"], ["workload.worker_life_law"]),
         ([DEGREES, "sweep.where=sharing.degree < 3"], ["sweep.where", "null"]),
-        (["policy=copy"], ["interval(LOW,HIGH)"]),
         ([DEGREES, "hydra/launcher=basic"], ["auto, serial and ray"]),
     ],
 )
