@@ -58,8 +58,7 @@ class Application:
 
         driven = drive(plan, launch, _finish)
         if driven.exit_code in (0, 1) and plan.tracked:
-            at = "" if plan.root == Path("sweeps").absolute() else f" --dir {plan.root}"
-            print(f"Compare the runs in a browser: thpsweep ui{at}")
+            print(f"Compare the runs in a browser: {plan.target.shown_by(plan.root, plan.directory)}")
         self.exit_code = driven.exit_code
         return driven
 
@@ -170,6 +169,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_advise(parsers)
     ui = parsers.add_parser("ui", help="open the runs in MLflow, on this machine only")
     ui.add_argument("--dir", type=Path, default=Path("sweeps"), help="the sweep.dir of the sweeps (default: sweeps)")
+    ui.add_argument(
+        "sweep", type=Path, nargs="?", metavar="SWEEP", help="one that was recorded elsewhere (default: --dir)"
+    )
     ui.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: 5000)")
     ui.set_defaults(verb=verbs.ui)
     calibrate = parsers.add_parser("calibrate", help="measure this machine's prices, within 3 minutes")
