@@ -42,7 +42,7 @@ from thpsweep.model.writes import write
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
-MODEL_VERSION = "5"
+MODEL_VERSION = "6"
 """Raised whenever the same point would give other numbers; part of a point's identity."""
 
 MAX_TICKS = 60_000
@@ -170,9 +170,11 @@ def simulate(point: Mapping[str, Any]) -> dict[str, Any]:
     pair = Pair(
         policy, baseline, built.machine, built.n_sharers, built.n_ticks * built.tick_s, built.mechanism.shares_tables
     )
+    pair = dataclasses.replace(pair, payer=built.trigger.payer)
     found: Metrics = {**cost.metrics(pair), **contention.metrics(pair), **benefit.metrics(pair)}
     found.update(tradeoff.metrics(pair, found))
     facts = {"sharers": built.n_sharers, **built.workload.describe(built.n_sharers), **cost.facts(found)}
+    facts.update(tradeoff.facts(pair, found))
     return summary(found, outcomes, facts, report(policy.series, baseline.series, built.tick_s))
 
 

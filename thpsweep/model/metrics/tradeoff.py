@@ -3,6 +3,7 @@
 import numpy as np
 
 from thpsweep.model.metrics.base import Metrics, Pair
+from thpsweep.model.prices import Floats
 
 SAVED = ("fork", "exit", "refault", "reclaim", "tlb")
 """Kinds of CPU time in benefit/ that add up to the gain."""
@@ -12,13 +13,13 @@ def metrics(pair: Pair, found: Metrics) -> Metrics:
     """Compute tradeoff/ from the other two groups.
 
     net_cpu_ms is the gain less the cost over the whole run; payback_s how long the gain, at its mean rate from the first
-    collapse on, takes to make up for the cost: inf where there is no gain, nan where nothing was collapsed.
+    collapse on, takes to make up for the cost: inf where there is no gain, nan where nothing was collapsed. So it lies
+    within the run just where net_cpu_ms is not negative; beyond, it takes for granted that the gain goes on.
     Shapes: values (n_replicates,).
     """
     updates, removed = found["cost/pte_updates"][0], found["benefit/lru_entries_removed"][0]
-    cost_ms = found["cost/cpu_ms"][0]
+    cost_ms, since_s = found["cost/cpu_ms"][0], _since_s(pair)
     gain_ms = sum((found[f"benefit/{kind}_ms_saved"][0] for kind in SAVED), np.zeros(cost_ms.size))
-    since_s = pair.duration_s - pair.policy.integrals.first_collapse_s
     gain_ms_per_s = np.divide(gain_ms, since_s, out=np.zeros(gain_ms.size), where=np.isfinite(since_s) & (since_s > 0))
     payback_s = np.divide(cost_ms, gain_ms_per_s, out=np.full(cost_ms.size, np.inf), where=gain_ms_per_s > 0)
     payback_s[pair.policy.counts.total["collapses"] == 0] = np.nan
@@ -28,4 +29,21 @@ def metrics(pair: Pair, found: Metrics) -> Metrics:
         "tradeoff/gain_cpu_ms": (gain_ms, "ms"),
         "tradeoff/net_cpu_ms": (gain_ms - cost_ms, "ms"),
         "tradeoff/payback_s": (payback_s, "s"),
+    }
+
+
+def _since_s(pair: Pair) -> Floats:
+    """Give for how long there was something to gain. Shapes: -> (n_replicates,)."""
+    return pair.duration_s - pair.policy.integrals.first_collapse_s
+
+
+def facts(pair: Pair, found: Metrics) -> dict[str, str]:
+    """Say where payback_s is an extrapolation; nothing where it is none."""
+    payback_s = found["tradeoff/payback_s"][0]
+    beyond = int(np.count_nonzero(np.isfinite(payback_s) & (payback_s > _since_s(pair))))
+    if not beyond:
+        return {}
+    return {
+        "note_payback": f"in {beyond} of {payback_s.size} replicates the cost is made up for only after the end of the run, "
+        "if the gain goes on at its mean rate"
     }
