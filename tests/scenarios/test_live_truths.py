@@ -133,13 +133,44 @@ def test_zero_pages_count_as_none() -> None:
         assert scanned(process, max_ptes_none=limit) == result
 
 
-@pytest.mark.xfail(strict=True, reason="the state has no zero page: a region of nothing else has no page table here")
 def test_madvise_makes_a_real_huge_page_of_zero_pages() -> None:
     scene = Scenario()
     process = scene.process()
     process.read(range(NR))
+    assert (scene.pages_in_use, process.rss_kib) == (0, 0)
     assert process.collapse() == ScanResult.SUCCEED
-    assert scene.pages_in_use == NR
+    assert scene.pages_in_use == NR and scene.counts.total["ptes_cleared"][0] == NR
+    assert process.is_huge() and scene.intact
+
+
+def test_a_family_of_zero_pages_has_nothing_to_share() -> None:
+    scene = Scenario()
+    parent = scene.process()
+    parent.read(range(NR))
+    child = parent.fork()
+    assert scene.counts.total["fork_ptes_small"][0] == NR, "a fork copies ptes of the zero page as any other"
+    assert parent.collapse("inplace_pmd") == ScanResult.PAGE_NULL
+    child.write([3])
+    assert (scene.pages_in_use, scene.counts.total["cow_faults"][0], scene.counts.total["minor_faults"][0]) == (
+        1,
+        1,
+        NR,
+    )
+    parent.discard(range(NR))
+    assert parent.collapse() == ScanResult.NO_PTE_TABLE and scene.intact
+
+
+@pytest.mark.parametrize("mechanism", ["inplace_pmd", "retract"])
+def test_a_zero_page_is_a_hole_over_a_page_or_a_slot_without_a_source(mechanism: str) -> None:
+    for written, mapped in ((NR, False), (NR - 1, True)):
+        scene = Scenario()
+        parent = scene.process()
+        parent.write(range(NR - 1))
+        child = parent.fork()
+        child.read(range(NR))
+        parent.write(range(NR - 1, written))  # the child's zero page then lies over the parent's last page
+        assert parent.collapse(mechanism) == ScanResult.SUCCEED
+        assert child.is_huge() == mapped and child.reads[NR - 1] == 0 and scene.intact
 
 
 # ---- huge pages -----------------------------------------------------------------------------------------------------

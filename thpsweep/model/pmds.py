@@ -92,4 +92,4 @@ def _fill_holes(family: Family, regions: Ints, slots: Boards, folios: Ints, able
         family.record_of[regions[index] * family.n_sharers + sharer].astype(np.int64), return_index=True
     )
     family.list_layer(records, layers[index[first]], holes[index[first]])
-    family.records.present[records] = bits.FULL
+    family.records.present[records], family.records.zero[records] = bits.FULL, 0

@@ -39,8 +39,9 @@ class Process:
         self.scene.ledger.put(self.frames[chosen], self._written[chosen])
 
     def read(self, pages: Iterable[int]) -> None:
-        """Read pages: swapped ones come back. An empty one gets the zero page, which the state holds as empty."""
+        """Read pages: swapped ones come back, empty ones get the zero page."""
         chosen = np.array(list(pages), np.int64)
+        advice.read_empty(self.scene.family, self.scene.counts, self._rows, self._boards(chosen))
         self._young[chosen] = True
         back = self._fault(chosen[self._has("swapped")[chosen]])
         self.scene.ledger.put(self.frames[back], self._in_swap[back])

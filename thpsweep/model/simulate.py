@@ -154,7 +154,7 @@ def estimate(point: Mapping[str, Any]) -> dict[str, float]:
     scene = events.Scene(load, n_regions, built.n_sharers, built.n_ticks, built.tick_s)
     rows, n_ticks = n_regions * built.n_sharers, built.n_ticks
     drawn_at_once = events.expected_writes(scene, events.window_ticks(scene))
-    state_bytes = rows * 5 + n_regions * 2048 + events.expected_rows(scene) * 700 + drawn_at_once * events.WRITE_BYTES
+    state_bytes = rows * 5 + n_regions * 2048 + events.expected_rows(scene) * 800 + drawn_at_once * events.WRITE_BYTES
     state_bytes += built.sharing.listings(n_regions) * LISTING_BYTES
     turnover = scene.forks_per_tick * n_ticks * n_regions * 2
     asked = events.expected_writes(scene, n_ticks) + requests.expected(scene, n_ticks)
