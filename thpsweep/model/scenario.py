@@ -34,9 +34,13 @@ from thpsweep.units import HPAGE_PMD_NR
 
 
 class Scenario:
-    """Hold one family: its processes, what they wrote, and what has been counted."""
+    """Hold one family: its processes, what they wrote, and what has been counted.
 
-    def __init__(self, regions: int = 1, processes: int = 8) -> None:
+    stops_at_empty: MADV_COLLAPSE ends at a region without a page table, as up to 6.18; later it goes on behind it.
+    """
+
+    def __init__(self, regions: int = 1, processes: int = 8, stops_at_empty: bool = False) -> None:
+        self.stops_at_empty = stops_at_empty
         self.family, self.counts = Family(1, regions, processes), Counts(1)
         self.ledger = Ledger(self.family)
         self.processes: list[Process] = []

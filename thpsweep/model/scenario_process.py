@@ -129,6 +129,9 @@ class Process:
         collapser = self.scene.collapser(mechanism, options)
         rows = self._rows if regions is None else self._rows[list(regions)]
         found = collapser.scan(rows, Limits(), 0, khugepaged=False)
+        empty = np.flatnonzero(found.results == ScanResult.NO_PTE_TABLE)
+        if self.scene.stops_at_empty and empty.size:
+            found = found.where(np.arange(empty[0] + 1))
         results = [ScanResult(result) for result in collapser.attempt(found, Limits())]
         fine = (ScanResult.SUCCEED, ScanResult.PMD_MAPPED)
         return next((result for result in reversed(results) if result not in fine), results[-1])
