@@ -480,3 +480,51 @@ def test_madvise_stops_at_an_empty_region_up_to_6_18(stops: bool, huge: list[boo
     process.write([*range(NR), *range(2 * NR, 3 * NR)])
     assert process.collapse() == ScanResult.NO_PTE_TABLE
     assert [process.is_huge(region) for region in range(3)] == huge
+
+
+# ---- what no workload has: userfaultfd, MADV_FREE, KSM --------------------------------------------------------------
+# Read in mm/khugepaged.c collapse_scan_pmd() (b2128290c299), not seen on a live kernel.
+
+
+def test_a_pte_that_userfaultfd_protects_refuses_everybody_who_asks_for_its_process() -> None:
+    scene, parent, child = pair()
+    child.protect([100])
+    assert child.collapse() == ScanResult.PTE_UFFD_WP and scanned(child, max_ptes_shared=511) == ScanResult.PTE_UFFD_WP
+    assert child.collapse("inplace_pmd") == ScanResult.PTE_UFFD_WP
+    assert parent.collapse("inplace_pmd") == ScanResult.SUCCEED
+    assert parent.is_huge() and not child.is_huge() and parent.shared_pages(child) == NR
+    child.write([100])
+    assert child.collapse() == ScanResult.SUCCEED and scene.intact
+
+
+@pytest.mark.parametrize(("slot", "result"), [(100, "PTE_UFFD_WP"), (400, "EXCEED_NONE_PTE")])
+def test_the_first_pte_that_refuses_decides(slot: int, result: str) -> None:
+    process = Scenario().process()
+    process.write([*range(200), *range(300, NR)])
+    process.protect([slot])
+    assert scanned(process, max_ptes_none=50) == ScanResult[result]
+
+
+def test_khugepaged_leaves_lazyfree_pages_alone_and_madvise_takes_them() -> None:
+    scene = Scenario()
+    process = scene.process()
+    process.write(range(NR))
+    process.free([7])
+    assert scanned(process) == ScanResult.PAGE_LAZYFREE
+    process.write([7])
+    assert scanned(process) == ScanResult.SUCCEED
+    other = Scenario().process()
+    other.write(range(NR))
+    other.free([7])
+    assert other.collapse() == ScanResult.SUCCEED and other.intact
+
+
+def test_ksm_pages_are_copied_by_mainline_and_refuse_all_sharers() -> None:
+    scene, parent, child = pair()
+    parent.merge([5])
+    for mechanism in ("inplace", "switch", "deferred"):
+        assert child.collapse(mechanism) == ScanResult.PAGE_ANON
+    child.write([5])
+    assert parent.collapse("inplace") == ScanResult.PAGE_ANON, "it still maps the merged page"
+    assert child.collapse("inplace") == ScanResult.SUCCEED, "which is not among the child's any more"
+    assert parent.collapse() == ScanResult.SUCCEED and scene.intact

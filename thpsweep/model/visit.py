@@ -108,7 +108,7 @@ def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple
         if family.pins.in_use:
             kinds.append((ScanResult.PAGE_COUNT, held_slots(family, records[by_pte]), 0))
         for result, boards, limit in kinds:
-            _refuse_beyond(results, progress, by_pte, boards, limit, result)
+            refuse_beyond(results, progress, by_pte, boards, limit, result)
     if all_sharers:
         left = np.flatnonzero(results == ScanResult.SUCCEED)
         chosen = records[left]
@@ -118,7 +118,7 @@ def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple
     return results, progress
 
 
-def _refuse_beyond(
+def refuse_beyond(
     results: npt.NDArray[np.int64],
     progress: Ints,
     index: Ints,
