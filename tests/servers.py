@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 
 LOOPBACK = "127.0.0.1"
+PATIENCE_S = 300.0
+"""How long a server may take to answer: MLflow takes 10 s on a machine that is idle."""
 
 
 def free_port() -> int:
@@ -44,7 +46,7 @@ class _Server:
             self._process = subprocess.Popen(
                 [*self._wrap, *command], stdout=said, stderr=said, start_new_session=True, **how
             )
-        until_s = time.monotonic() + 90
+        until_s = time.monotonic() + PATIENCE_S
         while not answers():
             assert self._process.poll() is None and time.monotonic() < until_s, log.read_text()
             time.sleep(0.1)

@@ -58,8 +58,7 @@ class Application:
 
         driven = drive(plan, launch, _finish)
         if driven.exit_code in (0, 1) and plan.tracked:
-            at = "" if plan.root == Path("sweeps").absolute() else f" --dir {plan.root}"
-            print(f"Compare the runs in a browser: thpsweep ui{at}")
+            print(f"Compare the runs in a browser: {plan.target.shown_by(plan.root, plan.directory)}")
         self.exit_code = driven.exit_code
         return driven
 
@@ -170,6 +169,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_advise(parsers)
     ui = parsers.add_parser("ui", help="open the runs in MLflow, on this machine only")
     ui.add_argument("--dir", type=Path, default=Path("sweeps"), help="the sweep.dir of the sweeps (default: sweeps)")
+    ui.add_argument(
+        "sweep", type=Path, nargs="?", metavar="SWEEP", help="one that was recorded elsewhere (default: --dir)"
+    )
     ui.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: 5000)")
     ui.set_defaults(verb=verbs.ui)
     calibrate = parsers.add_parser("calibrate", help="measure this machine's prices, within 3 minutes")
@@ -215,7 +217,7 @@ def _add_advise(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     advise.add_argument("--machine", type=Path, metavar="FILE.yaml", help="prices (default: milan_vm)")
     advise.add_argument("--seconds", type=float, default=10.0, metavar="S", help="how long to watch it (default: 10)")
     advise.add_argument("--hours", type=float, default=1.0, help="simulated time (default: 1)")
-    advise.add_argument("--replicates", type=int, default=8, help="repetitions of the simulation (default: 8)")
+    advise.add_argument("--replicates", type=int, default=4, help="repetitions of the simulation (default: 4)")
     advise.add_argument("--dir", type=Path, default=Path("sweeps"), help="captures and journals (default: sweeps)")
     advise.add_argument("command", nargs="*", metavar="COMMAND", help="with --try, behind --: what to start")
     advise.set_defaults(verb=verbs.advise)

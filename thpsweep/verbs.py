@@ -29,10 +29,20 @@ def advise(options: argparse.Namespace) -> int:
     from thpsweep.answers.advise.command import Request, run
     from thpsweep.config import conf_dir
 
+    if options.trial != bool(options.command):
+        raise ThpsweepError("--try: allowed is --try -- COMMAND ...")
     request = Request(
-        options.pid, options.capture, options.machine, conf_dir(), options.dir, options.seconds, options.hours,
-        options.replicates,
-    )  # fmt: skip
+        pid=options.pid,
+        capture=options.capture,
+        machine=options.machine,
+        conf=conf_dir(),
+        root=options.dir,
+        seconds=options.seconds,
+        hours=options.hours,
+        replicates=options.replicates,
+        trial=tuple(options.command),
+        only_parent=options.only_parent,
+    )
     return run(request)
 
 
@@ -51,12 +61,18 @@ def validate(options: argparse.Namespace) -> int:
 
 
 def ui(options: argparse.Namespace) -> int:
-    """Become the server of the runs' database; returns only where that fails."""
+    """Become the server of the runs' database; returns only where that fails, or where a server has the runs."""
+    from thpsweep.config import target_of
+    from thpsweep.sweep.tracking import ui
     from thpsweep.sweep.tracking.target import target
-    from thpsweep.sweep.tracking.ui import ui_command
 
-    command = ui_command(target(options.dir, None), options.port)
-    os.execv(command[0], command)
+    where = target_of(options.sweep, None) if options.sweep else target(options.dir, None)
+    if where.is_server:
+        print(f"These runs are on a server, which has the UI: {where.without_user}")
+        return DONE
+    command, variables = ui.ui_command(where, options.port)
+    print(*ui.links(where, options.port), sep="\n", flush=True)
+    os.execve(command[0], command, {**os.environ, **variables})
 
 
 def status(options: argparse.Namespace) -> int:

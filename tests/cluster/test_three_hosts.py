@@ -2,6 +2,7 @@
 
 import collections
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import servers
 from tests.cluster.conftest import BIN, ROOT, Cluster, lines, results
 
 pytestmark = pytest.mark.slow
@@ -144,3 +146,66 @@ def test_ray_listens_where_the_readme_says(cluster: Cluster) -> None:
         listening = host.run("ss", "-Hltn").stdout.splitlines()
         found = {int(line.split()[3].rpartition(":")[2]) for line in listening}
         assert {6380, 6381} <= found <= allowed, found - allowed
+
+
+KNOCK = """
+import sys, urllib.error, urllib.request
+import grpc
+host, *workers = sys.argv[1:]
+calls = [(6379, "NodeInfoGcsService/GetAllNodeInfo"), (6379, "InternalKVGcsService/InternalKVGet")]
+calls += [(6380, "NodeManagerService/GetNodeStats"), (6381, "ObjectManagerService/Push")]
+calls += [(6382, "ReporterService/GetTraceback"), (10001, "RayletDriver/Init")]
+calls += [(int(port), "CoreWorkerService/GetCoreWorkerStats") for port in workers]
+for port, method in calls:
+    try:
+        grpc.insecure_channel(f"{host}:{port}").unary_unary(f"/ray.rpc.{method}")(b"", timeout=10)
+        print(port, "answered")
+    except grpc.RpcError as problem:
+        print(port, problem.code().name)
+job = b'{"entrypoint": "id"}'
+for port, path, data in [
+    (8265, "api/jobs/", None), (8265, "api/jobs/", job), (8265, "nodes?view=summary", None),
+    (6385, "api/job_agent/jobs/", job), (6383, "get_or_create_runtime_env", b""),
+    (6384, "metrics", None), (6386, "metrics", None), (6387, "metrics", None),
+]:
+    asked = urllib.request.Request(f"http://{host}:{port}/{path}", data=data, headers={"Content-Type": "application/json"})
+    try:
+        print(port, urllib.request.urlopen(asked, timeout=10).status)
+    except urllib.error.HTTPError as problem:
+        print(port, problem.code)
+"""
+
+
+def test_every_port_but_those_of_metrics_asks_for_the_token(cluster: Cluster) -> None:
+    code = "import time, ray; ray.init('auto', log_to_driver=False); print('in', flush=True); time.sleep(600)"
+    driver = cluster.head.start(BIN / "python", "-c", code)
+    assert driver.stdout is not None
+    while "in\n" not in (line := driver.stdout.readline()):
+        assert line, "the driver could not join"
+    listening = [
+        int(line.split()[3].rpartition(":")[2]) for line in cluster.head.run("ss", "-Hltn").stdout.splitlines()
+    ]
+    of_workers = [str(port) for port in listening if 10_002 <= port < 20_000]
+    assert of_workers
+    said = cluster.hosts[2].run(BIN / "python", "-c", KNOCK, cluster.head.address, *of_workers).stdout
+    driver.kill()
+    answers = dict.fromkeys(tuple(line.split()) for line in said.splitlines())
+    assert {port for port, answer in answers if answer in ("answered", "200")} == {"6384", "6386", "6387"}, said
+    assert {answer for _, answer in answers} == {"UNAUTHENTICATED", "401", "200"}, said
+
+
+def test_a_driver_on_one_host_records_on_an_mlflow_server_on_another(cluster: Cluster, tmp_path: Path) -> None:
+    password = secrets.token_hex(8)
+    host = cluster.switch_on(5)
+    with servers.running(tmp_path / "server", password=password, host=host.address, wrap=host.command()) as server:
+        track = ["sweep.track=true", "sweep.tracking_uri=${oc.env:TRACKING_URI}", "hydra.launcher.address=auto"]
+        few = [*SMALL[:-1], "policy=copy,inplace,switch", "sharing.degree=range(2,12)", f"sweep.dir={tmp_path}/sweeps"]
+        cluster.head.run("thpsweep", "sweep", *few, *track, TRACKING_URI=server.uri)
+        # On a busy machine MLflow may be too slow to keep up; then this is what the sweep says that catches up.
+        cluster.head.run("thpsweep", "sync", "--dir", tmp_path / "sweeps", TRACKING_URI=server.uri)
+        ask = "import sys; from tests.bench.test_tracking import n_recorded; print(n_recorded(sys.argv[1]))"
+        counted = cluster.hosts[3].run(BIN / "python", "-c", ask, server.uri).stdout
+        assert counted.splitlines()[-1] == "30"
+        assert password not in "".join(file.read_text(errors="replace") for file in (tmp_path / "sweeps").glob("*/*.*"))
+    host.kill()
+    assert len(results(tmp_path / "sweeps")) == 30

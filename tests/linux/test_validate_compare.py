@@ -102,6 +102,6 @@ def test_the_report_counts_and_lists(tmp_path) -> None:
     show(verdicts, "here", console)
     printed = console.export_text()
     assert "after 'x': y" in printed and "skipped: no swap" in printed and "has no 'pin'" in printed
-    write_json(verdicts, "here", tmp_path / "v.json")
+    write_json(verdicts, "here", [], tmp_path / "v.json")
     stored = json.loads((tmp_path / "v.json").read_text())
     assert [scenario["equal"] for scenario in stored["scenarios"]] == [True, False, False, False]

@@ -1,5 +1,6 @@
 """Is a tracking URI that cannot work refused before anything runs, and does no password get out?"""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,14 @@ def test_a_folder_is_no_database(tmp_path: Path) -> None:
         target(tmp_path, f"sqlite:///{tmp_path}")
 
 
-@pytest.mark.parametrize("uri", ["http://ada:hush@host:5000", "nonsense://ada:hush@host"])
+URIS_WITH_PASSWORDS = [
+    "http://ada:hush@host:5000",
+    "nonsense://ada:hush@host",
+    "postgresql://host/db?user=ada&password=hush",
+]
+
+
+@pytest.mark.parametrize("uri", URIS_WITH_PASSWORDS)
 def test_a_typed_password_is_refused_and_not_repeated(tmp_path: Path, uri: str) -> None:
     with pytest.raises(OptionError) as refusal:
         target(tmp_path, uri)
@@ -61,15 +69,44 @@ def test_a_password_from_the_environment_is_taken_and_kept_out_of_messages(tmp_p
     assert found.shown("no answer from http://ada:hush@host:5000/api") == "no answer from http://ada:***@host:5000/api"
 
 
+def test_a_database_may_be_reached_through_its_socket(tmp_path: Path) -> None:
+    uri = "postgresql://ada@/db?host=/run/postgresql&password=hush"
+    assert target(tmp_path, uri, literal=False).shown(uri) == uri.replace("hush", "***")
+
+
 def test_the_ui_is_for_this_machine_only_and_finds_the_database(root: Path) -> None:
-    command = ui_command(target(root, None), 5678)
+    command, variables = ui_command(target(root, None), 5678)
     assert command[1:4] == ["-m", "mlflow", "ui"]
     options = dict(zip(command[4::2], command[5::2], strict=True))
     assert options["--host"] == "127.0.0.1"
     assert options["--port"] == "5678"
-    assert options["--backend-store-uri"] == f"sqlite:///{root}/mlflow.db"
+    assert variables == {"MLFLOW_BACKEND_STORE_URI": f"sqlite:///{root}/mlflow.db"}
 
 
 def test_the_ui_without_a_database_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match=r"mlflow\.db: no such file"):
         ui_command(target(tmp_path, None), 5000)
+
+
+def test_a_browser_is_told_no_password_and_no_user(tmp_path: Path) -> None:
+    found = target(tmp_path, "https://ada:h%40sh@host:5000/mlflow", literal=False)
+    assert found.without_user == found.shown_by(tmp_path, tmp_path / "a") == "https://host:5000/mlflow"
+    assert found.shown("h%40sh h@sh") == "*** ***"
+
+
+def test_the_hint_at_the_end_of_a_sweep_leads_to_where_its_runs_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here, there = tmp_path / "sweeps", tmp_path / "there"
+    assert target(here, None).shown_by(here, here / "a") == "thpsweep ui"
+    assert target(there, None).shown_by(there, there / "a") == f"thpsweep ui --dir {there}"
+    assert target(here, f"sqlite:///{tmp_path}/b.db").shown_by(here, here / "a") == f"thpsweep ui {here}/a"
+
+
+def test_a_driver_that_is_missing_is_named_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(OptionError, match=r"sweep\.tracking_uri=.*pip install 'thpsweep\[postgresql\]'"):
+        target(tmp_path, "postgresql://host/db")

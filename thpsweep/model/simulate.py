@@ -43,7 +43,7 @@ from thpsweep.model.writes import write
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
-MODEL_VERSION = "6"
+MODEL_VERSION = "8"
 """Raised whenever the same point would give other numbers; part of a point's identity."""
 
 MAX_TICKS = 60_000
@@ -168,7 +168,7 @@ def estimate(point: Mapping[str, Any]) -> dict[str, float]:
     scene = events.Scene(load, n_regions, built.n_sharers, built.n_ticks, built.tick_s)
     rows, n_ticks = n_regions * built.n_sharers, built.n_ticks
     drawn_at_once = events.expected_writes(scene, events.window_ticks(scene))
-    state_bytes = rows * 5 + n_regions * 2048 + events.expected_rows(scene) * 700 + drawn_at_once * events.WRITE_BYTES
+    state_bytes = rows * 5 + n_regions * 2048 + events.expected_rows(scene) * 800 + drawn_at_once * events.WRITE_BYTES
     state_bytes += built.sharing.listings(n_regions) * LISTING_BYTES
     turnover = scene.forks_per_tick * n_ticks * n_regions * 2
     asked = events.expected_writes(scene, n_ticks) + requests.expected(scene, n_ticks)
@@ -184,9 +184,11 @@ def simulate(point: Mapping[str, Any]) -> dict[str, Any]:
     pair = Pair(
         policy, baseline, built.machine, built.n_sharers, built.n_ticks * built.tick_s, built.mechanism.shares_tables
     )
+    pair = dataclasses.replace(pair, payer=built.trigger.payer)
     found: Metrics = {**cost.metrics(pair), **contention.metrics(pair), **benefit.metrics(pair)}
     found.update(tradeoff.metrics(pair, found))
     facts = {"sharers": built.n_sharers, **built.workload.describe(built.n_sharers), **cost.facts(found)}
+    facts.update(tradeoff.facts(pair, found))
     found_summary = summary(found, outcomes, facts, report(policy.series, baseline.series, built.tick_s))
     return found_summary | {"counted": counted(pair, fed_back=built.gate.by_price)}
 

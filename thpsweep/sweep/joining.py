@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import sys
+import time
 
 from thpsweep.errors import SweepError
 
@@ -14,6 +15,9 @@ AUTH_MODE = "RAY_AUTH_MODE"
 
 ANSWER_S = 5.0
 """How long a host may take to accept a connection."""
+
+GONE_S = 20.0
+"""How long the head may be silent. Without it a cluster is none, and Ray would end this process after a minute."""
 
 
 def secure() -> bool:
@@ -34,13 +38,32 @@ def secure() -> bool:
     return True
 
 
-def reachable(address: str) -> None:
-    """See that a host takes connections where it is named: Ray would try for minutes. Raises: SweepError."""
-    host, _, port = address.rpartition(":")
+def reachable(address: str | None) -> None:
+    """See that a host takes connections where Ray is said to be: Ray itself would try for minutes. Raises: SweepError."""
+    host, _, port = (address or "").rpartition(":")
     if host and port.isdigit() and not _answers(host.strip("[]"), int(port)):
         raise SweepError(
             f"hydra.launcher.address={address!r}: nobody answers there: allowed is the address of Ray's head"
         )
+
+
+class Head:
+    """The host that holds a cluster together."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._heard_s = time.monotonic()
+
+    def answers(self) -> bool:
+        """Tell whether it is there now. Raises: SweepError when it has not been for a while."""
+        host, _, port = self._address.rpartition(":")
+        if _answers(host.strip("[]"), int(port)):
+            self._heard_s = time.monotonic()
+            return True
+        if time.monotonic() - self._heard_s > GONE_S:
+            said = f"Ray's head at {self._address} is gone, and the cluster with it; all results are kept"
+            raise SweepError(f"{said}, the same command goes on on a new one")
+        return False
 
 
 def _answers(host: str, port: int) -> bool:

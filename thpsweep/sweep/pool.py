@@ -15,7 +15,7 @@ from thpsweep.model.simulate import simulate
 from thpsweep.sweep.calls import Calls
 from thpsweep.sweep.crew import Crew, Machine, Seat
 from thpsweep.sweep.identity import identity
-from thpsweep.sweep.joining import cannot_join, reachable, secure
+from thpsweep.sweep.joining import Head, cannot_join, reachable, secure
 from thpsweep.sweep.needs import Needs
 from thpsweep.sweep.point import Point
 from thpsweep.sweep.serial import Arrival, Task, Terms
@@ -40,7 +40,7 @@ def pool(
     ray = _started(address, actors)
     try:
         needs = Needs(tasks)
-        crew = Crew(functools.partial(_machines, ray, alone), actors, needs)
+        crew = Crew(_Look(ray, alone), actors, needs)
         packed = ray.cloudpickle.dumps(functools.partial(Worker, carrying(function), terms.limits))
         # From the object store a captured file goes to each node once.
         layouts = [ray.put(captures.take_along(path)) for path in captures.named_by(point for _, point in tasks)]
@@ -50,15 +50,25 @@ def pool(
         ray.shutdown()
 
 
-def _machines(ray: Any, alone: bool) -> dict[str, Machine]:
-    """List the nodes that are alive and have a CPU."""
-    found = {}
-    for node in ray.nodes():
+class _Look:
+    """List the nodes that are alive and have a CPU; while the head is silent, those of the last time."""
+
+    def __init__(self, ray: Any, alone: bool) -> None:
+        self._ray, self._alone = ray, alone
+        self._head = Head(ray.get_runtime_context().gcs_address)
+        self._last: dict[str, Machine] = {}
+
+    def __call__(self) -> dict[str, Machine]:
+        if self._alone or self._head.answers():
+            self._last = dict(filter(None, map(self._machine, self._ray.nodes())))
+        return self._last
+
+    def _machine(self, node: dict[str, Any]) -> tuple[str, Machine] | None:
         cpus, memory_bytes = int(node["Resources"].get("CPU", 0)), int(node["Resources"].get("memory", 0))
-        if node["Alive"] and cpus:
-            name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-            found[node["NodeID"]] = Machine(name, cpus, sys.maxsize if alone else memory_bytes)
-    return found
+        if not node["Alive"] or not cpus:
+            return None
+        name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+        return node["NodeID"], Machine(name, cpus, sys.maxsize if self._alone else memory_bytes)
 
 
 def _hired(guard: Any, crew: Crew, given: tuple[Any, ...], seat: Seat) -> Any:
@@ -140,14 +150,15 @@ def _started(address: str, actors: int | None) -> Any:
     if address == "local":
         # Despite its name it holds on Linux too: 0 makes every process of Ray listen on 127.0.0.1 and nowhere else.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    else:
-        reachable(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
     import ray
+    import ray._private.services
 
     on_terminate = signal.getsignal(signal.SIGTERM)
     n_cpus = (actors or len(os.sched_getaffinity(0))) if address == "local" else None
     said: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     try:
+        if address != "local":
+            reachable(ray._private.services.canonicalize_bootstrap_address(address))
         ray.init(address=address, num_cpus=n_cpus, **said)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as problem:
         if address == "local":

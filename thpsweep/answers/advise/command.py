@@ -10,22 +10,29 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from thpsweep.answers.advise import rests, show
+from thpsweep.answers.advise import rests, show, trial
 from thpsweep.answers.advise.choices import choices
 from thpsweep.answers.advise.scene import Scene, planned
 from thpsweep.answers.advise.verdict import Prediction, predict, sentences
 from thpsweep.errors import OptionError, ThpsweepError
+from thpsweep.linux import trial as live
 from thpsweep.linux.command import observed
 from thpsweep.linux.live import profiles
 from thpsweep.model.layout import Layout
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.simulate import estimate
 from thpsweep.sweep import journal
 from thpsweep.sweep.attempt import Limits
 from thpsweep.sweep.auto import auto
 from thpsweep.sweep.drive import ALL_DONE, drive
 from thpsweep.sweep.plan import Plan, PlannedPoint
+from thpsweep.sweep.serial import serial
 from thpsweep.sweep.tracking.target import target
 
 WIDE_COLUMNS = 170
+
+LITTLE_WORK = 3e8
+"""Up to so much predicted work (a minute or so) it is done here: Ray would take part of that to start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +47,12 @@ class Request:
     seconds: float
     hours: float
     replicates: int
-    children: bool = True
+    trial: tuple[str, ...] = ()
+    only_parent: bool = False
 
     def check(self) -> None:
         """Refuse what cannot be. Raises: OptionError."""
-        if (self.pid is None) == (self.capture is None):
+        if (self.pid is not None) + (self.capture is not None) + bool(self.trial) != 1:
             raise ThpsweepError("advise: allowed is one of --pid PID, --capture FILE.npz, --try -- COMMAND ...")
         if not 0 < self.hours < math.inf:
             raise OptionError("--hours", self.hours, "a number above 0")
@@ -57,17 +65,44 @@ def run(request: Request) -> int:
     request.check()
     machine_file = request.machine or profiles.default_file()
     machine = profiles.load(machine_file)
-    file = request.capture or _captured(request)
-    scene = Scene(file, request.conf, machine, request.hours * 3600, request.replicates)
+    if request.trial:
+        scene = _tried(request, machine)
+    else:
+        scene = _scene(request, machine, request.capture or keep(_observed(request, request.pid), request.root))
     found, code = predictions(scene, request.root)
     if code == ALL_DONE:
         tell(scene, found, machine_file, request)
     return code
 
 
-def _captured(request: Request) -> Path:
-    assert request.pid is not None
-    return keep(observed(request.pid, request.children, request.seconds, True), request.root)
+def _scene(request: Request, machine: Profile, file: Path) -> Scene:
+    return Scene(file, request.conf, machine, request.hours * 3600, request.replicates)
+
+
+def _observed(request: Request, pid: int | None) -> Layout:
+    assert pid is not None
+    return observed(pid, True, request.seconds, True)
+
+
+def _tried(request: Request, machine: Profile) -> Scene:
+    """Start the command, watch it, collapse its memory and look again; show both sides when it has ended."""
+    with live.started(request.trial) as pid:
+        live.settle(pid)
+        watched = _observed(request, pid) if request.seconds else None
+        before = live.state(pid)
+        done = live.collapse(pid, request.only_parent)
+        after = live.state(pid)
+    activity = None if watched is None else watched.activity
+    scene = _scene(request, machine, keep(dataclasses.replace(before.layout, activity=activity), request.root))
+    wide = _console()
+    wide.print(trial.table(trial.lines(trial.still(scene, request.only_parent), before, after, done)))
+    wide.print(trial.refusals(done), highlight=False)
+    return scene
+
+
+def _console() -> Console:
+    console = Console()
+    return Console(width=console.width if console.is_terminal else WIDE_COLUMNS)
 
 
 def keep(layout: Layout, root: Path) -> Path:
@@ -85,7 +120,8 @@ def predictions(scene: Scene, root: Path) -> tuple[list[Prediction], int]:
     """Simulate every choice, journaled, so that the same command on the same file goes on; give the exit code, too."""
     wanted = choices(scene.layout.provenance, scene.tick_s)
     points = planned(scene, wanted)
-    driven = drive(_plan(scene, root, points), auto, _no_answer)
+    work = sum(estimate(point.point)["work"] for point in points.values())
+    driven = drive(_plan(scene, root, points), serial if work < LITTLE_WORK else auto, _no_answer)
     if driven.exit_code != ALL_DONE:
         return [], driven.exit_code
     return [predict(choice, driven.results[points[choice.name].id]["result"]) for choice in wanted], ALL_DONE
@@ -118,8 +154,7 @@ def tell(scene: Scene, found: Sequence[Prediction], machine_file: Path, request:
     """Print answer, table, instructions, and what it all rests on."""
     layout = scene.layout
     who = f"{layout.provenance.get('program', 'a tree')}: {layout.n_processes} processes, {layout.n_regions} regions"
-    console = Console()
-    wide = Console(width=console.width if console.is_terminal else WIDE_COLUMNS)
+    wide = _console()
     for sentence in sentences(found, request.hours):
         wide.print(sentence, highlight=False, markup=False)
     wide.print(show.table(found, f"{who}, {request.hours:g} h at the prices of {scene.machine.name}"))

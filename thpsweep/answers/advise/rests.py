@@ -16,8 +16,19 @@ _LINE = re.compile(r"^(\w+):\s[^#]*#\s*(measured|derived|assumed|CPUID)?", re.MU
 
 def lines(machine: Profile, file: Path, is_default: bool, layout: Layout, workload: dict[str, Any]) -> Iterator[str]:
     """Say it in a few lines."""
+    yield from _forbidden(layout)
     yield from _prices(machine, file, is_default)
     yield from _rates(layout, workload)
+
+
+def _forbidden(layout: Layout) -> Iterator[str]:
+    """Say where the kernel will refuse what the model collapses."""
+    if n := layout.provenance.get("regions_nohugepage"):
+        yield f"{n} regions of the parent forbid huge pages (MADV_NOHUGEPAGE): the kernel collapses nothing there"
+    if n := layout.provenance.get("thp_disabled_processes"):
+        yield f"{n} processes have THP off (PR_SET_THP_DISABLE): the kernel collapses nothing of theirs"
+    if n := layout.provenance.get("regions_dropped"):
+        yield f"{n} regions did not hold still while they were captured, and are left out"
 
 
 def _prices(machine: Profile, file: Path, is_default: bool) -> Iterator[str]:

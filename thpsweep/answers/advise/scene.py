@@ -31,7 +31,7 @@ class Scene:
     conf: Path
     machine: Profile
     duration_s: float = 3600.0
-    replicates: int = 8
+    replicates: int = 4
     seed: int = 1
 
     @property

@@ -10,8 +10,10 @@ from rich.progress import Progress
 
 from thpsweep.errors import LiveError, OptionError
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.profiles import default_file, load
+from thpsweep.linux.live.profiles import default_file, load, sources
+from thpsweep.linux.validate import report_hypothetical
 from thpsweep.linux.validate.cases import cases
+from thpsweep.linux.validate.hypothetical import HYPOTHETICAL, Findings, findings
 from thpsweep.linux.validate.random_cases import random_case
 from thpsweep.linux.validate.report import show, write_json
 from thpsweep.linux.validate.run import validate
@@ -51,10 +53,14 @@ def run(request: Request) -> int:
         raise LiveError(f"--json {request.json}: allowed is a file in a folder that exists")
     machine = load(request.machine or default_file())
     verdicts = _validate(chosen, machine, request.rounds)
-    screen = Console()
-    show(verdicts, machine.name, screen if screen.is_terminal else Console(width=_WIDTH))
+    console = Console() if Console().is_terminal else Console(width=_WIDTH)
+    show(verdicts, machine.name, console)
+    found: list[Findings] = []
+    if not request.only and not request.random:
+        found = _try_assumptions(request.machine or default_file())
+        report_hypothetical.show(found, machine.name, console)
     if request.json is not None:
-        write_json(verdicts, machine.name, request.json)
+        write_json(verdicts, machine.name, report_hypothetical.plain(found), request.json)
     return _DIFFERS if any(verdict.differs for verdict in verdicts) else 0
 
 
@@ -65,6 +71,14 @@ def choose(only: Sequence[str]) -> list[Case]:
         if not any(word in case.name for case in known):
             raise OptionError("--only", word, "a part of one of " + ", ".join(case.name for case in known))
     return [case for case in known if not only or any(word in case.name for word in only)]
+
+
+def _try_assumptions(profile: Path) -> list[Findings]:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("assumptions", total=len(HYPOTHETICAL))
+        return findings(
+            load(profile), sources(profile), lambda name: progress.update(task, advance=1, description=name)
+        )
 
 
 def _validate(chosen: Sequence[Case], machine: Profile, rounds: int) -> list[Verdict]:

@@ -80,6 +80,9 @@ class OnKernel:
 
     def warm(self) -> None:
         """Make memory ready that the host has backed, so that no step waits for it; it would undo a layout of frames."""
+        if not self._counts_faults:
+            with self._bench.recording():
+                pass  # no event of faults is left on: it would be timed, too
         if not self._case.low:
             self._bench.warm((len(self._actors) + 2) * self._case.n_regions)
 
@@ -124,7 +127,7 @@ class OnKernel:
         """Let a process touch pages, and count the faults that it takes there."""
         if not self._counts_faults or "tracefs" in self._bench.missing:
             return Told(ns=_cpu_ns(act()))
-        with self._bench.recording(*_EVENTS) as events:
+        with self._bench.recording(*_EVENTS, pid=actor.pid) as events:  # of all processes they would be too many
             reply = act()
         mine = [event for event in events if event.name == "page_fault_user" and event.pid == actor.pid]
         places = [int(event.fields["address"], 16) - self._memory.address for event in mine]
@@ -176,7 +179,8 @@ class OnKernel:
 
     def _collapse(self, step: Step) -> Told:
         actor, tables_kib = self._actors[step.who], self._tables_kib()
-        with self._bench.recording(*_EVENTS * self._counts_faults) as events:
+        counted = {"pid": actor.pid} if self._counts_faults else {}
+        with self._bench.recording(*_EVENTS * self._counts_faults, **counted) as events:
             reply = self._advise(step, Advice.COLLAPSE)
             if reply.error == "EAGAIN" and not self._held:
                 self.retries += 1  # a page in another CPU's LRU batch; the kernel's selftest tries again, too

@@ -65,12 +65,13 @@ def _spread(verdicts: Sequence[Verdict]) -> str:
     return f"median {median:.2f}, 10th and 90th percentile {p10:.2f} and {p90:.2f}, {len(ratios)} scenarios"
 
 
-def write_json(verdicts: Sequence[Verdict], machine_name: str, path: Path) -> None:
+def write_json(verdicts: Sequence[Verdict], machine_name: str, hypothetical: list[dict[str, Any]], path: Path) -> None:
     """Write everything that is known of each scenario."""
     found = {
         "kernel_release": platform.release(),
         "machine": machine_name,
         "scenarios": [_plain(verdict) for verdict in verdicts],
+        "hypothetical": hypothetical,
     }
     path.write_text(json.dumps(found, indent=1) + "\n")
 

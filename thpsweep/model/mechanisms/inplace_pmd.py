@@ -13,7 +13,7 @@ from thpsweep.model.folding import by_record, relatives
 from thpsweep.model.locks import Step
 from thpsweep.model.mechanisms.base import Flags, Limits, raced
 from thpsweep.model.mechanisms.inplace import Inplace
-from thpsweep.model.pmds import map_shared, starts_in
+from thpsweep.model.pmds import map_shared, permitted, starts_in
 from thpsweep.units import HPAGE_PMD_NR
 
 
@@ -62,7 +62,7 @@ class InplacePmd(Inplace):
             records, lambda some: _eligible(family, records[some], slots[index[some]], folios[index[some]])
         )
         able[index[chosen], others[chosen] % family.n_sharers] = True
-        self._map_pmds(family, counts, rows, slots, folios, able)
+        self._map_pmds(family, counts, rows, slots, folios, permitted(family, rows, able))
         return ~failed
 
     def _map_pmds(

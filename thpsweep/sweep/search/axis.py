@@ -79,7 +79,11 @@ def axis(key: str, low: float, high: float, *, log: bool) -> Axis:
     Raises: OptionError.
     """
     shown = f"interval({low:g},{high:g})"
-    if key in REFUSED or key.split(".")[0] not in ("workload", "sharing", "policy", "machine", "memory", "run"):
+    if (
+        "." not in key
+        or key in REFUSED
+        or key.split(".")[0] not in ("workload", "sharing", "policy", "machine", "memory", "run")
+    ):
         raise OptionError(key, shown, "an interval of a number of workload, sharing, policy, machine, memory or run")
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise OptionError(key, shown, "interval(LOW,HIGH) with LOW below HIGH")

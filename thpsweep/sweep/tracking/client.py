@@ -21,12 +21,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from thpsweep.errors import SweepError
+from thpsweep.sweep.tracking import views
 from thpsweep.sweep.tracking.run import FINISHED_AT, PARENT, POINT, RUNNING, SWEEP, Recorded, Run
 from thpsweep.sweep.tracking.target import Target, check_database
 
 EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",  # else the UI opens on its GenAI pages
-    "mlflow.experiment.primaryMetric.name": "tradeoff/net_cpu_ms",
+    "mlflow.experimentKind": "custom_model_development",  # else lists of experiments call it GenAI
+    "mlflow.experiment.primaryMetric.name": views.NET,
 }
 
 LOUD = ("mlflow.store.db.utils", "urllib3.connectionpool")
@@ -127,15 +128,19 @@ def create(file: Path, artefacts_uri: str) -> None:
     unfinished.rename(file)
 
 
-def experiment(client: MlflowClient, target: Target, name: str) -> str:
-    """Find or make the experiment of that name; give its id."""
+def experiment(client: MlflowClient, target: Target, name: str, varied: Sequence[str] = ()) -> str:
+    """Find or make the experiment of that name, with a view for what is `varied` if it has none; give its id."""
+    view = {views.TAG: views.view(varied)}
     found = client.get_experiment_by_name(name)
     if found is None:
         location = None if target.is_server else target.artefacts_uri
-        created: str = client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS)
+        created: str = client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS | view)
         return created
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
+    for key, value in (EXPERIMENT_TAGS | view).items():
+        if key not in found.tags:  # what somebody changed in the UI is theirs
+            client.set_experiment_tag(found.experiment_id, key, value)
     return str(found.experiment_id)
 
 

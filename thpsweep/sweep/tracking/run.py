@@ -7,16 +7,18 @@ from collections.abc import Iterator, Mapping
 from thpsweep.sweep import run_record, run_series
 from thpsweep.sweep.run_record import Record
 from thpsweep.sweep.run_series import Step
+from thpsweep.sweep.tracking import views
 
-SWEEP, POINT, FINISHED_AT, PARENT, USER, NAME = (
+SWEEP, POINT, FINISHED_AT, PARENT, USER, NAME, COLOUR = (
     "thpsweep.sweep",
     "thpsweep.point",
     "thpsweep.finished",
     "mlflow.parentRunId",
     "mlflow.user",
     "mlflow.runName",
+    "mlflow.runColor",
 )
-"""Tags that the code reads back."""
+"""Tags that the code reads back, or that are MLflow's own."""
 
 RUNNING, FINISHED, FAILED = "RUNNING", "FINISHED", "FAILED"
 """MLflow's words for how a run ended."""
@@ -66,7 +68,7 @@ class Recorded:
 def run(parent_id: str, provenance: Mapping[str, str], record: Record, result: Record) -> Run:
     """Put together the run of a point, nested below the sweep's."""
     start_ms, end_ms = run_record.times_ms(result)
-    name = run_record.run_name(record)
+    name, colour = run_record.run_name(record), views.colour(record["point"]["policy"]["name"])
     totals = [Step(name, value, end_ms, 0) for name, value in run_record.metrics(result).items()]
     steps = [step for step in run_series.values(result, start_ms, end_ms) if math.isfinite(step.value)]
     return Run(
@@ -75,6 +77,6 @@ def run(parent_id: str, provenance: Mapping[str, str], record: Record, result: R
         start_ms=start_ms,
         end_ms=end_ms,
         params=run_record.params(record),
-        tags={**provenance, **run_record.point_tags(record, result), PARENT: parent_id},
+        tags={**provenance, **run_record.point_tags(record, result), PARENT: parent_id, COLOUR: colour},
         metrics=tuple(dict.fromkeys([*totals, *steps])),  # MLflow keeps equal ones once
     )

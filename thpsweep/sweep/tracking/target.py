@@ -8,7 +8,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from thpsweep.errors import OptionError, SweepError
 
@@ -47,10 +47,28 @@ class Target:
         """Where a database's new experiments keep their artefacts; a server decides that itself."""
         return self.artefacts.as_uri()
 
+    @property
+    def without_user(self) -> str:
+        """The URI without user and password: what a browser is told."""
+        parts = urlsplit(self.uri)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
     def shown(self, text: str) -> str:
         """Take the password out of a text that a person or a log will see."""
-        secret = urlsplit(self.uri).password
-        return text.replace(secret, "***") if secret else text
+        parts = urlsplit(self.uri)
+        secrets = {parts.password or "", *re.findall("password=([^&]+)", parts.query)}
+        as_read = {unquote(secret) for secret in secrets}
+        for form in sorted((secrets | as_read) - {""}, key=len, reverse=True):
+            text = text.replace(form, "***")
+        return text
+
+    def shown_by(self, root: Path, directory: Path) -> str:
+        """Say how a person gets to see the runs of a sweep in `directory`, whose root is `root`."""
+        if self.is_server:
+            return self.without_user
+        if self.file != root / SQLITE_NAME:
+            return f"thpsweep ui {directory}"
+        return "thpsweep ui" if root == Path("sweeps").absolute() else f"thpsweep ui --dir {root}"
 
     @contextlib.contextmanager
     def locked(self, directory: Path) -> Iterator[None]:
@@ -88,15 +106,15 @@ def _checked(uri: str, literal: bool, key: str) -> str:
         _ = parts.port  # raises where it is none
     except ValueError as problem:
         raise OptionError(key, "(a URI that cannot be read)", f"{ALLOWED} ({problem})") from problem
-    shown = re.sub(r":[^:@/]*@", ":***@", uri)
+    shown = re.sub(r"(password=)[^&]*", r"\1***", re.sub(r":[^:@/]*@", ":***@", uri))
     scheme = parts.scheme.partition("+")[0]
     if scheme not in (*SERVERS, *DATABASES):
         raise OptionError(key, shown, ALLOWED)
-    if literal and parts.password:
+    if literal and (parts.password or "password=" in parts.query):
         raise OptionError(key, shown, NO_PASSWORD)
     if scheme == "sqlite":
         return _checked_file(uri, key)
-    if not parts.hostname:
+    if not parts.hostname and "host=" not in parts.query:  # ?host=/FOLDER is a database's socket
         raise OptionError(key, shown, f"{ALLOWED}; the host is missing")
     if scheme in DATABASES:
         _check_driver(uri, shown, key)
@@ -122,5 +140,9 @@ def _check_driver(uri: str, shown: str, key: str) -> None:
 
     try:
         sqlalchemy.make_url(uri).get_dialect().import_dbapi()
-    except (sqlalchemy.exc.ArgumentError, ImportError) as problem:
-        raise OptionError(key, shown, f"a database whose Python driver is installed ({problem})") from problem
+    except ImportError as problem:
+        extra = "; pip install 'thpsweep[postgresql]'" if uri.startswith("postgresql:") else ""
+        allowed = f"a database whose Python driver is installed ({problem}{extra})"
+        raise OptionError(key, shown, allowed) from problem
+    except sqlalchemy.exc.ArgumentError as problem:
+        raise OptionError(key, shown, f"a database that SQLAlchemy knows ({problem})") from problem

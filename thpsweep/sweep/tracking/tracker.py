@@ -137,7 +137,7 @@ class Tracker:
     def _connected(self) -> _Connection:
         if self._connection is None:
             client = api.opened(self._target)
-            experiment_id = api.experiment(client, self._target, self._header["name"])
+            experiment_id = api.experiment(client, self._target, self._header["name"], self._varied())
             parent = Parent(client, experiment_id, self._header, self._directory)
             writer = self._writer(client)
             provenance = run_record.provenance(self._header, environment.latest(self._directory))
@@ -145,6 +145,11 @@ class Tracker:
             self._connection = _Connection(client, experiment_id, parent, writer, recorded, provenance)
             self.n_steps += 1
         return self._connection
+
+    def _varied(self) -> list[str]:
+        """Name what the points were made to differ in, by the first one: it stands in their params."""
+        first = next(iter(self._points.values()), None)
+        return [] if first is None else list(journal.at(self._file, first)["params"])
 
     def _writer(self, client: MlflowClient) -> Writer:
         if self._bulk and not self._target.is_server:

@@ -4,7 +4,6 @@ This module is imported at every start and at shell completion, so that what tak
 """
 
 import dataclasses
-import functools
 import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
@@ -64,6 +63,10 @@ class GridSweeperConf:
     _target_: str = "hydra_plugins.thpsweep_launcher.GridSweeper"
     # override key -> its values, as on the command line, which wins over them; for saved experiments
     params: dict[str, str] | None = None
+    # breakeven or pareto: what hydra/sweeper chooses on the command line, for saved experiments, which Hydra lets choose
+    # none; with that sweeper's options
+    search: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -204,9 +207,12 @@ class AutoLauncher(RayLauncher):
 class GridSweeper(BasicSweeper):
     """hydra/sweeper=grid: every combination, each composed and checked before the first one runs."""
 
-    def __init__(self, params: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, params: dict[str, str] | None = None, search: str | None = None, options: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(max_batch_size=None, params=params)
         self.task_function: Any = None
+        self._search, self._options = search, options or {}
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         """Keep the task function, which says whose jobs these are."""
@@ -229,43 +235,27 @@ class GridSweeper(BasicSweeper):
 
     def planner(self) -> "Planner":
         """Say what makes a plan of the overrides."""
-        from . import _points
+        from . import _points, _searches
 
-        return _points.grid
+        return _searches.planner(self._search, self._options) if self._search is not None else _points.grid
 
 
 class BreakevenSweeper(GridSweeper):
     """hydra/sweeper=breakeven: bisects one axis instead of gridding it."""
 
     def __init__(self, params: dict[str, str] | None = None, **options: Any) -> None:
-        super().__init__(params)
-        self._options = options
-
-    def planner(self) -> "Planner":
-        """Check the options, and plan with them."""
-        from thpsweep.sweep.search.breakeven import Options
-
-        from . import _searches
-
-        return functools.partial(_searches.breakeven, Options(**self._options))
+        super().__init__(params, "breakeven", options)
 
 
 class ParetoSweeper(GridSweeper):
     """hydra/sweeper=pareto: several objectives at once, with Optuna."""
 
     def __init__(self, params: dict[str, str] | None = None, **options: Any) -> None:
-        super().__init__(params)
-        self._options = options
+        super().__init__(params, "pareto", options)
 
-    def planner(self) -> "Planner":
-        """Check the options, and plan with them."""
-        from thpsweep.sweep.search.pareto import Options
 
-        from . import _searches
-
-        goals = {goal: tuple(map(str, self._options[goal])) for goal in ("minimize", "maximize")}
-        return functools.partial(_searches.pareto, Options(**{**self._options, **goals}))
-
+SEARCHES: dict[str, type] = {"breakeven": BreakevenSweeperConf, "pareto": ParetoSweeperConf}
+"""Kinds of search -> their options, with the defaults."""
 
 _STORE = ConfigStore.instance()
 _STORE.store(group="hydra/launcher", name="auto", node=AutoLauncherConf, provider="thpsweep")

@@ -1,8 +1,10 @@
 """Between Hydra's sweepers and our searches: intervals become axes, everything else combinations."""
 
 import dataclasses
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig, OmegaConf
@@ -16,9 +18,26 @@ from thpsweep.sweep.search import pareto as search_pareto
 from thpsweep.sweep.search.base import Search
 
 from ._compose import Composer
-from ._points import jobs
+from ._points import Planner, jobs
 
 INTERVAL = "KEY=interval(LOW,HIGH) or KEY=tag(log,interval(LOW,HIGH))"
+
+
+def planner(kind: str, options: Mapping[str, Any]) -> Planner:
+    """Check the options of a search, and plan with them; what is not given is as it is for its sweeper."""
+    from . import SEARCHES
+
+    if kind not in SEARCHES:
+        raise OptionError("hydra.sweeper.search", kind, "null, " + " or ".join(SEARCHES))
+    defaults = OmegaConf.create({"hydra": {"sweeper": {"options": OmegaConf.structured(SEARCHES[kind])}}})
+    merged = OmegaConf.merge(defaults, {"hydra": {"sweeper": {"options": dict(options)}}})
+    every: Any = OmegaConf.to_container(merged.hydra.sweeper.options)
+    made: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in every.items()}
+    for name in ("_target_", "params"):
+        del made[name]
+    if kind == "pareto":
+        return functools.partial(pareto, search_pareto.Options(**made))
+    return functools.partial(breakeven, search_breakeven.Options(**made))
 
 
 def breakeven(
@@ -66,7 +85,8 @@ def _parted(overrides: Sequence[Override]) -> tuple[dict[str, tuple[float, float
         value = override.value()
         if isinstance(value, IntervalSweep):
             if value.tags - {"log"}:
-                raise OptionError(key, override.input_line, f"{INTERVAL}; not the tag {min(value.tags - {'log'})}")
+                text = (override.input_line or "").partition("=")[2]
+                raise OptionError(key, text, f"{INTERVAL}; not the tag {min(value.tags - {'log'})}")
             assert value.start is not None and value.end is not None
             intervals[key] = (float(value.start), float(value.end), "log" in value.tags)
     return intervals, [override for key, override in last.items() if key not in intervals]

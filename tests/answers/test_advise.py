@@ -1,0 +1,172 @@
+"""Does `thpsweep advise` judge by intervals, name what can be done, and say what it rests on?"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thpsweep.answers.advise import rests, show
+from thpsweep.answers.advise.choices import Choice, choices
+from thpsweep.answers.advise.command import Request, run
+from thpsweep.answers.advise.scene import Scene, planned, restarted
+from thpsweep.answers.advise.verdict import Verdict, predict, sentences
+from thpsweep.config import conf_dir
+from thpsweep.errors import ThpsweepError
+from thpsweep.linux.live import profiles
+from thpsweep.model import captures
+from thpsweep.model.activity import Activity, Rate
+
+TODAY = Choice("today", "", {}, ("do it",))
+LATER = Choice("later", "", {})
+
+
+def result(net: list[float], tlb: list[float] | None = None, **outcomes: int) -> dict[str, Any]:
+    """Make a result with a net gain in each replicate, of which `tlb` is the TLB's."""
+    names = ("tradeoff/payback_s", "cost/stall_max_ms", "cost/extra_bytes_peak", "cost/sharing_lost_bytes")
+    flat = {name: [1.0] * len(net) for name in names}
+    gain = [value + 1.0 if value else 0.0 for value in net]
+    own = {"tradeoff/net_cpu_ms": net, "tradeoff/gain_cpu_ms": gain, "cost/cpu_ms": [1.0] * len(net)}
+    tlb = tlb or [0.0] * len(net)
+    return {"replicates": {**flat, **own, "benefit/tlb_ms_saved": tlb}, "outcomes": outcomes or {"SUCCEED": 3}}
+
+
+@pytest.mark.parametrize(
+    ("made", "verdict"),
+    [
+        (result([10.0, 11.0, 12.0]), Verdict.PAYS),
+        (result([10.0, 11.0, 12.0], [20.0, 20.0, 20.0]), Verdict.BY_TLB),
+        (result([-10.0, -11.0, -12.0]), Verdict.LOSES),
+        (result([-10.0, 1.0, 12.0]), Verdict.OPEN),
+        (result([0.0, 0.0, 0.0], EXCEED_SHARED_PTE=7), Verdict.IDLE),
+    ],
+)
+def test_verdicts_follow_from_intervals(made: dict[str, Any], verdict: Verdict) -> None:
+    assert predict(TODAY, made).verdict is verdict
+
+
+def test_nothing_pays_is_said_plainly_and_so_is_what_is_open() -> None:
+    found = [
+        predict(TODAY, result([-5.0, -5.1])),
+        predict(dataclasses.replace(TODAY, name="unsure"), result([-9.0, 9.0])),
+    ]
+    (line,) = sentences(found, 1.0)
+    assert (
+        "nothing pays within 1.00 h" in line and "not resolved: unsure" in line and "today," not in line.split("not")[2]
+    )
+
+
+def test_the_best_is_not_picked_where_it_is_not_resolved() -> None:
+    rival = dataclasses.replace(TODAY, name="rival")
+    found = [predict(TODAY, result([10.0, 12.0, 11.0])), predict(rival, result([11.0, 10.5, 11.2]))]
+    assert "not resolved against rival" in sentences(found, 1.0)[0]
+    clear = [predict(TODAY, result([20.0, 22.0, 21.0])), predict(rival, result([11.0, 13.0, 12.1]))]
+    assert "not resolved" not in sentences(clear, 1.0)[0]
+
+
+def test_a_gain_by_the_tlb_alone_is_called_so() -> None:
+    (line,) = sentences([predict(TODAY, result([10.0, 11.0], [20.0, 20.0]))], 1.0)
+    assert "random_accesses_per_s" in line
+
+
+def test_what_can_be_done_is_apart_from_what_cannot() -> None:
+    lines = sentences([predict(TODAY, result([1.0, 1.1])), predict(LATER, result([9.0, 9.1]))], 1.0)
+    assert "can be done today, today gains most" in lines[0] and "no released kernel does, later gains most" in lines[1]
+
+
+def test_every_choice_of_today_has_its_command() -> None:
+    found = {
+        choice.name: choice for choice in choices({"khugepaged_max_ptes_shared": 100, "thp_enabled": "always"}, 60.0)
+    }
+    assert found["khugepaged as set"].policy["trigger"]["max_ptes_shared"] == 100
+    assert found["pages_to_scan=65536"].policy["trigger"]["max_ptes_shared"] == 100
+    assert found["max_ptes_shared=511"].how == (
+        "echo 511 > /sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_shared",
+    )
+    assert any("PR_SET_THP_DISABLE" in line for line in found["THP off in workers"].how)
+    assert not found["khugepaged as set"].notes and not found["switch"].possible
+
+
+@pytest.fixture
+def scene() -> Scene:
+    file = captures.find("", "redis_bgsave")
+    return Scene(file, conf_dir(), profiles.load(profiles.default_file()), duration_s=120.0, replicates=2)
+
+
+def test_all_points_can_run_and_are_paired(scene: Scene) -> None:
+    wanted = choices(scene.layout.provenance, scene.tick_s)
+    points = planned(scene, wanted)
+    assert len({point.id for point in points.values()}) >= len(wanted) - 1  # two choices may be predicted alike
+    degrees = {point.point["sharing"]["degree"] for point in points.values()}
+    assert degrees == {scene.layout.n_processes}
+
+
+def test_a_restarted_tree_has_the_parent_s_memory_and_the_rates(scene: Scene) -> None:
+    anew = restarted(scene)
+    pages = np.bitwise_count(scene.layout.present[0]).sum()
+    assert anew["regions"] * anew["present_ptes"] == pytest.approx(pages, rel=0.02)
+    assert anew["root_cold_writes_per_page_hour"] == scene.workload()["root_cold_writes_per_page_hour"]
+
+
+def test_workers_that_live_shortly_shorten_the_tick(scene: Scene, tmp_path: Path) -> None:
+    rates = {"worker_life_s": Rate(7.5, 1, 20, "")}
+    dataclasses.replace(scene.layout, activity=Activity(10.0, rates, ())).save(tmp_path / "short.npz")
+    assert dataclasses.replace(scene, file=tmp_path / "short.npz").tick_s == 7.5
+
+
+def test_it_says_what_was_measured_and_what_assumed(scene: Scene) -> None:
+    said = "\n".join(rests.lines(scene.machine, profiles.default_file(), True, scene.layout, scene.workload()))
+    for words in (
+        "measured",
+        "assumed prices: pte_switch_ns",
+        "thpsweep calibrate",
+        "was not watched",
+        "reads_per_page_hour=60",
+    ):
+        assert words in said, words
+    activity = Activity(10.0, {"reads_per_page_hour": Rate(12.0, 10, 15, "")}, ("writes of ghosts",))
+    layout = dataclasses.replace(
+        scene.layout, activity=activity, provenance={**scene.layout.provenance, "regions_nohugepage": 3}
+    )
+    workload = {**scene.workload(), "reads_per_page_hour": 12.0}
+    said = "\n".join(rests.lines(scene.machine, profiles.default_file(), False, layout, workload))
+    for words in (
+        "rates watched for 10 s: reads_per_page_hour=12",
+        "not seen: writes of ghosts",
+        "3 regions of the parent",
+    ):
+        assert words in said, words
+    assert "thpsweep calibrate" not in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "match"),
+    [
+        ({"capture": None}, "--pid PID, --capture FILE.npz, --try"),
+        ({"pid": 1}, "--pid PID, --capture FILE.npz, --try"),
+        ({"hours": 0.0}, "--hours=0.0"),
+        ({"replicates": 1}, "--replicates=1"),
+    ],
+)
+def test_bad_requests_are_refused(scene: Scene, tmp_path: Path, changed: dict[str, Any], match: str) -> None:
+    made = Request(None, scene.file, None, conf_dir(), tmp_path, 0.0, 1.0, 2)
+    with pytest.raises(ThpsweepError, match=match):
+        run(dataclasses.replace(made, **changed))
+
+
+def test_instructions_name_what_to_type() -> None:
+    found = [predict(TODAY, result([1.0, 1.1])), predict(LATER, result([1.0, 1.1]))]
+    assert [line.strip() for line in show.instructions(found)] == ["today (; pays):", "do it"]
+
+
+@pytest.mark.slow
+def test_advice_on_a_captured_file_resumes(scene: Scene, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    request = Request(None, scene.file, None, conf_dir(), tmp_path, 0.0, 0.05, 2)
+    assert run(request) == 0
+    first = capfd.readouterr()
+    assert run(request) == 0
+    again = capfd.readouterr()
+    assert "already done" in again.err and again.out == first.out
+    for words in ("Of what can be done today", "MADV_COLLAPSE by parent", "How to do it:", "What this rests on:"):
+        assert words in first.out
