@@ -184,10 +184,11 @@ def figure(value: float, within: Estimate) -> str:
 
 
 def _ends(found: Estimate, write: Callable[[float], str]) -> str:
-    """Write an interval; one of no width, as where nobody writes, is left out."""
+    """Write an interval; one whose ends read as the mean, as where nobody writes, is left out."""
     if math.isnan(found.low):
         return " [interval unknown: one replicate]" if found.n == 1 else " [interval unknown]"
-    return "" if found.exact else f" [{write(found.low)}, {write(found.high)}]"
+    low, high = write(found.low), write(found.high)
+    return "" if low == write(found.mean) == high else f" [{low}, {high}]"
 
 
 def _code(name: str) -> str:
