@@ -20,6 +20,7 @@ from thpsweep.linux.live.bench import Bench
 from thpsweep.model import registry
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
+from thpsweep.model.linking import grow_older
 from thpsweep.model.mechanisms.base import NOBODY, Limits
 from thpsweep.model.simulate import setting
 from thpsweep.model.start import populate
@@ -93,6 +94,7 @@ def test_one_shot_collapse(mechanism: str, bar: float) -> None:
         made.attempt(family, counts, rows, races, Limits())
         took.append(time.process_time_ns() - begin)
         if mechanism in LINGERING and len(all_of_it) < 3:
+            grow_older(family)
             made.step(family, counts, 0, 1e9, lambda rows: np.zeros(rows.size, bool))
             assert not family.layers.link.any()
             all_of_it.append(time.process_time_ns() - begin)
