@@ -57,7 +57,6 @@ def test_a_live_server_gets_its_table(server, tmp_path):
     print(f"took {took_s:.0f} s")
     assert f"{WORKERS + 1} processes" in said
     for words in (
-        "khugepaged as set",
         "max_ptes_shared=511",
         "MADV_COLLAPSE by all",
         "THP off in workers",
