@@ -76,6 +76,14 @@ def test_inplace_pmd_holds_each_mm_for_its_own_step(degree: int) -> None:
 
 
 @pytest.mark.parametrize("degree", DEGREES)
+def test_switch_pmd_freezes_nothing_and_holds_each_mm_for_its_own_step(degree: int) -> None:
+    found, frozen = run("switch_pmd", degree), run("inplace_pmd", degree)
+    assert found["lock_hold_folio_ms"] == 0 < frozen["lock_hold_folio_ms"]
+    for key in ("lock_hold_mmap_write_max_ms", "lock_hold_mmap_write_ms"):
+        assert found[key] == pytest.approx(frozen[key])
+
+
+@pytest.mark.parametrize("degree", DEGREES)
 def test_copy_drops_the_root_lock_before_it_copies(degree: int) -> None:
     found = run("copy", degree)
     begin_ns = PRICE["pmd_write_ns"] + own_flush_ns(degree) + PRICE["ipi_ns"] + 512 * PRICE["pte_scan_ns"]

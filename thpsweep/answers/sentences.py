@@ -54,7 +54,7 @@ def hundred_thousand(study: Study) -> str:
     if "switch" in found:
         saved = difference(_per_collapse(entry, COST), _per_collapse(found["switch"], COST))
         clauses.append(_costs(found["switch"], "`switch`") + f", {_ms(saved)} less")
-    clauses += [_costs(found[name], f"`{name}`") for name in ("inplace_pmd",) if name in found]
+    clauses += [_costs(found[name], f"`{name}`") for name in ("inplace_pmd", "switch_pmd") if name in found]
     ptes = f"{HPAGE_PMD_NR * degree:,} ptes at {degree} sharers"
     head = f"The hundred thousand of 2016 are {ptes}" if degree == HEADLINE_DEGREE else f"Each 2 MiB has {ptes}"
     return f"{head} ({scene_name(entry.scene)}): for each 2 MiB, {'; '.join(clauses)}."

@@ -128,6 +128,7 @@ def _to_come(first_s: float) -> list[Choice]:
         "inplace": "the proposal of 2016: one folio for all sharers, by ptes",
         "inplace_pmd": "the same, and PMDs where a sharer may have one",
         "switch": "copy first, then change each pte to the new page",
+        "switch_pmd": "the same, and PMDs where a sharer may have one",
     }
     return [Choice(name, what, _policy(name, name, "madvise", **once)) for name, what in found.items()]
 
