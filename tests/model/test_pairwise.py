@@ -123,8 +123,9 @@ def made(row: Row) -> dict[str, Any]:
     tick_s = value["run"]["tick_s"]
     if "ticks" in load:
         load["worker_life_s"] = load.pop("ticks") * tick_s
-    elif option("workload", value["workload"])["worker_life_s"] and row["lives"] == "as it is":
-        load["worker_life_s"] = max(tick_s, option("workload", value["workload"])["worker_life_s"])
+    elif row["lives"] == "as it is" and value["workload"] != "captured":
+        life_s = option("workload", value["workload"])["worker_life_s"]
+        load["worker_life_s"] = max(tick_s, life_s) if life_s else 0.0
     one = point(value["mechanism"], 1, workload=value["workload"], trigger=value["trigger"], run=value["run"], **load)
     one["sharing"] = option("sharing", value["sharing"])
     if "degree" in one["sharing"]:

@@ -199,10 +199,20 @@ def test_the_first_level_costs_its_misses_too() -> None:
 
 
 def test_more_sharers_than_the_machine_has_memory_for_are_refused() -> None:
-    made = point("inplace", 2000, regions=4096)
-    with pytest.raises(ThpsweepError, match=r"sharing\.degree=2000: allowed is at most 918 for 4096 regions"):
+    made = point("inplace", 919, regions=4096)
+    with pytest.raises(ThpsweepError, match=r"sharing\.degree=919: allowed is 1\.\.918 for 4096 regions"):
         check(made)
+    check(point("inplace", 918, regions=4096))
     check({**made, "machine": {**made["machine"], "memory_bytes": 1e12}})
+
+
+def test_memory_that_cannot_hold_the_regions_of_one_sharer_is_refused() -> None:
+    made = point("inplace", 1, regions=4)
+    need = 4 * (2 * 2**20 + 4096)
+    check({**made, "machine": {**made["machine"], "memory_bytes": float(need)}})
+    made["machine"]["memory_bytes"] = need - 1.0
+    with pytest.raises(ThpsweepError, match=r"machine\.memory_bytes=.* at least 8\.40499e\+06: 4 regions"):
+        check(made)
 
 
 def test_a_tree_that_is_too_large_is_refused_before_it_is_laid_out() -> None:

@@ -149,10 +149,13 @@ def _check_memory(built: Setting) -> None:
     n_regions = int(built.workload.describe(built.n_sharers)["regions"])
     tables_bytes = n_regions * PAGE_SIZE_BYTES
     most = int((built.machine.memory_bytes - n_regions * HPAGE_PMD_SIZE_BYTES) // tables_bytes)
-    if built.n_sharers > most:
-        allowed = (
-            f"at most {max(most, 0)} for {n_regions} regions in machine.memory_bytes={built.machine.memory_bytes:g}"
+    if most < 1:
+        least = (
+            f"at least {n_regions * HPAGE_PMD_SIZE_BYTES + tables_bytes:g}: {n_regions} regions and their page tables"
         )
+        raise OptionError("machine.memory_bytes", built.machine.memory_bytes, least)
+    if built.n_sharers > most:
+        allowed = f"1..{most} for {n_regions} regions in machine.memory_bytes={built.machine.memory_bytes:g}"
         raise OptionError("sharing.degree", built.n_sharers, f"{allowed}: each sharer has page tables of its own")
 
 
@@ -243,6 +246,7 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
             integrals.collapsed(made, before, family, counts.needed_pages, (number + 1) * built.tick_s)
         integrals.add(family, built.machine, built.workload, built.tick_s)
         series.add(number, family, counts)
+    integrals.settle(built.machine, built.workload, built.tick_s)
     return Run(counts, integrals, family, series, locks), collapser.outcomes
 
 
