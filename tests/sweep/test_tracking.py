@@ -1,6 +1,7 @@
 """Does MLflow say what the journal says: all of it, once, whatever happened in between?"""
 
 import concurrent.futures
+import json
 import math
 import sqlite3
 
@@ -9,8 +10,10 @@ from mlflow.exceptions import MlflowException
 
 from tests.sweep.journals import SWEEP_ID, a_failure, a_point, a_result, with_series, write
 from tests.sweep.recorded import at, client_of, dump, history, runs
+from thpsweep.config import conf_dir
 from thpsweep.errors import SweepError
 from thpsweep.sweep import environment, run_series
+from thpsweep.sweep.tracking import views
 from thpsweep.sweep.tracking.tracker import track
 
 
@@ -72,6 +75,39 @@ def test_the_experiment_opens_on_runs_and_keeps_artefacts_below_root(root):
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     assert experiment.tags["mlflow.experiment.primaryMetric.name"] == "tradeoff/net_cpu_ms"
     assert experiment.artifact_location == (root / "artifacts").as_uri()
+
+
+def test_the_view_has_what_varies_beside_cost_and_benefit(root):
+    points = [a_point(index, degree=195, wide=8, write_rate=index // 2) for index in range(4)]
+    track(write(root, points), target=at(root))
+    experiment = client_of(root).get_experiment_by_name("seed_debate")
+    view = json.loads(experiment.tags["mlflow.sharedViewState.thpsweep"])
+    state = json.loads(view["state"])
+    params = ["sharing.degree", "policy", "write_rate"]
+    assert state["selectedColumns"][:4] == [*(f"params.`{key}`" for key in params), "metrics.`cost/pte_updates`"]
+    assert state["compareRunCharts"][0]["selectedParams"] == params
+    assert len(experiment.tags["mlflow.sharedViewState.thpsweep"]) < 5000  # more than that MLflow refuses
+
+
+def test_a_view_that_somebody_changed_stays(root):
+    track(write(root, [a_point(0)]), target=at(root))
+    client = client_of(root)
+    experiment = client.get_experiment_by_name("seed_debate")
+    client.set_experiment_tag(experiment.experiment_id, "mlflow.sharedViewState.thpsweep", "mine")
+    track(write(root, [a_point(0)]), target=at(root))
+    assert client.get_experiment_by_name("seed_debate").tags["mlflow.sharedViewState.thpsweep"] == "mine"
+
+
+def test_runs_of_a_policy_have_one_colour_whatever_the_sweep(root):
+    points = [a_point(index, policy, index + 1) for index, policy in enumerate(["copy", "switch", "copy", "my_own"])]
+    track(write(root, [*points, *(a_result(point, {"cost/cpu_ms": 1.0}) for point in points)]), target=at(root))
+    colours = [runs(root)[1][point["id"]].data.tags["mlflow.runColor"] for point in points]
+    assert colours[0] == colours[2] != colours[1] and colours[3] in views.COLOURS.values()
+
+
+def test_every_policy_that_ships_has_a_colour_of_its_own():
+    shipped = {file.stem for file in (conf_dir() / "policy").glob("*.yaml")}
+    assert shipped <= set(views.COLOURS) and len({*views.COLOURS.values()}) == len(views.COLOURS)
 
 
 def test_tracking_twice_changes_nothing(root):

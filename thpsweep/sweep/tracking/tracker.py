@@ -147,9 +147,16 @@ class Tracker:
         return self._connection
 
     def _varied(self) -> list[str]:
-        """Name what the points were made to differ in, by the first one: it stands in their params."""
-        first = next(iter(self._points.values()), None)
-        return [] if first is None else list(journal.at(self._file, first)["params"])
+        """Name what the points were made to differ in, and do."""
+        first: Record = {}
+        varied: set[str] = set()
+        for start in self._points.values():
+            params = journal.at(self._file, start)["params"]
+            first = first or params
+            varied |= {key for key, value in params.items() if first.get(key) != value}
+            if len(varied) == len(first):
+                break
+        return [key for key in first if key in varied]
 
     def _writer(self, client: MlflowClient) -> Writer:
         if self._bulk and not self._target.is_server:

@@ -37,6 +37,9 @@ COLOURS = {
     "deferred": "#F0E442",
     "retract": "#000000",
     "shared_table": "#7A4E9F",
+    "copy_parent": "#B35900",
+    "copy_before_fork": "#FFD27F",
+    "thp_at_fault": "#8FBF26",
 }
 """Those of Okabe and Ito, which colour-blind readers can tell apart, for as many policies as there are such colours."""
 
