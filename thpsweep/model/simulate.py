@@ -43,7 +43,7 @@ from thpsweep.model.writes import write
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
-MODEL_VERSION = "8"
+MODEL_VERSION = "9"
 """Raised whenever the same point would give other numbers; part of a point's identity."""
 
 MAX_TICKS = 60_000
@@ -220,7 +220,7 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
     populate(family, unforked(start) if early else start)
     counts, integrals = Counts(built.replicates), Integrals.zero(built.replicates)
     keys = draws.keys(built.seed, built.scene_key, built.replicates)
-    luck = Luck(family, built.workload, keys, built.tick_s)
+    luck = Luck(family, built.workload, keys, built.tick_s, built.mechanism.all_sharers)
     series = Series(built.n_ticks, built.replicates)
     guard = Guard(built.gate, built.machine, built.workload, built.gate.begin(built.replicates))
     locks = Locks(family, built.mechanism.locks, built.machine, built.workload)
