@@ -3,7 +3,7 @@
 #
 #   jobs/local.sh head [ADDRESS]       the first machine, by its address in the cluster's network (default: 127.0.0.1)
 #   jobs/local.sh join HEAD ADDRESS    each other one, whenever it likes, by the head's address and its own
-#   jobs/local.sh stop                 each, at the end
+#   jobs/local.sh stop                 each, at the end; it ends every Ray of yours on the machine
 #
 # Then, on any of them:              thpsweep sweep ... hydra.launcher.address=auto
 # or, from wherever the head's dashboard is reached:  python jobs/submit.py --address http://HEAD:8265 -- ...
@@ -46,6 +46,6 @@ join)
     [ -s "$token" ] || { echo "local.sh: $token: allowed is the head's token; copy it here" >&2; exit 2; }
     exec ray start --address="$2:6379" --node-ip-address="$3" "${ports[@]}" --disable-usage-stats "${@:4}"
     ;;
-stop) exec ray stop --grace-period 10 ;;
+stop) exec ray stop --grace-period 10 >/dev/null ;; # it says a lot
 *) usage ;;
 esac

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
 import thpsweep
 from thpsweep import api
@@ -106,3 +108,12 @@ def test_no_sweep_is_one_clear_error(tmp_path: Path) -> None:
 def test_other_names_are_not_there() -> None:
     with pytest.raises(AttributeError, match="nothing_like_it"):
         _ = thpsweep.nothing_like_it
+
+
+def test_a_hydra_that_the_notebook_has_initialized_stays(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("a: 1\n")
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        before = api._composed(tuple(SCENE))
+        assert compose("own").a == 1
+    assert before["workload"]["kind"] == "prefork" and not GlobalHydra.instance().is_initialized()

@@ -1,6 +1,7 @@
 """For notebooks: a sweep as a pandas table, a simulation in one line."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,18 @@ def simulate(*point: str | Mapping[str, Any]) -> dict[str, Any]:
     return simulated(given)
 
 
+@contextlib.contextmanager
+def _beside_any_other() -> Iterator[None]:
+    """Leave the Hydra that a notebook has initialized for itself as it is: there can be one at a time."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    others, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = others
+
+
 def _composed(overrides: tuple[Any, ...]) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
 
@@ -67,7 +80,7 @@ def _composed(overrides: tuple[Any, ...]) -> dict[str, Any]:
         raise ThpsweepError("simulate(): allowed are overrides like 'sharing.degree=16', or one point as a dict")
     register()
     try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with _beside_any_other(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return point_of(compose("config", overrides=[as_override(one) for one in overrides]))
     except Exception as error:
         line = None if isinstance(error, ThpsweepError) else explain(error)

@@ -177,6 +177,9 @@ def _parser() -> argparse.ArgumentParser:
     calibrate = parsers.add_parser("calibrate", help="measure this machine's prices, within 3 minutes")
     calibrate.add_argument("--out", type=Path, metavar="NAME.yaml", help="profile to write (default: standard output)")
     calibrate.add_argument("--quick", action="store_true", help="one round: for a look, not for figures")
+    calibrate.add_argument(
+        "--against", type=Path, metavar="FILE.yaml", help="compare with an earlier calibration: 1 where they disagree"
+    )
     calibrate.set_defaults(verb=verbs.calibrate)
     validate = parsers.add_parser("validate", help="hold the model against this machine's kernel, scenario by scenario")
     validate.add_argument(

@@ -8,6 +8,8 @@ class ScanResult(enum.IntEnum):
 
     Source: mm/khugepaged.c enum scan_result (torvalds/linux b2128290c299); the names are the kernel's without SCAN_.
     GATE_REFUSED is not the kernel's: the policy's gate kept an attempt back that the scan had let pass.
+    PAGE_ANON of one means a page that KSM merged: it is anonymous to the kernel, which takes it for a private copy.
+    PAGE_NULL of an all-sharers mechanism means that the range maps nothing but zero pages: there is no page to share.
     PTE_MAPPED_HUGEPAGE of an all-sharers mechanism means its own product; the kernel uses the name for mTHP orders.
     """
 
@@ -23,6 +25,10 @@ class ScanResult(enum.IntEnum):
     PAGE_COUNT = 9
     GATE_REFUSED = 10
     ALLOC_HUGE_PAGE_FAIL = 11
+    PAGE_NULL = 12
+    PTE_UFFD_WP = 13
+    PAGE_LAZYFREE = 14
+    PAGE_ANON = 15
 
 
 SENTENCES = {
@@ -37,6 +43,10 @@ SENTENCES = {
     ScanResult.LACK_REFERENCED_PAGE: "no young pte",
     ScanResult.ALLOC_HUGE_PAGE_FAIL: "no free 2 MiB block for the new folio",
     ScanResult.GATE_REFUSED: "kept back by the policy's gate, not by the kernel",
+    ScanResult.PTE_UFFD_WP: "a pte that userfaultfd write-protects",
+    ScanResult.PAGE_LAZYFREE: "a clean page that MADV_FREE gave up",
+    ScanResult.PAGE_ANON: "a page that KSM merged, which sharers of other memory map too",
+    ScanResult.PAGE_NULL: "no page to collapse, only zero pages",
     ScanResult.PAGE_COUNT: "an extra reference (gup, LRU batch) on a page",
 }
 """What each result means, for a person."""

@@ -50,7 +50,7 @@ def calibrate(options: argparse.Namespace) -> int:
     """Measure this machine's prices."""
     from thpsweep.linux.calibrate.command import Request, run
 
-    return run(Request(options.out, options.quick))
+    return run(Request(options.out, options.quick, options.against))
 
 
 def validate(options: argparse.Namespace) -> int:

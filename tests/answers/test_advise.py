@@ -85,7 +85,13 @@ def test_every_choice_of_today_has_its_command() -> None:
         "echo 511 > /sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_shared",
     )
     assert any("PR_SET_THP_DISABLE" in line for line in found["THP off in workers"].how)
-    assert not found["khugepaged as set"].notes and not found["switch"].possible
+    assert found["khugepaged as set"].how == ("nothing: it is so",) and not found["switch"].possible
+
+
+def test_khugepaged_has_to_be_let_at_the_memory_first() -> None:
+    found = {choice.name: choice for choice in choices({"thp_enabled": "madvise"}, 60.0)}
+    for name in ("enabled=always", "max_ptes_shared=511", "THP off in workers"):
+        assert any(line.startswith("echo always > ") for line in found[name].how), name
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from tests.test_api import api
 from thpsweep.answers import sentences
+from thpsweep.answers.assumptions import ACCESSES, sensitivities
 from thpsweep.answers.ranking import ALONE, verdicts
 from thpsweep.answers.report import html as page_of
 from thpsweep.answers.report import report, write_report
@@ -191,3 +192,29 @@ def test_the_verb(debate: Path, capsys: pytest.CaptureFixture[str], tmp_path: Pa
 )
 def test_numbers(value: float, said: str) -> None:
     assert sentences.numbers(value) == said
+
+
+def test_the_factor_that_overturns_a_scene_does_so_when_it_is_simulated(debate: Path) -> None:
+    known = study(read(debate))
+    judged = verdicts(known, sharing_kept=True)
+    chosen = next(scene for scene in judged if dict(scene) == {DEGREE: 195, WRITES: 1})
+    found = sensitivities(known, judged, chosen, sharing_kept=True)
+    assert not isinstance(found, str)
+    turns = [
+        (one.key, factor, name)
+        for one in found
+        for factor, name in one.flips
+        if one.key != ACCESSES and 0.01 < factor < 100
+    ]
+    key, factor, name = turns[0]
+
+    def winner(times: float) -> str:
+        means = {ALONE: 0.0}
+        for entry in known.scenes()[chosen]:
+            if entry.keeps_sharing:
+                machine = {**entry.point["machine"], key: entry.point["machine"][key] * times}
+                means[entry.contender] = simulate({**entry.point, "machine": machine})["metrics"][NET]["mean"]
+        return max(means, key=lambda one: means[one])
+
+    before, beyond = (factor * 0.98, factor * 1.02) if factor > 1 else (factor * 1.02, factor * 0.98)
+    assert winner(before) == judged[chosen].best and winner(beyond) == name

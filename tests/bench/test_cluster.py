@@ -83,9 +83,9 @@ def seeded(point: dict[str, Any], n: int) -> list[dict[str, Any]]:
 
 
 def sent_bytes(cluster: Cluster) -> int:
-    """Count what all hosts have sent to each other."""
-    read = "cat", "/sys/class/net/eth0/statistics/tx_bytes"
-    return sum(int(host.run("nsenter", "--net=/proc/1/ns/net", *read).stdout) for host in cluster.hosts.values())
+    """Count what all hosts have sent to each other. Source: the tenth field of /proc/net/dev."""
+    counted = [host.run("grep", "eth0:", "/proc/net/dev").stdout for host in cluster.hosts.values()]
+    return sum(int(line.partition(":")[2].split()[8]) for line in counted)
 
 
 def test_ten_thousand_points_and_the_driver_of_many_actors(
@@ -94,10 +94,16 @@ def test_ten_thousand_points_and_the_driver_of_many_actors(
     cluster = make_cluster()
     cluster.start(1, 2, 3)
     ((_, point),) = degrees(2)
-    few, many = (driven(cluster.head, tmp_path, seeded(point, n), "trivial") for n in (1_000, 10_000))
+    ended, sent = [], [sent_bytes(cluster)]
+    for n in (1_000, 10_000):
+        ended.append(driven(cluster.head, tmp_path, seeded(point, n), "trivial"))
+        sent.append(sent_bytes(cluster))
+    few, many = ended
     cost_us = [found["took_s"] / found["points"] * 1e6 for found in (few, many)]
     print(f"\nthree hosts: {cost_us[0]:.0f} us a point of 1,000, {cost_us[1]:.0f} of 10,000", end=": ")
     print(f"{cost_us[1] / cost_us[0]:.2f} times; results of 20 KB")
+    traffic = [(after - before) / n / 1e3 for before, after, n in zip(sent, sent[1:], (1_000, 10_000), strict=False)]
+    print(f"traffic between hosts: {traffic[0]:.1f} KB a point of 1,000, {traffic[1]:.1f} of 10,000")
     grown_bytes = (many["most_bytes"] - few["most_bytes"]) / 9_000
     print(f"the driver's memory grows by {grown_bytes / 1e3:.1f} KB a point while it runs")
     cpu_s = many["driver_cpu_s"] / many["points"]
@@ -106,7 +112,7 @@ def test_ten_thousand_points_and_the_driver_of_many_actors(
     )
 
 
-@pytest.mark.parametrize("per_host", [2, 8, 16])
+@pytest.mark.parametrize("per_host", [2, 8])
 def test_the_driver_keeps_so_many_actors_busy(
     make_cluster: Callable[[], Cluster], tmp_path: Path, degrees: Callable[..., list[Task]], per_host: int
 ) -> None:

@@ -40,7 +40,7 @@ def fine(axis: Axis, resolution: float) -> int:
     raise AssertionError(resolution)
 
 
-@pytest.mark.parametrize("resolution", [0.1, 0.03])
+@pytest.mark.parametrize("resolution", [0.1, 0.05])
 def test_points_and_cpu_seconds_to_a_bracket(tmp_path: Path, make_point: Callable[..., Any], resolution: float) -> None:
     n_grid = fine(Axis("sharing.degree", 1, HIGH, log=True, whole=True), resolution)
     grid, bisected = (found(tmp_path / str(n), make_point, n, resolution) for n in (n_grid, 9))

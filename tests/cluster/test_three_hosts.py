@@ -209,3 +209,11 @@ def test_a_driver_on_one_host_records_on_an_mlflow_server_on_another(cluster: Cl
         assert password not in "".join(file.read_text(errors="replace") for file in (tmp_path / "sweeps").glob("*/*.*"))
     host.kill()
     assert len(results(tmp_path / "sweeps")) == 30
+
+
+def test_a_machine_alone_listens_to_itself_only(cluster: Cluster) -> None:
+    host = cluster.switch_on(6)
+    host.run(ROOT / "jobs/local.sh", "head", "127.0.0.1", "--num-cpus=1", "--object-store-memory=100000000")
+    listening = [line.split()[3].rpartition(":")[0] for line in host.run("ss", "-Hltn").stdout.splitlines()]
+    host.kill()
+    assert len(listening) > 5 and set(listening) <= {"127.0.0.1", "[::ffff:127.0.0.1]"}

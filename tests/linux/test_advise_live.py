@@ -57,7 +57,6 @@ def test_a_live_server_gets_its_table(server, tmp_path):
     print(f"took {took_s:.0f} s")
     assert f"{WORKERS + 1} processes" in said
     for words in (
-        "khugepaged as set",
         "max_ptes_shared=511",
         "MADV_COLLAPSE by all",
         "THP off in workers",
@@ -74,7 +73,7 @@ def test_a_live_server_gets_its_table(server, tmp_path):
 def test_try_shows_prediction_and_kernel_side_by_side(frames_are_shown, thp, tmp_path):
     before = set(servers())
     said, _ = advise(tmp_path, "--seconds", "2", "--hours", "0.1", "--replicates", "2", "--try", "--", *COMMAND)
-    assert set(servers()) == before
+    assert set(servers()) <= before
     for name in (
         "PMD-mapped regions",
         "AnonHugePages",
@@ -100,7 +99,7 @@ def test_ctrl_c_ends_what_was_started(frames_are_shown, tmp_path):
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
-    assert set(servers()) == before
+    assert set(servers()) <= before
 
 
 def test_a_tree_is_ended_even_if_it_does_not_listen(tmp_path):

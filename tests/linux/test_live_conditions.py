@@ -103,6 +103,34 @@ def test_no_thp(root, tmp_path, verb: str) -> None:
     assert done.stderr == "thpsweep: /sys/kernel/mm/transparent_hugepage: this kernel has no transparent huge pages\n"
 
 
+def test_a_container_that_masks_kpageflags(root) -> None:
+    """Docker masks files of /proc with an empty one: that is not to be taken for frames without flags."""
+    if refused(["unshare", "--mount"]):
+        pytest.skip("mount namespaces are off")
+    command = "mount --bind /dev/null /proc/kpageflags && exec " + " ".join(COMMAND)
+    done = ran(["unshare", "--mount", "sh", "-c", command])
+    assert done.returncode == 0 and "without frames: " in done.stderr
+    assert "migrate_3: skipped: " in done.stdout and re.search(r"([2-9]) of \1 scenarios equal", done.stdout)
+
+
+def test_calibrating_as_root_of_a_user_namespace(root, tmp_path) -> None:
+    """What needs no privilege is measured, the rest is assumed; both are said."""
+    prefix = ["unshare", "--user", "--map-root-user"]
+    if refused(prefix):
+        pytest.skip("user namespaces are off")
+    out = tmp_path / "here.yaml"
+    done = ran([*prefix, sys.executable, "-m", "thpsweep", "calibrate", "--quick", "--out", str(out)])
+    assert done.returncode == 0, done.stderr
+    said = out.read_text()
+    assert "without tracefs: " in done.stderr and "without frames: " in done.stderr
+    assert (
+        re.search(r"^migration_entry_set_ns: .* # assumed: ", said, re.M)
+        and "# Not measured by migrating in 1 of 1" in said
+    )
+    for key in ("copy_page_ns", "cow_fault_ns", "fork_pte_small_ns", "pte_unmap_ns"):
+        assert re.search(rf"^{key}: .* # measured: ", said, re.M)
+
+
 def test_no_compiler(root, tmp_path) -> None:
     done = ran(COMMAND, XDG_CACHE_HOME=str(tmp_path), PATH=str(tmp_path))
     assert done.returncode == 2 and "no C compiler" in done.stderr

@@ -64,6 +64,17 @@ def test_inplace_pmd_clears_every_pte_once_more(degree: int) -> None:
 
 
 @pytest.mark.parametrize("degree", DEGREES)
+def test_switch_pmd_writes_every_pte_twice(degree: int) -> None:
+    found, switched = run("switch_pmd", degree), run("switch", degree)
+    assert found["cost/pte_updates"] == switched["cost/pte_updates"] + 512 * degree * REGIONS
+    assert found["cost/pmd_writes"] == 2 * degree * REGIONS
+    assert found["cost/tlb_flushes"] == switched["cost/tlb_flushes"] + degree * REGIONS
+    assert found["cost/global_syncs"] == degree * REGIONS
+    assert found["benefit/pmd_mapped_fraction"] == 1
+    assert found["benefit/lru_entries_removed"] == 511 * REGIONS
+
+
+@pytest.mark.parametrize("degree", DEGREES)
 def test_copy_by_every_sharer_loses_the_sharing(degree: int) -> None:
     found = run("copy", degree)
     assert found["cost/ptes_cleared"] == 512 * degree * REGIONS

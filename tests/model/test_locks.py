@@ -10,7 +10,7 @@ from tests.model.points import option, point, totals
 from thpsweep.model import registry
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
-from thpsweep.model.locks import CLASSES, ONCE, Locks, Step, hold_prices, measures_of, spans
+from thpsweep.model.locks import CLASSES, ONCE, SCAN, Locks, Step, hold_prices, measures_of, spans
 from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.model.simulate import simulate
 
@@ -76,6 +76,14 @@ def test_inplace_pmd_holds_each_mm_for_its_own_step(degree: int) -> None:
 
 
 @pytest.mark.parametrize("degree", DEGREES)
+def test_switch_pmd_freezes_nothing_and_holds_each_mm_for_its_own_step(degree: int) -> None:
+    found, frozen = run("switch_pmd", degree), run("inplace_pmd", degree)
+    assert found["lock_hold_folio_ms"] == 0 < frozen["lock_hold_folio_ms"]
+    for key in ("lock_hold_mmap_write_max_ms", "lock_hold_mmap_write_ms"):
+        assert found[key] == pytest.approx(frozen[key])
+
+
+@pytest.mark.parametrize("degree", DEGREES)
 def test_copy_drops_the_root_lock_before_it_copies(degree: int) -> None:
     found = run("copy", degree)
     begin_ns = PRICE["pmd_write_ns"] + own_flush_ns(degree) + PRICE["ipi_ns"] + 512 * PRICE["pte_scan_ns"]
@@ -120,9 +128,9 @@ def test_a_slice_of_incremental_holds_one_mm_at_a_time(ptes_per_slice: int, piec
 def test_deferred_holds_the_visited_mm_alone() -> None:
     found = run("deferred", 16, options={"redirect": False})
     visit_ns = 512 * PRICE["pte_switch_ns"] + own_flush_ns(16)
-    for lock in ("mmap_read", "pte"):
+    for lock, scan_ns in (("mmap_read", 512 * PRICE["pte_scan_ns"]), ("pte", 0)):
         assert found[f"lock_hold_{lock}_max_ms"] == pytest.approx(visit_ns / 1e6)
-        assert found[f"lock_hold_{lock}_ms"] == pytest.approx(REGIONS * visit_ns / 1e6)
+        assert found[f"lock_hold_{lock}_ms"] == pytest.approx(REGIONS * (visit_ns + scan_ns) / 1e6)
     assert found["lock_hold_folio_ms"] == found["stall_ms"] == 0
 
 
@@ -188,8 +196,9 @@ def test_forks_and_exits_wait_for_the_root_lock() -> None:
         "trigger": {"kind": "madvise", "at_s": [0.0], "callers": "root"},
     }
     found = run("switch", 16, **lives)
-    assert 0 < found["stall_max_ms"] == found["lock_hold_anon_vma_read_max_ms"]
-    assert 0 < found["stall_ms"] < found["lock_hold_anon_vma_read_ms"]
+    waited_for = ("anon_vma_read", "mmap_read")  # exits and forks, and forks alone
+    assert 0 < found["stall_max_ms"] == max(found[f"lock_hold_{lock}_max_ms"] for lock in waited_for)
+    assert 0 < found["stall_ms"] < sum(found[f"lock_hold_{lock}_ms"] for lock in waited_for)
 
 
 @pytest.mark.parametrize("mechanism", ["copy", "inplace_pmd", "incremental"])
@@ -212,7 +221,7 @@ def test_a_mechanism_tells_what_its_steps_name(mechanism: str, monkeypatch: pyte
     monkeypatch.setattr(Counts, "hold", lambda self, rows, **measures: told.update(measures))
     for late in (0.0, 1.0):
         simulate(point(mechanism, 4, late_references_per_page=late))
-    assert told == measures_of(sequence)
+    assert told - measures_of((SCAN,)) == measures_of(sequence)
 
 
 def test_a_measure_that_no_step_names_is_refused() -> None:
@@ -228,3 +237,24 @@ def test_a_lock_that_is_dropped_in_between_is_held_twice() -> None:
     other = dataclasses.replace(step, holds={"pmd": ONCE})
     assert [span.lock for span in spans((step, step))] == ["pte"]
     assert [span.lock for span in spans((step, other, step))] == ["pte", "pmd", "pte"]
+
+
+@pytest.mark.parametrize(("degree", "limit", "held"), [(1, 511, 512), (16, 511, REGIONS * 512), (16, 0, REGIONS)])
+def test_khugepaged_holds_an_mm_from_one_attempt_to_the_next(degree: int, limit: int, held: int) -> None:
+    """Where every region is attempted each hold is one scan; where none is, one hold goes over all of them."""
+    daemon = {"kind": "khugepaged", "max_ptes_shared": limit}
+    found = run("copy", degree, trigger=daemon, reads_per_page_hour=1e6)
+    assert found["lock_hold_mmap_read_max_ms"] == pytest.approx(held * PRICE["pte_scan_ns"] / 1e6)
+    assert found["lock_hold_mmap_read_ms"] == pytest.approx(found["ptes_scanned"] * PRICE["pte_scan_ns"] / 1e6)
+
+
+def test_a_split_keeps_everybody_out_for_as_long_as_it_changes_ptes() -> None:
+    pressure = {"swap_outs_per_page_hour": 0.05, "reads_per_page_hour": 0.0}
+    found = run("inplace", 16, **pressure, run={"replicates": 1})
+    assert found["folio_splits"] > 0
+    split_ns = found["split_cpu_ms"] * 1e6
+    assert found["lock_hold_anon_vma_write_ms"] * 1e6 == pytest.approx(split_ns)
+    one_ns = 2 * PRICE["rmap_walk_ns"] + 512 * 16 * (
+        PRICE["migration_entry_set_ns"] + PRICE["migration_entry_restore_ns"]
+    )
+    assert found["lock_hold_anon_vma_write_max_ms"] * 1e6 == pytest.approx(one_ns)

@@ -11,6 +11,7 @@ from thpsweep.model import registry
 from thpsweep.model.counts import Counts
 from thpsweep.model.events import Scene, ticks
 from thpsweep.model.family import Family
+from thpsweep.model.luck import Luck
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.prices import tlb_ns_per_s
@@ -199,10 +200,20 @@ def test_the_first_level_costs_its_misses_too() -> None:
 
 
 def test_more_sharers_than_the_machine_has_memory_for_are_refused() -> None:
-    made = point("inplace", 2000, regions=4096)
-    with pytest.raises(ThpsweepError, match=r"sharing\.degree=2000: allowed is at most 918 for 4096 regions"):
+    made = point("inplace", 919, regions=4096)
+    with pytest.raises(ThpsweepError, match=r"sharing\.degree=919: allowed is 1\.\.918 for 4096 regions"):
         check(made)
+    check(point("inplace", 918, regions=4096))
     check({**made, "machine": {**made["machine"], "memory_bytes": 1e12}})
+
+
+def test_memory_that_cannot_hold_the_regions_of_one_sharer_is_refused() -> None:
+    made = point("inplace", 1, regions=4)
+    need = 4 * (2 * 2**20 + 4096)
+    check({**made, "machine": {**made["machine"], "memory_bytes": float(need)}})
+    made["machine"]["memory_bytes"] = need - 1.0
+    with pytest.raises(ThpsweepError, match=r"machine\.memory_bytes=.* at least 8\.40499e\+06: 4 regions"):
+        check(made)
 
 
 def test_a_tree_that_is_too_large_is_refused_before_it_is_laid_out() -> None:
@@ -232,3 +243,17 @@ def test_unshare_holds_its_copies_and_the_folio_at_once() -> None:
     found = {name: totals(simulate(point(name, 4, regions=1, **QUIET))) for name in ("unshare", "copy")}
     page = 4096
     assert found["unshare"]["cost/extra_bytes_peak"] - found["copy"]["cost/extra_bytes_peak"] == 512 * page
+
+
+# ---- young pages -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("all_sharers", "n_mms"), [(False, 1), (True, 32)])
+def test_a_page_is_young_for_all_sharers_where_any_of_them_read_it(all_sharers: bool, n_mms: int) -> None:
+    degree, regions, reads = 32, 4000, 0.1 / 512
+    load = setting(point("inplace", degree, regions=regions, reads_per_page_hour=reads)).workload
+    family, rows = family_of(degree, regions), np.arange(regions) * degree
+    luck = Luck(family, load, np.array([99], np.uint64), 3600.0, all_sharers)
+    young = luck.chances(rows, 0, khugepaged=True).young > 0
+    expected = 1 - np.exp(-0.1 * n_mms)
+    assert young.mean() == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / regions))

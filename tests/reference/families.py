@@ -20,7 +20,7 @@ from tests.reference.twin import NOBODY, Row, Twin
 from tests.reference.twin_khugepaged import Khugepaged, madvise
 from thpsweep.units import HPAGE_PMD_NR
 
-MECHANISMS = ("copy", "unshare", "inplace", "inplace_pmd", "switch", "retract", "shared_table")
+MECHANISMS = ("copy", "unshare", "inplace", "inplace_pmd", "switch", "switch_pmd", "retract", "shared_table")
 OPTIONS = {
     "walk": ("per_page", "per_range"),
     "check": ("per_page", "after_batch"),
@@ -32,6 +32,7 @@ OPTIONS_OF = {
     "unshare": (),
     "retract": ("walk",),
     "switch": ("walk",),
+    "switch_pmd": ("walk", "deposit"),
     "inplace": ("walk", "check"),
     "inplace_pmd": ("walk", "check", "deposit"),
     "shared_table": ("walk", "check"),

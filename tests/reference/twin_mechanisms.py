@@ -19,7 +19,7 @@ NOBODY = HPAGE_PMD_NR
 ONE_MM = ("copy", "unshare")
 """Mechanisms that collapse for the scanned mm alone: max_ptes_shared applies."""
 
-ALL_SHARERS = ("inplace", "inplace_pmd", "switch", "retract", "shared_table")
+ALL_SHARERS = ("inplace", "inplace_pmd", "switch", "switch_pmd", "retract", "shared_table")
 """Mechanisms that move every mapping of the sources; `none` never looks."""
 
 ZEROES = 0
@@ -72,8 +72,10 @@ class Mechanisms:
             outcome = self._unshare(region, sharer, race_slot)
         elif mechanism == "retract":
             outcome = self._retract(region, sharer, race_slot, walk)
-        elif mechanism == "switch":
+        elif mechanism in ("switch", "switch_pmd"):
             outcome = self._switch(region, sharer, race_slot, walk)
+            if mechanism == "switch_pmd":
+                self._install_pmds(region, self.rows[region, sharer], max_ptes_none, deposit)
         elif mechanism == "inplace":
             outcome = self._inplace(region, sharer, race_slot, walk, check)
         elif mechanism == "shared_table":

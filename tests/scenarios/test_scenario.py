@@ -46,7 +46,8 @@ def span(rng: random.Random) -> range:
 def act(rng: random.Random, scene: Scenario, process: Process) -> None:
     """Do one random thing."""
     empty = [region for region in range(2) if not process.frames[region * 512 : region * 512 + 512].any()]
-    empty = [region for region in empty if not process._has("swapped")[region * 512 : region * 512 + 512].any()]
+    for board in ("swapped", "zero"):
+        empty = [region for region in empty if not process._has(board)[region * 512 : region * 512 + 512].any()]
     actions: list[Callable[[], object]] = [
         lambda: process.write(span(rng)),
         lambda: process.write(span(rng)),

@@ -56,7 +56,7 @@ def verdict(scene: Key, entries: Sequence[Entry], net: Net = recorded) -> Verdic
 
     Contestants that do exactly the same count as one, under the first one's name.
     """
-    values = {ALONE: np.zeros(net(entries[0]).size if entries else 1)}
+    values = {ALONE: np.zeros(net(entries[0]).size if entries else 2)}
     values |= {entry.contender: net(entry) for entry in entries}
     order = sorted(values, key=lambda name: -float(values[name].mean()))
     best = order[0]

@@ -190,8 +190,8 @@ def _about(known: Study) -> str:
     failed = f"; {open_} of {known.n_points} points have no result and are left out" if open_ else ""
     return (
         f"{len(known.entries)} points, {n} replicates each{failed}. All contenders of a scene meet the same events, and "
-        "differences are taken replicate by replicate; brackets hold 95 % intervals (Student's), left out where all "
-        "replicates agree exactly. A winner is named only where its paired difference to every other contender is resolved."
+        "differences are taken replicate by replicate; brackets hold 95 % intervals (Student's), left out where they would "
+        "only repeat the mean. A winner is named only where its paired difference to every other contender is resolved."
     )
 
 

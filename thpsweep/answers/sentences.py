@@ -54,7 +54,7 @@ def hundred_thousand(study: Study) -> str:
     if "switch" in found:
         saved = difference(_per_collapse(entry, COST), _per_collapse(found["switch"], COST))
         clauses.append(_costs(found["switch"], "`switch`") + f", {_ms(saved)} less")
-    clauses += [_costs(found[name], f"`{name}`") for name in ("inplace_pmd",) if name in found]
+    clauses += [_costs(found[name], f"`{name}`") for name in ("inplace_pmd", "switch_pmd") if name in found]
     ptes = f"{HPAGE_PMD_NR * degree:,} ptes at {degree} sharers"
     head = f"The hundred thousand of 2016 are {ptes}" if degree == HEADLINE_DEGREE else f"Each 2 MiB has {ptes}"
     return f"{head} ({scene_name(entry.scene)}): for each 2 MiB, {'; '.join(clauses)}."
@@ -184,10 +184,11 @@ def figure(value: float, within: Estimate) -> str:
 
 
 def _ends(found: Estimate, write: Callable[[float], str]) -> str:
-    """Write an interval; one of no width, as where nobody writes, is left out."""
+    """Write an interval; one whose ends read as the mean, as where nobody writes, is left out."""
     if math.isnan(found.low):
         return " [interval unknown: one replicate]" if found.n == 1 else " [interval unknown]"
-    return "" if found.exact else f" [{write(found.low)}, {write(found.high)}]"
+    low, high = write(found.low), write(found.high)
+    return "" if low == write(found.mean) == high else f" [{low}, {high}]"
 
 
 def _code(name: str) -> str:

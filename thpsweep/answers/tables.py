@@ -80,17 +80,11 @@ def breaks(study: Study) -> Table:
                     left = max(at for at, value in enumerate(x) if value <= found.at)
                     ends = f"[{_bound(found.low)}, {_bound(found.high)}]"
                     turn = "gains above" if found.rises else "loses above"
-                    rows.append((*where, name, found.at, ends, turn, Point(line[left].id), Point(line[left + 1].id)))
-    headings = (
-        *map(named, panels),
-        "contender",
-        f"{named(along.x)} at break-even",
-        "95 %",
-        "then it",
-        "point before",
-        "behind",
-    )
-    return Table(headings, rows)
+                    between = f"{x[left]:g} and {x[left + 1]:g}"
+                    points = Point(line[left].id), Point(line[left + 1].id)
+                    rows.append((*where, name, turn, between, found.at, ends, *points))
+    found_at = ("and", f"between {named(along.x)}", "interpolated", "95 %", "point before", "behind")
+    return Table((*map(named, panels), "contender", *found_at), rows)
 
 
 def records(sweep: Sweep) -> Table:

@@ -28,7 +28,7 @@ def discard(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
     Source: mm/memory.c zap_pmd_range(), zap_present_ptes(), mm/huge_memory.c zap_huge_pmd() (v6.18).
     """
     table, records = family.records, family.record_of[rows].astype(np.int64)
-    mapped = table.present[records] | table.swapped[records]
+    mapped = table.present[records] | table.swapped[records] | table.zero[records]
     gone = boards & mapped
     some = bits.any_slot(gone)
     rows, records, gone, mapped = rows[some], records[some], gone[some], mapped[some]
@@ -39,6 +39,7 @@ def discard(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
     records = diverge(family, rows[~whole])
     _unmap_slots(family, rows[~whole], records, gone[~whole])
     table.swapped[records] &= ~gone[~whole]
+    table.zero[records] &= ~gone[~whole]
 
 
 def page_out(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Boards:
@@ -64,6 +65,19 @@ def page_out(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Boar
     return gone
 
 
+def read_empty(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
+    """Read slots: those that are empty get a pte to the zero page. Shapes: (n,) distinct, (n, 8).
+
+    Source: mm/memory.c do_anonymous_page(), a read fault (v6.18).
+    """
+    table, records = family.records, family.record_of[rows].astype(np.int64)
+    new = boards & ~(table.present[records] | table.swapped[records] | table.zero[records])
+    some = bits.any_slot(new)
+    counts.add("minor_faults", family.replicate_of(rows[some]), bits.count(new[some]))
+    records = diverge(family, rows[some])  # first: it may move the table
+    table.zero[records] |= new[some]
+
+
 def populate_huge(family: Family, counts: Counts, rows: Ints) -> None:
     """Let the first touch of an empty row bring a folio of PMD order, mapped by a PMD and exclusive: THP at fault.
 
@@ -84,7 +98,7 @@ def map_lone_subpages(family: Family, rows: Ints, boards: Boards) -> None:
     Source: mm/mremap.c move_page_tables() (v6.18).
     """
     records, table = diverge(family, rows), family.records
-    new = boards & ~(table.present[records] | table.swapped[records])
+    new = boards & ~(table.present[records] | table.swapped[records] | table.zero[records])
     index, slot = bits.pairs(new)
     one = np.ones(index.size, np.int64)
     lone = bits.from_pairs(index.size, np.arange(index.size), slot)
@@ -105,7 +119,7 @@ def _count_zaps(family: Family, counts: Counts, rows: Ints, gone: Boards, whole:
     records, replicates = family.record_of[rows].astype(np.int64), family.replicate_of(rows)
     pmds = whole & family.pmd[rows]
     large = bits.count(gone & family.compound_slots(records))
-    small = bits.count(gone & family.records.present[records]) - large
+    small = bits.count(gone & (family.records.present[records] | family.records.zero[records])) - large
     counts.add("exit_ptes_small", replicates, small)
     counts.add("exit_ptes_compound", replicates, np.where(pmds, 0, large))
     counts.add("exit_pmds", replicates, pmds.astype(np.int64))

@@ -36,7 +36,7 @@ def _copies(family: Family, old: Ints, n_rows: Ints) -> Ints:
     new = family.records.take(old.size)
     table = family.records
     table.rows[new] = n_rows
-    table.present[new], table.swapped[new] = table.present[old], table.swapped[old]
+    table.present[new], table.swapped[new], table.zero[new] = table.present[old], table.swapped[old], table.zero[old]
     for index, entry in family.walk(old):
         layer, slots = family.entries.layer[entry].astype(np.int64), family.entries.slots[entry]
         used = bits.any_slot(slots)

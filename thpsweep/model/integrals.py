@@ -12,6 +12,9 @@ from thpsweep.model.prices import Floats, aging_visits, at_prices, tlb_misses_pe
 from thpsweep.model.workloads.base import Workload
 from thpsweep.units import S_PER_HOUR
 
+_TOGETHER = 64
+_SHARERS = "sharers"
+
 
 @dataclasses.dataclass
 class Integrals:
@@ -26,6 +29,8 @@ class Integrals:
     page_seconds: Floats
     first_collapse_s: Floats
     """End of the tick of the first collapse; inf where there was none."""
+    waiting: list[dict[str, Ints]] = dataclasses.field(default_factory=list)
+    """Gauges of ticks that are still to be accounted for: NumPy takes hardly longer for many than for one."""
 
     @classmethod
     def zero(cls, n_replicates: int) -> "Integrals":
@@ -35,13 +40,24 @@ class Integrals:
         return cls({}, {}, np.zeros(n_replicates, np.int64), zero, never)
 
     def add(self, family: Family, machine: Profile, workload: Workload, tick_s: float) -> None:
-        """Account for a tick that ends in this state."""
-        hours = tick_s / S_PER_HOUR
-        _add(self.aged, aging_visits(family.gauge), workload.aging_passes_per_hour * hours)
-        sharers = family.alive.sum(axis=1)
-        _add(self.missed, tlb_misses_per_s(family.gauge, machine, workload.random_accesses_per_s, sharers), tick_s)
-        self.peak_pages = np.maximum(self.peak_pages, family.pages_in_use)
-        self.page_seconds += family.pages_in_use * tick_s
+        """Account for a tick that ends in this state; for translation and aging by settle(), some ticks at a time."""
+        self.waiting.append({name: gauge.copy() for name, gauge in family.gauge.items()})
+        self.waiting[-1][_SHARERS] = family.alive.sum(axis=1)
+        if len(self.waiting) == _TOGETHER:
+            self.settle(machine, workload, tick_s)
+        pages = family.pages_in_use
+        self.peak_pages = np.maximum(self.peak_pages, pages)
+        self.page_seconds += pages * tick_s
+
+    def settle(self, machine: Profile, workload: Workload, tick_s: float) -> None:
+        """Account for the ticks that wait."""
+        if not self.waiting:
+            return
+        gauge = {name: np.stack([tick[name] for tick in self.waiting]) for name in self.waiting[0]}
+        self.waiting.clear()
+        _add(self.aged, aging_visits(gauge), workload.aging_passes_per_hour * (tick_s / S_PER_HOUR))
+        missed = tlb_misses_per_s(gauge, machine, workload.random_accesses_per_s, gauge[_SHARERS])
+        _add(self.missed, missed, tick_s)
 
     def collapsed(self, collapsed: Ints, before: Ints, family: Family, needed_pages: Ints, time_s: float) -> None:
         """Account for collapses in this tick: while one is made, its pages come on top of what there was."""
@@ -60,5 +76,7 @@ class Integrals:
 
 
 def _add(sums: dict[str, Floats], amounts: Mapping[str, Ints | Floats], times: float) -> None:
-    for name, amount in amounts.items():
-        sums[name] = sums.get(name, 0.0) + amount * times
+    """Add up tick after tick, in their order: a sum of floats depends on it. Shapes: amounts (n_ticks, n_replicates)."""
+    for name, by_tick in amounts.items():
+        for amount in by_tick * times:
+            sums[name] = sums.get(name, 0.0) + amount

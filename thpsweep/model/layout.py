@@ -215,15 +215,14 @@ def _check_folios(layout: Layout) -> None:
 def _check_region(layout: Layout, region: int, cells: slice) -> None:
     """Check that the cells of every process are its present slots, each once, and that its huge rows map whole folios."""
     maps = layout.members[layout.cell_members[cells]]
-    # A product of 0-1 matrices: how many frames each process has in each slot. Exact, since a cell adds 1 at most.
-    n_frames = maps.T.astype(np.float32) @ _slots(layout.cell_slots[cells]).astype(np.float32)
-    twice = (n_frames > 1).any(axis=1)
+    mapped, n_frames = _mapped(maps, layout.cell_slots[cells])
+    twice = n_frames != np.bitwise_count(mapped).sum(axis=1, dtype=np.int64)
     _require(not twice.any(), f"process {np.argmax(twice)} maps two frames in one slot")
-    differs = (n_frames != _slots(layout.present[:, region])).any(axis=1)
+    differs = (mapped != layout.present[:, region]).any(axis=1)
     _require(not differs.any(), f"the cells of process {np.argmax(differs)} are not its present slots")
     huge = layout.huge[:, region]
     if huge.any():
-        holey = huge & ~n_frames.all(axis=1)
+        holey = huge & (~mapped).any(axis=1)
         _require(not holey.any(), f"a huge region of process {np.argmax(holey)} is not present in all its slots")
         folio = layout.cell_folio[cells, None]
         lowest = np.where(maps, folio, folio.max()).min(axis=0)
@@ -231,10 +230,20 @@ def _check_region(layout: Layout, region: int, cells: slice) -> None:
         _require(bool(one[huge].all()), f"a huge region of process {np.argmax(huge & ~one)} is not one folio")
 
 
-def _slots(boards: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
-    """Unpack (n, 8) words into (n, 512) zeros and ones."""
-    words = np.ascontiguousarray(boards).astype("<u8", copy=False)
-    return np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")
+def _mapped(
+    maps: npt.NDArray[np.bool_], slots: npt.NDArray[np.uint64]
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """Give the slots that each process maps, and how many frames it has there.
+
+    Shapes: maps (cells, processes), slots (cells, 8) -> (processes, 8), (processes,).
+    """
+    process, cell = np.nonzero(maps.T)  # ascending by process
+    mapped = np.zeros((maps.shape[1], slots.shape[1]), np.uint64)
+    if len(cell):
+        starts = np.flatnonzero(np.diff(process, prepend=-1))
+        mapped[process[starts]] = np.bitwise_or.reduceat(slots[cell], starts, axis=0)
+    n_slots = np.bitwise_count(slots).sum(axis=1, dtype=np.int64)
+    return mapped, np.bincount(process, weights=n_slots[cell], minlength=maps.shape[1]).astype(np.int64)
 
 
 def _n_slots(boards: npt.NDArray[np.uint64]) -> int:

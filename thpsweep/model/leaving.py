@@ -120,7 +120,7 @@ def count_forms(family: Family, counts: Counts, event: str, replicate: int, rows
     """Count what a fork or an exit has to go through, by the form in which it is mapped."""
     records, pmd = family.record_of[rows].astype(np.int64), family.pmd[rows]
     large = bits.count(family.compound_slots(records))
-    small = bits.count(family.records.present[records]) - large
+    small = bits.count(family.records.present[records] | family.records.zero[records]) - large
     counts.add_one(f"{event}_ptes_small", replicate, int(small.sum()))
     counts.add_one(f"{event}_ptes_compound", replicate, int(large[~pmd].sum()))
     counts.add_one(f"{event}_pmds", replicate, int(np.count_nonzero(pmd)))

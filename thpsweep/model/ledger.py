@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from thpsweep.model import bits
-from thpsweep.model.bits import Ints
+from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.family import Family
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.state import Folios, Layers
 from thpsweep.model.triggers.base import Collapser
-from thpsweep.model.visit import Found
+from thpsweep.model.visit import Found, refuse_beyond
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -29,6 +29,9 @@ class Ledger:
         self._contents: dict[int, int] = {}
         self._before: dict[int, int] = {}
         self._tokens = 0
+        self.lazyfree: set[int] = set()
+        self.merged: set[int] = set()
+        """Names of frames that MADV_FREE gave up and nobody wrote since, and of those that KSM merged."""
 
     def next_token(self) -> int:
         """Number a write."""
@@ -55,7 +58,9 @@ class Ledger:
         self._before.update(zip(new.tolist(), old.tolist(), strict=True))
 
     def put(self, names: Ints, tokens: Ints) -> None:
-        """Note what was written to frames."""
+        """Note what was written to frames: none of them is given up any more, and KSM lets go of them."""
+        self.lazyfree.difference_update(names.tolist())
+        self.merged.difference_update(names.tolist())
         self._contents.update(zip(names.tolist(), tokens.tolist(), strict=True))
 
     def learn(self, names: Ints, tokens: Ints) -> None:
@@ -95,15 +100,20 @@ class _Folios(Folios):
 class Bookkeeper(Collapser):
     """A collapser that tells a scenario of each attempt: copied(rows) is called before it, and what it gives after it.
 
-    passed_over tells which rows khugepaged does not look at.
+    passed_over tells which rows khugepaged does not look at; refusing, what no state of the model holds but refuses a scan:
+    (result, slots of each row on which it is met).
     """
 
     copied: Callable[[Ints], Callable[[], None]] = dataclasses.field(kw_only=True)
     passed_over: Callable[[Ints], npt.NDArray[np.bool_]] = dataclasses.field(kw_only=True)
+    refusing: Callable[[Ints, bool], list[tuple[ScanResult, Boards]]] = dataclasses.field(kw_only=True)
 
     def scan(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Found:
         """Scan; a VMA that does not allow THP costs khugepaged one step."""
         found = super().scan(rows, limits, tick, khugepaged)
+        by_pte = np.flatnonzero((found.results != ScanResult.PMD_MAPPED) & (found.results != ScanResult.NO_PTE_TABLE))
+        for result, boards in self.refusing(rows, khugepaged):
+            refuse_beyond(found.results, found.progress, by_pte, boards[by_pte], 0, result)
         if khugepaged:
             over = self.passed_over(rows)
             found.results[over], found.progress[over] = ScanResult.NO_PTE_TABLE, 1

@@ -16,6 +16,7 @@ from thpsweep.model.family import Family
 from thpsweep.model.folding import split_layers
 from thpsweep.model.leaving import drop_dead
 from thpsweep.model.mm_slots import claim, settle
+from thpsweep.units import HPAGE_PMD_NR
 
 DENSE = 64
 """Slots of a board from which on average it is faster to go through all 512."""
@@ -63,6 +64,8 @@ def move(family: Family, rows: Ints, within: Boards) -> Ints:
     Rows that share a record and move together go on sharing one: they come in runs of the same board.
     Shapes: rows (n,), boards (n, 8) -> (n,).
     """
+    if not rows.size:
+        return np.zeros(0, np.int64)
     records = part_with(family, rows)
     distinct, first, which = np.unique(records, return_index=True, return_inverse=True)
     moved = np.zeros(distinct.size, np.int64)
@@ -130,11 +133,18 @@ def _entry_of(family: Family, records: Ints, layers: Ints) -> Ints:
 def _add_missing(family: Family, layers: Ints, slots: Boards, amounts: Ints) -> None:
     """Add to the missing mappings of slots; layers may repeat. Shapes: (n,), (n, 8), (n,)."""
     lists = family.missing_rows(layers)
-    if bits.count(slots).sum() > DENSE * layers.size and np.unique(lists).size == lists.size:
-        family.missing.ptes[lists] += bits.expand(slots) * amounts[:, None].astype(np.int32)
+    if bits.count(slots).sum() > DENSE * layers.size:
+        order = np.argsort(lists, kind="stable")
+        bounds = np.flatnonzero(np.diff(lists[order], prepend=-1, append=-1))
+        slots, amounts, lists = slots[order], amounts[order, None].astype(np.int32), lists[order[bounds[:-1]]]
+        if lists.size == layers.size:
+            family.missing.ptes[lists] += bits.expand(slots) * amounts
+            return
+        for at, begin, end in zip(lists.tolist(), bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            family.missing.ptes[at] += (bits.expand(slots[begin:end]) * amounts[begin:end]).sum(axis=0, dtype=np.int32)
         return
     index, slot = bits.pairs(slots)
-    np.add.at(family.missing.ptes, (lists[index], slot), amounts[index].astype(np.int32))
+    np.add.at(family.missing.ptes.reshape(-1), lists[index] * HPAGE_PMD_NR + slot, amounts[index].astype(np.int32))
 
 
 def open_rows(family: Family) -> tuple[Ints, Boards, Ints]:

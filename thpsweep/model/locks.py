@@ -53,6 +53,18 @@ PROTECT = Step("write-protect", {"pte": ONCE}, {"protect": "protected", "own_flu
 """What comes first where pages of the scanned mm may be writable and nothing is frozen (protecting.py)."""
 
 
+SCAN = Step("scan", {"mmap_read": ONCE}, {"scan": "scanned"})
+"""What every trigger does before an attempt: the lock is held from one attempt to the next, over all regions between."""
+
+SPLIT = Step(
+    "split",
+    {"anon_vma_write": ONCE, "folio": ONCE},
+    {"rmap_walk": "split_walks", "set_entry": "split_ptes", "restore": "split_ptes"},
+)
+"""Reclaim's split of a folio: migration entries in everybody who maps it, and back.
+Source: mm/huge_memory.c __folio_split(), unmap_folio(), remap_page() (v6.18)."""
+
+
 @dataclasses.dataclass
 class Span:
     """Consecutive steps through which a class is held in the same way; work is (operation, measure)."""
@@ -94,6 +106,7 @@ def hold_prices(machine: Profile, n_sharers: int) -> dict[str, float]:
     others = machine.cpus - 1
     flush_ns = machine.tlb_flush_ns
     return {
+        "scan": machine.pte_scan_ns,
         "rmap_walk": machine.rmap_walk_ns,
         "idle_visit": machine.vma_visit_ns,
         "set_entry": machine.migration_entry_set_ns,
@@ -123,7 +136,9 @@ class Locks:
     """
 
     def __init__(self, family: Family, sequence: tuple[Step, ...], machine: Profile, workload: Workload) -> None:
-        self._family, self._spans, self._known = family, spans(sequence), measures_of(sequence)
+        self._family = family
+        self._spans = [span for part in (sequence, (SCAN,), (SPLIT,)) for span in spans(part)]
+        self._known = measures_of((*sequence, SCAN, SPLIT))
         self._prices = hold_prices(machine, family.n_sharers)
         self._hot_regions = hot_count(family.n_regions, workload.hot_regions)
         self._accesses_per_ns = [accesses_per_ns(workload, family.n_sharers, hot) for hot in (False, True)]
@@ -153,7 +168,8 @@ class Locks:
         np.maximum.at(self.max_ns[lock], replicates, each_ns)
         if lock in HIDDEN:
             hot = self._family.region_of(rows) % self._family.n_regions < self._hot_regions
-            rates = measures[HIDDEN[lock]] * np.where(hot, self._accesses_per_ns[1], self._accesses_per_ns[0])
+            unusable = measures[HIDDEN[lock]] if HIDDEN[lock] in measures else measures["split_ptes"]
+            rates = unusable * np.where(hot, self._accesses_per_ns[1], self._accesses_per_ns[0])
             self.hidden[lock] += np.bincount(replicates, squares * rates, n)
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from thpsweep.model import bits, draws
 from thpsweep.model.bits import Ints
 from thpsweep.model.family import Family
-from thpsweep.model.mechanisms.base import NOBODY, Flags
+from thpsweep.model.mechanisms.base import NOBODY, Flags, sources
 from thpsweep.model.prices import Floats
 from thpsweep.model.visit import Chances
 from thpsweep.model.workloads.base import Workload
@@ -22,6 +22,7 @@ _REFERENCE, _LATE, _LATE_SLOT, _YOUNG, _YOUNG_FRAME, _LOCKED = range(6)
 class Luck:
     """Look up chances by region, sharer and tick with a keyed hash: the moment of a visit is the policy's choice.
 
+    all_sharers: a page is young where any sharer read it, as it is for a mechanism that changes all of them.
     Shapes: keys (n_replicates,).
     """
 
@@ -29,6 +30,7 @@ class Luck:
     workload: Workload
     keys: npt.NDArray[np.uint64]
     tick_s: float
+    all_sharers: bool = False
 
     def chances(self, rows: Ints, tick: int, khugepaged: bool) -> Chances:
         """Give the chances of visiting the rows in a tick; a reference met by one sharer is met by all in that tick."""
@@ -60,6 +62,9 @@ class Luck:
         unread = self._reads_since_aging(tick)
         drawn = self._uniform(_YOUNG, rows, tick, sharers)
         young = (drawn < -np.expm1(-unread * pages)).astype(np.int64)
+        old = np.flatnonzero(young == 0) if self.all_sharers else young[:0]
+        if old.size:
+            young[old] = drawn[old] < -np.expm1(-unread * sources(self.family, rows[old]).ptes)
         swapped = np.flatnonzero(bits.any_slot(self.family.records.swapped[self.family.record_of[rows]]))
         if swapped.size:
             from scipy import stats  # takes half a second, which few points need

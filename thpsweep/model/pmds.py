@@ -39,7 +39,14 @@ def takers(family: Family, rows: Ints, slots: Boards, folios: Ints) -> Bools:
     others, index, row = others[left], index[left], around.row[left]
     chosen = by_record(others, lambda some: _wholly(family, others[some], slots[index[some]], folios[index[some]]))
     able[index[chosen], row[chosen] % family.n_sharers] = True
-    return np.asarray(able)
+    return permitted(family, rows, able)
+
+
+def permitted(family: Family, rows: Ints, able: Bools) -> Bools:
+    """Leave out who must keep its ptes. Shapes: (n,), (n, n_sharers) -> (n, n_sharers)."""
+    if family.no_pmd is None:
+        return np.asarray(able)
+    return np.asarray(able & ~family.no_pmd.reshape(-1, family.n_sharers)[family.region_of(rows)])
 
 
 def starts_in(family: Family, records: Ints, folios: Ints) -> Bools:
@@ -92,4 +99,4 @@ def _fill_holes(family: Family, regions: Ints, slots: Boards, folios: Ints, able
         family.record_of[regions[index] * family.n_sharers + sharer].astype(np.int64), return_index=True
     )
     family.list_layer(records, layers[index[first]], holes[index[first]])
-    family.records.present[records] = bits.FULL
+    family.records.present[records], family.records.zero[records] = bits.FULL, 0

@@ -111,6 +111,27 @@ def collapse_ns(counts: Counts, machine: Profile, n_sharers: int) -> Floats:
     return np.asarray(total + ipis(counts, machine, n_sharers) * machine.ipi_ns)
 
 
+PAYERS = ("khugepaged", "caller", "interrupted", "touching", "kcompactd")
+
+
+def collapse_ns_by_payer(counts: Counts, machine: Profile, n_sharers: int, payer: str) -> dict[str, Floats]:
+    """Cut collapse_ns() by who spends it: they add up to it.
+
+    interrupted: CPUs that flushes and syncs reach, and their senders' waits; touching: tasks that map again what `retract`
+    unmapped; kcompactd: what it moved; the rest is the payer's, khugepaged's or the caller's. Units: ns.
+    """
+    total = counts.total
+    refaults = total["ptes_refaulted"] * machine.migration_entry_restore_ns
+    found = {
+        "interrupted": ipis(counts, machine, n_sharers) * machine.ipi_ns,
+        "touching": refaults + total["pmds_refaulted"] * machine.minor_fault_ns,
+        "kcompactd": compaction_ns(counts, machine, "kcompactd_"),
+    }
+    rest = collapse_ns(counts, machine, n_sharers) - sum(found.values())
+    nothing = np.zeros_like(rest)
+    return {name: found.get(name, np.maximum(0.0, rest) if name == payer else nothing) for name in PAYERS}
+
+
 def compaction_ns(counts: Counts, machine: Profile, payer: str = "") -> Floats:
     """Price the pages that compaction moved: two rmap walks and a copy each, and set and restore of each mapping.
 

@@ -67,6 +67,7 @@ def split_folios(family: Family, counts: Counts, folios: Ints) -> None:
     counts.tally("folio_splits", replicates)
     ptes = family.folios.mapped[folios].astype(np.int64)
     counts.collapse("split_ptes", replicates, ptes)
+    counts.hold(regions * family.n_sharers, split_walks=np.full(folios.size, 2), split_ptes=ptes)
     layers = family.layers.live()
     layers = layers[np.isin(family.layers.folio[layers], folios)]
     pages = np.bincount(

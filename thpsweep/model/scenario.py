@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from thpsweep.model import pins, registry
+from thpsweep.model import bits, pins, registry
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
@@ -34,9 +34,13 @@ from thpsweep.units import HPAGE_PMD_NR
 
 
 class Scenario:
-    """Hold one family: its processes, what they wrote, and what has been counted."""
+    """Hold one family: its processes, what they wrote, and what has been counted.
 
-    def __init__(self, regions: int = 1, processes: int = 8) -> None:
+    stops_at_empty: MADV_COLLAPSE ends at a region without a page table, as up to 6.18; later it goes on behind it.
+    """
+
+    def __init__(self, regions: int = 1, processes: int = 8, stops_at_empty: bool = False) -> None:
+        self.stops_at_empty = stops_at_empty
         self.family, self.counts = Family(1, regions, processes), Counts(1)
         self.ledger = Ledger(self.family)
         self.processes: list[Process] = []
@@ -113,7 +117,13 @@ class Scenario:
         """Make a collapser that keeps the ledger."""
         built = registry.build("mechanism", {"kind": mechanism, **options})
         return Bookkeeper(
-            self.family, self.counts, built, self._chances, copied=self._copied, passed_over=self._passed_over
+            self.family,
+            self.counts,
+            built,
+            self._chances,
+            copied=self._copied,
+            passed_over=self._passed_over,
+            refusing=lambda rows, khugepaged: self._refusing(rows, khugepaged, built.all_sharers),
         )
 
     def _copied(self, rows: Ints) -> Callable[[], None]:
@@ -138,6 +148,23 @@ class Scenario:
 
     def _passed_over(self, rows: Ints) -> Bools:
         return np.array([not self.processes[number].advised for number in rows % self.family.n_sharers], bool)
+
+    def _refusing(self, rows: Ints, khugepaged: bool, all_sharers: bool) -> list[tuple[ScanResult, bits.Boards]]:
+        """Find what refuses a scan although no state of the model holds it; the kernel takes pages of KSM as they are.
+
+        Source: mm/khugepaged.c collapse_scan_pmd() (torvalds/linux b2128290c299).
+        """
+        names, protected = self.ledger.names(rows), np.zeros((rows.size, HPAGE_PMD_NR), bool)
+        for index, (region, number) in enumerate(zip(*divmod(rows, self.family.n_sharers), strict=True)):
+            protected[index] = self.processes[number].write_protected[region * HPAGE_PMD_NR :][:HPAGE_PMD_NR]
+        found = [(ScanResult.PTE_UFFD_WP, bits.pack(protected))]
+        for result, marked, met in (
+            (ScanResult.PAGE_LAZYFREE, self.ledger.lazyfree, khugepaged),
+            (ScanResult.PAGE_ANON, self.ledger.merged, all_sharers),
+        ):
+            if marked and met:
+                found.append((result, bits.pack(np.isin(names, list(marked)).reshape(rows.size, HPAGE_PMD_NR))))
+        return found
 
     def _chances(self, rows: Ints, tick: int, khugepaged: bool) -> Chances:
         """Look up young ptes; short references are not held, and none arrives late."""

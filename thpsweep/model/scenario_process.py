@@ -29,21 +29,40 @@ class Process:
         n_pages = scene.family.n_regions * HPAGE_PMD_NR
         self._written, self._in_swap = np.zeros(n_pages, np.int64), np.zeros(n_pages, np.int64)
         self._young = np.zeros(n_pages, bool)
+        self.write_protected = np.zeros(n_pages, bool)
+        """Pages over whose ptes userfaultfd has a write protection, this process's alone."""
 
     # ---- acting ----------------------------------------------------------------------------------------------------
     def write(self, pages: Iterable[int]) -> None:
         """Write pages: first touch, copy-on-write, reuse or swap-in, whatever each needs."""
         chosen = self._fault(pages)
         self._young[chosen] = True
+        self._protect(chosen, False)
         self._written[chosen] = self.scene.ledger.next_token()
         self.scene.ledger.put(self.frames[chosen], self._written[chosen])
 
     def read(self, pages: Iterable[int]) -> None:
-        """Read pages: swapped ones come back. An empty one gets the zero page, which the state holds as empty."""
+        """Read pages: swapped ones come back, empty ones get the zero page."""
         chosen = np.array(list(pages), np.int64)
+        advice.read_empty(self.scene.family, self.scene.counts, self._rows, self._boards(chosen))
         self._young[chosen] = True
         back = self._fault(chosen[self._has("swapped")[chosen]])
         self.scene.ledger.put(self.frames[back], self._in_swap[back])
+
+    def protect(self, pages: Iterable[int]) -> None:
+        """Write-protect pages that are mapped by userfaultfd (UFFDIO_WRITEPROTECT); a write, once allowed, ends it."""
+        chosen = np.array(list(pages), np.int64)
+        self._protect(chosen[self._has("present")[chosen]], True)
+
+    def free(self, pages: Iterable[int]) -> None:
+        """Give pages up that nobody else maps (MADV_FREE): until they are written they are clean, and may go."""
+        chosen = np.array(list(pages), np.int64)
+        self.scene.ledger.lazyfree.update(self.frames[chosen[self.mapcounts[chosen] == 1]].tolist())
+
+    def merge(self, pages: Iterable[int]) -> None:
+        """Let KSM take pages; with what others it merged them is not shown, nor that a write always copies."""
+        chosen = np.array(list(pages), np.int64)
+        self.scene.ledger.merged.update(self.frames[chosen[self._has("present")[chosen]]].tolist())
 
     def age(self) -> None:
         """Make all ptes old (clear_refs); a write or a read makes one young, a fork leaves the child's old."""
@@ -69,6 +88,7 @@ class Process:
         chosen = list(pages)
         advice.discard(self.scene.family, self.scene.counts, self._rows, self._boards(chosen))
         self._written[chosen] = 0
+        self._protect(np.array(chosen, np.int64), False)
         self.scene.ledger.close_generation()
 
     def page_out(self, pages: Iterable[int]) -> None:
@@ -128,6 +148,9 @@ class Process:
         collapser = self.scene.collapser(mechanism, options)
         rows = self._rows if regions is None else self._rows[list(regions)]
         found = collapser.scan(rows, Limits(), 0, khugepaged=False)
+        empty = np.flatnonzero(found.results == ScanResult.NO_PTE_TABLE)
+        if self.scene.stops_at_empty and empty.size:
+            found = found.where(np.arange(empty[0] + 1))
         results = [ScanResult(result) for result in collapser.attempt(found, Limits())]
         fine = (ScanResult.SUCCEED, ScanResult.PMD_MAPPED)
         return next((result for result in reversed(results) if result not in fine), results[-1])
@@ -205,6 +228,13 @@ class Process:
     def _boards(self, pages: Iterable[int]) -> Boards:
         chosen = np.array(list(pages), np.int64)
         return bits.from_pairs(self.scene.family.n_regions, chosen // HPAGE_PMD_NR, chosen % HPAGE_PMD_NR)
+
+    def _protect(self, chosen: Ints, whether: bool) -> None:
+        family = self.scene.family
+        self.write_protected[chosen] = whether
+        if family.no_pmd is None:
+            family.no_pmd = np.zeros(family.pmd.size, bool)
+        family.no_pmd[self._rows] = self.write_protected.reshape(-1, HPAGE_PMD_NR).any(axis=1)
 
     def _fault(self, pages: Iterable[int]) -> Ints:
         """Let write faults happen on pages; give them sorted."""

@@ -43,7 +43,7 @@ from thpsweep.model.writes import write
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
-MODEL_VERSION = "7"
+MODEL_VERSION = "9"
 """Raised whenever the same point would give other numbers; part of a point's identity."""
 
 MAX_TICKS = 60_000
@@ -149,10 +149,13 @@ def _check_memory(built: Setting) -> None:
     n_regions = int(built.workload.describe(built.n_sharers)["regions"])
     tables_bytes = n_regions * PAGE_SIZE_BYTES
     most = int((built.machine.memory_bytes - n_regions * HPAGE_PMD_SIZE_BYTES) // tables_bytes)
-    if built.n_sharers > most:
-        allowed = (
-            f"at most {max(most, 0)} for {n_regions} regions in machine.memory_bytes={built.machine.memory_bytes:g}"
+    if most < 1:
+        least = (
+            f"at least {n_regions * HPAGE_PMD_SIZE_BYTES + tables_bytes:g}: {n_regions} regions and their page tables"
         )
+        raise OptionError("machine.memory_bytes", built.machine.memory_bytes, least)
+    if built.n_sharers > most:
+        allowed = f"1..{most} for {n_regions} regions in machine.memory_bytes={built.machine.memory_bytes:g}"
         raise OptionError("sharing.degree", built.n_sharers, f"{allowed}: each sharer has page tables of its own")
 
 
@@ -168,7 +171,7 @@ def estimate(point: Mapping[str, Any]) -> dict[str, float]:
     scene = events.Scene(load, n_regions, built.n_sharers, built.n_ticks, built.tick_s)
     rows, n_ticks = n_regions * built.n_sharers, built.n_ticks
     drawn_at_once = events.expected_writes(scene, events.window_ticks(scene))
-    state_bytes = rows * 5 + n_regions * 2048 + events.expected_rows(scene) * 700 + drawn_at_once * events.WRITE_BYTES
+    state_bytes = rows * 5 + n_regions * 2048 + events.expected_rows(scene) * 800 + drawn_at_once * events.WRITE_BYTES
     state_bytes += built.sharing.listings(n_regions) * LISTING_BYTES
     turnover = scene.forks_per_tick * n_ticks * n_regions * 2
     asked = events.expected_writes(scene, n_ticks) + requests.expected(scene, n_ticks)
@@ -184,9 +187,11 @@ def simulate(point: Mapping[str, Any]) -> dict[str, Any]:
     pair = Pair(
         policy, baseline, built.machine, built.n_sharers, built.n_ticks * built.tick_s, built.mechanism.shares_tables
     )
+    pair = dataclasses.replace(pair, payer=built.trigger.payer)
     found: Metrics = {**cost.metrics(pair), **contention.metrics(pair), **benefit.metrics(pair)}
     found.update(tradeoff.metrics(pair, found))
     facts = {"sharers": built.n_sharers, **built.workload.describe(built.n_sharers), **cost.facts(found)}
+    facts.update(tradeoff.facts(pair, found))
     found_summary = summary(found, outcomes, facts, report(policy.series, baseline.series, built.tick_s))
     return found_summary | {"counted": counted(pair, fed_back=built.gate.by_price)}
 
@@ -215,7 +220,7 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
     populate(family, unforked(start) if early else start)
     counts, integrals = Counts(built.replicates), Integrals.zero(built.replicates)
     keys = draws.keys(built.seed, built.scene_key, built.replicates)
-    luck = Luck(family, built.workload, keys, built.tick_s)
+    luck = Luck(family, built.workload, keys, built.tick_s, built.mechanism.all_sharers)
     series = Series(built.n_ticks, built.replicates)
     guard = Guard(built.gate, built.machine, built.workload, built.gate.begin(built.replicates))
     locks = Locks(family, built.mechanism.locks, built.machine, built.workload)
@@ -241,6 +246,7 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
             integrals.collapsed(made, before, family, counts.needed_pages, (number + 1) * built.tick_s)
         integrals.add(family, built.machine, built.workload, built.tick_s)
         series.add(number, family, counts)
+    integrals.settle(built.machine, built.workload, built.tick_s)
     return Run(counts, integrals, family, series, locks), collapser.outcomes
 
 

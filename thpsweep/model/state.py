@@ -32,6 +32,8 @@ class Records(Table):
     exclusive: Boards = dataclasses.field(default_factory=_boards)
     """PageAnonExclusive: a write needs no fault. Only meaningful while one row points here."""
     swapped: Boards = dataclasses.field(default_factory=_boards)
+    zero: Boards = dataclasses.field(default_factory=_boards)
+    """Slots that map the zero page: read, but never written. To everybody but the page table they are empty."""
 
 
 @dataclasses.dataclass

@@ -66,6 +66,7 @@ def _share(family: Family, rows: Ints, pinned: Boards) -> Ints:
     apart = np.flatnonzero(bits.any_slot(pinned))
     old, new = records[apart], table.take(apart.size)
     table.present[new], table.swapped[new] = table.present[old] & ~pinned[apart], table.swapped[old]
+    table.zero[new] = table.zero[old]
     for index, entry in family.walk(old):
         slots = family.entries.slots[entry] & ~pinned[apart[index]]
         used = bits.any_slot(slots)

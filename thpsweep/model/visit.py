@@ -93,7 +93,7 @@ def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple
     present, swapped = family.records.present[records], family.records.swapped[records]
     results = np.full(rows.size, ScanResult.SUCCEED, np.int64)
     progress = np.full(rows.size, HPAGE_PMD_NR, np.int64)
-    results[~bits.any_slot(present | swapped)] = ScanResult.NO_PTE_TABLE
+    results[~bits.any_slot(present | swapped | family.records.zero[records])] = ScanResult.NO_PTE_TABLE
     results[family.pmd[rows]] = ScanResult.PMD_MAPPED
     progress[results != ScanResult.SUCCEED] = 1
     by_pte = np.flatnonzero(results == ScanResult.SUCCEED)
@@ -108,16 +108,17 @@ def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple
         if family.pins.in_use:
             kinds.append((ScanResult.PAGE_COUNT, held_slots(family, records[by_pte]), 0))
         for result, boards, limit in kinds:
-            _refuse_beyond(results, progress, by_pte, boards, limit, result)
+            refuse_beyond(results, progress, by_pte, boards, limit, result)
     if all_sharers:
         left = np.flatnonzero(results == ScanResult.SUCCEED)
         chosen = records[left]
+        results[left[~bits.any_slot(present[left])]] = ScanResult.PAGE_NULL
         results[left[bits.any_slot(swapped[left])]] = ScanResult.PTE_NON_PRESENT
         results[left[bits.any_slot(family.compound_slots(chosen))]] = ScanResult.PTE_MAPPED_HUGEPAGE
     return results, progress
 
 
-def _refuse_beyond(
+def refuse_beyond(
     results: npt.NDArray[np.int64],
     progress: Ints,
     index: Ints,

@@ -79,6 +79,7 @@ def _flat(boards: Boards) -> npt.NDArray[np.uint64]:
 def write(family: Family, counts: Counts, keys: Ints) -> None:
     """Let rows write slots. Shapes: keys (n,) = row * 512 + slot, ascending and distinct.
 
+    A write over the zero page is a copy to the kernel, too (wp_page_copy() clears instead), and counted with them.
     Source: mm/memory.c do_wp_page(), wp_can_reuse_anon_folio(), do_anonymous_page(), mm/huge_memory.c
     do_huge_pmd_wp_page() (a shared PMD is split and one base page copied since 5.8, 20200416160026.16538-8).
     """
@@ -96,13 +97,15 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
     layer = family.entries.layer.take(entry).astype(np.int64)
     mapcount = np.where(present, family.mapcounts(layer, events.slot), 0)
     copy = _copied(family, events, layer, mapcount)
-    swapped = ~present
+    swapped = zero = ~present
     if swapped.any():
+        zero = swapped & events.of(family.records.zero, record)
         swapped = swapped & events.of(family.records.swapped, record)
-    _count(family, counts, events, copy, present & ~copy, ~present & ~swapped, swapped)
+    _count(family, counts, events, copy | zero, present & ~copy, ~(present | swapped | zero), swapped)
     unmap(family, events.where(copy), entry[copy], mapcount[copy])
     map_new(family, events, records, index, copy | ~present)
     events.clear(family.records.swapped, record, swapped)
+    events.clear(family.records.zero, record, zero)
     events.set(family.records.present, record, ~present)
     events.set(family.records.exclusive, record, np.ones(record.size, bool))
 

@@ -25,7 +25,8 @@ PRCTL = (
     "(gunicorn's post_fork): ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)"
 )
 ADVISE = "madvise(address, length, MADV_COLLAPSE) on its private memory (MADV_COLLAPSE is 25, Linux 6.1)"
-REACHES = "khugepaged visits memory where transparent_hugepage/enabled is `always`, or that asked with MADV_HUGEPAGE"
+ENABLE = "echo always > /sys/kernel/mm/transparent_hugepage/enabled (or madvise(MADV_HUGEPAGE) by the program itself)"
+REACHES = "without it khugepaged does not visit this memory at all; first touches of new memory become huge, too"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Choice:
 def choices(provenance: Mapping[str, str | int], first_s: float) -> list[Choice]:
     """List what to predict for a tree captured on a kernel with these settings; madvise is called at `first_s`."""
     now = {name: _number(provenance.get(f"khugepaged_{name}"), default) for name, default in _DEFAULTS.items()}
-    return [*_knobs(now, str(provenance.get("thp_enabled", "unknown"))), *_calls(first_s), *_to_come(first_s)]
+    enabled = str(provenance.get("thp_enabled", "unknown"))
+    return [*_knobs(now, enabled), *_calls(first_s, enabled), *_to_come(first_s)]
 
 
 def _number(value: object, default: int) -> int:
@@ -62,30 +64,31 @@ def _knobs(now: dict[str, int], enabled: str) -> list[Choice]:
     """Let khugepaged run as it is set, and with other limits and another pace."""
     shared = {"max_ptes_shared": HPAGE_PMD_NR - 1}
     pages, sleep = {"pages_to_scan": MORE_PAGES}, {"scan_sleep_millisecs": SHORTER_SLEEP_MS}
-    reach = (REACHES,) if enabled != "always" else ()
+    first, notes = ((), ()) if enabled == "always" else ((ENABLE,), (REACHES,))
+    as_set = "enabled=always" if first else "khugepaged as set"
     tried = {
-        "khugepaged as set": ("khugepaged with the settings of the capture", {}),
+        as_set: ("khugepaged with the limits and the pace of the capture", {}),
         "max_ptes_shared=511": ("khugepaged takes regions that are shared but for one page", shared),
         f"pages_to_scan={MORE_PAGES}": ("khugepaged goes through more memory each time it wakes", pages),
         f"scan_sleep_millisecs={SHORTER_SLEEP_MS}": ("khugepaged wakes more often", sleep),
-        "more pages, shared too": (
-            "khugepaged takes nearly all shared regions, and goes through more memory",
-            shared | pages,
-        ),
+        "more pages, shared too": ("khugepaged takes nearly all shared regions, and more each time", shared | pages),
     }
     return [
-        Choice(name, what, _policy(name, "copy", "khugepaged", **{**now, **changed}), _echo(changed), notes=reach)
+        Choice(
+            name, what, _policy(name, "copy", "khugepaged", **{**now, **changed}), _echo(first, changed), notes=notes
+        )
         for name, (what, changed) in tried.items()
     ]
 
 
-def _echo(changed: Mapping[str, int]) -> tuple[str, ...]:
-    return tuple(f"echo {value} > {KNOBS}/{name}" for name, value in changed.items()) or ("nothing: it is so",)
+def _echo(first: tuple[str, ...], changed: Mapping[str, int]) -> tuple[str, ...]:
+    return (*first, *(f"echo {value} > {KNOBS}/{name}" for name, value in changed.items())) or ("nothing: it is so",)
 
 
-def _calls(first_s: float) -> list[Choice]:
+def _calls(first_s: float, enabled: str) -> list[Choice]:
     """Let processes ask for huge pages themselves."""
     once, root = {"at_s": [first_s], "callers": "all"}, {"at_s": [first_s], "callers": "root"}
+    enable = () if enabled == "always" else (ENABLE,)
     off = f"echo {HPAGE_PMD_NR - 1} > {KNOBS}/max_ptes_shared"
     return [
         Choice(
@@ -100,8 +103,8 @@ def _calls(first_s: float) -> list[Choice]:
         ),
         Choice(
             "THP off in workers", "khugepaged takes the parent's memory and leaves the workers alone",
-            _policy("THP off in workers", "copy", "madvise", **root), (PRCTL, off),
-            notes=("predicted as if khugepaged had come to all of the parent's memory at once", REACHES),
+            _policy("THP off in workers", "copy", "madvise", **root), (PRCTL, *enable, off),
+            notes=("predicted as if khugepaged had come to all of the parent's memory at once",),
         ),
         Choice(
             "MADV_COLLAPSE before fork", "the parent asks before it forks anybody",
@@ -125,6 +128,7 @@ def _to_come(first_s: float) -> list[Choice]:
         "inplace": "the proposal of 2016: one folio for all sharers, by ptes",
         "inplace_pmd": "the same, and PMDs where a sharer may have one",
         "switch": "copy first, then change each pte to the new page",
+        "switch_pmd": "the same, and PMDs where a sharer may have one",
     }
     return [Choice(name, what, _policy(name, name, "madvise", **once)) for name, what in found.items()]
 

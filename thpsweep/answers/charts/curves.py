@@ -56,7 +56,8 @@ def _chart(study: Study, chosen: Directions, metric: Metric) -> Chart:
         shown = [entry for entry in drawn if chosen.shows(entry, level)]
         for name, line in lines(shown, chosen.x).items():
             rows += _draw(one, study, chosen, metric, name, line, style(names.index(name)))
-        scale(one, everything)
+        if unit != "share":
+            scale(one, everything)
         ticks(one, study, chosen.x)
         one.set_title(chosen.title(level), fontsize=9)
         if min(everything) < 0:

@@ -79,19 +79,15 @@ def _draw(axes: Axes, study: Study, entries: list[Entry], keys: tuple[str, str])
     axes.pcolormesh(np.arange(len(xs) + 1) - 0.5, np.arange(len(ys) + 1) - 0.5, shown, cmap="cividis", norm=norm)
     for (row, column), value in np.ndenumerate(seconds):
         if np.isinf(value):
-            axes.add_patch(
-                Rectangle(
-                    (column - 0.5, row - 0.5), 1, 1, hatch="////", facecolor="white", edgecolor="0.6", linewidth=0
-                )
-            )
-        if len(xs) <= 8:
-            dark = np.isfinite(value) and norm(np.clip(value, SHORTEST_S, LONGEST_S)) < 0.55
-            axes.text(
-                column, row, _short(value), ha="center", va="center", fontsize=5.5, color="white" if dark else "black"
-            )
-    if min(net.shape) > 1 and np.isfinite(net).all() and (net > 0).any() and (net < 0).any():
-        size = np.median(np.abs(net[net != 0]))
-        axes.contour(np.arcsinh(net / size), levels=[0.0], colors="#D55E00", linewidths=2)
+            look: dict[str, Any] = {"hatch": "////", "facecolor": "white", "edgecolor": "0.6", "linewidth": 0}
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **look))
+        dark = np.isfinite(value) and norm(np.clip(value, SHORTEST_S, LONGEST_S)) < 0.55
+        options: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 5.5}
+        axes.text(column, row, _short(value), color="white" if dark else "black", **options)
+    known = np.isfinite(net)
+    if min(net.shape) > 1 and (net[known] > 0).any() and (net[known] < 0).any():
+        size = np.median(np.abs(net[known & (net != 0)]))
+        axes.contour(np.ma.masked_invalid(np.arcsinh(net / size)), levels=[0.0], colors="#D55E00", linewidths=2)
 
 
 def _bar(figure: Figure, axes: Sequence[Axes]) -> None:
@@ -105,9 +101,11 @@ def _bar(figure: Figure, axes: Sequence[Axes]) -> None:
 
 
 def _short(value: float) -> str:
-    return (
-        "–" if math.isnan(value) else "never" if math.isinf(value) else duration(float(f"{value:.2g}")).replace(" ", "")
-    )
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else "never"
+    number, unit = duration(value).split(" ")
+    rounded = float(f"{float(number.replace(',', '')):.2g}")
+    return f"{rounded:g}{unit}"
 
 
 def _row(entry: Entry, keys: tuple[str, str], third: str | None) -> tuple[Any, ...]:

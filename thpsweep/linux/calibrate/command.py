@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from thpsweep.errors import LiveError
+from thpsweep.linux.calibrate.agree import disagreements
 from thpsweep.linux.calibrate.rounds import PROBES, Calibration, calibrate
 from thpsweep.linux.calibrate.write import text
 from thpsweep.linux.live.bench import Bench
@@ -24,12 +25,20 @@ class Request:
 
     out: Path | None
     quick: bool
+    against: Path | None = None
 
 
 def run(request: Request) -> int:
-    """Calibrate, and write the profile to a file or to standard output. Raises: ThpsweepError."""
+    """Calibrate, and write the profile to a file or to standard output; 1 where it disagrees with an earlier one.
+
+    Raises: ThpsweepError.
+    """
     if request.out is not None:
         _check(request.out)
+    if request.against is not None:
+        if request.out is None:
+            raise LiveError("--against: allowed is with --out NAME.yaml alone")
+        disagreements(request.against, request.against)  # it can be compared with
     found = _calibrate(_QUICK_ROUNDS if request.quick else _ROUNDS)
     for probe, failure in found.failures.items():
         print(f"thpsweep: not measured by {probe} in {failure}", file=sys.stderr)
@@ -42,7 +51,15 @@ def run(request: Request) -> int:
     load(request.out)  # what was written can be read
     print(f"{request.out}: {len(found.prices)} keys measured or derived, the others assumed; each line says how")
     print(f"Hold it against this kernel: thpsweep validate --machine {request.out}")
-    return 0
+    return 0 if request.against is None else _compare(request.out, request.against)
+
+
+def _compare(out: Path, against: Path) -> int:
+    differing, compared = disagreements(out, against)
+    for line in differing:
+        print(f"  {line}")
+    print(f"{compared - len(differing)} of {compared} figures agree with {against} within the spread that both state")
+    return 1 if differing else 0
 
 
 def _check(out: Path) -> None:

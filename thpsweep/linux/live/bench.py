@@ -107,7 +107,7 @@ class Bench:
         hidden = look(self._warmer.pid, memory).frames is None
         self._warmer.unmap(memory)
         if hidden:
-            raise LiveError("/proc/PID/pagemap: the kernel hides frame numbers: run as root of the machine")
+            raise LiveError("/proc/PID/pagemap, /proc/kpageflags: the kernel hides frames: run as root of the machine")
 
     def _empty_call(self) -> float:
         """Time MADV_COLLAPSE of what is huge already, on a machine where others are at work: it drains their LRU batches.

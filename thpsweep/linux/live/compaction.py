@@ -159,7 +159,7 @@ def _drop(actor: Actor, memory: Memory, goes: npt.NDArray[np.bool_]) -> None:
 def _frames(pid: int, memory: Memory) -> Pages:
     frames = look(pid, memory).frames
     if frames is None:
-        raise LiveError("the kernel hides frame numbers: run as root of the machine")
+        raise LiveError("frame numbers, or what they are, are hidden: run as root of the machine")
     return frames
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from thpsweep.errors import CaptureError
 from thpsweep.linux.kpage import KPF_COMPOUND, KPF_ZERO_PAGE, FrameTable, pmd_folio_heads
 from thpsweep.linux.live.actor import Memory
 from thpsweep.linux.pagemap import ENTRY_BYTES, PAGE_IS_HUGE, Pagemap
@@ -43,7 +44,7 @@ def look(pid: int, memory: Memory) -> Look:
     shown = bool(frames.any()) or not present.any()
     kib, n_vmas = smaps(pid, memory)
     return Look(
-        frames=_without_zero_page(frames) if shown else None,
+        frames=_known(frames) if shown else None,
         swapped=(entries & _SWAPPED) != 0,
         huge=_huge(pid, memory),
         kib=kib,
@@ -95,11 +96,17 @@ def _entries(pid: int, memory: Memory) -> npt.NDArray[np.uint64]:
     return entries
 
 
-def _without_zero_page(frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _known(frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
+    """Take the zero page out; give nothing where the kernel tells nothing of frames, or a container masks what it tells."""
     numbers, index = np.unique(frames, return_inverse=True)
-    with FrameTable("kpageflags") as flags:
-        zero = (flags.read(numbers) & KPF_ZERO_PAGE) != 0
-    return np.where(zero[index], 0, frames)
+    try:
+        with FrameTable("kpageflags") as flags:
+            words = flags.read(numbers)
+    except CaptureError:
+        return None
+    if not (words[numbers != 0] != 0).all():  # a page that somebody maps has flags
+        return None
+    return np.where(((words & KPF_ZERO_PAGE) != 0)[index], 0, frames)
 
 
 def _huge(pid: int, memory: Memory) -> npt.NDArray[np.bool_]:

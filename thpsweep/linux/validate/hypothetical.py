@@ -13,7 +13,7 @@ from thpsweep.linux.live.profiles import Source, shipped
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.simulate import simulate
 
-HYPOTHETICAL = ("inplace", "inplace_pmd", "switch", "incremental", "deferred", "shared_table")
+HYPOTHETICAL = ("inplace", "inplace_pmd", "switch", "switch_pmd", "incremental", "deferred", "shared_table")
 SHARERS, REGIONS = 16, 2
 _AT_S, _DURATION_S, _TICK_S = 60.0, 3600.0, 300.0
 _LEAST = {"tlb_coalesce": 1.0}

@@ -38,7 +38,7 @@ class OnModel:
 
     def __init__(self, case: Case, machine: Profile) -> None:
         n_processes = sum(step.verb in ("start", "fork") for step in (*case.ready, *case.question))
-        self._scene, self._machine = Scenario(case.n_regions, n_processes), machine
+        self._scene, self._machine = Scenario(case.n_regions, n_processes, _release() < _GOES_ON), machine
         self._mechanism = "retract" if case.shmem else "copy"
         self._processes: dict[str, Process] = {}
         self._held: dict[str, list[Ints]] = {}
@@ -148,16 +148,7 @@ class OnModel:
 
     def _collapse(self, step: Step) -> tuple[str, str]:
         regions = range(step.pages.start // HPAGE_PMD_NR, step.pages.stop // HPAGE_PMD_NR)
-        process = self._processes[step.who]
-        if _release() >= _GOES_ON:
-            result = process.collapse(self._mechanism, regions)
-        else:
-            result = ScanResult.SUCCEED
-            for region in regions:
-                of_region = process.collapse(self._mechanism, range(region, region + 1))
-                result = of_region if _ERRNO.get(of_region, "EINVAL") or not _ERRNO.get(result, "EINVAL") else result
-                if of_region == ScanResult.NO_PTE_TABLE:
-                    break
+        result = self._processes[step.who].collapse(self._mechanism, regions)
         return result.name, _ERRNO.get(result, "EINVAL")
 
     def _scan(self, step: Step) -> tuple[str, str]:

@@ -69,33 +69,37 @@ class Incremental(Mechanism):
         """Work off so many slices of one replicate's rows, which come by region, then sharer."""
         ptes, region = bits.count(slots), family.region_of(rows)
         first = np.flatnonzero(np.concatenate(([True], region[1:] != region[:-1])))
-        for begin, end in zip(first, [*first[1:], rows.size], strict=True):
+        whole, cut = 0, slots[:0]
+        for begin, end in zip(first.tolist(), [*first[1:].tolist(), rows.size], strict=True):
             if slices <= 0:
-                return
+                break
             ends = np.cumsum(ptes[begin:end])
             done = min(slices * self.ptes_per_slice, int(ends[-1]))
             slices -= -(-done // self.ptes_per_slice)
-            self._slices(family, counts, replicate, rows[begin:end], slots[begin:end], ends, done)
+            self._account(counts, replicate, rows[begin:end], ends, done)
+            finished = int(np.searchsorted(ends, done, "right"))
+            whole = begin + finished
+            if whole < end:
+                cut = _first_slots(slots[[whole]], done - int(ends[finished - 1]) if finished else done)
+        # A row that is cut must not go with those it shares a record with.
+        move(family, rows[:whole], slots[:whole])
+        if bits.any_slot(cut).any():
+            move(family, rows[whole : whole + 1], cut)
 
-    def _slices(
-        self, family: Family, counts: Counts, replicate: int, rows: Ints, slots: bits.Boards, ends: Ints, done: int
-    ) -> None:
-        """Switch the first `done` ptes of a region. Shapes: ends (n,) = running sum of the rows' ptes."""
+    def _account(self, counts: Counts, replicate: int, rows: Ints, ends: Ints, done: int) -> None:
+        """Count the switching of the first `done` ptes of a region. Shapes: ends (n,) = running sum of the rows' ptes."""
         starts = np.concatenate(([0], ends[:-1]))
         touched = starts < done
         stops = np.minimum(ends, done)[touched]
-        last = int(np.flatnonzero(touched)[-1])
-        slots = slots.copy()
-        if ends[last] > done:
-            chosen = np.flatnonzero(bits.expand(slots[[last]])[0])[: done - int(starts[last])]
-            slots[last] = bits.from_pairs(1, np.zeros(chosen.size, np.int64), chosen.astype(np.int64))[0]
-        one = np.array([replicate])
         edges = np.unique(np.concatenate((np.arange(0, done, self.ptes_per_slice), starts[touched], stops)))
         at = np.searchsorted(ends, edges[:-1], "right")
         counts.hold(rows[at], switched=np.diff(edges), flushed=np.ones(at.size, np.int64))
         flushes = -(-stops // self.ptes_per_slice) - starts[touched] // self.ptes_per_slice
-        # A row that is cut must not go with those it shares a record with.
-        whole, cut = slice(0, last + int(ends[last] <= done)), slice(last + int(ends[last] <= done), last + 1)
-        moved = move(family, rows[whole], slots[whole]).sum() + move(family, rows[cut], slots[cut]).sum()
-        counts.collapse("ptes_switched", one, np.array([moved]))
-        counts.add("tlb_flushes", one, flushes.sum(keepdims=True))
+        counts.collapse("ptes_switched", np.array([replicate]), np.array([done]))
+        counts.add("tlb_flushes", np.array([replicate]), flushes.sum(keepdims=True))
+
+
+def _first_slots(board: bits.Boards, n: int) -> bits.Boards:
+    """Keep the first n slots of a board. Shapes: (1, 8) -> (1, 8)."""
+    _, slot = bits.pairs(board)
+    return bits.from_pairs(1, np.zeros(n, np.int64), slot[:n])

@@ -41,6 +41,11 @@ class Switch(Mechanism):
     def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
         """Collapse by switching; never fails once begun."""
         del limits
+        self._switch(family, counts, rows, race_slots)
+        return np.ones(rows.size, bool)
+
+    def _switch(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints) -> Ints:
+        """Put a new folio in the place of the rows' sources, and count what that takes. Shapes: (n,) -> folios (n,)."""
         replicates = family.replicate_of(rows)
         counts.add("orphan_pages", replicates, raced(family, rows, race_slots).astype(np.int64))
         protect(family, counts, rows)
@@ -56,4 +61,4 @@ class Switch(Mechanism):
         folios = fold(family, found)
         others = relatives(family, rows)
         counts.add("tlb_flushes", replicates, others.count(maps_folio(family, others.row, folios[others.index])))
-        return np.ones(rows.size, bool)
+        return folios

@@ -38,6 +38,8 @@ class Pair:
     n_sharers: int
     duration_s: float
     shares_tables: bool = False
+    payer: str = "khugepaged"
+    """Whose CPU time collapsing took in the first place (triggers/base.py)."""
 
 
 Metrics = dict[str, tuple[Floats, str]]

@@ -4,7 +4,7 @@ import numpy as np
 
 from thpsweep.model.counts import Counts
 from thpsweep.model.locks import CLASSES
-from thpsweep.model.metrics.base import Metrics, Pair
+from thpsweep.model.metrics.base import Metrics, Pair, Run
 from thpsweep.model.prices import Floats
 from thpsweep.units import NS_PER_MS, NS_PER_S
 
@@ -37,29 +37,43 @@ def metrics(pair: Pair) -> Metrics:
     (arrivals see time averages), so that it waits for h / 2 on average: r h^2 / 2 in all, and h at worst. Rates are those
     of the whole run. A task that waits arrives no more meanwhile, which is left out: an upper bound where r h is not
     small against the number of tasks. All pages of a region count as frozen from its first to its last entry.
+    Totals are what the policy adds to the baseline, where reclaim may split folios too; the largest hold is the policy's,
+    if it is larger than the baseline's.
     Source: Wolff, doi:10.1287/opre.30.2.223; Kleinrock, Queueing Systems 1 (1975), 5.2, with a hold that is deterministic.
     Shapes: values (n_replicates,).
     """
-    locks = pair.policy.locks
+    policy, baseline = pair.policy.locks, pair.baseline.locks
     found: Metrics = {}
     for lock in CLASSES:
-        found[f"lock_hold_{lock}_ms"] = (locks.total_ns[lock] / NS_PER_MS, "ms")
-        found[f"lock_hold_{lock}_max_ms"] = (locks.max_ns[lock] / NS_PER_MS, "ms")
-    per_ns = arrivals_per_ns(pair)
-    zero = np.zeros(pair.policy.family.n_replicates)
+        total_ns = policy.total_ns[lock] - baseline.total_ns[lock]
+        found[f"lock_hold_{lock}_ms"] = (total_ns / NS_PER_MS, "ms")
+        found[f"lock_hold_{lock}_max_ms"] = (_beyond(policy.max_ns[lock], baseline.max_ns[lock]) / NS_PER_MS, "ms")
+    (stall_ns, worst_ns), (before_ns, before_worst_ns) = (_stalls(pair, run) for run in (pair.policy, pair.baseline))
+    found["stall_ms"] = ((stall_ns - before_ns) / NS_PER_MS, "ms")
+    found["stall_max_ms"] = (_beyond(worst_ns, before_worst_ns) / NS_PER_MS, "ms")
+    return {f"cost/{name}": value for name, value in found.items()}
+
+
+def _beyond(value: Floats, other: Floats) -> Floats:
+    return np.where(value > other, value, 0.0)
+
+
+def _stalls(pair: Pair, run: Run) -> tuple[Floats, Floats]:
+    """Sum up what everybody waits in a run, and give the longest wait. Units: ns. Shapes: -> (n_replicates,) each."""
+    per_ns, locks = arrivals_per_ns(pair, run), run.locks
+    zero = np.zeros(run.family.n_replicates)
     stall_ns, worst_ns = zero.copy(), zero.copy()
     for lock in CLASSES:
         twice = per_ns.get(WAITERS[lock], zero) * locks.squares[lock] + locks.hidden[lock]
         stall_ns += twice / 2
         worst_ns = np.maximum(worst_ns, np.where(twice > 0, locks.max_ns[lock], 0.0))
-    found["stall_ms"], found["stall_max_ms"] = (stall_ns / NS_PER_MS, "ms"), (worst_ns / NS_PER_MS, "ms")
-    return {f"cost/{name}": value for name, value in found.items()}
+    return stall_ns, worst_ns
 
 
-def arrivals_per_ns(pair: Pair) -> dict[str, Floats]:
-    """Give the mean rate of each kind of waiter over the run. Units: per ns. Shapes: -> each (n_replicates,)."""
-    total, run_ns = pair.policy.counts.total, pair.duration_s * NS_PER_S
-    faults = _sum(pair.policy.counts, FAULTS) + pair.baseline.counts.total["swap_ins"]
+def arrivals_per_ns(pair: Pair, run: Run) -> dict[str, Floats]:
+    """Give the mean rate of each kind of waiter over a run. Units: per ns. Shapes: -> each (n_replicates,)."""
+    total, run_ns = run.counts.total, pair.duration_s * NS_PER_S
+    faults = _sum(run.counts, FAULTS) + pair.baseline.counts.total["swap_ins"]
     return {
         "faults of one mm": faults / (run_ns * pair.n_sharers),
         "forks of one mm": total["forks"] / (run_ns * pair.n_sharers),

@@ -5,7 +5,7 @@ import numpy as np
 from thpsweep.model.bits import Ints
 from thpsweep.model.counts import LARGEST, PTE_UPDATES
 from thpsweep.model.metrics.base import Metrics, Pair
-from thpsweep.model.prices import collapse_ns, compaction_ns, ipis, split_ns
+from thpsweep.model.prices import collapse_ns, collapse_ns_by_payer, compaction_ns, ipis, split_ns
 from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES
 
 
@@ -27,6 +27,8 @@ def metrics(pair: Pair) -> Metrics:
     found["ptes_scanned"] = (total["ptes_scanned"] * 1.0, "ptes")
     found["bytes_copied"] = (total["pages_copied"] * float(PAGE_SIZE_BYTES), "bytes")
     found["cpu_ms"] = (collapse_ns(counts, pair.machine, pair.n_sharers) / NS_PER_MS, "ms")
+    by_payer = collapse_ns_by_payer(counts, pair.machine, pair.n_sharers, pair.payer)
+    found.update({f"cpu_ms_{payer}": (spent_ns / NS_PER_MS, "ms") for payer, spent_ns in by_payer.items()})
     compaction, by_kcompactd = (compaction_ns(counts, pair.machine, payer) for payer in ("", "kcompactd_"))
     found["direct_compaction_stall_ms"] = ((compaction - by_kcompactd) / NS_PER_MS, "ms")
     found["compaction_cpu_ms"] = (compaction / NS_PER_MS, "ms")

@@ -13,7 +13,8 @@ def metrics(pair: Pair, found: Metrics) -> Metrics:
     """Compute tradeoff/ from the other two groups.
 
     net_cpu_ms is the gain less the cost over the whole run; payback_s how long the gain, at its mean rate from the first
-    collapse on, takes to make up for the cost: inf where there is no gain, nan where nothing was collapsed.
+    collapse on, takes to make up for the cost: inf where there is no gain, nan where nothing was collapsed. So it lies
+    within the run just where net_cpu_ms is not negative; beyond, it takes for granted that the gain goes on.
     Shapes: values (n_replicates,).
     """
     updates, removed = found["cost/pte_updates"][0], found["benefit/lru_entries_removed"][0]
@@ -30,8 +31,25 @@ def metrics(pair: Pair, found: Metrics) -> Metrics:
 
 def payback_s(policy: Counted, duration_s: float, cost_ms: Floats, gain_ms: Floats) -> Floats:
     """Divide the cost by the mean rate of the gain from the first collapse on. Units: s. Shapes: -> (n_replicates,)."""
-    since_s = duration_s - policy.integrals.first_collapse_s
+    since_s = _since_s(policy, duration_s)
     gain_ms_per_s = np.divide(gain_ms, since_s, out=np.zeros(gain_ms.size), where=np.isfinite(since_s) & (since_s > 0))
     found: Floats = np.divide(cost_ms, gain_ms_per_s, out=np.full(cost_ms.size, np.inf), where=gain_ms_per_s > 0)
     found[policy.counts.total["collapses"] == 0] = np.nan
     return found
+
+
+def _since_s(policy: Counted, duration_s: float) -> Floats:
+    """Give for how long there was something to gain. Shapes: -> (n_replicates,)."""
+    return duration_s - policy.integrals.first_collapse_s
+
+
+def facts(pair: Pair, found: Metrics) -> dict[str, str]:
+    """Say where payback_s is an extrapolation; nothing where it is none."""
+    paid_s = found["tradeoff/payback_s"][0]
+    beyond = int(np.count_nonzero(np.isfinite(paid_s) & (paid_s > _since_s(pair.policy, pair.duration_s))))
+    if not beyond:
+        return {}
+    return {
+        "note_payback": f"in {beyond} of {paid_s.size} replicates the cost is made up for only after the end of the run, "
+        "if the gain goes on at its mean rate"
+    }

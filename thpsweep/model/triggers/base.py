@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -79,6 +79,9 @@ class Collapser:
 @dataclasses.dataclass
 class Trigger(abc.ABC):
     """Decide in each tick which rows are visited. Options only; what changes during a run is in the state."""
+
+    payer: ClassVar[str] = "khugepaged"
+    """Whose CPU time a collapse takes, but for what others do for it: `khugepaged`, one thread, or the `caller`."""
 
     @abc.abstractmethod
     def begin(self, n_replicates: int) -> Any:

@@ -166,6 +166,7 @@ class Khugepaged(Trigger):
         reached = ahead & (before < self.pages_to_scan) & ~self._locked_out(collapser, rows, again, tick)
         results = np.full(rows.shape, NOT_REACHED, np.int64)
         results[reached] = collapser.attempt(found.where(reached[ahead]), self._limits(), until_failure=True)
+        _hold(collapser, rows, progress, again, results != NOT_REACHED)
         last = np.arange(going.size), np.count_nonzero(results != NOT_REACHED, axis=1) - 1
         cursors.progress[going] = used[last]
         cursors.inside[going] = ~passed[last]
@@ -199,3 +200,15 @@ class Khugepaged(Trigger):
         onward = np.where(later.any(axis=1), np.argmax(later, axis=1), family.n_sharers)
         cursors.sharer[chosen], cursors.region[chosen], cursors.inside[chosen] = onward[chosen], 0, False
         collapser.counts.add("full_scans", np.flatnonzero(chosen & (onward == family.n_sharers)), 1)
+
+
+def _hold(collapser: Collapser, rows: Ints, progress: Ints, again: Bools, done: Bools) -> None:
+    """Tell for how many ptes each hold of an mmap_lock lasted: from where it was taken to the next attempt.
+
+    Shapes: each (cursors, regions ahead); again: the lock was taken anew; done: the region was scanned.
+    """
+    taken = again.copy()
+    taken[:, 0] = True
+    begins = taken[done]
+    scanned = np.bincount(np.cumsum(begins) - 1, progress[done], int(np.count_nonzero(begins)))
+    collapser.counts.hold(rows[done][begins], scanned=scanned.astype(np.int64))

@@ -1,6 +1,7 @@
 """MADV_COLLAPSE at given moments: synchronous, ignores khugepaged's limits."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ class Madvise(Trigger):
     callers: `all` sharers in turn, or the `root` alone. A moment belongs to the first tick that ends at or after it.
     Source: mm/khugepaged.c madvise_collapse() (torvalds/linux b2128290c299).
     """
+
+    payer: ClassVar[str] = "caller"
 
     at_s: list[float] = dataclasses.field(default_factory=lambda: [60.0])
     callers: str = "all"
@@ -51,4 +54,6 @@ class Madvise(Trigger):
         living = np.flatnonzero(family.alive[:, sharer])
         if living.size:
             rows = np.concatenate([family.rows_of(int(replicate), sharer) for replicate in living])
-            collapser.attempt(collapser.scan(rows, Limits(), tick, khugepaged=False), Limits())
+            found = collapser.scan(rows, Limits(), tick, khugepaged=False)
+            collapser.attempt(found, Limits())
+            collapser.counts.hold(rows, scanned=found.progress)

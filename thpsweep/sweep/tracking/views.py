@@ -32,6 +32,7 @@ COLOURS = {
     "inplace": "#0072B2",
     "inplace_pmd": "#56B4E9",
     "switch": "#D55E00",
+    "switch_pmd": "#8F3E00",
     "incremental": "#009E73",
     "deferred": "#F0E442",
     "retract": "#000000",

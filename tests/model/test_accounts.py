@@ -1,0 +1,71 @@
+"""Do the accounts add up: CPU time by payer, gains and costs, and when the one makes up for the other?"""
+
+import math
+from typing import Any
+
+import pytest
+
+from tests.model.points import option, point, totals
+from thpsweep.model import registry
+from thpsweep.model.prices import PAYERS
+from thpsweep.model.simulate import simulate
+
+ACTIVE = [name for name, cls in registry.members("mechanism").items() if cls.active]
+DAEMON = {"kind": "khugepaged", "pages_to_scan": 1 << 20, "max_ptes_shared": 511}
+BUSY = {"worker_life_s": 120.0, "reads_per_page_hour": 1e4, "late_references_per_page": 1e-4}
+PRICE = option("machine", "milan_vm")
+
+
+@pytest.mark.parametrize("trigger", [None, DAEMON], ids=["madvise", "khugepaged"])
+@pytest.mark.parametrize("memory", ["plentiful", "fragmented"])
+@pytest.mark.parametrize("mechanism", ACTIVE)
+def test_payers_add_up(mechanism: str, memory: str, trigger: dict[str, Any] | None) -> None:
+    one = point(mechanism, 9, trigger=trigger, **BUSY)
+    one["memory"] = {**option("memory", memory)}
+    found = totals(simulate(one))
+    by_payer = {payer: found[f"cost/cpu_ms_{payer}"] for payer in PAYERS}
+    assert sum(by_payer.values()) == pytest.approx(found["cost/cpu_ms"])
+    assert by_payer["khugepaged" if trigger else "caller"] > 0 == by_payer["caller" if trigger else "khugepaged"]
+    assert (by_payer["touching"] > 0) == (mechanism == "retract")
+
+
+def test_kcompactd_pays_for_what_it_moves() -> None:
+    one = point("inplace", 9, trigger=DAEMON, regions=8, run={"duration_s": 3600.0}, **BUSY)
+    one["memory"] = {**option("memory", "fragmented"), "defrag": "background", "free_blocks": 1}
+    found = totals(simulate(one))
+    assert found["cost/cpu_ms_kcompactd"] == found["cost/compaction_cpu_ms_kcompactd"] > 0
+
+
+@pytest.mark.parametrize("mechanism", ACTIVE)
+@pytest.mark.parametrize("aging", [0.0, 1.0, 60.0])
+def test_payback_lies_within_the_run_just_where_the_net_gain_is_positive(mechanism: str, aging: float) -> None:
+    result = simulate(
+        point(mechanism, 5, aging_passes_per_hour=aging, random_accesses_per_s=2e4, run={"replicates": 3})
+    )
+    of = {name: result["replicates"][f"tradeoff/{name}"] for name in ("net_cpu_ms", "gain_cpu_ms", "payback_s")}
+    since_s = 600.0 - 60.0
+    beyond = 0
+    for net_ms, gain_ms, payback_s in zip(of["net_cpu_ms"], of["gain_cpu_ms"], of["payback_s"], strict=True):
+        assert (payback_s <= since_s) == (net_ms >= 0)
+        assert math.isinf(payback_s) == (gain_ms <= 0)
+        if gain_ms > 0:
+            assert payback_s == pytest.approx((gain_ms - net_ms) / gain_ms * since_s)
+        beyond += since_s < payback_s < math.inf
+    assert ("note_payback" in result["facts"]) == (beyond > 0)
+
+
+@pytest.mark.parametrize("mechanism", ["copy", "inplace_pmd", "retract"])
+def test_what_translation_can_save_does_not_grow_with_the_degree(mechanism: str) -> None:
+    """Accesses are those of all processes together: at most each of them walks, whoever makes it."""
+    accesses_per_s, duration_s = 1e6, 600.0
+    most_ms = accesses_per_s * duration_s * (PRICE["tlb_l2_hit_ns"] + PRICE["page_walk_saved_ns"]) / 1e6
+    for degree in (1, 10, 100, 400):
+        found = totals(simulate(point(mechanism, degree, random_accesses_per_s=accesses_per_s, run={"replicates": 1})))
+        assert abs(found["benefit/tlb_ms_saved"]) <= most_ms
+
+
+@pytest.mark.parametrize("degree", [2, 20, 200])
+def test_lru_entries_do_not_grow_with_the_degree_where_sharing_stays(degree: int) -> None:
+    quiet = {"worker_hot_writes_per_page_hour": 0.0, "hot_regions": 0.0}
+    found = totals(simulate(point("inplace", degree, regions=3, run={"replicates": 1}, **quiet)))
+    assert found["benefit/lru_entries_removed"] == 3 * 511

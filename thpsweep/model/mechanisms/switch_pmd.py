@@ -1,0 +1,41 @@
+"""`switch`, which freezes nothing, and then the seed's last step: a PMD for every VMA that is eligible."""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from thpsweep.model import options
+from thpsweep.model.bits import Ints
+from thpsweep.model.counts import Counts
+from thpsweep.model.family import Family
+from thpsweep.model.locks import Step
+from thpsweep.model.mechanisms.base import Flags, Limits
+from thpsweep.model.mechanisms.switch import Switch
+from thpsweep.model.pmd_step import DEPOSITS, MAP_BY_PMD, map_pmds
+
+
+@dataclasses.dataclass
+class SwitchPmd(Switch):
+    """Switch every sharer's ptes, then replace each eligible sharer's 512 ptes by a PMD, under its own mmap write lock.
+
+    Nobody waits for a migration entry; what is left of stalls is each mm's own step. Every pte is written twice, against
+    three times for `inplace_pmd`. Who is eligible: thpsweep.model.pmd_step. Options: walk; deposit, `old_table` (one global
+    sync a sharer) or `fresh_table` (none).
+    Source: as `switch`, and Kirill A. Shutemov, 20160226103253.GA22450@node.shutemov.name, for the step by PMDs.
+    """
+
+    locks: ClassVar[tuple[Step, ...]] = (*Switch.locks, MAP_BY_PMD)
+
+    deposit: str = "old_table"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        options.one_of("policy.mechanism.deposit", self.deposit, DEPOSITS)
+
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+        """Switch, then map by PMD whoever is eligible; never fails once begun."""
+        slots = family.records.present[family.record_of[rows]]
+        folios = self._switch(family, counts, rows, race_slots)
+        map_pmds(family, counts, rows, slots, folios, limits, deposit=self.deposit)
+        return np.ones(rows.size, bool)
