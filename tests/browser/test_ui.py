@@ -1,6 +1,5 @@
 """Does who runs a sweep and then `thpsweep ui` see cost against benefit, point by point, without having to look for it?"""
 
-import contextlib
 import os
 import re
 import signal
@@ -43,7 +42,12 @@ def links(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     log = cwd / "ui.log"
     with log.open("wb") as said:
         ui = subprocess.Popen(
-            [*thpsweep, "ui", "--port", str(port)], cwd=cwd, env=environment, stdout=said, stderr=said
+            [*thpsweep, "ui", "--port", str(port)],
+            cwd=cwd,
+            env=environment,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,  # its workers end with it
         )
     try:
         until_s = time.monotonic() + PATIENCE_S
@@ -52,8 +56,7 @@ def links(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
             time.sleep(0.2)
         yield dict(re.findall(r"^seen, (\w+): +(http://\S+)$", log.read_text(), re.MULTILINE))
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(ui.pid, signal.SIGKILL)
+        os.killpg(ui.pid, signal.SIGKILL)
         ui.wait()
 
 
