@@ -23,7 +23,7 @@ def recorded(directory: Path) -> Path:
     points, results = [], []
     for degree in (2, 195):
         for policy in ("inplace", "switch"):
-            point = api._composed((*SCENE, f"sharing.degree={degree}", f"policy={policy}"))
+            point = api.composed((*SCENE, f"sharing.degree={degree}", f"policy={policy}"))
             key = f"{len(points):064x}"
             params = {"policy": policy, "workload": "prefork", "sharing.degree": degree}
             points.append({"type": "point", "id": key, "index": len(points), "params": params, "point": point})
@@ -114,6 +114,6 @@ def test_a_hydra_that_the_notebook_has_initialized_stays(tmp_path: Path) -> None
     (tmp_path / "own.yaml").write_text("a: 1\n")
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
-        before = api._composed(tuple(SCENE))
+        before = api.composed(tuple(SCENE))
         assert compose("own").a == 1
     assert before["workload"]["kind"] == "prefork" and not GlobalHydra.instance().is_initialized()

@@ -52,7 +52,7 @@ def simulate(*point: str | Mapping[str, Any]) -> dict[str, Any]:
     from thpsweep.model.simulate import check
     from thpsweep.model.simulate import simulate as simulated
 
-    given = point[0] if len(point) == 1 and isinstance(point[0], Mapping) else _composed(point)
+    given = point[0] if len(point) == 1 and isinstance(point[0], Mapping) else composed(point)
     check(given)
     return simulated(given)
 
@@ -69,7 +69,8 @@ def _beside_any_other() -> Iterator[None]:
         GlobalHydra.instance().hydra = others
 
 
-def _composed(overrides: tuple[Any, ...]) -> dict[str, Any]:
+def composed(overrides: tuple[Any, ...]) -> dict[str, Any]:
+    """Give the point that overrides make, as the command line would. Raises: ThpsweepError for what it refuses."""
     from hydra import compose, initialize_config_dir
 
     from thpsweep.config import conf_dir, point_of, register

@@ -30,7 +30,7 @@ def swept(directory: Path, axes: dict[str, list[str]], replicates: int, fixed: t
     points, results = [], []
     for levels in itertools.product(*axes.values()):
         words = [f"{key}={level}" for key, level in zip(axes, levels, strict=True)]
-        point = api._composed((*SCENE, *fixed, *words, f"run.replicates={replicates}"))
+        point = api.composed((*SCENE, *fixed, *words, f"run.replicates={replicates}"))
         key = f"{len(points) + 0xABC:064x}"[::-1]
         params = {"policy": point["policy"]["name"], "workload": "prefork", DEGREE: point["sharing"]["degree"]}
         params |= {WRITES: point["workload"][WRITES.split(".")[1]]} if WRITES in axes else {}
@@ -165,7 +165,7 @@ def test_a_sweep_that_is_no_grid_says_what_it_cannot_show(tmp_path: Path, debate
 
 
 def test_each_price_of_the_profile_that_ships_says_how_it_is_known() -> None:
-    machine = api._composed(SCENE)["machine"]
+    machine = api.composed(SCENE)["machine"]
     found = {one.key: one for one in sources(machine, profile_file("milan_vm"))}
     assert found["copy_page_ns"].kind == "measured" and found["copy_page_ns"].unit == "ns"
     assert found["pte_switch_ns"].kind == "assumed" and found["tlb_l2_entries"].kind == "documented"

@@ -41,14 +41,8 @@ def links(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     subprocess.run([*thpsweep, "sweep", *SWEEP], cwd=cwd, env=environment, check=True, capture_output=True)
     log = cwd / "ui.log"
     with log.open("wb") as said:
-        ui = subprocess.Popen(
-            [*thpsweep, "ui", "--port", str(port)],
-            cwd=cwd,
-            env=environment,
-            stdout=said,
-            stderr=said,
-            start_new_session=True,  # its workers end with it
-        )
+        command = [*thpsweep, "ui", "--port", str(port)]
+        ui = subprocess.Popen(command, cwd=cwd, env=environment, stdout=said, stderr=said, start_new_session=True)
     try:
         until_s = time.monotonic() + PATIENCE_S
         while "startup complete" not in log.read_text():
@@ -56,7 +50,7 @@ def links(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
             time.sleep(0.2)
         yield dict(re.findall(r"^seen, (\w+): +(http://\S+)$", log.read_text(), re.MULTILINE))
     finally:
-        os.killpg(ui.pid, signal.SIGKILL)
+        os.killpg(ui.pid, signal.SIGKILL)  # the server has workers
         ui.wait()
 
 

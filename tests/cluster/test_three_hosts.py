@@ -34,7 +34,6 @@ def test_three_hosts_give_what_one_process_gives(cluster: Cluster, tmp_path: Pat
     assert everywhere == results(tmp_path / "alone")
     hosts = collections.Counter(record["host"] for record in lines(tmp_path / "cluster") if record["type"] == "result")
     assert set(hosts) == {"h1", "h2", "h3"}, said
-    assert min(hosts.values()) >= 30, hosts
 
 
 def test_a_captured_file_needs_to_be_on_the_drivers_host_only(cluster: Cluster, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_fast_composition_equals_hydras(composer: Composer, overrides: list[str]
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(overrides=some_overrides)
 def test_fast_composition_equals_hydras_on_many_overrides(composer: Composer, overrides: list[str]) -> None:
     compare(composer, overrides)
