@@ -149,7 +149,7 @@ class MlflowServer(_Server):
             pytest.importorskip("flask_wtf", reason="mlflow server --app-name basic-auth needs mlflow[auth]")
             users = self.directory / "auth.ini"
             users.write_text(
-                "[mlflow]\ndefault_permission = NO_PERMISSIONS\nadmin_username = admin\n"
+                "[mlflow]\ndefault_permission = NO_PERMISSIONS\nadmin_username = admin\nauth_cache_ttl_seconds = 60\n"
                 f"database_uri = sqlite:///{self.directory}/users.db\n"
             )
             told |= {"MLFLOW_AUTH_CONFIG_PATH": str(users), "MLFLOW_AUTH_ADMIN_PASSWORD": self.password}

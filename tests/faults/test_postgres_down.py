@@ -54,6 +54,7 @@ def server(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
 @pytest.mark.parametrize(("way", "n_points"), [("http", 40), ("postgresql", 80)])
 def test_what_is_written_to_goes_down_in_the_middle_and_comes_back(
     way: str,
+    n_points: int,
     database: PostgresServer,
     backend: str,
     server: MlflowServer,
@@ -72,16 +73,19 @@ def test_what_is_written_to_goes_down_in_the_middle_and_comes_back(
     command = [*thpsweep, "sweep", *SMALL, *overrides, "sweep.tracking_uri=${oc.env:WHERE}"]
     process = subprocess.Popen(command, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")  # of this process, which only looks
-    while n_recorded(database, way) == 0:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    process.send_signal(signal.SIGSTOP)  # else a fast machine is through before the other side is down
-    assert process.poll() is None and 0 < n_recorded(database, way) < n_points
-    other_side.stop()
-    process.send_signal(signal.SIGCONT)
-    time.sleep(2)
-    other_side.start()
-    out, err = process.communicate(timeout=400)
+    try:
+        while n_recorded(database, way) == 0:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGSTOP)  # else a fast machine is through before the other side is down
+        assert process.poll() is None and 0 < n_recorded(database, way) < n_points
+        other_side.stop()
+        process.send_signal(signal.SIGCONT)
+        time.sleep(2)
+        other_side.start()
+        out, err = process.communicate(timeout=400)
+    finally:
+        process.kill()
     assert process.returncode == 0, err
     said = [subprocess.run([*thpsweep, "sync"], cwd=tmp_path, env=variables, capture_output=True) for _ in range(2)]
     assert [done.returncode for done in said] == [0, 0] and said[1].stdout.endswith(b": 0 runs added\n"), said
