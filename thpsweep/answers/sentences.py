@@ -53,7 +53,7 @@ def hundred_thousand(study: Study) -> str:
     clauses = [_costs(entry, "`inplace` takes")]
     if "switch" in found:
         saved = difference(_per_collapse(entry, COST), _per_collapse(found["switch"], COST))
-        clauses.append(_costs(found["switch"], "`switch`") + f", {_ms(saved)} less")
+        clauses.append(_costs(found["switch"], f"`switch`, {_ms(saved)} less,"))
     clauses += [_costs(found[name], f"`{name}`") for name in ("inplace_pmd", "switch_pmd") if name in found]
     ptes = f"{HPAGE_PMD_NR * degree:,} ptes at {degree} sharers"
     head = f"The hundred thousand of 2016 are {ptes}" if degree == HEADLINE_DEGREE else f"Each 2 MiB has {ptes}"
