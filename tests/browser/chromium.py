@@ -92,7 +92,7 @@ class Page:
         until_s = time.monotonic() + TIMEOUT_S
         while not is_so():
             assert time.monotonic() < until_s, f"{why_not()}\n{self.text()[:3000]}"
-            time.sleep(0.3)
+            time.sleep(0.5)
 
 
 def shortened(label: str) -> str:

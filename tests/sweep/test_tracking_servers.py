@@ -7,11 +7,13 @@ import time
 import pytest
 from mlflow import MlflowClient
 
+from tests.browser.chromium import chromium
 from tests.servers import postgres, running
 from tests.sweep.journals import a_point, a_result, with_series, write
 from tests.sweep.readback import everything, whatever_may_come
 from tests.sweep.recorded import at
 from thpsweep.sweep import environment
+from thpsweep.sweep.tracking import views
 from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import track
 
@@ -163,3 +165,22 @@ def test_ten_thousand_runs_are_written_while_the_server_is_asked_none_lost_none_
     assert database.ask("mlflow", f"SELECT count(*), count(DISTINCT value) {points}") == f"{N_POINTS}|{N_POINTS}"
     assert track(directory, target=where).added == 0
     assert track(directory, target=target(tmp_path, mlflow.uri, literal=False)).added == 0  # the other way, too
+
+
+def test_the_compare_page_opens_with_ten_thousand_runs_there(database, mlflow):
+    n_runs = database.ask(
+        "mlflow", "SELECT count(*) FROM runs JOIN experiments USING (experiment_id) WHERE experiments.name = 'many'"
+    )
+    if n_runs != str(N_POINTS + 1):
+        pytest.skip("the test before this one writes the runs")
+    experiment = MlflowClient(tracking_uri=mlflow.uri).get_experiment_by_name("many")
+    table, _ = views.links(mlflow.open_uri, experiment.experiment_id)
+    with chromium() as page:
+        page.open(mlflow.uri)  # which makes the browser remember the password
+        page.open(table)
+        page.wait("cost/pte_updates", "copy x0001 prefork")
+        page.click("input[aria-label='Select all runs']")  # the hundred that are shown
+        page.click("button", "Compare")
+        page.wait("Comparing 100 Runs from 1 Experiment", "Parallel Coordinates Plot", "copy x0001 prefork")
+        page.wait("sharing.degree", "cost/pte_updates")  # all of the hundred are `copy`: no axis for the policy
+        page.shoot("compare-many")
