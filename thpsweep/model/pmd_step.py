@@ -9,13 +9,12 @@ Source: Kirill A. Shutemov, 20160226103253.GA22450@node.shutemov.name.
 import numpy as np
 
 from thpsweep.model import bits
-from thpsweep.model.bits import Boards, Bools, Ints
+from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
-from thpsweep.model.folding import by_record, relatives
 from thpsweep.model.locks import Step
 from thpsweep.model.mechanisms.base import Limits
-from thpsweep.model.pmds import map_shared, permitted, starts_in
+from thpsweep.model.pmds import map_shared, takers
 from thpsweep.units import HPAGE_PMD_NR
 
 DEPOSITS = ("old_table", "fresh_table")
@@ -35,8 +34,9 @@ def map_pmds(
 
     Empty slots of a sharer that gets one map subpages without a source from then on. Shapes: (n,), (n, 8), (n,).
     """
-    able = _able(family, rows, slots, folios, limits)
     replicates, pages = family.replicate_of(rows), bits.count(slots)
+    fits = HPAGE_PMD_NR - pages <= limits.max_ptes_none
+    able = takers(family, rows, slots, folios, one_way=True) & fits[:, None]
     sharers = np.count_nonzero(able, axis=1)
     syncs = sharers * int(deposit == "old_table")
     counts.collapse("ptes_cleared", replicates, pages * sharers)
@@ -46,30 +46,3 @@ def map_pmds(
     counts.add("filled_ptes", replicates, (HPAGE_PMD_NR - pages) * sharers)
     counts.hold(rows, mms=sharers, cleared=pages * sharers, pmd_writes=2 * sharers, syncs=syncs, hidden=pages)
     map_shared(family, rows, slots, folios, able)
-
-
-def _able(family: Family, rows: Ints, slots: Boards, folios: Ints, limits: Limits) -> Bools:
-    """Tell which sharers get a PMD. Shapes: -> (n, n_sharers)."""
-    family_rows = relatives(family, rows)
-    fits = HPAGE_PMD_NR - bits.count(slots) <= limits.max_ptes_none
-    records = family.record_of[rows].astype(np.int64)
-    able = family_rows.same & (fits & _eligible(family, records, slots, folios))[:, None]
-    others, index = family_rows.row, family_rows.index
-    left = np.flatnonzero(starts_in(family, family.record_of[others].astype(np.int64), folios[index]))
-    others, index = others[left], index[left]
-    records = family.record_of[others].astype(np.int64)
-    chosen = fits[index] & by_record(
-        records, lambda some: _eligible(family, records[some], slots[index[some]], folios[index[some]])
-    )
-    able[index[chosen], others[chosen] % family.n_sharers] = True
-    return permitted(family, rows, able)
-
-
-def _eligible(family: Family, records: Ints, slots: Boards, folios: Ints) -> Bools:
-    """Tell which records map just the sources, now of one folio. Shapes: (k,), (k, 8), (k,) -> (k,)."""
-    table = family.records
-    pages = bits.count(slots)
-    same = ~bits.any_slot((table.present[records] ^ slots) | table.swapped[records])
-    whole = family.folio_ptes(records, folios) == pages
-    exclusive = np.where(table.rows[records] == 1, bits.count(table.exclusive[records]), 0)
-    return np.asarray(same & whole & ((exclusive == 0) | (exclusive == pages)))

@@ -25,19 +25,22 @@ def map_private(family: Family, rows: Ints) -> None:
     hand_out(family, folio)
 
 
-def takers(family: Family, rows: Ints, slots: Boards, folios: Ints) -> Bools:
+def takers(family: Family, rows: Ints, slots: Boards, folios: Ints, *, one_way: bool = False) -> Bools:
     """Tell which sharers may get a PMD over the folio that took the place of their region's sources `slots`.
 
     Each slot is the folio's subpage, or empty where the folio had no source; nothing is swapped. A hole over somebody's
-    page is none of these: a PMD there would show that page's content. Shapes: (n,), (n, 8), (n,) -> (n, n_sharers).
+    page is none of these: a PMD there would show that page's content. one_way: the ptes that a PMD takes the place of are
+    all exclusive or none of them. Shapes: (n,), (n, 8), (n,) -> (n, n_sharers).
     """
     around = relatives(family, rows)
     records = family.record_of[rows].astype(np.int64)
-    able = around.same & _wholly(family, records, slots, folios)[:, None]
+    able = around.same & _wholly(family, records, slots, folios, one_way)[:, None]
     others, index = family.record_of[around.row].astype(np.int64), around.index
     left = np.flatnonzero(starts_in(family, others, folios[index]))
     others, index, row = others[left], index[left], around.row[left]
-    chosen = by_record(others, lambda some: _wholly(family, others[some], slots[index[some]], folios[index[some]]))
+    chosen = by_record(
+        others, lambda some: _wholly(family, others[some], slots[index[some]], folios[index[some]], one_way)
+    )
     able[index[chosen], row[chosen] % family.n_sharers] = True
     return permitted(family, rows, able)
 
@@ -58,12 +61,15 @@ def starts_in(family: Family, records: Ints, folios: Ints) -> Bools:
     return able
 
 
-def _wholly(family: Family, records: Ints, slots: Boards, folios: Ints) -> Bools:
+def _wholly(family: Family, records: Ints, slots: Boards, folios: Ints, one_way: bool) -> Bools:
     """Tell which records map just these slots, all to the folio. Shapes: (k,), (k, 8), (k,) -> (k,)."""
-    table = family.records
+    table, pages = family.records, bits.count(slots)
     able = ~bits.any_slot((table.present[records] ^ slots) | table.swapped[records])
     left = np.flatnonzero(able)
-    able[left] = family.folio_ptes(records[left], folios[left]) == bits.count(slots[left])
+    able[left] = family.folio_ptes(records[left], folios[left]) == pages[left]
+    if one_way:
+        exclusive = np.where(table.rows[records] == 1, bits.count(table.exclusive[records]), 0)
+        able &= (exclusive == 0) | (exclusive == pages)
     return np.asarray(able)
 
 
