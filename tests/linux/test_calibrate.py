@@ -11,14 +11,16 @@ import yaml
 
 from tests.linux.live import bench_or_skip
 from thpsweep.cli import main
-from thpsweep.errors import DisturbedError, LiveError
+from thpsweep.errors import DisturbedError, LiveError, OptionError
 from thpsweep.linux.calibrate import rounds
 from thpsweep.linux.calibrate.prices import PRICES, priced
+from thpsweep.linux.calibrate.probes import migrating
 from thpsweep.linux.calibrate.rounds import Calibration, Failure, Figure, calibrate
 from thpsweep.linux.calibrate.samples import line, typical_ns
 from thpsweep.linux.calibrate.write import text
 from thpsweep.linux.live.actor import Reply
 from thpsweep.linux.live.profiles import default_file, load
+from thpsweep.linux.live.tracing import Event
 from thpsweep.model import prices
 from thpsweep.model.counts import Counts
 from thpsweep.model.machines.profile import Profile
@@ -27,11 +29,17 @@ from thpsweep.model.scenario import Scenario
 KEYS = [field.name for field in dataclasses.fields(Profile) if field.type is float]
 
 
-def collapse_ns(present: int, machine: Profile) -> float:
-    """Predict a collapse of a private region, by the model."""
-    scene = Scenario()
+def collapse_ns(machine: Profile, present: int = 512, sharers: int = 1, compound: bool = False) -> float:
+    """Predict a collapse in one of so many sharers of a region, by the model."""
+    scene = Scenario(processes=sharers)
     process = scene.process()
-    process.write(range(present))
+    if compound:
+        process.huge()
+        process.split()
+    else:
+        process.write(range(present))
+    for _ in range(sharers - 1):
+        process.fork()
     before = {name: count.copy() for name, count in scene.counts.total.items()}
     process.collapse()
     done = Counts(1)
@@ -43,20 +51,40 @@ def collapse_ns(present: int, machine: Profile) -> float:
 
 def test_a_collapse_is_predicted_as_it_was_measured() -> None:
     """Whatever line through the present ptes is measured, the model gives it back with the keys that come of it."""
-    fixed_ns, slope_ns = 400_000.0, 900.0
+    fixed_ns, exclusive_ns, shared_ns, compound_ns = 400_000.0, 900.0, 700.0, 300.0
     raw = {
-        "collapse_empty": fixed_ns, "collapse_pte_exclusive": slope_ns, "collapse_pte_shared": slope_ns,
-        "scan_pte": 60.0, "copy_page": 450.0, "clear_page": 270.0, "barrier_alone": 500.0, "ipi": 14_000.0,
+        "collapse_empty": fixed_ns, "collapse_pte_exclusive": exclusive_ns, "collapse_pte_shared": shared_ns,
+        "collapse_pte_compound": compound_ns, "scan_pte": 60.0, "copy_page": 450.0, "clear_page": 270.0,
+        "drop_alone": 2_600.0, "drop_absent": 1_000.0, "exit_pte_small": 100.0, "drop_ipi": 14_000.0,
     }  # fmt: skip
     machine = dataclasses.replace(load(default_file()), cpus=2, **priced(raw))
     for present in (1, 200, 512):
-        assert collapse_ns(present, machine) == pytest.approx(fixed_ns + slope_ns * present, rel=0.01)
+        assert collapse_ns(machine, present) == pytest.approx(fixed_ns + exclusive_ns * present, rel=0.01)
+    assert collapse_ns(machine, sharers=4) == pytest.approx(fixed_ns + shared_ns * 512, rel=0.01)
+    for sharers in (1, 4):
+        assert collapse_ns(machine, sharers=sharers, compound=True) == pytest.approx(
+            fixed_ns + compound_ns * 512, rel=0.01
+        )
+
+
+def test_a_profile_of_before_prices_folios_as_small_pages() -> None:
+    """What a profile does not have has a default: subpages are cleared as pages are, freeing is part of that."""
+    known = {field.name: getattr(load(default_file()), field.name) for field in dataclasses.fields(Profile)}
+    old = Profile(
+        **{key: value for key, value in known.items() if key not in ("pte_clear_compound_ns", "page_free_ns")}
+    )
+    assert (old.pte_clear_compound_ns, old.page_free_ns) == (old.pte_clear_ns, 0.0)
+    with pytest.raises(OptionError, match=r"machine\.pte_clear_compound_ns"):
+        dataclasses.replace(old, pte_clear_compound_ns=-2.0)
 
 
 def test_a_migration_is_predicted_as_it_was_measured() -> None:
-    machine = dataclasses.replace(
-        load(default_file()), **priced({"migration_page": 2_300.0, "migration_pte": 700.0, "copy_page": 460.0})
-    )
+    raw = {
+        "migration_page": 2_300.0, "migration_pte": 700.0, "copy_page": 460.0,
+        "migration_set_traced": 470.0, "migration_restore_traced": 400.0,
+    }  # fmt: skip
+    machine = dataclasses.replace(load(default_file()), **priced(raw))
+    assert machine.migration_entry_set_ns - machine.migration_entry_restore_ns == pytest.approx(70.0)
     counts = Counts(1)
     counts.total["pages_migrated"][:], counts.total["ptes_migrated"][:] = 10, 10 * 16
     assert prices.compaction_ns(counts, machine)[0] == pytest.approx(10 * (2_300 + 16 * 700))
@@ -73,6 +101,19 @@ def test_a_second_level_tlb_hardly_larger_than_the_first_is_made_up() -> None:
 
 def test_a_tlb_that_cpuid_does_not_tell_is_no_key() -> None:
     assert priced({"tlb_entries_l1": 0.0, "tlb_entries_l2": 2048.0}) == {"tlb_l2_entries": 2048.0}
+
+
+def test_times_between_entries_are_of_walks_that_met_each_sharer() -> None:
+    """A walk of 3 takes 2 us from the first to the last entry; others' pages, and walks cut short, are no part of it."""
+
+    def walk(start_s: float, name: str, address: str, n: int) -> list[Event]:
+        return [Event(1, start_s + i * 1e-6, name, {"addr": address}) for i in range(n)]
+
+    events = [e for i in range(300) for e in walk(i * 1e-3, "set_migration_pte", f"{i:x}", 2 if i % 3 == 2 else 3)]
+    restored = [e for i in range(300) for e in walk(1 + i * 1e-3, "remove_migration_pte", f"{i:x}", 2)]
+    assert migrating._between(events + restored, "set_migration_pte", 3) == pytest.approx(1000, rel=1e-3)
+    with pytest.raises(DisturbedError, match="fewer than"):
+        migrating._between(events + restored, "remove_migration_pte", 3)
 
 
 def test_every_price_is_a_key_of_a_profile() -> None:
@@ -182,15 +223,19 @@ def test_a_quick_calibration_of_this_machine(tmp_path, capsys) -> None:
 
 
 def excused(said: str) -> set[str]:
-    """List the keys that the machine's state kept from being measured: two probes depend on it, the rest has to work."""
+    """List the keys that the machine's state kept from being measured: three probes depend on it, the rest has to work."""
     failures = dict(re.findall(r"^# Not measured by (\w+) in 1 of 1 rounds, (.*)$", said, re.M))
-    assert set(failures) <= {"migrating", "interrupting"}, failures
+    assert set(failures) <= {"migrating", "entering", "interrupting"}, failures
     if why := failures.get("migrating"):  # only where the kernel found next to nothing to move, ours or not
         moved = [int(ours) + int(others) for ours, others in re.findall(r"(\d+) and (\d+)", why)]
         assert why.startswith("disturbed: ") and max(moved) < 2_000, why
-    if why := failures.get("interrupting"):
-        assert why.startswith("disturbed: "), why
-    needs = {"migrating": {"migration_page", "migration_pte"}, "interrupting": {"barrier_alone", "ipi"}}
+    for probe in ("entering", "interrupting"):
+        assert failures.get(probe, "disturbed: ").startswith("disturbed: "), failures
+    needs = {
+        "migrating": {"migration_page", "migration_pte"},
+        "entering": {"migration_set_traced", "migration_restore_traced"},
+        "interrupting": {"drop_alone", "drop_ipi"},
+    }
     return {price.key for price in PRICES for name in failures if needs[name] & set(price.needs)}
 
 

@@ -145,6 +145,9 @@ class Mechanisms:
         moved = len(row.frames) + len(row.swapped)
         self._count("swap_ins", len(row.swapped))
         self._count("ptes_cleared", moved)
+        self._count("ptes_cleared_compound", sum(frame.folio is not None for frame in row.frames.values()))
+        alone = [frame for frame in row.frames.values() if frame.folio is None and frame.mapcount == 1]
+        self._count("pages_freed", len(alone) + len(row.swapped))
         self._count("pages_copied", moved)
         self._count("pages_cleared", HPAGE_PMD_NR - moved)
         self._count("bloat_pages", HPAGE_PMD_NR - moved)
@@ -347,6 +350,7 @@ class Mechanisms:
         for sharer in eligible:
             row = self.rows[region, sharer]
             self._count("ptes_cleared", len(row.frames))
+            self._count("ptes_cleared_compound", len(row.frames))
             self._count("filled_ptes", HPAGE_PMD_NR - len(row.frames))
             self._count("pmd_writes", 2)
             self._count("tlb_flushes")

@@ -23,7 +23,7 @@ DEPOSITS = ("old_table", "fresh_table")
 MAP_BY_PMD = Step(
     "map by PMD",
     {"mmap_write": "mms", "vma_write": "mms", "empty_pmd": "mms"},
-    {"clear": "cleared", "pmd_write": "pmd_writes", "own_flush": "mms", "global_sync": "syncs"},
+    {"clear_compound": "cleared", "pmd_write": "pmd_writes", "own_flush": "mms", "global_sync": "syncs"},
 )
 
 
@@ -40,6 +40,7 @@ def map_pmds(
     sharers = np.count_nonzero(able, axis=1)
     syncs = sharers * int(deposit == "old_table")
     counts.collapse("ptes_cleared", replicates, pages * sharers)
+    counts.add("ptes_cleared_compound", replicates, pages * sharers)
     counts.add("pmd_writes", replicates, 2 * sharers)
     counts.add("tlb_flushes", replicates, sharers)
     counts.add("global_syncs", replicates, syncs)

@@ -18,11 +18,13 @@ COLLAPSE_PRICES = {
     "collapses": "collapse_fixed_ns",
     "pages_copied": "copy_page_ns",
     "pages_cleared": "clear_page_ns",
+    "pages_freed": "page_free_ns",
     "migration_entries_set": "migration_entry_set_ns",
     "ptes_restored": "migration_entry_restore_ns",
     "ptes_switched": "pte_switch_ns",
     "ptes_protected": "pte_protect_ns",
     "ptes_cleared": "pte_clear_ns",
+    "ptes_cleared_compound": "pte_clear_compound_ns",
     "ptes_unmapped": "pte_unmap_ns",
     "ptes_refaulted": "migration_entry_restore_ns",
     "pmds_refaulted": "minor_fault_ns",
@@ -106,7 +108,8 @@ def collapse_ns(counts: Counts, machine: Profile, n_sharers: int) -> Floats:
     idle_visits = np.maximum(0, counts.total["vmas_visited"] - changed)
     total = priced(counts, COLLAPSE_PRICES, machine) + idle_visits * machine.vma_visit_ns
     unshare_ns = max(0.0, machine.cow_fault_ns - machine.copy_page_ns - machine.tlb_flush_ns)
-    total -= counts.total["ptes_unmapped"] * machine.pte_clear_ns  # they are among ptes_cleared
+    elsewhere = counts.total["ptes_unmapped"] + counts.total["ptes_cleared_compound"]
+    total -= elsewhere * machine.pte_clear_ns  # they are among ptes_cleared
     total += counts.total["ptes_unshared"] * unshare_ns + compaction_ns(counts, machine)
     return np.asarray(total + ipis(counts, machine, n_sharers) * machine.ipi_ns)
 

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from thpsweep.linux.calibrate.samples import Raw
 from thpsweep.units import HPAGE_PMD_NR
 
-SET_SHARE = 0.62
-"""Part of a migrated pte's cost that is setting the entry: callchain samples of compaction on Linux 6.18 (AMD Milan)."""
-
 _LARGER = 4
 """Times that a second-level TLB has the entries of the first, at least: 512 and 40 (Bobcat) to 4096 and 96 (Zen 5)."""
 
@@ -28,15 +25,25 @@ def _direct(key: str, raw_name: str, method: str) -> Price:
     return Price(key, method, (raw_name,), lambda raw: raw[raw_name], measured=True)
 
 
-def _pte_clear_ns(raw: Raw) -> float:
-    slope = (raw["collapse_pte_exclusive"] + raw["collapse_pte_shared"]) / 2
-    return max(0.0, slope - raw["copy_page"] + raw["clear_page"])
+def _clear_ns(raw: Raw, slope: str) -> float:
+    """Take a slope against present ptes: each is copied instead of cleared to zero."""
+    return max(0.0, raw[slope] - raw["copy_page"] + raw["clear_page"])
+
+
+def _flush_ns(raw: Raw) -> float:
+    return max(0.0, raw["drop_alone"] - raw["drop_absent"] - raw["exit_pte_small"])
+
+
+def _entry_ns(raw: Raw, sign: int) -> float:
+    """Cut what a migrated pte costs by what tracing tells: events cost the same on both sides, and fall out."""
+    apart = raw["migration_set_traced"] - raw["migration_restore_traced"]
+    return max(0.0, (raw["migration_pte"] + sign * apart) / 2)
 
 
 def _collapse_fixed_ns(raw: Raw) -> float:
     """Take from an empty region's collapse what is counted elsewhere: scan, clearing, one flush, one global sync."""
     by_page = HPAGE_PMD_NR * (raw["scan_pte"] + raw["clear_page"])
-    return max(0.0, raw["collapse_empty"] - by_page - raw["barrier_alone"] - raw["ipi"])
+    return max(0.0, raw["collapse_empty"] - by_page - _flush_ns(raw) - raw["drop_ipi"])
 
 
 def _rmap_walk_ns(raw: Raw) -> float:
@@ -47,33 +54,43 @@ def _pmd_split_ns(raw: Raw) -> float:
     return max(0.0, raw["split_and_copy"] - raw["cow_fault"])
 
 
+_PAGES = ("copy_page", "clear_page")
+_SLOPES = ("collapse_pte_exclusive", "collapse_pte_shared")
+_FLUSH = ("drop_alone", "drop_absent", "exit_pte_small")
+_ENTRIES = ("migration_pte", "migration_set_traced", "migration_restore_traced")
+
 PRICES = (
     _direct("pte_scan_ns", "scan_pte", "khugepaged's schedstat over refused regions, less a pass without them"),
     Price(
         "collapse_fixed_ns", "MADV_COLLAPSE against present ptes at none, less scan, clearing, flush and one IPI",
-        ("collapse_empty", "scan_pte", "clear_page", "barrier_alone", "ipi"), _collapse_fixed_ns,
+        ("collapse_empty", "scan_pte", "clear_page", *_FLUSH, "drop_ipi"), _collapse_fixed_ns,
     ),
     _direct("copy_page_ns", "copy_page", "rep movsb over 64 MiB of huge pages"),
     _direct("clear_page_ns", "clear_page", "rep stosb over 64 MiB of huge pages"),
     Price(
-        "migration_entry_set_ns", f"compaction against sharers, {SET_SHARE} of it (share assumed)",
-        ("migration_pte",), lambda raw: SET_SHARE * raw["migration_pte"],
+        "migration_entry_set_ns", "compaction against sharers, cut by traced times from one entry to the next",
+        _ENTRIES, lambda raw: _entry_ns(raw, 1),
+    ),
+    Price("migration_entry_restore_ns", "the rest of it", _ENTRIES, lambda raw: _entry_ns(raw, -1)),
+    Price(
+        "pte_clear_ns", "slope of MADV_COLLAPSE of shared pages, less copy, plus clear",
+        ("collapse_pte_shared", *_PAGES), lambda raw: _clear_ns(raw, "collapse_pte_shared"),
     ),
     Price(
-        "migration_entry_restore_ns", f"compaction against sharers, {1 - SET_SHARE:.2f} of it (share assumed)",
-        ("migration_pte",), lambda raw: (1 - SET_SHARE) * raw["migration_pte"],
+        "pte_clear_compound_ns", "the same of pte-mapped 2 MiB folios, mean of exclusive and shared",
+        ("collapse_pte_compound", *_PAGES), lambda raw: _clear_ns(raw, "collapse_pte_compound"),
     ),
     Price(
-        "pte_clear_ns", "slope of MADV_COLLAPSE, mean of exclusive and shared pages, less copy, plus clear",
-        ("collapse_pte_exclusive", "collapse_pte_shared", "copy_page", "clear_page"), _pte_clear_ns,
+        "page_free_ns", "slope of MADV_COLLAPSE, exclusive less shared pages", _SLOPES,
+        lambda raw: max(0.0, raw["collapse_pte_exclusive"] - raw["collapse_pte_shared"]),
     ),
     _direct("pte_unmap_ns", "shmem_pte", "MADV_COLLAPSE of shmem against sharers that map it by ptes"),
     Price(
         "rmap_walk_ns", "half of what compaction costs a page beside its ptes and its copy",
         ("migration_page", "copy_page"), _rmap_walk_ns,
     ),
-    _direct("tlb_flush_ns", "barrier_alone", "membarrier with no other CPU to interrupt"),
-    _direct("ipi_ns", "ipi", "membarrier with one receiver, less alone"),
+    Price("tlb_flush_ns", "MADV_DONTNEED of a page that is there, less one that is not, less its zap", _FLUSH, _flush_ns),
+    _direct("ipi_ns", "drop_ipi", "MADV_DONTNEED of a page with a thread on another CPU, less alone"),
     _direct("fork_pte_small_ns", "fork_pte_small", "forks of 96 MiB just written, caches cold, less an empty fork"),
     _direct("fork_pte_compound_ns", "fork_pte_compound", "the same, pte-mapped 2 MiB folios"),
     _direct("fork_pmd_ns", "fork_pmd", "the same, PMD-mapped"),

@@ -36,6 +36,7 @@ PROBES: tuple[Probe, ...] = (
     interrupting.interrupting,
     scanning.scanning,
     migrating.migrating,
+    migrating.entering,
     splitting.splitting,
     merging.merging,
     walking.walking,

@@ -34,6 +34,7 @@ _DROP = Path("/proc/sys/vm/drop_caches")
 _COMPACT = Path("/proc/sys/vm/compact_memory")
 _NS_PER_S = 1e9
 _EVENTS = ("migrate/mm_migrate_pages_start", "migrate/mm_migrate_pages", "sched/sched_switch")
+_ENTRY_EVENTS = ("migrate/set_migration_pte", "migrate/remove_migration_pte")
 _LARGEST_FRACTION = 1_000_000
 
 Pages = npt.NDArray[np.int64]
@@ -118,6 +119,15 @@ def compact(bench: Bench, actor: Actor, memory: Memory) -> Moves:
     ours = np.flatnonzero(_frames(actor.pid, memory) != before)
     pages, ns = _batches(events, os.getpid())
     return Moves(ours, max(0, int(pages.sum()) - ours.size), float(ns.sum()))
+
+
+def trace_entries(bench: Bench) -> list[Event]:
+    """Compact all memory once, as compact() does, and give an event for each migration entry set and restored."""
+    with bench.recording(*_ENTRY_EVENTS, pid=os.getpid()) as events, _not_on_the_first_cpu():
+        _compact()
+    with bench.recording():
+        pass  # so many events are not left on: what is timed next would be traced, too
+    return events
 
 
 @contextmanager

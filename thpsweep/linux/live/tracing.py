@@ -70,9 +70,9 @@ class Tracing:
         found: list[Event] = []
         (self._home / "set_event_pid").write_text("" if pid is None else str(pid))
         self._switch(set(events))
-        self._drain()
+        self._read()  # what came before, and may have run over meanwhile, is of nobody's interest
         yield found
-        found += self._drain()
+        found += _events(self._read())
 
     def _switch(self, wanted: set[str]) -> None:
         for event in wanted - self._on:
@@ -84,21 +84,23 @@ class Tracing:
             (self._home / "events" / event / "enable").write_text("0")
             self._on.remove(event)
 
-    def _drain(self) -> list[Event]:
-        """Take all events out of the buffers."""
+    def _read(self) -> str:
+        """Take all text out of the buffers."""
         chunks = []
         with contextlib.suppress(BlockingIOError):  # nothing is left
             while chunk := os.read(self._pipe, 1 << 20):
                 chunks.append(chunk)
-        text = b"".join(chunks).decode(errors="replace")
-        if "LOST" in text:
-            raise LiveError("the trace buffer ran over: the machine is too busy, try again")
-        matches = (_LINE.match(line) for line in text.splitlines())
-        return [
-            Event(int(m.group(1)), float(m.group(2)), m.group(3), dict(_FIELD.findall(m.group(4))))
-            for m in matches
-            if m
-        ]
+        return b"".join(chunks).decode(errors="replace")
+
+
+def _events(text: str) -> list[Event]:
+    """Parse what the kernel printed. Raises: LiveError where events were lost."""
+    if "LOST" in text:
+        raise LiveError("the trace buffer ran over: the machine is too busy, try again")
+    matches = (_LINE.match(line) for line in text.splitlines())
+    return [
+        Event(int(m.group(1)), float(m.group(2)), m.group(3), dict(_FIELD.findall(m.group(4)))) for m in matches if m
+    ]
 
 
 def _remove(home: Path) -> None:

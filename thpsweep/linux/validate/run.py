@@ -18,6 +18,9 @@ from thpsweep.linux.validate.steps import Case, Step
 from thpsweep.linux.validate.verdict import Verdict
 from thpsweep.model.machines.profile import Profile
 
+Timed = tuple[float, float | None]
+"""What a case took, and what was predicted for that run of it, where it was. Units: ns."""
+
 ROUNDS = 5
 _TRIES = 3
 """Times that a case is begun which the machine's state keeps from being asked."""
@@ -41,7 +44,7 @@ def validate(
 
 
 def _judge(case: Case, machine: Profile, bench: Bench, rounds: int) -> Verdict:
-    times: list[float] = []
+    times: list[Timed] = []
 
     def once() -> Verdict:
         for _ in range(_TRIES):
@@ -59,18 +62,28 @@ def _judge(case: Case, machine: Profile, bench: Bench, rounds: int) -> Verdict:
     try:
         n_compared = len(times)  # their faults were counted, which takes time
         while verdict.equal and times and len(times) - n_compared < min(rounds, case.max_rounds) - 1:
-            times += _live(case, machine, bench, None) or [math.nan]
+            again = Verdict(case) if case.low else None  # another number of pages moves each time
+            times += _live(case, machine, bench, again) or [(math.nan, None)]
         times = times[n_compared:] or times
     except LiveError as error:
         verdict.skipped = str(error)
-    if verdict.predicted_ns is not None and (known := [ns for ns in times if not math.isnan(ns)]):
-        measured_ns = statistics.median(known)
-        verdict.measured_ns = measured_ns if measured_ns >= MIN_TIMED_NS else None
+    _time(verdict, times)
     return verdict
 
 
-def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -> list[float]:
-    """Go through a case once on the kernel, and in the model too where there is a verdict to reach; give measured ns."""
+def _time(verdict: Verdict, times: Sequence[Timed]) -> None:
+    """Sum up the rounds: each is held against the prediction of what happened in it, where that was made."""
+    known = [timed for timed in times if not math.isnan(timed[0])]
+    if verdict.predicted_ns is None or not known:
+        return
+    measured_ns = statistics.median(ns for ns, _ in known)
+    ratio = statistics.median((predicted_ns or verdict.predicted_ns) / ns for ns, predicted_ns in known)
+    verdict.predicted_ns = measured_ns * ratio
+    verdict.measured_ns = measured_ns if measured_ns >= MIN_TIMED_NS else None
+
+
+def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -> list[Timed]:
+    """Go through a case once on the kernel, and in the model too where there is a verdict to reach; time both."""
     with memory_cgroup() if case.low else nullcontext() as group, Family() as family:
         kernel = OnKernel(case, bench, family, group, counts_faults=verdict is not None)
         model = OnModel(case, machine) if verdict else None
@@ -85,7 +98,7 @@ def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -
         if verdict:
             verdict.retries, verdict.meddled = kernel.retries, kernel.meddled
             verdict.predicted_ns = sum(watch.predicted) if model and watch.predicted else None
-        return [sum(watch.measured)] if watch.measured else []
+        return [(sum(watch.measured), verdict.predicted_ns if verdict else None)] if watch.measured else []
 
 
 class _Watch:

@@ -5,6 +5,9 @@ import dataclasses
 from thpsweep.model import options
 from thpsweep.model.workloads.base import whole
 
+AS_PTE_CLEAR = -1.0
+"""Default of pte_clear_compound_ns: what pte_clear_ns is."""
+
 
 @dataclasses.dataclass
 class Profile:
@@ -25,7 +28,11 @@ class Profile:
     pte_switch_ns: float
     pte_protect_ns: float
     pte_clear_ns: float
-    """Isolating a page, clearing its pte in one mm, and freeing or putting the page back."""
+    """Isolating a page, clearing its pte in one mm, and putting the page back."""
+    pte_clear_compound_ns: float = dataclasses.field(default=AS_PTE_CLEAR, kw_only=True)
+    """The same in a batch of one folio's ptes, or of the zero page's: nothing is isolated or freed for each."""
+    page_free_ns: float = dataclasses.field(default=0.0, kw_only=True)
+    """What a private collapse takes more for a page whose last mapper leaves it. Default: it is in pte_clear_ns."""
     pte_unmap_ns: float
     """Clearing one mapping of a page by an rmap walk (try_to_unmap)."""
     pmd_write_ns: float
@@ -66,6 +73,8 @@ class Profile:
     """Memory of the machine: what a family and its page tables have to fit into."""
 
     def __post_init__(self) -> None:
+        if self.pte_clear_compound_ns == AS_PTE_CLEAR:
+            self.pte_clear_compound_ns = self.pte_clear_ns
         whole("machine.cpus", self.cpus, 1, 65_536)
         for field in dataclasses.fields(self):
             if field.type is float:

@@ -36,7 +36,11 @@ class Copy(Mechanism):
         Step("isolate", _ALL, {"isolate": "isolated"}),
         Step("put the PMD back", _ALL, {"pmd_write": "failed"}),
         Step("copy", _MM, {"copy": "pages", "zero": "empty"}),
-        Step("clear the old ptes", _MM, {"clear_isolated": "pages"}),
+        Step(
+            "clear the old ptes",
+            _MM,
+            {"clear_isolated": "small", "clear_isolated_compound": "compound", "free": "freed"},
+        ),
         Step("map", _MM, {"pmd_write": "made"}),
     )
 
@@ -64,14 +68,19 @@ def _give_up(family: Family, counts: Counts, rows: Ints, race_slots: Ints) -> No
 def _replace(family: Family, counts: Counts, rows: Ints) -> None:
     replicates = family.replicate_of(rows)
     records = family.record_of[rows].astype(np.int64)
-    present = bits.count(family.records.present[records])
+    board, in_folios = family.records.present[records], family.compound_slots(records)
+    present, compound = bits.count(board), bits.count(in_folios)
     swapped = bits.count(family.records.swapped[records])
     zero = bits.count(family.records.zero[records])
     counts.add("swap_ins", replicates, swapped)
+    freed = bits.count(board & ~in_folios & ~family.shared_slots(records)) + swapped
     counts.collapse("ptes_cleared", replicates, present + swapped + zero)
+    counts.add("ptes_cleared_compound", replicates, compound + zero)
+    counts.add("pages_freed", replicates, freed)
     count_folios(counts, replicates, present + swapped)
     counts.add("sharing_lost_pages", replicates, leave(family, rows))
     pages, one = present + swapped, np.ones(rows.size, np.int64)
     done = {"begun": one, "made": one, "isolated": pages, "pages": pages, "empty": HPAGE_PMD_NR - pages}
-    counts.hold(rows, swapped=swapped, hidden=pages, **done)
+    by_form = {"small": pages - compound, "compound": compound, "freed": freed}
+    counts.hold(rows, swapped=swapped, hidden=pages, **by_form, **done)
     map_private(family, rows)

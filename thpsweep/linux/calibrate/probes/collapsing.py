@@ -1,9 +1,12 @@
 """Collapses: private ones by MADV_COLLAPSE against present ptes and sharers, and shmem's against sharers."""
 
+from collections.abc import Callable
+
 from thpsweep.linux.calibrate.samples import SHARERS, Raw, line, typical_ns
 from thpsweep.linux.live.actor import Actor, Advice, Memory
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.forms import compound, small
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
 
 _REGIONS = 12
@@ -13,22 +16,25 @@ _SHMEM_REGIONS = 6
 
 
 def private(bench: Bench) -> Raw:
-    """Collapse regions of which so many ptes are present, and fully shared ones, many in a row."""
+    """Collapse regions of which so many ptes are present, and full ones: shared, and pte-mapped folios, shared and not.
+
+    The ptes of a folio are cleared and unmapped in batches, and it is isolated once.
+    Source: mm/khugepaged.c __collapse_huge_page_isolate(), __collapse_huge_page_copy_succeeded() (v6.18).
+    """
     with Family() as family:
         actor = family.start()
         points = {float(present): _exclusive(bench, actor, present) for present in _PRESENT}
-        intercept, slope = line(points)
-        memory = actor.map(_REGIONS)
-        actor.write(memory, range(memory.n_pages))
-        for _ in range(_SHARERS - 1):
-            family.fork(actor)
-        shared = _collapse(bench, actor, memory)
+    intercept, slope = line(points)
+    shared = _full(bench, small, _SHARERS)
+    folios = [_full(bench, compound, sharers) for sharers in (1, _SHARERS)]
     return {
         "collapse_empty": intercept,
         "collapse_pte_exclusive": slope,
         "collapse_pte_shared": (shared - intercept) / HPAGE_PMD_NR,
+        "collapse_pte_compound": (sum(folios) / len(folios) - intercept) / HPAGE_PMD_NR,
         "collapse_full_exclusive": points[512.0],
         "collapse_full_shared": shared,
+        "collapse_full_compound": folios[0],
     }
 
 
@@ -48,6 +54,18 @@ def shmem(bench: Bench) -> Raw:
                 touch = typical_ns(child.read(memory, range(0, memory.n_pages, HPAGE_PMD_NR), per_piece=1), wall=True)
     fixed, per_sharer = line(points)
     return {"shmem_fixed": fixed, "shmem_pte": per_sharer / HPAGE_PMD_NR, "shmem_touch_pmd": touch}
+
+
+def _full(bench: Bench, make: Callable[[Actor, Memory], None], sharers: int) -> float:
+    """Time collapses in one of so many sharers of full regions in some form. Units: ns."""
+    with Family() as family:
+        actor = family.start()
+        memory = actor.map(_REGIONS)
+        bench.warm(_REGIONS)
+        make(actor, memory)
+        for _ in range(sharers - 1):
+            family.fork(actor)
+        return _collapse(bench, actor, memory)
 
 
 def _exclusive(bench: Bench, actor: Actor, present: int) -> float:

@@ -3,42 +3,75 @@
 import os
 import statistics
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 from thpsweep.errors import DisturbedError
-from thpsweep.linux.calibrate.samples import Raw, typical_ns
-from thpsweep.linux.live.actor import Actor
+from thpsweep.linux.calibrate.samples import Raw
+from thpsweep.linux.live.actor import Actor, Advice, Memory
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.family import Family
+from thpsweep.units import PAGE_SIZE_BYTES
 
 _TIMES = 60
 _TRIES, _PAUSE_S, _MIN_INTERRUPTS = 30, 0.01, 50
 _CLEARLY_SLOWER = 2.5
 
 
+class _Call(NamedTuple):
+    """A call that interrupts the CPUs where a thread of the process runs; gives wall times of many of them, ns."""
+
+    name: str
+    often: Callable[[], tuple[int, ...]]
+
+
 def interrupting(bench: Bench) -> Raw:
-    """Time membarrier() alone, and with a thread of the process running on another CPU, which it has to interrupt."""
+    """Give pages back one by one (MADV_DONTNEED), alone and with a thread of the process running on another CPU.
+
+    That CPU has to be interrupted for the flush; membarrier() sends the same interrupt without one. Giving back what is
+    not there is all of the call but the zap and the flush.
+    """
     cpus = sorted(os.sched_getaffinity(0))
     with Family() as family:
         actor = family.start()
         actor.do("stay", cpus[0])
-        alone = typical_ns(actor.do("barrier", _TIMES), wall=True)
+        memory = actor.map(1)
+        calls = (_Call("drop", lambda: _drops(actor, memory)), _Call("barrier", lambda: _barriers(actor)))
+        _drops(actor, memory)
+        raw = {"drop_absent": statistics.median(_drop(actor, memory))}
+        raw |= {f"{call.name}_alone": statistics.median(call.often()) for call in calls}
         if len(cpus) < 2:
-            return {"barrier_alone": alone}
+            return raw
         actor.do("spin", cpus[1])
-        with_other = _interrupted(actor, alone)
+        for call in calls:
+            alone_ns = raw[f"{call.name}_alone"]
+            raw[f"{call.name}_ipi"] = max(0.0, _interrupted(call, alone_ns) - alone_ns)
         actor.do("spin", -1)
-    return {"barrier_alone": alone, "ipi": max(0.0, with_other - alone)}
+    return raw
 
 
-def _interrupted(actor: Actor, alone_ns: float) -> float:
-    """Time the barriers that did interrupt: at times the other thread has lost its CPU to somebody else.
+def _drops(actor: Actor, memory: Memory) -> tuple[int, ...]:
+    actor.write(memory, range(memory.n_pages))
+    return _drop(actor, memory)
+
+
+def _drop(actor: Actor, memory: Memory) -> tuple[int, ...]:
+    return actor.advise(memory, Advice.DONTNEED, piece_bytes=PAGE_SIZE_BYTES).wall_ns
+
+
+def _barriers(actor: Actor) -> tuple[int, ...]:
+    return actor.do("barrier", _TIMES).wall_ns
+
+
+def _interrupted(call: _Call, alone_ns: float) -> float:
+    """Time the calls that did interrupt: at times the other thread has lost its CPU to somebody else.
 
     Raises: DisturbedError where that is nearly always so.
     """
     slow: list[int] = []
     for _ in range(_TRIES):
         time.sleep(_PAUSE_S)
-        slow += [ns for ns in actor.do("barrier", _TIMES).wall_ns if ns > _CLEARLY_SLOWER * alone_ns]
+        slow += [ns for ns in call.often() if ns > _CLEARLY_SLOWER * alone_ns]
     if len(slow) < _MIN_INTERRUPTS:
         raise DisturbedError("no CPU is free enough of other programs to be interrupted")
     return statistics.median(slow)
