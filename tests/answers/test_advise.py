@@ -77,7 +77,7 @@ def test_what_can_be_done_is_apart_from_what_cannot() -> None:
 
 def test_every_choice_of_today_has_its_command() -> None:
     found = {
-        choice.name: choice for choice in choices({"khugepaged_max_ptes_shared": 100, "thp_enabled": "always"}, 60.0)
+        choice.name: choice for choice in choices({"khugepaged_max_ptes_shared": 100, "thp_enabled": "always"}, 60.0, 9)
     }
     assert found["khugepaged as set"].policy["trigger"]["max_ptes_shared"] == 100
     assert found["pages_to_scan=65536"].policy["trigger"]["max_ptes_shared"] == 100
@@ -89,9 +89,28 @@ def test_every_choice_of_today_has_its_command() -> None:
 
 
 def test_khugepaged_has_to_be_let_at_the_memory_first() -> None:
-    found = {choice.name: choice for choice in choices({"thp_enabled": "madvise"}, 60.0)}
+    found = {choice.name: choice for choice in choices({"thp_enabled": "madvise"}, 60.0, 9)}
     for name in ("enabled=always", "max_ptes_shared=511", "THP off in workers"):
         assert any(line.startswith("echo always > ") for line in found[name].how), name
+
+
+@pytest.mark.parametrize(
+    ("asking", "name", "said"),
+    [
+        (0, "enabled=always", "none of this memory"),
+        (4, "enabled=always", "4 of 9 regions"),
+        (9, "khugepaged as set", ""),
+    ],
+)
+def test_khugepaged_visits_what_asks_for_huge_pages(asking: int, name: str, said: str) -> None:
+    found = {each.name: each for each in choices({"thp_enabled": "madvise", "regions_hugepage": asking}, 60.0, 9)}
+    assert said in "".join(found[name].notes) and bool(found[name].notes) == bool(said)
+
+
+def test_who_has_thp_off_has_to_undo_it_first() -> None:
+    found = choices({"thp_enabled": "always", "thp_disabled_processes": 3}, 60.0, 9)
+    for choice in found:
+        assert choice.possible == any("3 processes have THP off" in note for note in choice.notes), choice.name
 
 
 @pytest.fixture
@@ -101,7 +120,7 @@ def scene() -> Scene:
 
 
 def test_all_points_can_run_and_are_paired(scene: Scene) -> None:
-    wanted = choices(scene.layout.provenance, scene.tick_s)
+    wanted = choices(scene.layout.provenance, scene.tick_s, scene.layout.n_regions)
     points = planned(scene, wanted)
     assert len({point.id for point in points.values()}) >= len(wanted) - 1  # two choices may be predicted alike
     degrees = {point.point["sharing"]["degree"] for point in points.values()}
@@ -144,6 +163,22 @@ def test_it_says_what_was_measured_and_what_assumed(scene: Scene) -> None:
     ):
         assert words in said, words
     assert "thpsweep calibrate" not in said
+
+
+def test_it_says_what_a_capture_assumed_or_left_out(scene: Scene) -> None:
+    said = {
+        "sharing": "assumed: so", "frames_hidden": "no root", "ptes_shared": 9, "ptes_grouped_wrongly_at_most": 2,
+        "mean_sharers": "3", "nohugepage_regions_left_out": 5, "thp_disabled_processes": 1,
+    }  # fmt: skip
+    layout = dataclasses.replace(scene.layout, provenance={**scene.layout.provenance, **said})
+    lines = "\n".join(rests.lines(scene.machine, profiles.default_file(), False, layout, scene.workload()))
+    for words in (
+        "sharing is assumed: so (no root)",
+        "of 9 ptes of shared pages at most 2",
+        "5 regions forbid",
+        "1 processes",
+    ):
+        assert words in lines, words
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thpsweep.linux.capture import capture, require_privilege
-from thpsweep.linux.live.actor import Advice
+from thpsweep.linux.capture import capture, hidden_frames
 from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.settings import THP, chosen
 from thpsweep.model.layout import Layout
 
 pytestmark = pytest.mark.bench
@@ -18,12 +18,14 @@ PROCESSES, REGIONS, OWN_PAGES = 200, 512, 256
 
 
 def test_two_hundred_processes_of_a_gibibyte(tmp_path: Path) -> None:
-    require_privilege()
+    if why := hidden_frames():
+        pytest.skip(why)
+    if (THP / "enabled").exists() and chosen(THP / "enabled") == "always":
+        pytest.skip("transparent_hugepage/enabled is always: the tree would not be of small pages")
     rng = np.random.default_rng(1)
     with Family() as live:
         root = live.start()
         memory = root.map(REGIONS)
-        root.advise(memory, Advice.NOHUGEPAGE)
         root.write(memory, range(memory.n_pages))
         for _ in range(PROCESSES - 1):
             child, _ = live.fork(root)

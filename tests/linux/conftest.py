@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from thpsweep.errors import CaptureError
-from thpsweep.linux.capture import require_privilege
+from thpsweep.linux.capture import hidden_frames
+from thpsweep.linux.live.settings import THP, chosen
 
 FAMILY = Path(__file__).parent / "family.py"
 
@@ -17,17 +18,19 @@ FAMILY = Path(__file__).parent / "family.py"
 @pytest.fixture
 def frames_are_shown():
     """Skip where frame numbers cannot be read: not root, a user namespace, no pagemap."""
-    if not Path("/proc/kpagecount").exists():
-        pytest.skip("this kernel has no /proc/kpagecount")
     try:
-        require_privilege()
+        why = hidden_frames()
     except CaptureError as error:
-        pytest.skip(str(error))
+        why = str(error)
+    if why:
+        pytest.skip(why)
 
 
 @pytest.fixture
 def family(frames_are_shown):
-    """Start families by name; they end when the test does."""
+    """Start families by name; they end when the test does. Skip where memory is huge by itself."""
+    if (THP / "enabled").exists() and chosen(THP / "enabled") == "always":
+        pytest.skip("transparent_hugepage/enabled is always: small pages cannot be had without forbidding huge ones")
     with contextlib.ExitStack() as stack:
 
         def start(name):

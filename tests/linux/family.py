@@ -51,13 +51,11 @@ def truth():
     return {region: {slot: sorted(map(sorted, groups)) for slot, groups in shared[region].items()} for region in shared}
 
 
-def reserve(n_bytes, advice):
+def reserve(n_bytes):
     """Map private anonymous memory that starts on a region boundary."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
     start = _libc.mmap(None, n_bytes + REGION, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
     start = -(-start // REGION) * REGION
-    if _libc.madvise(start, n_bytes, advice) and ctypes.get_errno() != 22:  # EINVAL: a kernel without THP
-        raise OSError(ctypes.get_errno(), "madvise")
     return start
 
 
@@ -88,7 +86,7 @@ def fork(child):
 
 def build():
     """Make the pages of `truth`, in its order."""
-    base = reserve(N_REGIONS * REGION, _MADV_NOHUGEPAGE)
+    base = reserve(N_REGIONS * REGION)
     _libc.madvise(base + THP * REGION, REGION, _MADV_HUGEPAGE)
     write(base, 0, MARKER)
     write(base, COW, range(512))
@@ -125,13 +123,13 @@ def build():
 
 def build_sparse():
     """Reserve far more than is used, and touch the marker in the middle of it."""
-    base = reserve(SPARSE_BYTES, _MADV_NOHUGEPAGE)
+    base = reserve(SPARSE_BYTES)
     write(base, SPARSE_BYTES // REGION // 2, MARKER)
 
 
 def build_restless():
     """Let two children fork helpers without end, which copy pages and are gone again."""
-    base = reserve(8 * REGION, _MADV_NOHUGEPAGE)
+    base = reserve(8 * REGION)
     for region in range(8):
         write(base, region, range(512))
 
@@ -155,7 +153,23 @@ def build_restless():
     fork(fork_without_end)
 
 
+def build_forbidden():
+    """Write four regions, of which the second forbids huge pages and the third asks for them; a child forbids the last."""
+    base = reserve(4 * REGION)
+    for region in range(4):
+        write(base, region, MARKER)
+    _libc.madvise(base + REGION, REGION, _MADV_NOHUGEPAGE)
+    _libc.madvise(base + 2 * REGION, REGION, _MADV_HUGEPAGE)
+
+    def child():
+        _libc.madvise(base + 3 * REGION, REGION, _MADV_NOHUGEPAGE)
+
+    fork(child)
+
+
+BUILDERS = {"family": build, "sparse": build_sparse, "restless": build_restless, "forbidden": build_forbidden}
+
 if __name__ == "__main__":
-    {"family": build, "sparse": build_sparse, "restless": build_restless}[sys.argv[1]]()
+    BUILDERS[sys.argv[1]]()
     print("ready", flush=True)
     os.read(0, 1)

@@ -14,8 +14,10 @@ import numpy.typing as npt
 from thpsweep.errors import CaptureError
 from thpsweep.linux import pagemap
 from thpsweep.linux.activity.judge import Judged
+from thpsweep.linux.assumed import capture as assumed
+from thpsweep.linux.forbidden import advised
 from thpsweep.linux.kpage import FrameTable
-from thpsweep.linux.maps import anonymous_spans, forbidden_regions
+from thpsweep.linux.maps import anonymous_spans
 from thpsweep.linux.pagemap import Pagemap
 from thpsweep.linux.provenance import describe
 from thpsweep.linux.tree import Process, Tree, VanishedError, family, keep
@@ -40,6 +42,7 @@ _CAP_SYS_ADMIN = 21
 def capture(pid: int, *, children: bool = True, watched: Judged | None = None) -> Layout:
     """Capture a process, and its descendants unless told otherwise, without stopping them.
 
+    Where frame numbers are hidden, who shares is assumed, and the provenance says so: thpsweep.linux.assumed.
     What was `watched` before becomes the layout's activity, and hot regions then come first.
     A 2 MiB region is in the layout where it lies in one private anonymous VMA and has a present or swapped page in at
     least one process. The same address in two processes is the same region. The zero page counts as none, as in the
@@ -51,13 +54,13 @@ def capture(pid: int, *, children: bool = True, watched: Judged | None = None) -
     known: Sequence[Process] | None = None
     for _ in range(ATTEMPTS):
         tree = family(pid, children)
-        require_privilege()
+        hidden = hidden_frames()
         if known is not None:
             tree = keep(tree, known)
         if len(tree.processes) > MAX_PROCESSES:
             raise CaptureError(f"pid {pid}: {len(tree.processes)} processes: allowed is 1..{MAX_PROCESSES}")
         try:
-            return _capture(tree, watched)
+            return _assumed(tree, hidden, watched) if hidden else _capture(tree, watched)
         except VanishedError as error:
             if error.pid == pid:
                 raise CaptureError(f"pid {pid}: ended while it was captured") from error
@@ -74,18 +77,25 @@ def require_kernel() -> None:
         raise CaptureError(f"a capture needs pages of {PAGE_SIZE_BYTES} bytes, this kernel has {found}")
 
 
-def require_privilege() -> None:
-    """Raise CaptureError if the kernel hides frame numbers from us, as it does in a user namespace even from root."""
+def hidden_frames() -> str:
+    """Tell why the kernel hides frame numbers, as it does from root of a user namespace, too; nothing if it does not."""
     effective = re.search(r"^CapEff:\s+(\w+)", Path("/proc/self/status").read_text(), re.MULTILINE)
     if effective and not int(effective.group(1), 16) >> _CAP_SYS_ADMIN & 1:
-        raise CaptureError("a capture needs CAP_SYS_ADMIN, the kernel hides frame numbers without it: run as root")
+        return "without CAP_SYS_ADMIN the kernel hides frame numbers: run as root to see who shares what"
     page = ctypes.create_string_buffer(b"x", PAGE_SIZE_BYTES)
-    entry = ctypes.c_uint64()
-    with open("/proc/self/pagemap", "rb", buffering=0) as file:
-        file.seek(ctypes.addressof(page) // PAGE_SIZE_BYTES * 8)
-        file.readinto(entry)
-    if entry.value & ((1 << 55) - 1) == 0:
-        raise CaptureError("the kernel hides frame numbers (a user namespace?): run as root of the machine")
+    address = ctypes.addressof(page)
+    with Pagemap(os.getpid()) as own:
+        frame = own.entry(address) & ((1 << 55) - 1)
+    if frame == 0:
+        return "the kernel hides frame numbers (a user namespace?): run as root of the machine to see who shares what"
+    try:
+        for name in ("kpagecount", "kpageflags"):
+            with FrameTable(name) as table:
+                if not table.read(np.array([frame])).any():
+                    return f"/proc/{name} says nothing of a page in use (a container masks it?)"
+    except CaptureError as error:
+        return str(error)
+    return ""
 
 
 def _capture(tree: Tree, watched: Judged | None) -> Layout:
@@ -96,24 +106,46 @@ def _capture(tree: Tree, watched: Judged | None) -> Layout:
     provenance = describe(tree)
     has_scan = pagemap.scan_works()
     n = len(tree.processes)
+    advice = advised([process.pid for process in tree.processes], tree.parents)
     with ExitStack() as stack:
         pagemaps = [stack.enter_context(Pagemap(process.pid)) for process in tree.processes]
         counts, flags = (stack.enter_context(FrameTable(name)) for name in ("kpagecount", "kpageflags"))
         keys = np.frombuffer(os.urandom(8 * n), np.uint64)
-        plan = [_regions(process.pid, table, has_scan) for process, table in zip(tree.processes, pagemaps, strict=True)]
+        every = [
+            _regions(process.pid, table, has_scan) for process, table in zip(tree.processes, pagemaps, strict=True)
+        ]
+        plan = [np.setdiff1d(mine, forbidden) for mine, forbidden in zip(every, advice.forbidden, strict=True)]
         parts, n_dropped = _read_all(Sources(pagemaps, counts, flags, keys, has_scan), plan)
     if not any(len(part.region) for part in parts):
-        nothing = "no 2 MiB region of private anonymous memory is in use"
-        reason = f"none of {n_dropped} regions held still" if n_dropped else nothing
-        raise CaptureError(f"pid {tree.processes[0].pid}: {reason}")
+        raise _nothing(tree, n_dropped, len(np.unique(np.concatenate(advice.forbidden))))
     provenance |= {
         "huge_source": "PAGEMAP_SCAN" if has_scan else "assumed of every row that maps a whole folio",
         "regions_dropped": n_dropped,
-        "regions_nohugepage": forbidden_regions(tree.processes[0].pid),
+        **advice.facts(np.unique(np.concatenate([part.region for part in parts]))),
         "zero_page_ptes": sum(part.n_zero_ptes for part in parts),
         "ksm_frames": sum(part.n_ksm_frames for part in parts),
     }
     return _assemble(parts, tree, provenance, watched)
+
+
+def _assumed(tree: Tree, why: str, watched: Judged | None) -> Layout:
+    """Read a tree once, whose frame numbers are hidden. Raises: VanishedError; CaptureError."""
+    tree, n_left_out = assumed.readable(tree)
+    part, facts = assumed.capture(tree, why)
+    if not len(part.region):
+        raise _nothing(tree, 0, int(facts["nohugepage_regions_left_out"]))
+    provenance = describe(tree) | facts | {"regions_dropped": 0, "processes_left_out": n_left_out}
+    return _assemble([part], tree, provenance, watched)
+
+
+def _nothing(tree: Tree, n_dropped: int, n_forbidden: int) -> CaptureError:
+    """Say why there is nothing in a layout."""
+    reason = "no 2 MiB region of private anonymous memory is in use"
+    if n_dropped:
+        reason = f"none of {n_dropped} regions held still"
+    elif n_forbidden:
+        reason += f" but {n_forbidden} that forbid huge pages (MADV_NOHUGEPAGE)"
+    return CaptureError(f"pid {tree.processes[0].pid}: {reason}")
 
 
 def _regions(pid: int, table: Pagemap, has_scan: bool) -> npt.NDArray[np.int64]:
@@ -232,7 +264,12 @@ def _activity_rows(activity: Activity) -> list[tuple[str, str]]:
 _SAID = (
     ("program", "program"), ("command", "command"), ("kernel", "kernel_release"), ("date", "date"),
     ("THP enabled", "thp_enabled"), ("processes with THP off", "thp_disabled_processes"),
-    ("regions dropped", "regions_dropped"), ("regions that forbid THP", "regions_nohugepage"),
+    ("regions dropped", "regions_dropped"), ("regions that forbid THP, left out", "nohugepage_regions_left_out"),
+    ("regions that ask for THP", "regions_hugepage"), ("sharing", "sharing"), ("frame numbers", "frames_hidden"),
+    ("folios", "folios"), ("processes left out, as another user's", "processes_left_out"),
+    ("sharers of what is shared, mean", "mean_sharers"), ("ptes of shared pages", "ptes_shared"),
+    ("of them grouped wrongly, at most", "ptes_grouped_wrongly_at_most"),
+    ("Pss, kB", "pss_kib"), ("Pss as assumed, kB", "pss_assumed_kib"), ("apart, VMA by VMA, kB", "pss_apart_kib"),
 )  # fmt: skip
 
 

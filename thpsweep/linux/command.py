@@ -9,7 +9,7 @@ from thpsweep.errors import ThpsweepError
 from thpsweep.linux.activity.judge import Judged, judge
 from thpsweep.linux.activity.watch import Request, watch
 from thpsweep.linux.capture import capture as captured
-from thpsweep.linux.capture import require_kernel, require_privilege, summary
+from thpsweep.linux.capture import hidden_frames, require_kernel, summary
 from thpsweep.model.layout import Layout
 from thpsweep.units import S_PER_HOUR
 
@@ -40,12 +40,12 @@ def observed(pid: int, children: bool, seconds: float, reads: bool) -> Layout:
 def _watched(pid: int, children: bool, seconds: float, reads: bool) -> Judged:
     """Watch with a bar that shows how much has passed."""
     require_kernel()
-    require_privilege()
+    hidden = hidden_frames()
     columns = TextColumn("watching {task.description}"), BarColumn(), TimeRemainingColumn()
     with Progress(*columns, transient=True) as bar:
         task = bar.add_task(f"pid {pid}", total=seconds)
         return judge(
-            watch(Request(pid, children, seconds, reads, lambda passed_s: bar.update(task, completed=passed_s)))
+            watch(Request(pid, children, seconds, reads, lambda passed_s: bar.update(task, completed=passed_s), hidden))
         )
 
 

@@ -17,14 +17,14 @@ import numpy.typing as npt
 
 from thpsweep.errors import CaptureError
 from thpsweep.linux.maps import Span
-from thpsweep.linux.tree import VanishedError
-from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
+from thpsweep.linux.tree import VanishedError, look_up
+from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 ENTRY_BYTES = 8
 CHUNK_REGIONS = 512
 """Regions a read: a buffer of 2 MiB stays in the cache, and NumPy madvises it not (it does so from 4 MiB on)."""
 
-PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PAGE_IS_HUGE = 1 << 3, 1 << 4, 1 << 6
+PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PAGE_IS_PFNZERO, PAGE_IS_HUGE = 1 << 3, 1 << 4, 1 << 5, 1 << 6
 _PAGEMAP_SCAN = 0xC0606610
 _SCAN_ARG = struct.Struct("=12Q")
 _PAGE_REGION_BYTES, _SCAN_ROOM = 24, 1_024
@@ -84,6 +84,13 @@ class Pagemap:
             _decode(entries, rows, slice(at, at + n_regions))
             at += n_regions
 
+    def entry(self, address: int) -> int:
+        """Read the entry of one page. Raises: VanishedError if the process is gone."""
+        found = np.zeros(1, np.uint64)
+        if os.preadv(self._fd, [found.data], address // PAGE_SIZE_BYTES * ENTRY_BYTES) != found.nbytes:
+            raise self._empty()
+        return int(found[0])
+
     def chunks(self, span: Span, buffer: npt.NDArray[np.uint64]) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
         """Read the page tables of a span, some regions at a time: the first region, and the entries in the buffer.
 
@@ -96,8 +103,15 @@ class Pagemap:
             except ProcessLookupError as error:
                 raise VanishedError(self.pid) from error
             if n_bytes != entries.nbytes:
-                raise VanishedError(self.pid)
+                raise self._empty()
             yield first, entries
+
+    def _empty(self) -> Exception:
+        """Tell why less was read than asked for: the process is gone, or the file is another one than it should be."""
+        process = look_up(self.pid)
+        if process is None or process.state in "ZX" or process.vsize_bytes == 0:
+            return VanishedError(self.pid)
+        return CaptureError(f"pid {self.pid}: /proc/{self.pid}/pagemap is empty: a container masks it")
 
     def scan(self, span: Span, all_of: int, any_of: int) -> Iterator[tuple[int, int]]:
         """Find the address ranges in a span whose pages have all of one and any of the other categories.
@@ -172,6 +186,28 @@ def decode(entries: npt.NDArray[np.uint64]) -> Seen:
         swapped=swap & ((low & _SWAP_TYPE) < _FIRST_SPECIAL_TYPE),
         exclusive=(high & _EXCLUSIVE_BIT) != 0,
         dirty=(high & _SOFT_DIRTY_BIT) != 0,
+    )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Hold what entries of regions say without frame numbers; a swapped page may be one that is being moved.
+
+    Shapes: present (an anonymous page), swapped, exclusive (n, 512).
+    """
+
+    present: npt.NDArray[np.bool_]
+    swapped: npt.NDArray[np.bool_]
+    exclusive: npt.NDArray[np.bool_]
+
+
+def decode_hidden(entries: npt.NDArray[np.uint64]) -> Shown:
+    """Split entries of whole regions into what they say to whom the kernel hides frame numbers."""
+    high = entries.view(np.uint32).reshape(-1, HPAGE_PMD_NR, 2)[:, :, 1]
+    return Shown(
+        present=(high >> _KIND_SHIFT) == _ANON_PRESENT,
+        swapped=((high >> np.uint32(30)) == 1) & ((high & _GUARD_BIT) == 0),
+        exclusive=(high & _EXCLUSIVE_BIT) != 0,
     )
 
 

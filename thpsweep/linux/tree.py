@@ -25,6 +25,8 @@ class Process:
     parent_pid: int = field(compare=False)
     vsize_bytes: int = field(compare=False)
     state: str = field(compare=False)
+    image: tuple[int, int] = field(default=(0, 0), compare=False)
+    """Where code and stack begin: the same in all forks of one program start, another after an exec() as a rule."""
 
 
 @dataclass(frozen=True)
@@ -84,4 +86,5 @@ def look_up(pid: int) -> Process | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     values = text.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
-    return Process(pid, int(values[19]), int(values[1]), int(values[20]), values[0])
+    image = int(values[23]), int(values[25])
+    return Process(pid, int(values[19]), int(values[1]), int(values[20]), values[0], image)

@@ -1,7 +1,7 @@
 """What could be done about the memory of a process tree: by today's knobs and calls, or by kernels to come."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from thpsweep.model import registry
@@ -26,7 +26,11 @@ PRCTL = (
 )
 ADVISE = "madvise(address, length, MADV_COLLAPSE) on its private memory (MADV_COLLAPSE is 25, Linux 6.1)"
 ENABLE = "echo always > /sys/kernel/mm/transparent_hugepage/enabled (or madvise(MADV_HUGEPAGE) by the program itself)"
-REACHES = "without it khugepaged does not visit this memory at all; first touches of new memory become huge, too"
+REACHES = "without it khugepaged visits {}; first touches of new memory become huge, too"
+OFF = (
+    "{} processes have THP off for themselves (PR_SET_THP_DISABLE): the kernel makes nothing of theirs huge until they undo "
+    "it; predicted as if they had"
+)
 
 
 @dataclass(frozen=True)
@@ -49,22 +53,33 @@ class Choice:
         return bool(self.how)
 
 
-def choices(provenance: Mapping[str, str | int], first_s: float) -> list[Choice]:
-    """List what to predict for a tree captured on a kernel with these settings; madvise is called at `first_s`."""
+def choices(provenance: Mapping[str, str | int], first_s: float, n_regions: int) -> list[Choice]:
+    """List what to predict for a tree of so many regions, captured on a kernel with these settings.
+
+    madvise() is called at `first_s`. With enabled=madvise khugepaged visits what asks for huge pages (MADV_HUGEPAGE): where
+    all of the parent's regions do, it is as with enabled=always. Where processes have THP off, each choice says so.
+    """
     now = {name: _number(provenance.get(f"khugepaged_{name}"), default) for name, default in _DEFAULTS.items()}
-    enabled = str(provenance.get("thp_enabled", "unknown"))
-    return [*_knobs(now, enabled), *_calls(first_s, enabled), *_to_come(first_s)]
+    enabled, asking = str(provenance.get("thp_enabled", "unknown")), _number(provenance.get("regions_hugepage"), 0)
+    if enabled == "madvise" and asking >= n_regions:
+        enabled = "always"
+    today = [*_knobs(now, enabled, asking, n_regions), *_calls(first_s, enabled)]
+    if n_off := _number(provenance.get("thp_disabled_processes"), 0):
+        today = [replace(each, notes=(*each.notes, OFF.format(n_off))) for each in today]
+    return [*today, *_to_come(first_s)]
 
 
 def _number(value: object, default: int) -> int:
     return value if isinstance(value, int) else default
 
 
-def _knobs(now: dict[str, int], enabled: str) -> list[Choice]:
+def _knobs(now: dict[str, int], enabled: str, asking: int, n_regions: int) -> list[Choice]:
     """Let khugepaged run as it is set, and with other limits and another pace."""
     shared = {"max_ptes_shared": HPAGE_PMD_NR - 1}
     pages, sleep = {"pages_to_scan": MORE_PAGES}, {"scan_sleep_millisecs": SHORTER_SLEEP_MS}
-    first, notes = ((), ()) if enabled == "always" else ((ENABLE,), (REACHES,))
+    first, notes = (
+        ((), ()) if enabled == "always" else ((ENABLE,), (REACHES.format(_reached(enabled, asking, n_regions)),))
+    )
     as_set = "enabled=always" if first else "khugepaged as set"
     tried = {
         as_set: ("khugepaged with the limits and the pace of the capture", {}),
@@ -79,6 +94,13 @@ def _knobs(now: dict[str, int], enabled: str) -> list[Choice]:
         )
         for name, (what, changed) in tried.items()
     ]
+
+
+def _reached(enabled: str, asking: int, n_regions: int) -> str:
+    """Say what khugepaged visits of the parent's memory as it is set. Source: mm/khugepaged.c hugepage_pmd_enabled()."""
+    if enabled == "madvise" and asking:
+        return f"{asking} of {n_regions} regions of the parent, those with MADV_HUGEPAGE"
+    return "none of this memory"
 
 
 def _echo(first: tuple[str, ...], changed: Mapping[str, int]) -> tuple[str, ...]:

@@ -118,7 +118,7 @@ def keep(layout: Layout, root: Path) -> Path:
 
 def predictions(scene: Scene, root: Path) -> tuple[list[Prediction], int]:
     """Simulate every choice, journaled, so that the same command on the same file goes on; give the exit code, too."""
-    wanted = choices(scene.layout.provenance, scene.tick_s)
+    wanted = choices(scene.layout.provenance, scene.tick_s, scene.layout.n_regions)
     points = planned(scene, wanted)
     work = sum(estimate(point.point)["work"] for point in points.values())
     driven = drive(_plan(scene, root, points), serial if work < LITTLE_WORK else auto, _no_answer)

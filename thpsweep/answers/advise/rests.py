@@ -16,17 +16,32 @@ _LINE = re.compile(r"^(\w+):\s[^#]*#\s*(measured|derived|assumed|CPUID)?", re.MU
 
 def lines(machine: Profile, file: Path, is_default: bool, layout: Layout, workload: dict[str, Any]) -> Iterator[str]:
     """Say it in a few lines."""
+    yield from _assumed_sharing(layout)
     yield from _forbidden(layout)
     yield from _prices(machine, file, is_default)
     yield from _rates(layout, workload)
 
 
+def _assumed_sharing(layout: Layout) -> Iterator[str]:
+    """Say that who shares is assumed, and how far that can be wrong."""
+    said = layout.provenance
+    if "sharing" in said:
+        yield f"sharing is {said['sharing']} ({said['frames_hidden']})"
+        yield (
+            f"of {said['ptes_shared']} ptes of shared pages at most {said['ptes_grouped_wrongly_at_most']} are in a group "
+            f"that is not theirs, by Pss; mean sharers: {said['mean_sharers']}"
+        )
+
+
 def _forbidden(layout: Layout) -> Iterator[str]:
-    """Say where the kernel will refuse what the model collapses."""
-    if n := layout.provenance.get("regions_nohugepage"):
+    """Say where the kernel refuses what the model collapses, or is not asked."""
+    said = layout.provenance
+    if n := said.get("nohugepage_regions_left_out"):
+        yield f"{n} regions forbid huge pages (MADV_NOHUGEPAGE): the kernel collapses nothing there, they are left out"
+    if n := said.get("regions_nohugepage"):  # of a file that was captured before they were left out
         yield f"{n} regions of the parent forbid huge pages (MADV_NOHUGEPAGE): the kernel collapses nothing there"
-    if n := layout.provenance.get("thp_disabled_processes"):
-        yield f"{n} processes have THP off (PR_SET_THP_DISABLE): the kernel collapses nothing of theirs"
+    if n := said.get("thp_disabled_processes"):
+        yield f"{n} processes have THP off (PR_SET_THP_DISABLE): the kernel collapses nothing of theirs; predicted as if not"
     if n := layout.provenance.get("regions_dropped"):
         yield f"{n} regions did not hold still while they were captured, and are left out"
 

@@ -47,7 +47,9 @@ class Judged:
     hot: Ints
 
     def activity(self, n_hot: int, n_regions: int) -> Activity:
-        """Complete it for a layout in which so many of the regions are hot."""
+        """Complete it for a layout in which so many of the regions are hot; none can be told where no write shows."""
+        if not any(name.endswith("_writes_per_page_hour") for name in self.rates):
+            return Activity(self.watched_s, self.rates, self.unseen)
         how = "regions whose pages are written at another rate than the rest"
         share = n_hot / n_regions
         return Activity(self.watched_s, {"hot_regions": Rate(share, share, share, how), **self.rates}, self.unseen)
@@ -194,15 +196,17 @@ _USUAL_PAGES = 16
 def _unseen(seen: Seen, rates: dict[str, Rate]) -> Iterator[str]:
     """List in sentences what was not seen."""
     yield from NEVER_SEEN
-    if not seen.soft_dirty:
+    if "frames" in seen.without:
+        yield f"writes, and pages that were swapped out ({seen.without['frames']})"
+    elif not seen.soft_dirty:
         yield f"writes to pages that are private to a process already ({seen.without['soft-dirty']})"
     if "young bits" in seen.without:
         yield f"reads ({seen.without['young bits']})"
-    if "write faults" in seen.without:
+    if "write faults" in seen.without and "frames" not in seen.without:
         yield f"writes of workers that came or went meanwhile ({seen.without['write faults']})"
     if seen.faults is not None and seen.faults.lost:
         yield f"{seen.faults.lost} write faults: the trace buffer ran over"
     yield f"workers that live less than {POLL_S:g} s"
     for who in ("root", "worker"):
-        if f"{who}_cold_writes_per_page_hour" not in rates:
+        if f"{who}_cold_writes_per_page_hour" not in rates and "frames" not in seen.without:
             yield f"writes of the {who}: no page of it could have shown one"

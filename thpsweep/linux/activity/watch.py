@@ -18,6 +18,7 @@ from thpsweep.linux.activity.lives import Life, Lives
 from thpsweep.linux.activity.pins import Pinned, pinned
 from thpsweep.linux.activity.rates import Exposed
 from thpsweep.linux.activity.snapshot import Snapshot, snapshots
+from thpsweep.linux.assumed.capture import readable
 from thpsweep.linux.maps import anonymous_spans
 from thpsweep.linux.tree import Process, VanishedError, family
 
@@ -26,13 +27,17 @@ _TERMINATED = 143
 
 @dataclass(frozen=True)
 class Request:
-    """What is watched, for how long; young bits are cleared only if `young`. `progress` is told how much has passed."""
+    """What is watched, for how long; young bits are cleared only if `young`. `progress` is told how much has passed.
+
+    hidden: why the kernel hides frame numbers, by which copied pages are known; nothing where it shows them.
+    """
 
     pid: int
     children: bool
     seconds: float
     young: bool = True
     progress: Callable[[float], None] = lambda passed_s: None
+    hidden: str = ""
 
 
 @dataclass
@@ -59,10 +64,12 @@ class Seen:
 def watch(request: Request) -> Seen:
     """Watch a family. Raises: CaptureError saying what is missing, or that the root has ended."""
     tree = family(request.pid, request.children)
-    zero, scans = checks.zero_frame(), pagemap.scan_works()
+    if request.hidden:
+        tree, _ = readable(tree)
+    zero, scans = 0 if request.hidden else checks.zero_frame(), pagemap.scan_works()
     with ExitStack() as stack:
         stack.enter_context(orderly_end())
-        seen = Seen(request.pid, time.monotonic())
+        seen = Seen(request.pid, time.monotonic(), without={"frames": request.hidden} if request.hidden else {})
         seen.faults = _tracer(stack, seen.without)
         seen.soft_dirty = _checked(seen.without, "soft-dirty", checks.soft_dirty())
         young = request.young and _checked(seen.without, "young bits", checks.young())

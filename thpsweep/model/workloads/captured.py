@@ -117,9 +117,25 @@ class Captured(Workload):
             )
         if n_sharers < n_processes:
             facts["note_cut"] = f"only the first sharers of the {n_processes} captured processes were kept"
+        facts |= _as_captured(layout)
         if outside:
             facts["note_outside"] = f"up to {outside} mappings of a page by processes outside the tree were left out"
         return facts
+
+
+def _as_captured(layout: Layout) -> dict[str, str]:
+    """Say what the file says of itself: sharing that was assumed, memory that was left out, THP that is off."""
+    said, facts = layout.provenance, dict[str, str]()
+    if "sharing" in said:
+        facts["note_assumed_sharing"] = (
+            f"frame numbers were hidden; {said['sharing']}: by Pss at most {said.get('ptes_grouped_wrongly_at_most')} of "
+            f"{said.get('ptes_shared')} ptes of shared pages are in another group"
+        )
+    if n := said.get("nohugepage_regions_left_out"):
+        facts["note_forbidden"] = f"{n} regions that forbid huge pages (MADV_NOHUGEPAGE) were left out"
+    if n := said.get("thp_disabled_processes"):
+        facts["note_thp_off"] = f"{n} processes had THP off (PR_SET_THP_DISABLE); simulated as if they had not"
+    return facts
 
 
 def _own_pages(layout: Layout) -> list[int]:

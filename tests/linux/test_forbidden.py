@@ -1,0 +1,41 @@
+"""Is memory in which the kernel makes no huge page left out of a capture, and is it said?"""
+
+import numpy as np
+
+from tests.linux.family import MARKER, REGION
+from tests.model.layouts import board
+from thpsweep.linux import capture as capture_module
+from thpsweep.linux.capture import capture, summary
+from thpsweep.linux.forbidden import MOST_PROCESSES, of
+from thpsweep.linux.maps import Vma
+
+
+def marked(layout):
+    """Count the captured regions of each process that hold what the family wrote."""
+    return (layout.present == board(MARKER)).all(axis=2).sum(axis=1).tolist()
+
+
+def test_what_forbids_huge_pages_is_left_out_for_whom_it_does(family):
+    layout = capture(family("forbidden").pid)
+    assert marked(layout) == [3, 2]
+    assert layout.provenance["nohugepage_regions_left_out"] == 2 and layout.provenance["regions_hugepage"] == 1
+    (last,) = np.flatnonzero((layout.present[0] == board(MARKER)).all(axis=1) & ~layout.present[1].any(axis=1))
+    assert layout.cell_outside[layout.cell_region == last].tolist() == [1]  # the child's mappings are known of
+    assert dict(summary(layout))["regions that forbid THP, left out"] == "2"
+
+
+def test_it_is_left_out_without_frame_numbers_too(family, monkeypatch):
+    monkeypatch.setattr(capture_module, "hidden_frames", lambda: "a test hides them")
+    layout = capture(family("forbidden").pid)
+    assert marked(layout) == [3, 2]
+    assert layout.provenance["nohugepage_regions_left_out"] == 2 and layout.provenance["regions_hugepage"] == 1
+
+
+def test_who_is_not_asked_is_as_his_parent():
+    vma = [Vma(REGION, 3 * REGION, {}, frozenset({"nh"}))]
+    parents = [0] * MOST_PROCESSES + [0, 1]
+    found = of([vma, *[[]] * (MOST_PROCESSES - 1)], parents)
+    assert [len(each) for each in found.forbidden] == [2, *[0] * (MOST_PROCESSES - 1), 2, 0]
+    assert found.facts(np.arange(9)) == {
+        "nohugepage_regions_left_out": 2, "regions_hugepage": 0, "nohugepage_asked_processes": MOST_PROCESSES,
+    }  # fmt: skip
