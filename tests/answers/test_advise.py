@@ -181,6 +181,16 @@ def test_it_says_what_a_capture_assumed_or_left_out(scene: Scene) -> None:
         assert words in lines, words
 
 
+def test_what_the_machine_cannot_do_is_said_first(scene: Scene) -> None:
+    assert list(rests.cannot(scene.layout)) == []
+    for key, value, words in (
+        ("thp_enabled", "absent", "CONFIG_TRANSPARENT_HUGEPAGE"),
+        ("thp_disabled_processes", scene.layout.n_processes, "All processes have THP off"),
+    ):
+        layout = dataclasses.replace(scene.layout, provenance={**scene.layout.provenance, key: value})
+        assert words in "".join(rests.cannot(layout))
+
+
 @pytest.mark.parametrize(
     ("changed", "match"),
     [

@@ -167,7 +167,21 @@ def build_forbidden():
     fork(child)
 
 
-BUILDERS = {"family": build, "sparse": build_sparse, "restless": build_restless, "forbidden": build_forbidden}
+def build_split():
+    """Write a huge page, of which a child writes the first subpage."""
+    base = reserve(REGION)
+    _libc.madvise(base, REGION, _MADV_HUGEPAGE)
+    write(base, 0, range(512))
+    fork(lambda: write(base, 0, [0]))
+
+
+BUILDERS = {
+    "family": build,
+    "sparse": build_sparse,
+    "restless": build_restless,
+    "forbidden": build_forbidden,
+    "split": build_split,
+}
 
 if __name__ == "__main__":
     BUILDERS[sys.argv[1]]()

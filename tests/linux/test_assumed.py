@@ -15,7 +15,7 @@ from tests.linux.family import COW, ROOT, THP, A, B, G
 from tests.linux.test_capture import first_region, sharing
 from thpsweep.linux import capture as capture_module
 from thpsweep.linux import pagemap
-from thpsweep.linux.assumed.groups import Region, cells, groups, shares
+from thpsweep.linux.assumed.groups import Region, cells, groups, shares, told
 from thpsweep.linux.assumed.pss import Sums, bound
 from thpsweep.linux.capture import capture, hidden_frames, summary
 from thpsweep.linux.maps import Vma
@@ -117,12 +117,14 @@ def region(present, shared, huge=None, fit=None):
 
 def grouped(where, image=None):
     n = len(where.process)
+    where = told(where, np.array(image or [0] * n))
     keys = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return list(groups(where, np.array(image or [0] * n), keys))
 
 
 def found_cells(where, image=None):
-    each = list(cells(where, grouped(where, image), len(where.process)))
+    corrected = told(where, np.array(image or [0] * len(where.process)))
+    each = list(cells(corrected, grouped(where, image), len(where.process)))
     return sorted((np.flatnonzero(c.members).tolist(), int(c.slots.sum()), c.folio, c.outside) for c in each)
 
 
@@ -140,10 +142,33 @@ def test_a_member_whose_vma_forbids_huge_pages_is_outside():
     assert found_cells(region([5, 5, 5], [5, 5, 5], fit=[True, True, False])) == [([0, 1], 5, 0, 1)]
 
 
-def test_two_pmds_that_map_pages_alone_are_two_folios():
-    where = region([512] * 3, [512, 512, 100], huge=[True, True, True])
-    folios = {folio for _, _, folio, _ in found_cells(where)}
-    assert folios == {1, 2} and ([0, 1], 512, 1, 0) in found_cells(where)
+def test_two_pmds_whose_first_page_is_shared_are_one_folio():
+    where = region([512] * 3, [512, 512, 0], huge=[True, True, True])
+    assert found_cells(where) == [([0, 1], 512, 1, 0), ([2], 512, 2, 0)]
+
+
+def test_of_a_pmd_only_the_first_page_is_told():
+    """A parent maps a folio by a PMD; a child has split it and has 100 pages of its own, the first or the last ones."""
+    last = np.arange(512) >= 412
+    split = region([512, 512], [512, 512], huge=[True, False])
+    split.shared[1] = ~last
+    assert found_cells(split) == [([0], 100, 2, 0), ([0, 1], 412, 2, 0), ([1], 100, 0, 0)]
+    split.shared[0], split.shared[1] = False, ~last[::-1]
+    assert found_cells(split) == [([0], 100, 2, 0), ([0, 1], 412, 2, 0), ([1], 100, 0, 0)]
+
+
+def test_what_a_pmd_of_a_child_shows_live(thp, hidden):
+    """The first page of the folio was written in a child: for all others it is shared all the same."""
+    layout = capture(hidden("split").pid)
+    region = int(np.flatnonzero(layout.huge[ROOT])[0])
+    cells_there = np.flatnonzero(layout.cell_region == region)
+    found = {
+        tuple(np.flatnonzero(layout.members[layout.cell_members[c]]).tolist()): int(
+            np.bitwise_count(layout.cell_slots[c]).sum()
+        )
+        for c in cells_there
+    }
+    assert found == {(0,): 1, (1,): 1, (0, 1): 511}
 
 
 def test_shares_add_up_to_frames():

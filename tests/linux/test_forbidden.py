@@ -21,7 +21,7 @@ def test_what_forbids_huge_pages_is_left_out_for_whom_it_does(family):
     assert layout.provenance["nohugepage_regions_left_out"] == 2 and layout.provenance["regions_hugepage"] == 1
     (last,) = np.flatnonzero((layout.present[0] == board(MARKER)).all(axis=1) & ~layout.present[1].any(axis=1))
     assert layout.cell_outside[layout.cell_region == last].tolist() == [1]  # the child's mappings are known of
-    assert dict(summary(layout))["regions that forbid THP, left out"] == "2"
+    assert dict(summary(layout))["left out, THP forbidden"] == "2"
 
 
 def test_it_is_left_out_without_frame_numbers_too(family, monkeypatch):

@@ -131,6 +131,54 @@ def test_calibrating_as_root_of_a_user_namespace(root, tmp_path) -> None:
         assert re.search(rf"^{key}: .* # measured: ", said, re.M)
 
 
+WITHOUT_PAGEMAP = """
+import builtins, errno, os, sys
+real = {"open": builtins.open, "os_open": os.open, "exists": os.path.exists}
+def missing(path):
+    return str(path).endswith("/pagemap")
+def deny(name):
+    def wrapped(path, *rest, **named):
+        if missing(path):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+        return real[name](path, *rest, **named)
+    return wrapped
+builtins.open, os.open = deny("open"), deny("os_open")
+os.path.exists = lambda path: not missing(path) and real["exists"](path)
+from thpsweep.cli import main
+main(sys.argv[1:])
+"""
+
+
+def without_pagemap(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on a kernel whose /proc has no pagemap: no such one is at hand, so opening it is what fails."""
+    return ran([sys.executable, "-c", WITHOUT_PAGEMAP, *words])
+
+
+def test_validate_without_pagemap(root) -> None:
+    in_part_of_sums = without_pagemap("validate", "--rounds=1", *SOME)
+    assert in_part_of_sums.returncode == 0, in_part_of_sums.stdout + in_part_of_sums.stderr
+    assert "without frames: /proc/PID/pagemap is not there" in in_part_of_sums.stderr
+    assert "migrate_3: skipped: " in in_part_of_sums.stdout
+    assert re.search(r"([2-9]) of \1 scenarios equal", in_part_of_sums.stdout)
+
+
+def test_calibrate_without_pagemap(root, tmp_path) -> None:
+    done = without_pagemap("calibrate", "--quick", "--out", str(tmp_path / "here.yaml"))
+    assert done.returncode == 0, done.stderr
+    said = (tmp_path / "here.yaml").read_text()
+    for key in ("copy_page_ns", "pte_clear_ns", "fork_pte_small_ns", "age_small_pte_ns"):
+        assert re.search(rf"^{key}: .* # (measured|derived): ", said, re.M), key
+    for probe in ("migrating", "splitting"):
+        assert f"# Not measured by {probe} in 1 of 1" in said
+
+
+@pytest.mark.parametrize("words", [("capture", "--pid=1", "--out=a.npz"), ("advise", "--pid=1")])
+def test_capture_and_advise_without_pagemap(nobody, words: tuple[str, ...]) -> None:
+    done = without_pagemap(*words)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "no /proc/PID/pagemap" in done.stderr and "workload=prefork" in done.stderr
+
+
 def test_no_compiler(root, tmp_path) -> None:
     done = ran(COMMAND, XDG_CACHE_HOME=str(tmp_path), PATH=str(tmp_path))
     assert done.returncode == 2 and "no C compiler" in done.stderr

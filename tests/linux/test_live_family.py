@@ -40,6 +40,7 @@ def test_smaps_and_the_zero_page(live, frames_are_shown) -> None:
     actor.read(memory, range(20))
     seen = look(actor.pid, memory)
     assert np.count_nonzero(seen.frames) == 10 and seen.kib["Rss"] == seen.kib["Pss"] == 40
+    assert np.flatnonzero(seen.alone).tolist() == list(range(10))
 
 
 def test_pieces_are_timed_one_by_one(live) -> None:

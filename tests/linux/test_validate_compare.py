@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ def view(frames: list[int], **changed: object) -> View:
     plain: dict[str, object] = {
         "frames": np.array(frames),
         "swapped": np.zeros(len(frames), bool),
+        "alone": np.zeros(len(frames), bool),
         "huge": np.zeros(1, bool),
         "rss_kib": 4 * np.count_nonzero(frames),
         "pss_kib": 4.0,
@@ -48,6 +50,20 @@ def test_a_frame_that_one_side_kept_differs() -> None:
     before, after = state(p=view([7, 8])), state(p=view([7, 9]))
     assert compare.kept((before, after), (before, after)) == []
     assert compare.kept((before, after), (before, before)) != []
+
+
+def test_without_frames_who_maps_a_page_alone_is_compared() -> None:
+    hidden = state(p=replace(view([7, 8]), frames=None, alone=np.array([True, False])))
+    assert compare.sharing(hidden, state(p=view([1, 2], alone=np.array([True, False])))) == []
+    found = compare.sharing(hidden, state(p=view([1, 2], alone=np.array([True, True]))))
+    assert found == ["p: 1 pages mapped by one process alone on one side only"]
+
+
+def test_without_pagemap_sums_are_compared() -> None:
+    hidden = state(p=replace(view([7]), frames=None, swapped=None, alone=None, huge=None))
+    model = state(p=view([1], huge=np.ones(1, bool), swapped=np.ones(1, bool)))
+    assert compare.memory(hidden, model) == compare.sharing(hidden, model) == []
+    assert compare.memory(hidden, state(p=view([1], rss_kib=8))) != []
 
 
 def test_pss_may_be_off_by_rounding_rss_may_not() -> None:

@@ -264,11 +264,11 @@ def _activity_rows(activity: Activity) -> list[tuple[str, str]]:
 _SAID = (
     ("program", "program"), ("command", "command"), ("kernel", "kernel_release"), ("date", "date"),
     ("THP enabled", "thp_enabled"), ("processes with THP off", "thp_disabled_processes"),
-    ("regions dropped", "regions_dropped"), ("regions that forbid THP, left out", "nohugepage_regions_left_out"),
+    ("regions dropped", "regions_dropped"), ("left out, THP forbidden", "nohugepage_regions_left_out"),
     ("regions that ask for THP", "regions_hugepage"), ("sharing", "sharing"), ("frame numbers", "frames_hidden"),
-    ("folios", "folios"), ("processes left out, as another user's", "processes_left_out"),
+    ("folios", "folios"), ("processes of another user", "processes_left_out"),
     ("sharers of what is shared, mean", "mean_sharers"), ("ptes of shared pages", "ptes_shared"),
-    ("of them grouped wrongly, at most", "ptes_grouped_wrongly_at_most"),
+    ("grouped wrongly, at most", "ptes_grouped_wrongly_at_most"),
     ("Pss, kB", "pss_kib"), ("Pss as assumed, kB", "pss_assumed_kib"), ("apart, VMA by VMA, kB", "pss_apart_kib"),
 )  # fmt: skip
 

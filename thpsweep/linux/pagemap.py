@@ -37,6 +37,12 @@ _SWAP_TYPE, _FIRST_SPECIAL_TYPE = np.uint32(31), 23
 """Swap types from 23 on are no swap area but migration, poison and marker entries (include/linux/swap.h)."""
 
 
+NO_PAGEMAP = (
+    "this kernel has no /proc/PID/pagemap (CONFIG_PROC_PAGE_MONITOR), without which no process can be captured; workloads "
+    "that are drawn (workload=prefork), and files captured elsewhere (workload=captured, advise --capture), need none"
+)
+
+
 @dataclass(frozen=True)
 class Rows:
     """Hold the page tables of (process, region) rows; a frame is a PFN or 0, `settled` tells if none was moving.
@@ -60,11 +66,13 @@ class Pagemap:
         try:
             self._fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         except PermissionError as error:
-            raise CaptureError(f"pid {pid}: its pagemap may not be read: run as root (CAP_SYS_ADMIN)") from error
+            raise CaptureError(
+                f"pid {pid}: its pagemap may not be read: another user's, or guarded: run as root"
+            ) from error
         except (FileNotFoundError, ProcessLookupError) as error:
             if os.path.exists("/proc/self/pagemap"):
                 raise VanishedError(pid) from error
-            raise CaptureError("this kernel has no /proc/PID/pagemap (CONFIG_PROC_PAGE_MONITOR)") from error
+            raise CaptureError(NO_PAGEMAP) from error
 
     def __enter__(self) -> "Pagemap":
         return self

@@ -155,7 +155,7 @@ def tell(scene: Scene, found: Sequence[Prediction], machine_file: Path, request:
     layout = scene.layout
     who = f"{layout.provenance.get('program', 'a tree')}: {layout.n_processes} processes, {layout.n_regions} regions"
     wide = _console()
-    for sentence in sentences(found, request.hours):
+    for sentence in (*rests.cannot(layout), *sentences(found, request.hours)):
         wide.print(sentence, highlight=False, markup=False)
     wide.print(show.table(found, f"{who}, {request.hours:g} h at the prices of {scene.machine.name}"))
     _section(wide, "", show.LEGEND)

@@ -14,6 +14,21 @@ from thpsweep.model.workloads.base import Workload
 _LINE = re.compile(r"^(\w+):\s[^#]*#\s*(measured|derived|assumed|CPUID)?", re.MULTILINE)
 
 
+def cannot(layout: Layout) -> Iterator[str]:
+    """Say first what the machine of the capture cannot do as it is."""
+    said = layout.provenance
+    if said.get("thp_enabled") == "absent":
+        yield (
+            "The kernel of the capture has no transparent huge pages: what can be done today takes one that has "
+            "(CONFIG_TRANSPARENT_HUGEPAGE), and is predicted for such a one, with the kernel's own defaults."
+        )
+    if said.get("thp_disabled_processes", 0) == layout.n_processes:
+        yield (
+            "All processes have THP off (PR_SET_THP_DISABLE): the kernel makes nothing of theirs huge until they undo it; "
+            "predicted as if they had."
+        )
+
+
 def lines(machine: Profile, file: Path, is_default: bool, layout: Layout, workload: dict[str, Any]) -> Iterator[str]:
     """Say it in a few lines."""
     yield from _assumed_sharing(layout)

@@ -9,7 +9,7 @@ import numpy as np
 
 from thpsweep.errors import CaptureError
 from thpsweep.linux import pagemap
-from thpsweep.linux.assumed.groups import Cell, Region, cells, groups, regions, shares, unpacked
+from thpsweep.linux.assumed.groups import Cell, Region, cells, groups, regions, shares, told, unpacked
 from thpsweep.linux.assumed.pss import Bound, Sums, bound
 from thpsweep.linux.assumed.rows import Boards, Ints, Rows, read
 from thpsweep.linux.maps import HUGEPAGE, NO_HUGEPAGE, Vma, anonymous_vmas
@@ -83,7 +83,7 @@ def _assume(rows: Rows, tree: Tree, vmas: Sequence[Vma]) -> tuple[Part, Bound]:
     images = {image: number for number, image in enumerate(dict.fromkeys(each.image for each in tree.processes))}
     image = np.array([images[each.image] for each in tree.processes], np.int64)
     sums, found = Sums.of(len(vmas)), list[Cell]()
-    for region in regions(rows):
+    for region in (told(each, image) for each in regions(rows)):
         grouped = list(groups(region, image, keys))
         found += cells(region, grouped, n)
         _add(sums, rows, region, shares(region, grouped))
@@ -94,7 +94,8 @@ def _add(sums: Sums, rows: Rows, region: Region, share: np.ndarray) -> None:
     """Add a region's pages to the VMAs that they are in."""
     index = region.index
     mine = share[np.searchsorted(region.process, rows.process[index])]
-    present, shared = unpacked(rows.present[index]), unpacked(rows.shared[index])
+    present = unpacked(rows.present[index])
+    shared = present & region.shared[np.searchsorted(region.process, rows.process[index])]
     smallest = np.where(shared, mine, 1.0).min(axis=1)
     for position, vma in enumerate(rows.vma[index].tolist()):
         sums.pss_pages[vma] += float(mine[position][present[position]].sum())

@@ -1,5 +1,6 @@
 """Who is assumed to share: whoever maps a page at an address not alone shares it with all of his family who do."""
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -60,6 +61,26 @@ def regions(rows: Rows) -> Iterator[Region]:
             present=unpacked(np.bitwise_or.reduceat(rows.present[part], first, axis=0)),
             shared=unpacked(np.bitwise_or.reduceat(rows.shared[part], first, axis=0)),
         )
+
+
+def told(region: Region, image: Ints) -> Region:
+    """Correct what is told of pages under a PMD: bit 56 of all of them is that of the first (seen on Linux 6.18).
+
+    Two PMDs whose first page is shared are taken to map one folio. One that is alone with its folio shares the pages that
+    somebody maps by ptes, not alone: all but the first where that is told to be its own. Shapes: image (all processes,).
+    """
+    shared, mine = region.shared.copy(), image[region.process]
+    for program in np.unique(mine[region.huge]):
+        ours = mine == program
+        by_ptes = region.shared[ours & ~region.huge].any(axis=0)
+        with_first = ours & region.huge & region.shared[:, 0]
+        alone = np.flatnonzero(ours & region.huge & ~region.shared[:, 0])
+        shared[alone] = False
+        if np.count_nonzero(with_first) == 1 and by_ptes.any():
+            shared[with_first] = by_ptes
+        elif not with_first.any() and len(alone):
+            shared[alone[0], 1:] = by_ptes[1:]
+    return dataclasses.replace(region, shared=shared & region.present)
 
 
 def unpacked(boards: Boards) -> Flags:

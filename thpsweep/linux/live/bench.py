@@ -24,7 +24,8 @@ _LEFT = {
     "tracefs": "MADV_COLLAPSE is judged by its errno alone; khugepaged's results, migration and aging are left out",
     "khugepaged": "What needs passes of khugepaged is left out",
     "swap": "What needs swapped pages is left out",
-    "frames": "Forms and sums of memory are compared, who shares which page is not; migration is left out",
+    "frames": "Sums of memory, forms, and which pages one process maps alone are compared, who shares which page is not; "
+    "migration is left out",
 }
 """What still works, and what does not, where something is missing."""
 
@@ -104,9 +105,13 @@ class Bench:
     def _require_frames(self) -> None:
         memory = self._warmer.map(1)
         self._warmer.write(memory, range(1))
-        hidden = look(self._warmer.pid, memory).frames is None
+        seen = look(self._warmer.pid, memory)
         self._warmer.unmap(memory)
-        if hidden:
+        if seen.huge is None:
+            raise LiveError(
+                "/proc/PID/pagemap is not there, or masked (CONFIG_PROC_PAGE_MONITOR): forms do not show either"
+            )
+        if seen.frames is None:
             raise LiveError("/proc/PID/pagemap, /proc/kpageflags: the kernel hides frames: run as root of the machine")
 
     def _empty_call(self) -> float:

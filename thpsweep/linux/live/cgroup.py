@@ -55,7 +55,7 @@ def memory_cgroup() -> Iterator[MemoryCgroup]:
     try:
         home.mkdir()
     except OSError as error:
-        raise LiveError(f"{home}: {error.strerror}") from error
+        raise LiveError(f"{home}: no memory cgroup can be made ({error.strerror}): run as root") from error
     try:
         if not any((home / name).exists() for name in ("memory.limit_in_bytes", "memory.max")):
             raise LiveError(f"{home.parent}: the memory controller is not on there")

@@ -87,6 +87,8 @@ def punch(group: MemoryCgroup, actor: Actor, memory: Memory) -> tuple[Pages, Pag
     Raises: LiveError where it is not split; DisturbedError where there were too few huge pages.
     """
     seen = look(actor.pid, memory)
+    if seen.huge is None:
+        raise LiveError("there is no pagemap, which shows where memory is huge")
     regions = np.flatnonzero(seen.huge)
     if len(regions) < _MIN_BLOCKS:
         raise DisturbedError(

@@ -16,6 +16,7 @@ from thpsweep.linux.pagemap import ENTRY_BYTES, PAGE_IS_HUGE, Pagemap
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 _PRESENT, _SWAPPED, _FRAME = np.uint64(1 << 63), np.uint64(1 << 62), np.uint64((1 << 55) - 1)
+_EXCLUSIVE = np.uint64(1 << 56)
 _HEADER = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) ")
 _SIZE = re.compile(r"^(\w+):\s+(\d+) kB$")
 _FIELDS = ("Rss", "Pss", "AnonHugePages", "ShmemPmdMapped", "Swap")
@@ -25,27 +26,32 @@ _FIELDS = ("Rss", "Pss", "AnonHugePages", "ShmemPmdMapped", "Swap")
 class Look:
     """One process's memory at one moment.
 
-    Shapes: frames (n_pages,) PFN or 0 for none and for the zero page; swapped (n_pages,); huge (n_regions,). `frames` is
-    None where the kernel hides them. `kib` has the fields of smaps summed over the range, n_vmas how many were summed.
+    Shapes: frames (n_pages,) PFN or 0 for none and for the zero page; swapped, alone (mapped by nobody else) (n_pages,);
+    huge (n_regions,). `frames` is None where the kernel hides them, all four are where there is no pagemap. `kib` has the
+    fields of smaps summed over the range, n_vmas how many were summed.
     """
 
     frames: npt.NDArray[np.int64] | None
-    swapped: npt.NDArray[np.bool_]
-    huge: npt.NDArray[np.bool_]
+    swapped: npt.NDArray[np.bool_] | None
+    alone: npt.NDArray[np.bool_] | None
+    huge: npt.NDArray[np.bool_] | None
     kib: dict[str, int]
     n_vmas: int
 
 
 def look(pid: int, memory: Memory) -> Look:
     """Look at a memory of a process that does nothing meanwhile."""
+    kib, n_vmas = smaps(pid, memory)
     entries = _entries(pid, memory)
+    if entries is None:
+        return Look(None, None, None, None, kib, n_vmas)
     present = (entries & _PRESENT) != 0
     frames = np.where(present, entries & _FRAME, np.uint64(0)).astype(np.int64)
     shown = bool(frames.any()) or not present.any()
-    kib, n_vmas = smaps(pid, memory)
     return Look(
         frames=_known(frames) if shown else None,
         swapped=(entries & _SWAPPED) != 0,
+        alone=present & ((entries & _EXCLUSIVE) != 0),
         huge=_huge(pid, memory),
         kib=kib,
         n_vmas=n_vmas,
@@ -87,13 +93,15 @@ def smaps(pid: int, memory: Memory) -> tuple[dict[str, int], int]:
     return kib, n_vmas
 
 
-def _entries(pid: int, memory: Memory) -> npt.NDArray[np.uint64]:
+def _entries(pid: int, memory: Memory) -> npt.NDArray[np.uint64] | None:
+    """Read page table entries; nothing where there is no pagemap, or a container masks it."""
     entries = np.empty(memory.n_pages, np.uint64)
-    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as file:
-        n_read = os.preadv(file.fileno(), [entries.data], memory.address // PAGE_SIZE_BYTES * ENTRY_BYTES)
-    if n_read != entries.nbytes:
-        raise ValueError(f"pagemap of {pid}: {n_read} of {entries.nbytes} bytes")
-    return entries
+    try:
+        with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as file:
+            n_read = os.preadv(file.fileno(), [entries.data], memory.address // PAGE_SIZE_BYTES * ENTRY_BYTES)
+    except FileNotFoundError:
+        return None
+    return entries if n_read == entries.nbytes else None
 
 
 def _known(frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.linux.validate.state import State, Told
+from thpsweep.linux.validate.state import State, Told, View
+from thpsweep.units import HPAGE_PMD_NR
 
 _ONE_TABLE_KIB = 4
 
@@ -49,9 +50,9 @@ def memory(kernel: State, model: State) -> list[str]:
             for label, of_kernel, of_model, slack in pairs
             if abs(of_kernel - of_model) > slack
         ]
-        if not np.array_equal(live.huge, mine.huge):
+        if live.huge is not None and mine.huge is not None and not np.array_equal(live.huge, mine.huge):
             found.append(f"{name} PMD-mapped regions: kernel {_list(live.huge)}, model {_list(mine.huge)}")
-        if n := int(np.count_nonzero(live.swapped != mine.swapped)):
+        if n := _differing(live.swapped, mine.swapped):
             found.append(f"{name}: {n} pages swapped on one side only")
     if kernel.pages_in_use is not None and kernel.pages_in_use != model.pages_in_use:
         found.append(f"pages in use: kernel {kernel.pages_in_use}, model {model.pages_in_use}")
@@ -66,6 +67,9 @@ def sharing(kernel: State, model: State) -> list[str]:
         if live is not None and mine is not None and (n := int(np.count_nonzero(live != mine))):
             what = "present" if one == other else f"shared with {other}"
             found.append(f"{one}: {live.sum()} pages {what} in the kernel, {mine.sum()} in the model, {n} differ")
+    for name, view in kernel.views.items():
+        if n := _differing(_by_ptes(view), _by_ptes(model.views[name])):
+            found.append(f"{name}: {n} pages mapped by one process alone on one side only")
     return found
 
 
@@ -93,6 +97,18 @@ def _kept(before: Frames | None, after: Frames | None) -> npt.NDArray[np.bool_] 
     if before is None or after is None:
         return None
     return np.asarray((before == after) & (before != 0))
+
+
+def _by_ptes(view: View) -> npt.NDArray[np.bool_] | None:
+    """Give the pages that are mapped alone, by a pte: of all pages under a PMD the kernel tells what the first one is."""
+    if view.alone is None or view.huge is None:
+        return None
+    return np.asarray(view.alone & ~np.repeat(view.huge, HPAGE_PMD_NR)[: view.alone.size])
+
+
+def _differing(kernel: npt.NDArray[np.bool_] | None, model: npt.NDArray[np.bool_] | None) -> int:
+    """Count the pages of which the two say another thing, where both are known."""
+    return 0 if kernel is None or model is None else int(np.count_nonzero(kernel != model))
 
 
 def _list(flags: npt.NDArray[np.bool_]) -> str:

@@ -259,6 +259,7 @@ def _view(seen: Look) -> View:
     return View(
         frames=seen.frames,
         swapped=seen.swapped,
+        alone=seen.alone,
         huge=seen.huge,
         rss_kib=seen.kib["Rss"],
         pss_kib=float(seen.kib["Pss"]),

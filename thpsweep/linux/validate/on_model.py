@@ -68,6 +68,7 @@ class OnModel:
         return View(
             frames=process.frames,
             swapped=process._has("swapped"),
+            alone=process.mapcounts == 1,
             huge=np.array([process.is_huge(region) for region in range(self._scene.family.n_regions)]),
             rss_kib=process.rss_kib,
             pss_kib=process.pss_kib,

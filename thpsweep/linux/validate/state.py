@@ -34,13 +34,14 @@ class Told:
 class View:
     """One process's memory: names of frames (0 none; equal names are the same frame), forms, and smaps' sums.
 
-    Shapes: frames, swapped (n_pages,); huge (n_regions,). `frames` is None where the kernel hides them; `slack_kib` is
-    how far Pss may be off by rounding.
+    Shapes: frames, swapped, alone (mapped by nobody else) (n_pages,); huge (n_regions,). `frames` is None where the kernel
+    hides them, all four where it has no pagemap; `slack_kib` is how far Pss may be off by rounding.
     """
 
     frames: npt.NDArray[np.int64] | None
-    swapped: npt.NDArray[np.bool_]
-    huge: npt.NDArray[np.bool_]
+    swapped: npt.NDArray[np.bool_] | None
+    alone: npt.NDArray[np.bool_] | None
+    huge: npt.NDArray[np.bool_] | None
     rss_kib: int
     pss_kib: float
     huge_kib: int

@@ -38,6 +38,8 @@ def _folio_ns(bench: Bench, sharers: int) -> float:
         begun = time.thread_time_ns()
         group.shrink()
         ns = (time.thread_time_ns() - begun) / _REGIONS
-        if pages_in_use([look(parent.pid, memory)]) != _REGIONS * (HPAGE_PMD_NR - 1):
-            raise LiveError("reclaim did not split the folios")
+        if (used := pages_in_use([look(parent.pid, memory)])) != _REGIONS * (HPAGE_PMD_NR - 1):
+            raise LiveError(
+                "frames are hidden, which show a split" if used is None else "reclaim did not split the folios"
+            )
     return ns
