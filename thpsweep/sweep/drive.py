@@ -53,6 +53,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None]) -
             _conclude(given, log)
             sweep = journal.read(plan.directory)
             if exit_code == ALL_DONE:
+                follower.ended()
                 finish(sweep)
                 follower.finish(final=True)
                 exit_code = _report_failures(sweep)
