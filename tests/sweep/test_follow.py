@@ -64,8 +64,8 @@ def test_the_process_is_told_what_to_record_and_what_has_happened(
     tracked: Callable[[str], Plan], tmp_path: Path
 ) -> None:
     told = tmp_path / "told"
-    code = f"{WAITS}with open({str(told)!r}, 'w', buffering=1) as file:\n  file.write(order)\n  for word in words:\n    file.write(word)"
-    plan = tracked(code + "\n    if word == 'final\\n': break")
+    hears = "  for word in words:\n    file.write(word)\n    if word == 'final\\n': break"
+    plan = tracked(f"{WAITS}with open({str(told)!r}, 'w', buffering=1) as file:\n  file.write(order)\n{hears}")
     seen: list[str] = []
 
     def finish(_: journal.Sweep) -> None:
