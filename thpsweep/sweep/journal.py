@@ -45,9 +45,9 @@ class Stored(Mapping[str, Record]):
         return len(self._places)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Sweep:
-    """What a journal holds: the points in their order, the latest result of each that has one, and its state."""
+    """What a journal held when it was read: the points in their order, the latest result of each that has one, its state."""
 
     directory: Path
     header: Record
