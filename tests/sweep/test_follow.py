@@ -228,9 +228,9 @@ def test_the_process_ends_with_its_driver(root: Path) -> None:
 
 def test_the_journal_is_read_on_from_where_it_was(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     starts: list[int] = []
-    whole = journal.records
+    whole = journal.lines
 
-    def noted(path: Path, start: int = 0) -> Iterator[tuple[int, journal.Record]]:
+    def noted(path: Path, start: int = 0) -> Iterator[tuple[bytes, int]]:
         starts.append(start)
         return whole(path, start)
 
@@ -239,7 +239,7 @@ def test_the_journal_is_read_on_from_where_it_was(root: Path, monkeypatch: pytes
     file = directory / journal.FILE_NAME
     tracker = Tracker(directory, at(root))
     tracker.catch_up(final=False)
-    monkeypatch.setattr(journal, "records", noted)
+    monkeypatch.setattr(journal, "lines", noted)
     for number, point in enumerate(points):
         before = file.stat().st_size
         write(root, [*points, *(a_result(earlier, {"cost/cpu_ms": 1.0}) for earlier in points[: number + 1])])

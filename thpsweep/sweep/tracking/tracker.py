@@ -120,7 +120,7 @@ class Tracker:
 
     def _scan(self) -> None:
         """Note what the journal has beyond what was read."""
-        for after, record in journal.records(self._file, self._offset):
+        for after, record in journal.heads(self._file, self._offset):
             if record["type"] == "sweep":
                 self._header = self._header or record
             elif record["type"] == journal.CONCLUDED:
