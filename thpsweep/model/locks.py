@@ -77,12 +77,12 @@ class Span:
 
 @dataclasses.dataclass(frozen=True)
 class _Work:
-    """What one span adds where certain measures are told: (measure, price of one), and the measure of what it hides."""
+    """What spans add where certain measures are told: (measure, price of one), and for each lock the measure of what it
+    hides."""
 
-    lock: str
     cut: str
     priced: list[tuple[str, float]]
-    hides: str | None
+    locks: dict[str, str | None]
 
 
 def spans(sequence: tuple[Step, ...]) -> list[Span]:
@@ -169,16 +169,17 @@ class Locks:
         if not rows.size:
             return
         replicates = self._family.replicate_of(rows)
-        for span in self._works[told]:
-            whole_ns = functools.reduce(np.add, (measures[measure] * price_ns for measure, price_ns in span.priced))
-            cuts = 1.0 if span.cut == ONCE else np.maximum(measures[span.cut], 1)
+        for work in self._works[told]:
+            whole_ns = functools.reduce(np.add, (measures[measure] * price_ns for measure, price_ns in work.priced))
+            cuts = 1.0 if work.cut == ONCE else np.maximum(measures[work.cut], 1)
             each_ns = whole_ns / cuts
-            squares = cuts * each_ns**2
-            np.add.at(self.total_ns[span.lock], replicates, cuts * each_ns)
-            np.add.at(self.squares[span.lock], replicates, squares)
-            np.maximum.at(self.max_ns[span.lock], replicates, each_ns)
-            if span.hides is not None:
-                np.add.at(self.hidden[span.lock], replicates, squares * (measures[span.hides] * self._rates(rows)))
+            total_ns, squares = cuts * each_ns, cuts * each_ns**2
+            for lock, hides in work.locks.items():
+                np.add.at(self.total_ns[lock], replicates, total_ns)
+                np.add.at(self.squares[lock], replicates, squares)
+                np.maximum.at(self.max_ns[lock], replicates, each_ns)
+                if hides is not None:
+                    np.add.at(self.hidden[lock], replicates, squares * (measures[hides] * self._rates(rows)))
 
     def _rates(self, rows: Ints) -> Floats:
         """Give how often somebody accesses the region of each row. Units: accesses per ns."""
@@ -186,17 +187,24 @@ class Locks:
         return np.where(hot, self._accesses_per_ns[1], self._accesses_per_ns[0])
 
     def _works_of(self, told: frozenset[str]) -> list[_Work]:
-        """Choose the spans in which something of what is told is done."""
+        """Choose the spans in which something of what is told is done; locks are held together while they can be.
+
+        Each lock's spans stay in their order: sums of floats depend on it.
+        """
         if not told <= self._known:
             raise ValueError(f"no step names {', '.join(sorted(told - self._known))}")
-        found = []
+        found: list[_Work] = []
         for span in self._spans:
             priced = [(measure, self._prices[operation]) for operation, measure in span.work if measure in told]
+            if not priced:
+                continue
             hides = HIDDEN.get(span.lock)
-            if priced:
-                found.append(
-                    _Work(span.lock, span.cut, priced, hides if hides is None or hides in told else "split_ptes")
-                )
+            new = _Work(span.cut, priced, {span.lock: hides if hides is None or hides in told else "split_ptes"})
+            same = [work for work in found if (work.cut, work.priced) == (span.cut, priced)]
+            if same and not any(span.lock in work.locks for work in found):
+                same[0].locks.update(new.locks)
+            else:
+                found.append(new)
         return found
 
 
