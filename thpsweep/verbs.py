@@ -111,7 +111,7 @@ def _sync(directory: Path, target: "Target") -> int:
     from thpsweep.sweep.status import holder
     from thpsweep.sweep.tracking.tracker import Busy, track
 
-    gc.freeze()  # as the follower does
+    gc.freeze()  # what MLflow brings stays: no collection need walk it
     try:
         print(f"{directory}: {track(directory, target=target, is_idle=lambda: holder(directory) is None)}")
     except Busy:

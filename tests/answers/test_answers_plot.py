@@ -97,6 +97,28 @@ def test_a_panel_a_workload(sweep_of):
     assert [axes.get_title() for axes in drawn.axes] == ["workload captured", "workload prefork"]
 
 
+def test_of_more_lines_than_can_be_followed_there_are_the_points_by_policy(sweep_of):
+    def seeded(record):
+        if record["type"] == "point":
+            seed = record["index"] // 3
+            record["params"] |= {"run.seed": seed}
+            record["point"]["run"]["seed"] = seed
+        return record
+
+    degrees = tuple(range(1, plot.MOST_LINES + 2))
+    sweep = sweep_of(degrees=degrees, policies=("inplace", "switch", "copy"), change=seeded, regions=1)
+    (axes,) = plot.figure(sweep).axes
+    assert not axes.containers and not axes.texts
+    drawn = {line.get_label(): line for line in axes.lines}
+    assert set(drawn) == {"inplace", "switch", "copy"}
+    assert sorted(drawn["inplace"].get_ydata()) == [1024 * n for n in degrees]
+    assert sorted(drawn["copy"].get_xdata()) == sorted(512 - n for n in degrees)
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["inplace", "switch", "copy"]
+    for line in drawn.values():
+        corners = axes.transAxes.inverted().transform(line.get_transform().transform(line.get_xydata()))
+        assert ((corners > 0) & (corners < 1)).all()
+
+
 def test_the_file_is_a_png_of_a_readable_size(sweep_of, tmp_path):
     plot.plot(sweep_of(), tmp_path / "frontier.png")
     head = (tmp_path / "frontier.png").read_bytes()[:24]

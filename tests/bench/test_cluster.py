@@ -6,6 +6,7 @@ tests/cluster. All is measured in one run, without MLflow.
 
 import functools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -28,29 +29,36 @@ __all__ = ["degrees", "make_cluster", "make_point"]
 pytestmark = pytest.mark.bench
 
 SLEEP_S = 0.25
+POINTS_EACH = 400
+"""Sleeping points an actor: 100 s, as it takes a while until all of them have started on two cores."""
 
 
 def sleeping(point: dict[str, Any]) -> dict[str, Any]:
     """Take a while, but no CPU, so that many actors fit on few; give as much as a simulated point."""
     time.sleep(SLEEP_S)
-    return trivial(point)
+    return {**trivial(point), "actor": [os.uname().nodename, os.getpid()]}
 
 
-def main(file: str, root: str, function: str) -> None:
-    """Drive the points of a file and print what it took, from the first results on."""
+def main(file: str, root: str, function: str, n_actors: str) -> None:
+    """Drive the points of a file and print what it took from the first results on; of sleeping ones, of so many actors."""
     plan = plan_of(Path(root), json.loads(Path(file).read_text()))
     launch = functools.partial(pool, address="auto", function={"trivial": trivial, "sleeping": sleeping}[function])
     seen: list[tuple[float, float, int, float, int]] = []
+    actors: set[tuple[str, int]] = set()
+    all_there: list[int] = []
 
     def watched(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
         for arrival in launch(tasks, terms):
             work_s = sum(outcome["wall_s"] for _, outcome in arrival)
+            actors.update(tuple(outcome["result"].get("actor", ())) for _, outcome in arrival)
+            if len(actors) >= int(n_actors):
+                all_there.append(len(seen))
             seen.append((time.perf_counter(), time.process_time(), len(arrival), work_s, private_bytes()))
             yield arrival
 
     driven = drive(plan, watched, lambda sweep: None)
     assert driven.exit_code == 0 and sum(1 for _ in driven.results.values()) == len(plan.points)
-    first, last = next(at for at in seen if at[0] > seen[0][0] + WARM_S[function]), seen[-1]
+    first, last = seen[all_there[0]], seen[-1]
     counted = [at for at in seen if at[0] > first[0]]
     n_points = sum(at[2] for at in counted)
     found = {
@@ -64,16 +72,15 @@ def main(file: str, root: str, function: str) -> None:
     print(json.dumps(found))
 
 
-WARM_S = {"trivial": 0.0, "sleeping": 5.0}
-"""What is left out of the beginning: all workers have to be there where it is their number that counts."""
-
-
-def driven(host: Host, tmp_path: Path, points: list[dict[str, Any]], function: str) -> dict[str, float]:
+def driven(
+    host: Host, tmp_path: Path, points: list[dict[str, Any]], function: str, n_actors: int = 1
+) -> dict[str, float]:
     """Drive points from a host, in a process of its own."""
     file = tmp_path / f"{function}-{len(points)}.json"
     file.write_text(json.dumps(points))
     root = tmp_path / f"{function}-{len(points)}"
-    said = host.run(BIN / "python", "-m", "tests.bench.test_cluster", file, root, function, timeout_s=300)
+    arguments = [file, root, function, n_actors]
+    said = host.run(BIN / "python", "-m", "tests.bench.test_cluster", *map(str, arguments), timeout_s=600)
     return dict(json.loads(said.stdout.splitlines()[-1]))
 
 
@@ -112,7 +119,7 @@ def test_ten_thousand_points_and_the_driver_of_many_actors(
     )
 
 
-@pytest.mark.parametrize("per_host", [2, 8])
+@pytest.mark.parametrize("per_host", [2, 8, 16])
 def test_the_driver_keeps_so_many_actors_busy(
     make_cluster: Callable[[], Cluster], tmp_path: Path, degrees: Callable[..., list[Task]], per_host: int
 ) -> None:
@@ -122,7 +129,7 @@ def test_the_driver_keeps_so_many_actors_busy(
         cluster.join(number, cpus=per_host)
     ((_, point),) = degrees(2)
     n_actors = 3 * per_host
-    found = driven(cluster.head, tmp_path, seeded(point, n_actors * 100), "sleeping")
+    found = driven(cluster.head, tmp_path, seeded(point, n_actors * POINTS_EACH), "sleeping", n_actors)
     for host in cluster.hosts.values():
         host.kill()
     busy = found["work_s"] / found["took_s"] / n_actors

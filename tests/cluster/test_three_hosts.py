@@ -47,7 +47,7 @@ def test_a_captured_file_needs_to_be_on_the_drivers_host_only(cluster: Cluster, 
         "run.duration_s=600",
         "sweep.track=false",
     ]
-    points = [*few, "policy=copy,inplace", "sharing.degree=range(2,12)"]
+    points = [*few, "policy=copy,inplace,switch", "sharing.degree=range(2,52)"]  # enough until other hosts have begun
     head.run("thpsweep", "sweep", *points, f"sweep.dir={tmp_path}/cluster", "hydra.launcher.address=auto")
     head.run("thpsweep", "sweep", *points, f"sweep.dir={tmp_path}/alone", "hydra/launcher=serial")
     assert results(tmp_path / "cluster") == results(tmp_path / "alone")

@@ -159,7 +159,7 @@ def test_runs_and_adds_up(row: Row) -> None:
     check(one)
     built = setting(one)
     policy, outcomes = _run(built)
-    baseline, _ = _run(setting(_without_policy(one)))
+    baseline, _ = _run(_without_policy(setting(one), one).built)
     for replicate in range(built.replicates):
         snapshot(policy.family, replicate)
     for name, values in {**policy.counts.total, **policy.counts.largest, **policy.family.gauge}.items():

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
@@ -19,135 +18,219 @@ from thpsweep.sweep.attempt import outcome
 from thpsweep.sweep.drive import drive
 from thpsweep.sweep.plan import Plan
 from thpsweep.sweep.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.tracking import words
+from thpsweep.sweep.tracking.following import Following
+from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import Tracker
 
 Degrees = Callable[..., list[Task]]
 MakePlan = Callable[[Sequence[Task]], Plan]
 
 
-class Fake:
-    """Stand in for the tracker: do something when asked to catch up, and remember being asked."""
-
-    def __init__(self, act: Callable[["Fake"], None] = lambda _: None) -> None:
-        self.act, self.n_steps = act, 0
-        self.asked: list[bool] = []
-
-    def catch_up(self, *, final: bool) -> None:
-        """Do it."""
-        self.asked.append(final)
-        self.act(self)
-
-
 @pytest.fixture
-def tracked(make_plan: MakePlan, degrees: Degrees, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Fake], Plan]]:
-    """Plan two points whose runs are recorded by a fake, often."""
+def tracked(make_plan: MakePlan, degrees: Degrees, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Plan]:
+    """Plan two points whose runs are recorded by a process that runs some code instead of ours."""
 
-    def plan(fake: Fake) -> Plan:
-        monkeypatch.setattr(follow, "_tracker", lambda *_: fake)
-        monkeypatch.setattr(follow, "EVERY_S", 0.001)
-        monkeypatch.setattr(follow, "SELDOM_S", 0.01)
+    def plan(code: str) -> Plan:
+        monkeypatch.setattr(follow, "command", lambda: [sys.executable, "-c", code])
         return dataclasses.replace(make_plan(degrees(1, 3)), tracked=True)
 
-    yield plan
+    return plan
+
+
+WAITS = "import sys, time\nwords = iter(sys.stdin.readline, '')\norder = next(words)\n"
 
 
 def nothing(_: journal.Sweep) -> None:
     """Finish without an answer."""
 
 
-def test_sweep_goes_on_where_mlflow_cannot(tracked: Callable[[Fake], Plan], capsys: pytest.CaptureFixture[str]) -> None:
-    def broken(_: Fake) -> None:
-        raise OSError("no database\ntoday")
-
-    plan = tracked(Fake(broken))
+def test_sweep_goes_on_where_mlflow_cannot(tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str]) -> None:
+    plan = tracked(f"{WAITS}print('no database today', flush=True)\nnext(words)\nsys.exit(1)")
     assert drive(plan, serial, nothing).exit_code == 0
-    said = [line for line in capsys.readouterr().err.splitlines() if "MLflow" in line]
-    assert len(said) == 2
-    assert "OSError: no database today" in said[0] and f"thpsweep sync {plan.directory}" in said[1]
+    said = [line for line in capfd.readouterr().err.splitlines() if "thpsweep:" in line]
+    assert said[0] == "thpsweep: no database today" and f"thpsweep sync {plan.directory}" in said[1] and len(said) == 2
 
 
-def test_mlflow_is_told_while_the_sweep_runs_and_once_at_the_end(tracked: Callable[[Fake], Plan]) -> None:
-    during = threading.Event()
-    fake = Fake(lambda _: during.set())
+def test_sweep_goes_on_where_the_process_dies(
+    tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str]
+) -> None:
+    plan = tracked("import os\nos.kill(os.getpid(), 9)")
+    assert drive(plan, serial, nothing).exit_code == 0
+    assert f"thpsweep sync {plan.directory}" in capfd.readouterr().err
 
-    def slow(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
-        assert during.wait(10)
-        yield from serial(tasks)
 
-    drive(tracked(fake), slow, nothing)
-    assert fake.asked[0] is False and fake.asked[-1] is True and fake.asked.count(True) == 1
+def test_the_process_is_told_what_to_record_and_what_has_happened(
+    tracked: Callable[[str], Plan], tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    hears = "  for word in words:\n    file.write(word)\n    if word == 'final\\n': break"
+    plan = tracked(f"{WAITS}with open({str(told)!r}, 'w', buffering=1) as file:\n  file.write(order)\n{hears}")
+    seen: list[str] = []
+
+    def finish(_: journal.Sweep) -> None:
+        while not seen or not seen[-1].endswith("ended\n"):
+            seen.append(told.read_text())
+
+    drive(plan, serial, finish)
+    order, *said = told.read_text().splitlines()
+    assert words.Order.read(order) == words.Order(plan.directory, plan.target)
+    assert said == ["ended", "final"]
+
+
+def test_a_password_is_not_in_the_command_line(tracked: Callable[[str], Plan]) -> None:
+    secret = dataclasses.replace(tracked("").target, uri="postgresql://me:secret@host/db")
+    assert words.Order.read(words.Order(Path("x"), secret).written()).target == secret
+    assert "secret" not in " ".join(follow.command())
 
 
 def test_a_sweep_that_is_over_does_not_wait_for_an_mlflow_that_hangs(
-    tracked: Callable[[Fake], Plan], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follow, "STUCK_S", 0.3)
-    released = threading.Event()
-    plan = tracked(Fake(lambda _: bool(released.wait(60)) and None))
+    plan = tracked(f"{WAITS}time.sleep(60)")
     began_s = time.monotonic()
     assert drive(plan, serial, nothing).exit_code == 0
-    took_s = time.monotonic() - began_s
-    released.set()
-    assert took_s < 10
-    assert f"thpsweep sync {plan.directory}" in capsys.readouterr().err
+    assert time.monotonic() - began_s < 10
+    assert f"thpsweep sync {plan.directory}" in capfd.readouterr().err
 
 
 def test_it_waits_for_one_that_is_slow(
-    tracked: Callable[[Fake], Plan], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follow, "STUCK_S", 0.3)
-
-    def slowly(fake: Fake) -> None:
-        for _ in range(12 if fake.asked[-1] else 0):
-            time.sleep(0.1)
-            fake.n_steps += 1
-
-    assert drive(tracked(Fake(slowly)), serial, nothing).exit_code == 0
-    assert "sync" not in capsys.readouterr().err
+    plan = tracked(
+        f"{WAITS}while next(words) != 'final\\n': pass\nfor _ in range(12): time.sleep(0.1); print(flush=True)"
+    )
+    assert drive(plan, serial, nothing).exit_code == 0
+    assert "sync" not in capfd.readouterr().err
 
 
 def test_it_does_not_wait_for_ever_even_then(
-    tracked: Callable[[Fake], Plan], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follow, "PATIENCE_S", 0.5)
-    ended = threading.Event()
-
-    def endlessly(fake: Fake) -> None:
-        while not ended.wait(0.01):
-            fake.n_steps += 1
-
-    drive(tracked(Fake(endlessly)), serial, nothing)
-    ended.set()
-    assert "thpsweep sync" in capsys.readouterr().err
+    drive(tracked(f"{WAITS}while True: print(flush=True); time.sleep(0.01)"), serial, nothing)
+    assert "thpsweep sync" in capfd.readouterr().err
 
 
-def test_what_came_in_before_an_interruption_is_recorded_without_the_files(tracked: Callable[[Fake], Plan]) -> None:
-    fake = Fake()
-
+def test_what_came_in_before_an_interruption_is_recorded_without_the_files(
+    tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str]
+) -> None:
     def stopped(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
         yield [(tasks[0][0], outcome("done", result={}))]
         os.kill(os.getpid(), signal.SIGINT)
         assert terms.draining.is_set()
 
-    assert drive(tracked(fake), stopped, nothing).exit_code == 130
-    assert fake.asked and True not in fake.asked
+    code = f"{WAITS}for word in words:\n  print(word, flush=True)\n  if word == 'over\\n': break"
+    assert drive(tracked(code), stopped, nothing).exit_code == 130
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("thpsweep: ")]
+    assert "thpsweep: over" in said and "thpsweep: final" not in said and "thpsweep: ended" not in said
 
 
-def test_no_thread_is_started_where_nothing_is_tracked(
+def test_no_process_is_started_where_nothing_is_tracked(
     make_plan: MakePlan, degrees: Degrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "_tracker", lambda *_: pytest.fail("not tracked"))
-    before = threading.active_count()
-    drive(
-        make_plan(degrees(1)), serial, lambda _: None if threading.active_count() == before else pytest.fail("thread")
-    )
+    monkeypatch.setattr(follow, "command", lambda: pytest.fail("not tracked"))
+    assert drive(make_plan(degrees(1)), serial, nothing).exit_code == 0
+
+
+class Fake:
+    """Stand in for the tracker: do something when asked to catch up, and remember what it was asked."""
+
+    def __init__(self, act: Callable[["Fake"], None] = lambda _: None) -> None:
+        self.act = act
+        self.asked: list[tuple[bool, bool]] = []
+
+    def catch_up(self, *, ended: bool, final: bool, is_idle: Callable[[], bool]) -> None:
+        """Do it."""
+        self.asked.append((ended, final))
+        self.act(self)
+
+
+class Script(words.Lines):
+    """Say words to a follower, each after so many looks."""
+
+    def __init__(self, *said: str | None) -> None:
+        self.said, self.waited = list(said), list[float | None]()
+
+    def next(self, timeout_s: float | None = None) -> str | None:
+        """Give the next."""
+        self.waited.append(timeout_s)
+        return self.said.pop(0)
+
+
+def followed(fake: Fake, *said: str | None) -> tuple[int, list[str], Script]:
+    """Let our side of the process run through a script."""
+    told: list[str] = []
+    script = Script(*said)
+    following = Following(target(Path(), None), lambda: fake, told.append, lambda: True)  # type: ignore[arg-type,return-value]
+    return following.follow(script), told, script
+
+
+def test_mlflow_is_told_while_the_sweep_runs_and_once_at_the_end() -> None:
+    fake = Fake()
+    code, told, script = followed(fake, None, None, words.ENDED, words.FINAL)
+    assert (code, told) == (0, []) and script.waited == [0.0, 5.0, 5.0, 5.0]
+    assert fake.asked == [(False, False), (False, False), (True, False), (True, True)]
+
+
+def test_an_mlflow_that_fails_is_asked_less_and_less_and_spoken_of_once() -> None:
+    def broken(_: Fake) -> None:
+        raise OSError("no database\ntoday")
+
+    code, told, script = followed(Fake(broken), *[None] * 6, words.OVER)
+    assert code == 1 and script.waited == [0.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
+    assert len(told) == 1 and "OSError: no database today" in told[0]
+
+
+def test_what_failed_and_then_worked_is_in_step() -> None:
+    def at_first(fake: Fake) -> None:
+        if len(fake.asked) < 3:
+            raise OSError("not yet")
+
+    code, told, script = followed(Fake(at_first), None, None, None, words.OVER)
+    assert code == 0 and len(told) == 1 and script.waited[-1] == 5.0
+
+
+def test_it_ends_without_a_word_to_mlflow_when_the_driver_is_gone() -> None:
+    fake = Fake()
+    code, _, _ = followed(fake, None, words.GONE)
+    assert code == 1 and len(fake.asked) == 1
+
+
+def test_lines_come_whole_and_end() -> None:
+    read, write_end = os.pipe()
+    lines = words.Lines(read)
+    assert lines.next(0.0) is None
+    os.write(write_end, b"one\ntw")
+    assert lines.next() == "one" and lines.next(0.01) is None
+    os.write(write_end, b"o\nthree\n")
+    os.close(write_end)
+    assert [lines.next() for _ in range(3)] == ["two", "three", words.GONE]
+    os.close(read)
+
+
+def test_the_process_ends_with_its_driver(root: Path) -> None:
+    directory = write(root, [a_point(0, degree=2)])
+    process = subprocess.Popen(follow.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin and process.stdout
+    process.stdin.write(words.Order(directory, at(root)).written() + "\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "\n"  # something was done
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process.send_signal(number)
+    time.sleep(0.1)
+    assert process.poll() is None
+    process.stdin.close()
+    assert process.wait(30) == 1
 
 
 def test_the_journal_is_read_on_from_where_it_was(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     starts: list[int] = []
-    whole = journal.records
+    whole = journal.lines
 
-    def noted(path: Path, start: int = 0) -> Iterator[tuple[int, journal.Record]]:
+    def noted(path: Path, start: int = 0) -> Iterator[tuple[bytes, int]]:
         starts.append(start)
         return whole(path, start)
 
@@ -156,7 +239,7 @@ def test_the_journal_is_read_on_from_where_it_was(root: Path, monkeypatch: pytes
     file = directory / journal.FILE_NAME
     tracker = Tracker(directory, at(root))
     tracker.catch_up(final=False)
-    monkeypatch.setattr(journal, "records", noted)
+    monkeypatch.setattr(journal, "lines", noted)
     for number, point in enumerate(points):
         before = file.stat().st_size
         write(root, [*points, *(a_result(earlier, {"cost/cpu_ms": 1.0}) for earlier in points[: number + 1])])

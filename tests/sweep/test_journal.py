@@ -134,6 +134,27 @@ def test_a_reader_goes_on_from_where_it_was(tmp_path: Path) -> None:
     assert [record for _, record in journal.records(tmp_path, end)] == [HEADER, result("b")]
 
 
+def test_heads_are_the_beginnings_of_records(tmp_path: Path) -> None:
+    known = {"state": "done", "finished": "2026-01-01T00:00:00.5+00:00"}
+    made = {"type": "result", "id": "a", **known, "result": {"state": "failed"}, "error": None}
+    otherwise = {"type": "result", "id": "b", "result": {}, **known}
+    write(tmp_path, made, otherwise)
+    found = dict(journal.heads(tmp_path))
+    whole = dict(journal.records(tmp_path))
+    assert list(found) == list(whole)
+    *others, short, long = found.values()
+    assert (others, long) == ([HEADER, *POINTS], otherwise)
+    assert short == {"type": "result", "id": "a", **known}
+    assert journal.read(tmp_path).states == {"a": "done", "b": "done"}
+
+
+def test_a_damaged_end_of_a_line_is_found_where_only_its_head_is_read(tmp_path: Path) -> None:
+    write(tmp_path, {**result("a"), "finished": "2026"})
+    file = tmp_path / journal.FILE_NAME
+    flipped(file, file.stat().st_size - 30, 0)
+    assert [record["type"] for _, record in journal.heads(tmp_path)] == ["sweep", "point", "point"]
+
+
 def test_a_failed_write_leaves_whole_lines_only(tmp_path: Path) -> None:
     write(tmp_path, result("a"))
     file = tmp_path / journal.FILE_NAME

@@ -3,12 +3,16 @@
 import dataclasses
 import functools
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from thpsweep.api import composed
+from thpsweep.model import captures
 from thpsweep.sweep import auto as auto_module
 from thpsweep.sweep.auto import auto
 from thpsweep.sweep.pool import pool
@@ -90,6 +94,28 @@ def test_auto_hands_over_what_is_still_to_come(
 
     assert sorted(run(noted, source)) == sorted(source.tasks)
     assert where[0] == os.getpid() and os.getpid() not in where[2:]
+
+
+def provided(point: dict[str, Any]) -> dict[str, Any]:
+    """Say which captured files came with the points so far."""
+    return {"names": sorted(Path(path).name for path in captures.PROVIDED)}
+
+
+@pytest.mark.slow
+def test_a_captured_file_travels_with_the_points_that_name_it(
+    degrees: Degrees, ray_token: None, tmp_path: Path
+) -> None:
+    source = Chains(degrees, slow_ms=1)
+    (sample, *_) = captures.samples()
+    for key, name in (("B1", "one"), ("B3", "two"), ("A2", "two")):
+        file = shutil.copy(captures.SAMPLES / f"{sample}.npz", tmp_path / f"{name}.npz")
+        source.tasks[key] = composed(("workload=captured", f"workload.path={file}", "policy=none"))
+    found = {}
+    for arrival in pool([], Terms(source=source), actors=1, function=provided):
+        source.told += [key for key, _ in arrival]
+        found |= {key: outcome["result"]["names"] for key, outcome in arrival}
+    assert found["B1"] == ["one.npz"]
+    assert found["A2"] == found["B3"] == found["B5"] == ["one.npz", "two.npz"]
 
 
 def test_nothing_is_asked_for_while_draining(degrees: Degrees) -> None:

@@ -1,6 +1,7 @@
 """A sweep as rows: one a point, with what was chosen, how it ended, and each metric's mean and 95 % interval."""
 
 import csv
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from thpsweep.sweep import run_record
 from thpsweep.sweep.journal import Sweep
 
 Row = dict[str, Any]
+
+ASIDE = ("choices", "counted", "notes")
+"""Keys of a row that are no columns: the names of its choices, its outcomes with their counts, what the model noted."""
 
 NOT_RUN = "not run"
 """State of a point that the journal has no result of."""
@@ -34,6 +38,12 @@ def rows(sweep: Sweep) -> list[Row]:
 
     A metric m has three keys: m, m_low, m_high. A point that failed or did not run has none.
     """
+    return list(_rows(sweep))
+
+
+@functools.lru_cache(maxsize=1)
+def _rows(sweep: Sweep) -> tuple[Row, ...]:
+    """Read the journal once for all that is made of it, one after the other."""
     found = [_row(sweep, point_id) for point_id in sweep.points]
     policies = list(dict.fromkeys(row["policy"] for row in found))
     others = varied(found)
@@ -42,7 +52,7 @@ def rows(sweep: Sweep) -> list[Row]:
         rest = tuple(_natural(row.get(key)) for key in others)
         return _natural(row["workload"]), _natural(row.get("sharing.degree")), rest, policies.index(row["policy"])
 
-    return sorted(found, key=order)
+    return tuple(sorted(found, key=order))
 
 
 def varied(found: Sequence[Row]) -> list[str]:
@@ -63,7 +73,7 @@ def varied(found: Sequence[Row]) -> list[str]:
 
 def write_csv(sweep: Sweep, path: Path) -> None:
     """Write `rows` for a spreadsheet; columns in the order of first appearance, units in the names."""
-    found = [{key: value for key, value in row.items() if key != "choices"} for row in rows(sweep)]
+    found = list(map(columns_of, rows(sweep)))
     columns = list(dict.fromkeys(key for row in found for key in row))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
@@ -71,14 +81,20 @@ def write_csv(sweep: Sweep, path: Path) -> None:
         writer.writerows(found)
 
 
+def columns_of(row: Row) -> Row:
+    """Leave out of a row what is aside."""
+    return {key: value for key, value in row.items() if key not in ASIDE}
+
+
 def _row(sweep: Sweep, point_id: str) -> Row:
     chosen = run_record.choices(sweep.points[point_id])
-    row: Row = {"id": point_id, "choices": tuple(chosen), **chosen}
+    row: Row = {"id": point_id, "choices": tuple(chosen), "counted": {}, "notes": (), **chosen}
     result = sweep.results.get(point_id)
     if result is None:
         return row | {"state": NOT_RUN, "outcomes": "", "error": ""}
     row["state"] = result["state"]
-    row["outcomes"] = " ".join(f"{name}={count}" for name, count in run_record.outcomes(result).items())
+    row |= {"counted": run_record.outcomes(result), "notes": tuple(run_record.notes(result))}
+    row["outcomes"] = " ".join(f"{name}={count}" for name, count in row["counted"].items())
     row["error"] = "" if result["state"] == "done" else run_record.error_line(result)
     for name, metric in (result["result"] or {}).get("metrics", {}).items():
         row |= {name: metric["mean"], f"{name}_low": metric["low"], f"{name}_high": metric["high"]}

@@ -1,5 +1,6 @@
 """The picture at the end of a sweep: pte updates against LRU entries removed, a line a policy along the degree."""
 
+import collections
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.transforms import ScaledTranslation, Transform
 
 from thpsweep.answers import frame
 from thpsweep.answers.frame import Row
@@ -34,17 +35,34 @@ DODGE_POINTS = 6.0
 
 MOST_LABELS = 200
 
+MOST_LINES = 24
+"""Of more lines in a panel, only the points are drawn, with one mark a policy: nobody can follow the lines."""
+
+MARKS = (
+    "Mean over replicates with 95 % interval; beside each point its sharing degree.\n"
+    "Lines that would cover each other are drawn side by side, a marker's width apart."
+)
+CLOUDS = (
+    "Mean over replicates, a mark a point. There would be more than {n} lines along the sharing degree:\n"
+    "what else was varied, and the intervals, are in table.csv. Policies that would cover each other are side by side."
+)
+"""How to read the marks."""
+
 LABEL_PLACES = tuple((side * (7 + 7 * far), 7 * up) for far in (0, 1) for up in (0, 1, -1) for side in (1, -1))
 """Where a point's label may stand from the point, best first. Units: typographic points."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """A line: the done points of one policy (and of one value of whatever else was varied), by sharing degree."""
+    """A line: the done points of one policy (and of one value of whatever else was varied), by sharing degree.
+
+    A cloud is all points of a policy, without order.
+    """
 
     label: str
     panel: str
     rows: tuple[Row, ...]
+    is_cloud: bool = False
 
     def values(self, key: str) -> list[float]:
         """Give one column of the rows."""
@@ -77,11 +95,18 @@ def figure(sweep: Sweep) -> Figure:
         shown = [line for line in lines if line.panel == panel]
         _scales(axes, shown)
         for line, dodge_points in zip(shown, _dodges(shown), strict=True):
-            _draw(axes, line, labels.index(line.label), dodge_points)
+            style = labels.index(line.label)
+            if line.is_cloud:
+                _draw_cloud(axes, line, style, dodge_points)
+            else:
+                _draw(axes, line, style, dodge_points)
         axes.set(title=panel, xlabel="LRU entries removed (folios; negative: added)", ylabel="pte updates (ptes)")
         axes.grid(True, which="major", color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
-    _frame(drawn, sweep)
+    are_clouds = any(line.is_cloud for line in lines)
+    _frame(drawn, sweep, MARKS if not are_clouds else CLOUDS.format(n=MOST_LINES))
+    if are_clouds:
+        return drawn
     drawn.draw_without_rendering()  # only now is it known where on the paper a point is
     for axes, panel in zip(drawn.axes, panels, strict=True):
         _label(axes, [line for line in lines if line.panel == panel], labels)
@@ -98,13 +123,42 @@ def series(sweep: Sweep) -> list[Series]:
         rest = [f"{key.rpartition('.')[2]}={run_record.as_text(row[key])}" for key in others if key in row]
         label = ", ".join([*([row["policy"]] if several else []), *rest])
         grouped.setdefault((f"workload {row['workload']}", label), []).append(row)
+    if max(collections.Counter(panel for panel, _ in grouped).values(), default=0) > MOST_LINES:
+        return _clouds(rows)
     return [Series(label, panel, tuple(found)) for (panel, label), found in grouped.items()]
+
+
+def _clouds(rows: Sequence[Row]) -> list[Series]:
+    grouped: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        grouped.setdefault((f"workload {row['workload']}", row["policy"]), []).append(row)
+    return [Series(label, panel, tuple(found), is_cloud=True) for (panel, label), found in grouped.items()]
+
+
+def _draw_cloud(axes: Axes, line: Series, style: int, dodge_points: float) -> None:
+    axes.plot(
+        line.values(X),
+        line.values(Y),
+        label=line.label,
+        transform=_moved(axes, dodge_points),
+        linestyle="",
+        color=COLOURS[style % len(COLOURS)],
+        marker=MARKERS[style % len(MARKERS)],
+        markersize=4,
+        markerfacecolor="none",
+    )
+    axes.update_datalim(list(zip(line.values(X), line.values(Y), strict=True)))
+    axes.autoscale_view()
+
+
+def _moved(axes: Axes, dodge_points: float) -> Transform:
+    """Put data elsewhere on the paper than where they are."""
+    assert axes.figure is not None
+    return axes.transData + ScaledTranslation(dodge_points / 72, 0, axes.figure.dpi_scale_trans)
 
 
 def _draw(axes: Axes, line: Series, style: int, dodge_points: float) -> None:
     x, y = line.values(X), line.values(Y)
-    assert axes.figure is not None
-    moved = axes.transData + ScaledTranslation(dodge_points / 72, 0, axes.figure.dpi_scale_trans)
     colour = COLOURS[style % len(COLOURS)]
     axes.errorbar(
         x,
@@ -112,7 +166,7 @@ def _draw(axes: Axes, line: Series, style: int, dodge_points: float) -> None:
         xerr=_bars(line, X),
         yerr=_bars(line, Y),
         label=line.label,
-        transform=moved,
+        transform=_moved(axes, dodge_points),
         color=colour,
         marker=MARKERS[style % len(MARKERS)],
         linestyle=STYLES[style % len(STYLES)],
@@ -243,21 +297,13 @@ def _covers(one: Series, other: Series, near: float) -> bool:
     return sum(distance <= near for distance in apart) > len(apart) // 2
 
 
-def _frame(drawn: Figure, sweep: Sweep) -> None:
+def _frame(drawn: Figure, sweep: Sweep, how: str) -> None:
     """Add title, legend beside the data, and how to read the marks."""
     drawn.suptitle(f"{sweep.header['name']}: pte updates that it takes to shorten the LRU", fontsize=12)
-    handles: list[Any] = []
-    labels: list[str] = []
+    handles: dict[str, Any] = {}
     for axes in drawn.axes:
-        for container in axes.containers:
-            label = str(container.get_label())
-            if isinstance(container, ErrorbarContainer) and label not in labels:
-                handles.append(container.lines[0])  # the line and its marker, without the bars
-                labels.append(label)
-    drawn.legend(handles, labels, loc="outside right upper", title="policy", frameon=False)
-    drawn.supxlabel(
-        "Mean over replicates with 95 % interval; beside each point its sharing degree.\n"
-        "Lines that would cover each other are drawn side by side, a marker's width apart.",
-        fontsize=8,
-        color="0.35",
-    )
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            bare = handle.lines[0] if isinstance(handle, ErrorbarContainer) else handle  # without the bars
+            handles.setdefault(label, bare)
+    drawn.legend(list(handles.values()), list(handles), loc="outside right upper", title="policy", frameon=False)
+    drawn.supxlabel(how, fontsize=8, color="0.35")

@@ -163,7 +163,7 @@ def html(found: Report, sweep: Sweep, pictures: Mapping[str, bytes]) -> str:
         missing=found.missing,
         sources=[(s.key, s.value, s.unit, s.kind, s.said) for s in found.sources],
         sources_said=f"Prices of machine profile {machine}: {counted}.",
-        notes=footnotes(sweep, rows, wide=True),
+        notes=footnotes(rows, wide=True),
         commands=commands(sweep),
         environment=_environment(sweep),
         records=records(sweep),

@@ -112,12 +112,12 @@ def table(sweep: Sweep, *, width: int = 170) -> Table:
     shown, hidden = (rows, 0) if len(rows) <= MOST_ROWS else (_ends(rows), len(rows) - MOST_ROWS)
     for row, following in zip(shown, [*shown[1:], None], strict=True):
         cells = [_text(row.get(key)) for key in leading] + [_policy(row)]
-        cells += [_outcomes(sweep, row), _largest_region(row)] if wide else []
+        cells += [_outcomes(row), _largest_region(row)] if wide else []
         cells += [_cell(row, column, interval=wide) for column in COLUMNS]
         last = following is not None and [following.get(key) for key in leading] != [row.get(key) for key in leading]
         laid.add_row(*map(Text, cells), end_section=last)
     notes = [f"{hidden} more points, in the middle, are in table.csv"] if hidden else []
-    laid.caption = Text("\n".join(["", *notes, *footnotes(sweep, rows, wide=wide)]))
+    laid.caption = Text("\n".join(["", *notes, *footnotes(rows, wide=wide)]))
     return laid
 
 
@@ -132,7 +132,7 @@ def text(sweep: Sweep, *, width: int = 170) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n") + "\n"
 
 
-def footnotes(sweep: Sweep, rows: Sequence[Row], *, wide: bool = True) -> list[str]:
+def footnotes(rows: Sequence[Row], *, wide: bool = True) -> list[str]:
     """Say once what the numbers do not: failures, missing metrics, and what the model noted (refusals among it)."""
     done = [row for row in rows if row["state"] == "done"]
     lines = [f"{row['state']}: {row['policy']} at {_where(row)}: {row['error']}" for row in rows if row["error"]]
@@ -146,7 +146,7 @@ def footnotes(sweep: Sweep, rows: Sequence[Row], *, wide: bool = True) -> list[s
         )
     else:
         lines.append(f"outcomes, the largest region and intervals are shown from {WIDE_COLUMNS} characters a line")
-    return lines + _notes(sweep, rows)
+    return lines + _notes(rows)
 
 
 def _leading(rows: Sequence[Row]) -> list[str]:
@@ -174,10 +174,9 @@ def _policy(row: Row) -> str:
     return str(row["policy"]) if row["state"] == "done" else f"{row['policy']} ({row['state']})"
 
 
-def _outcomes(sweep: Sweep, row: Row) -> str:
+def _outcomes(row: Row) -> str:
     """Write which share of the visits collapsed, and how most others ended."""
-    result = sweep.results.get(row["id"])
-    counted = run_record.outcomes(result) if result else {}
+    counted = row["counted"]
     total = sum(counted.values())
     others = [name for name in counted if name != "SUCCEED"]
     shown = [name for name in ["SUCCEED", *others[:1]] if counted.get(name)]
@@ -204,12 +203,11 @@ def _cell(row: Row, column: Column, *, interval: bool) -> str:
     return column.write(mean) + (f" ±{significant(half, digits=2)}" if shown else "")
 
 
-def _notes(sweep: Sweep, rows: Sequence[Row]) -> list[str]:
+def _notes(rows: Sequence[Row]) -> list[str]:
     """Give each note once; notes that differ in numbers alone are one, given as the last row has it."""
     found: dict[str, list[tuple[str, Row]]] = {}
     for row in rows:
-        result = sweep.results.get(row["id"])
-        for note in run_record.notes(result) if result else []:
+        for note in row["notes"]:
             found.setdefault(re.sub(r"[\d,.]*\d", "#", note), []).append((note, row))
     n_policies = len({row["policy"] for row in rows})
     lines = []

@@ -16,15 +16,11 @@ def tidy(sweep: Sweep, *, replicates: bool) -> pd.DataFrame:
     units: dict[str, str] = {}
     for row in rows:
         units |= _record(sweep, row).get("units", {})
-    found = [one for row in rows for one in _split(sweep, row)] if replicates else [_plain(row) for row in rows]
+    found = [one for row in rows for one in _split(sweep, row)] if replicates else list(map(frame.columns_of, rows))
     table = pd.DataFrame(found)
     named = {name: unit for name, unit in units.items() if name in table.columns}
     table.attrs = {"units": named, "name": sweep.header["name"], "question": question_of(sweep.directory)}
     return table
-
-
-def _plain(row: Row) -> Row:
-    return {key: value for key, value in row.items() if key != "choices"}
 
 
 def _split(sweep: Sweep, row: Row) -> list[Row]:

@@ -17,6 +17,9 @@ FULL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _LOW_BYTES = np.uint64(0x00FF_00FF_00FF_00FF)
 _ONES = np.uint64(0x0001_0001_0001_0001)
 
+_FEW = 128
+"""Boards up to which NumPy's own reduction is faster: what counts there is the number of calls."""
+
 
 def empty(n: int) -> Boards:
     """Give n boards without a slot. Shapes: (n, 8)."""
@@ -30,6 +33,8 @@ def full(n: int) -> Boards:
 
 def count(boards: Boards) -> Ints:
     """Count the slots of each board. Shapes: (..., 8) -> (...)."""
+    if len(boards) <= _FEW:
+        return np.asarray(np.add.reduce(np.bitwise_count(boards), axis=-1, dtype=np.int64))
     per_word = np.ascontiguousarray(np.bitwise_count(boards)).view(np.uint64)[..., 0]
     # Eight bytes of at most 64 each, added pairwise in 16-bit lanes: NumPy's own sum over an inner axis of 8 is slower.
     lanes = (per_word & _LOW_BYTES) + ((per_word >> np.uint64(8)) & _LOW_BYTES)
@@ -38,6 +43,8 @@ def count(boards: Boards) -> Ints:
 
 def any_slot(boards: Boards) -> Bools:
     """Tell which boards have a slot at all. Shapes: (n, 8) -> (n,)."""
+    if len(boards) <= _FEW:
+        return np.asarray(np.logical_or.reduce(boards, axis=1))
     merged = boards[:, 0] | boards[:, 1]
     for word in range(2, BOARD_WORDS):
         merged = merged | boards[:, word]

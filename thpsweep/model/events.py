@@ -6,6 +6,7 @@ or is forked; drawing a page again, or one written already, is harmless. Drawn b
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator
 
@@ -46,6 +47,11 @@ class Scene:
     n_sharers: int
     n_ticks: int
     tick_s: float
+
+    @functools.cached_property
+    def sources(self) -> "list[Source]":
+        """What is written at all."""
+        return sources(self)
 
     @property
     def forks_per_tick(self) -> float:
@@ -89,7 +95,7 @@ def generator(seed: int, scene_key: str, replicate: int, kind: str) -> np.random
 
 def ticks(scene: Scene, seed: int, scene_key: str, replicate: int) -> Iterator[Tick]:
     """Yield the events of each tick of one replicate."""
-    load, writers = scene.workload, sources(scene)
+    load, writers = scene.workload, scene.sources
     asks = expected(scene, scene.n_ticks) > 0
     kinds = ("lives", *(each.kind for each in writers), *(KINDS if asks else ()))
     rngs = {kind: generator(seed, scene_key, replicate, kind) for kind in kinds}
@@ -141,7 +147,7 @@ def expected_writes(scene: Scene, n_ticks: int) -> float:
     """Bound the mean number of writes that are drawn in so many ticks of one replicate."""
     workers, forks = scene.n_sharers - 1, scene.forks_per_tick * n_ticks
     total = 0.0
-    for source in sources(scene):
+    for source in scene.sources:
         if source.kind == "bursts":
             total += (workers + forks) * source.law.expected(_burst_ticks(scene))
         elif source.kind.startswith("root"):
@@ -154,7 +160,7 @@ def expected_writes(scene: Scene, n_ticks: int) -> float:
 def expected_rows(scene: Scene) -> float:
     """Bound the mean number of rows (region, sharer) that are ever written."""
     total = 0.0
-    for source in sources(scene):
+    for source in scene.sources:
         writers = 1 if source.kind.startswith("root") else scene.n_sharers - 1
         ticks_long = _burst_ticks(scene) if source.kind == "bursts" else scene.n_ticks
         written = -math.expm1(-source.law.mean * HPAGE_PMD_NR * ticks_long)

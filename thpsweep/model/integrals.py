@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from thpsweep.model.bits import Ints
-from thpsweep.model.family import Family
+from thpsweep.model.family import GAUGES, Family
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.prices import Floats, aging_visits, at_prices, tlb_misses_per_s
 from thpsweep.model.workloads.base import Workload
@@ -29,8 +29,8 @@ class Integrals:
     page_seconds: Floats
     first_collapse_s: Floats
     """End of the tick of the first collapse; inf where there was none."""
-    waiting: list[dict[str, Ints]] = dataclasses.field(default_factory=list)
-    """Gauges of ticks that are still to be accounted for: NumPy takes hardly longer for many than for one."""
+    waiting: list[Ints] = dataclasses.field(default_factory=list)
+    """Gauges and living sharers of ticks that are still to be accounted for: NumPy takes hardly longer for many than one."""
 
     @classmethod
     def zero(cls, n_replicates: int) -> "Integrals":
@@ -41,8 +41,7 @@ class Integrals:
 
     def add(self, family: Family, machine: Profile, workload: Workload, tick_s: float) -> None:
         """Account for a tick that ends in this state; for translation and aging by settle(), some ticks at a time."""
-        self.waiting.append({name: gauge.copy() for name, gauge in family.gauge.items()})
-        self.waiting[-1][_SHARERS] = family.alive.sum(axis=1)
+        self.waiting.append(np.array([*(family.gauge[name] for name in GAUGES), family.alive.sum(axis=1)]))
         if len(self.waiting) == _TOGETHER:
             self.settle(machine, workload, tick_s)
         pages = family.pages_in_use
@@ -53,7 +52,7 @@ class Integrals:
         """Account for the ticks that wait."""
         if not self.waiting:
             return
-        gauge = {name: np.stack([tick[name] for tick in self.waiting]) for name in self.waiting[0]}
+        gauge = dict(zip((*GAUGES, _SHARERS), np.stack(self.waiting, axis=1), strict=True))
         self.waiting.clear()
         _add(self.aged, aging_visits(gauge), workload.aging_passes_per_hour * (tick_s / S_PER_HOUR))
         missed = tlb_misses_per_s(gauge, machine, workload.random_accesses_per_s, gauge[_SHARERS])
@@ -78,5 +77,6 @@ class Integrals:
 def _add(sums: dict[str, Floats], amounts: Mapping[str, Ints | Floats], times: float) -> None:
     """Add up tick after tick, in their order: a sum of floats depends on it. Shapes: amounts (n_ticks, n_replicates)."""
     for name, by_tick in amounts.items():
-        for amount in by_tick * times:
-            sums[name] = sums.get(name, 0.0) + amount
+        running = np.multiply(by_tick, times)
+        running[0] += sums.get(name, 0.0)
+        sums[name] = running.cumsum(axis=0)[-1]

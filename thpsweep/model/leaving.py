@@ -46,6 +46,8 @@ def drop_dead(family: Family, rows: Ints, layers: Ints, left: bits.Boards) -> In
         alive[partial] &= bits.pack(missing < reach[partial, None])
     alive[reach == 0] = 0
     dead = left & family.layers.slots[layers] & ~alive
+    if not dead.any():
+        return bits.count(alive)
     linked = np.flatnonzero((family.layers.link[layers] != 0) & bits.any_slot(dead))
     if linked.size:
         end_links(family, rows[linked], layers[linked], dead[linked])

@@ -39,6 +39,9 @@ def draw_lives(load: Workload, n_sharers: int, n_ticks: int, tick_s: float, rng:
 
     Of a life shorter than a tick the model can show nothing: it is made to last until the next one.
     """
+    if not load.worker_life_s and not load.absent(n_sharers):
+        sharer = np.arange(1, n_sharers)
+        return Lives(sharer, np.zeros_like(sharer), np.full_like(sharer, n_ticks), np.zeros(sharer.size, bool))
     law, gap_ticks = load.worker_life_law, load.worker_gap_s / tick_s
     life_ticks = load.worker_life_s / tick_s if load.worker_life_s else math.inf
     sharer = np.arange(1, n_sharers)

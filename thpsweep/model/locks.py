@@ -4,6 +4,7 @@ Derived from what a run counts; nobody in the run really waits, so nothing here 
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -72,6 +73,16 @@ class Span:
     lock: str
     cut: str
     work: list[tuple[str, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """What spans add where certain measures are told: (measure, price of one), and for each lock the measure of what it
+    hides."""
+
+    cut: str
+    priced: list[tuple[str, float]]
+    locks: dict[str, str | None]
 
 
 def spans(sequence: tuple[Step, ...]) -> list[Span]:
@@ -144,35 +155,59 @@ class Locks:
         self._prices = hold_prices(machine, family.n_sharers)
         self._hot_regions = hot_count(family.n_regions, workload.hot_regions)
         self._accesses_per_ns = [accesses_per_ns(workload, family.n_sharers, hot) for hot in (False, True)]
+        self._works: dict[frozenset[str], list[_Work]] = {}
         self.total_ns, self.max_ns, self.squares, self.hidden = (
             {lock: np.zeros(family.n_replicates) for lock in CLASSES} for _ in range(4)
         )
 
     def record(self, rows: Ints, measures: Mapping[str, Ints]) -> None:
-        """Add the holds of attempts, or of one part of them.
+        """Add the holds of attempts, or of one part of them, one after the other: how calls are cut changes no sum.
 
         Shapes: rows (n,), each measure (n,). Raises: ValueError for a measure that no step names.
         """
-        if not measures.keys() <= self._known:
-            raise ValueError(f"no step names {', '.join(sorted(measures.keys() - self._known))}")
-        for span in self._spans:
-            work = [(operation, measure) for operation, measure in span.work if measure in measures]
-            if work and rows.size:
-                whole_ns = np.sum([measures[measure] * self._prices[operation] for operation, measure in work], axis=0)
-                cuts = np.ones(rows.size) if span.cut == ONCE else np.maximum(measures[span.cut], 1)
-                self._add(span.lock, rows, whole_ns / cuts, cuts, measures)
+        told = frozenset(measures)
+        if told not in self._works:
+            self._works[told] = self._works_of(told)
+        if not rows.size:
+            return
+        replicates = self._family.replicate_of(rows)
+        for work in self._works[told]:
+            whole_ns = functools.reduce(np.add, (measures[measure] * price_ns for measure, price_ns in work.priced))
+            cuts = 1.0 if work.cut == ONCE else np.maximum(measures[work.cut], 1)
+            each_ns = whole_ns / cuts
+            total_ns, squares = cuts * each_ns, cuts * each_ns**2
+            for lock, hides in work.locks.items():
+                np.add.at(self.total_ns[lock], replicates, total_ns)
+                np.add.at(self.squares[lock], replicates, squares)
+                np.maximum.at(self.max_ns[lock], replicates, each_ns)
+                if hides is not None:
+                    np.add.at(self.hidden[lock], replicates, squares * (measures[hides] * self._rates(rows)))
 
-    def _add(self, lock: str, rows: Ints, each_ns: Floats, cuts: Floats, measures: Mapping[str, Ints]) -> None:
-        replicates, n = self._family.replicate_of(rows), self._family.n_replicates
-        squares = cuts * each_ns**2
-        self.total_ns[lock] += np.bincount(replicates, cuts * each_ns, n)
-        self.squares[lock] += np.bincount(replicates, squares, n)
-        np.maximum.at(self.max_ns[lock], replicates, each_ns)
-        if lock in HIDDEN:
-            hot = self._family.region_of(rows) % self._family.n_regions < self._hot_regions
-            unusable = measures[HIDDEN[lock]] if HIDDEN[lock] in measures else measures["split_ptes"]
-            rates = unusable * np.where(hot, self._accesses_per_ns[1], self._accesses_per_ns[0])
-            self.hidden[lock] += np.bincount(replicates, squares * rates, n)
+    def _rates(self, rows: Ints) -> Floats:
+        """Give how often somebody accesses the region of each row. Units: accesses per ns."""
+        hot = self._family.region_of(rows) % self._family.n_regions < self._hot_regions
+        return np.where(hot, self._accesses_per_ns[1], self._accesses_per_ns[0])
+
+    def _works_of(self, told: frozenset[str]) -> list[_Work]:
+        """Choose the spans in which something of what is told is done; locks are held together while they can be.
+
+        Each lock's spans stay in their order: sums of floats depend on it.
+        """
+        if not told <= self._known:
+            raise ValueError(f"no step names {', '.join(sorted(told - self._known))}")
+        found: list[_Work] = []
+        for span in self._spans:
+            priced = [(measure, self._prices[operation]) for operation, measure in span.work if measure in told]
+            if not priced:
+                continue
+            hides = HIDDEN.get(span.lock)
+            new = _Work(span.cut, priced, {span.lock: hides if hides is None or hides in told else "split_ptes"})
+            same = [work for work in found if (work.cut, work.priced) == (span.cut, priced)]
+            if same and not any(span.lock in work.locks for work in found):
+                same[0].locks.update(new.locks)
+            else:
+                found.append(new)
+        return found
 
 
 def accesses_per_ns(workload: Workload, n_sharers: int, hot: bool) -> float:

@@ -6,7 +6,6 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.family import Family
 from thpsweep.model.folding import by_record, relatives
-from thpsweep.model.mm_slots import hand_out
 from thpsweep.units import HPAGE_PMD_NR
 
 
@@ -22,7 +21,7 @@ def map_private(family: Family, rows: Ints) -> None:
     table.own[records] = family.list_layer(records, layer, bits.full(n))
     family.record_of[rows], family.pmd[rows] = records, True
     family.adjust("pmds", rows, one)
-    hand_out(family, folio)
+    family.folios.mm_0[folio] = rows % family.n_sharers + 1  # nobody else maps it
 
 
 def takers(family: Family, rows: Ints, slots: Boards, folios: Ints, *, one_way: bool = False) -> Bools:

@@ -81,7 +81,9 @@ def priced(counts: Counts, prices: dict[str, str], machine: Profile) -> Floats:
     """Sum counts times prices. Units: ns. Shapes: -> (n_replicates,)."""
     total = np.zeros(next(iter(counts.total.values())).size)
     for operation, price in prices.items():
-        total += counts.total[operation] * float(getattr(machine, price))
+        amounts = counts.total[operation]
+        if np.count_nonzero(amounts):
+            total += amounts * float(getattr(machine, price))
     return total
 
 
@@ -117,8 +119,10 @@ def collapse_ns(counts: Counts, machine: Profile, n_sharers: int) -> Floats:
 PAYERS = ("khugepaged", "caller", "interrupted", "touching", "kcompactd")
 
 
-def collapse_ns_by_payer(counts: Counts, machine: Profile, n_sharers: int, payer: str) -> dict[str, Floats]:
-    """Cut collapse_ns() by who spends it: they add up to it.
+def collapse_ns_by_payer(
+    counts: Counts, machine: Profile, n_sharers: int, payer: str, whole_ns: Floats
+) -> dict[str, Floats]:
+    """Cut whole_ns = collapse_ns() by who spends it: they add up to it.
 
     interrupted: CPUs that flushes and syncs reach, and their senders' waits; touching: tasks that map again what `retract`
     unmapped; kcompactd: what it moved; the rest is the payer's, khugepaged's or the caller's. Units: ns.
@@ -130,7 +134,7 @@ def collapse_ns_by_payer(counts: Counts, machine: Profile, n_sharers: int, payer
         "touching": refaults + total["pmds_refaulted"] * machine.minor_fault_ns,
         "kcompactd": compaction_ns(counts, machine, "kcompactd_"),
     }
-    rest = collapse_ns(counts, machine, n_sharers) - sum(found.values())
+    rest = whole_ns - sum(found.values())
     nothing = np.zeros_like(rest)
     return {name: found.get(name, np.maximum(0.0, rest) if name == payer else nothing) for name in PAYERS}
 
@@ -216,16 +220,18 @@ def tlb_misses_per_s(
         gauge["small_ptes"] * each * page_bytes,
     ]
     entry_bytes = [HPAGE_PMD_SIZE_BYTES, page_bytes * machine.tlb_coalesce, page_bytes]
-    everything = np.maximum(np.sum(mapped_bytes, axis=0), 1.0)
-    beyond_l1 = np.sum(_uncovered(mapped_bytes, entry_bytes, machine.tlb_l1_entries), axis=0)
-    beyond_l2 = np.sum(_uncovered(mapped_bytes, entry_bytes, machine.tlb_l2_entries)[1:], axis=0)
-    beyond = {"tlb_l2_hit_ns": beyond_l1, "page_walk_saved_ns": beyond_l2}
+    everything = np.maximum(mapped_bytes[0] + mapped_bytes[1] + mapped_bytes[2], 1.0)
+    huge, large, small = _uncovered(mapped_bytes, entry_bytes, [machine.tlb_l1_entries, machine.tlb_l2_entries])
+    beyond = {"tlb_l2_hit_ns": huge[0] + large[0] + small[0], "page_walk_saved_ns": large[1] + small[1]}
     return {price: np.asarray(accesses_per_s * found / everything) for price, found in beyond.items()}
 
 
-def _uncovered(mapped_bytes: Sequence[Floats], entry_bytes: list[float], entries: float) -> list[Floats]:
-    """Give of each kind of mapping, the best covering first, the bytes that so many entries do not cover."""
-    left: Floats = np.full(mapped_bytes[0].shape, float(entries))
+def _uncovered(mapped_bytes: Sequence[Floats], entry_bytes: list[float], entries: list[float]) -> list[Floats]:
+    """Give of each kind of mapping, the best covering first, the bytes that so many entries do not cover.
+
+    Shapes: mapped (...), entries n -> (n, ...).
+    """
+    left: Floats = np.stack([np.full(mapped_bytes[0].shape, float(level)) for level in entries])
     found = []
     for mapped, covers in zip(mapped_bytes, entry_bytes, strict=True):
         covered = np.minimum(mapped, left * covers)

@@ -37,7 +37,7 @@ def counted(pair: Pair, *, fed_back: bool) -> dict[str, Any]:
 
 def _as_lists(run: Counted) -> dict[str, list[float]]:
     amounts = {**run.counts.total, **run.integrals.aged, **run.integrals.missed}
-    return {name: values.tolist() for name, values in amounts.items() if values.any()}
+    return {name: values.tolist() for name, values in amounts.items() if np.count_nonzero(values)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -119,15 +119,22 @@ def build(family: str, spec: Mapping[str, Any]) -> Any:
     if PLUGIN in spec and spec[PLUGIN] != _ADDED[family].get(kind, (cls, None))[1]:
         raise OptionError(f"{family}.{PLUGIN}", spec[PLUGIN], f"the hash of the file that {kind} was loaded from")
     fields = {key: value for key, value in spec.items() if key not in (KIND, PLUGIN)}
-    names = [field.name for field in dataclasses.fields(cls)]
+    names, required = _options(cls)
     for key in fields:
         if key not in names:
             raise OptionError(f"{family}.{key}", fields[key], f"one of the options of {kind}: " + ", ".join(names))
-    for field in dataclasses.fields(cls):
-        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-        if field.name not in fields and not has_default:
-            raise OptionError(f"{family}.{field.name}", None, f"required by {kind}")
+    for name in required:
+        if name not in fields:
+            raise OptionError(f"{family}.{name}", None, f"required by {kind}")
     return cls(**fields)
+
+
+@functools.cache
+def _options(cls: type) -> tuple[dict[str, None], list[str]]:
+    """Name the options of a member, in their order, and those without a default."""
+    missing, fields = dataclasses.MISSING, dataclasses.fields(cls)
+    required = [each.name for each in fields if each.default is missing and each.default_factory is missing]
+    return {field.name: None for field in fields}, required
 
 
 def spec(member: Any) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def report(policy: Series, baseline: Series, tick_s: float) -> dict[str, Any]:
 
 
 def _means(series: Series, name: str) -> list[float]:
-    return [float(np.mean(values)) for values in series.values[name]]
+    return list(series.values[name].mean(axis=1).tolist())
 
 
 def _now(family: Family, counts: Counts) -> dict[str, Ints | Floats]:

@@ -43,7 +43,7 @@ from thpsweep.model.writes import write
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
-MODEL_VERSION = "9"
+MODEL_VERSION = "10"
 """Raised whenever the same point would give other numbers; part of a point's identity."""
 
 MAX_TICKS = 60_000
@@ -182,7 +182,7 @@ def estimate(point: Mapping[str, Any]) -> dict[str, float]:
 def simulate(point: Mapping[str, Any]) -> dict[str, Any]:
     """Run a point and its baseline on the same events; give metrics with intervals, outcomes and facts."""
     built = setting(point)
-    baseline, _ = _baseline(json.dumps(_without_policy(point), sort_keys=True))
+    baseline, _ = _baseline(_without_policy(built, point))
     policy, outcomes = (baseline, _no_outcomes(built)) if not built.mechanism.active else _run(built)
     pair = Pair(
         policy, baseline, built.machine, built.n_sharers, built.n_ticks * built.tick_s, built.mechanism.shares_tables
@@ -196,16 +196,26 @@ def simulate(point: Mapping[str, Any]) -> dict[str, Any]:
     return found_summary | {"counted": counted(pair, fed_back=built.gate.by_price)}
 
 
-def _without_policy(point: Mapping[str, Any]) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class _Baseline:
+    """A point without its policy: two are the same where scene, run and machine are."""
+
+    point: str
+    built: Setting = dataclasses.field(compare=False)
+
+
+def _without_policy(built: Setting, point: Mapping[str, Any]) -> _Baseline:
     """Give the same point with the baseline's policy."""
-    nothing = {"name": "none", "mechanism": {"kind": "none"}, "trigger": {"kind": "madvise", "at_s": [0.0]}}
-    return {**point, "policy": nothing, "memory": {"kind": "plentiful"}}
+    kept = {name: value for name, value in point.items() if name not in ("policy", "memory")}
+    nothing = registry.build("mechanism", {"kind": "none"})
+    plenty = registry.build("memory", {"kind": "plentiful"})
+    return _Baseline(json.dumps(kept, sort_keys=True), dataclasses.replace(built, mechanism=nothing, memory=plenty))
 
 
 @functools.lru_cache(maxsize=1)
-def _baseline(point_json: str) -> tuple[Run, np.ndarray]:
+def _baseline(baseline: _Baseline) -> tuple[Run, np.ndarray]:
     """Run the baseline once for all points of a scene that come one after the other."""
-    return _run(setting(json.loads(point_json)))
+    return _run(baseline.built)
 
 
 def _no_outcomes(built: Setting) -> np.ndarray:

@@ -71,12 +71,7 @@ def _lay_cells(family: Family, start: Start, sharers_of_class: Ints, replicate: 
     used = np.flatnonzero(reach)
     region = start.cell_region[used] + replicate * family.n_regions
     slots, pages = start.cell_slots[used], bits.count(start.cell_slots[used])
-    numbers, first, which = np.unique(start.cell_folio[used], return_index=True, return_inverse=True)
-    mapped = np.bincount(which, weights=pages * reach[used], minlength=numbers.size).astype(np.int64)
-    folio_of_number = np.zeros(numbers.size, np.int64)
-    large = np.flatnonzero(numbers)
-    folio_of_number[large] = family.new_folios(region[first[large]], mapped[large])
-    folio = folio_of_number[which]
+    folio = _lay_folios(family, region, start.cell_folio[used], pages * reach[used])
     compound = np.where((folio != 0)[:, None], slots, np.uint64(0))
     layers = np.zeros(start.cell_region.size, np.int64)
     layers[used] = family.new_layers(slots, reach[used], folio, compound, reach[used] > 1)
@@ -85,6 +80,18 @@ def _lay_cells(family: Family, start: Start, sharers_of_class: Ints, replicate: 
     family.adjust("small_ptes", rows, np.where(folio == 0, pages * reach[used], 0))
     family.adjust("compound_ptes", rows, np.where(folio != 0, pages * reach[used], 0))
     return layers
+
+
+def _lay_folios(family: Family, region: Ints, number: Ints, ptes: Ints) -> Ints:
+    """Make a folio of each number; give the folio of each cell (0 for none). Shapes: each (n,) -> (n,)."""
+    if not np.count_nonzero(number):
+        return np.zeros(number.size, np.int64)
+    numbers, first, which = np.unique(number, return_index=True, return_inverse=True)
+    mapped = np.bincount(which, weights=ptes, minlength=numbers.size).astype(np.int64)
+    folio_of_number = np.zeros(numbers.size, np.int64)
+    large = np.flatnonzero(numbers)
+    folio_of_number[large] = family.new_folios(region[first[large]], mapped[large])
+    return np.asarray(folio_of_number[which])
 
 
 def _lay_class(family: Family, start: Start, number: int, layers: Ints, replicate: int) -> None:

@@ -1,7 +1,5 @@
 """Growable structs of arrays: the storage behind the family's records, entries, layers and folios."""
 
-import dataclasses
-
 import numpy as np
 
 from thpsweep.model.bits import Ints
@@ -17,8 +15,10 @@ class Table:
     """
 
     def __post_init__(self) -> None:
+        self._names = tuple(vars(self))  # so far, its columns
         self._free = np.zeros(0, np.int64)
         self._used = self._capacity = 1
+        self._wide = [name for name in self._names if getattr(self, name).ndim > 1]
 
     def take(self, n: int) -> Ints:
         """Hand out n zeroed rows. Shapes: -> (n,)."""
@@ -27,11 +27,11 @@ class Table:
         first, self._used = self._used, self._used + n - reused.size
         if self._used > self._capacity:
             self._reserve(self._used, first)
-        for column in self._columns():
-            if reused.size:
+        if reused.size:
+            for column in self._columns():
                 column[reused] = 0
-            if column.ndim > 1:
-                column[first : self._used] = 0
+        for name in self._wide:
+            getattr(self, name)[first : self._used] = 0
         fresh = np.arange(first, self._used)
         return np.concatenate((reused, fresh)) if reused.size else fresh
 
@@ -57,14 +57,14 @@ class Table:
         return sum(column.nbytes for column in self._columns())
 
     def _columns(self) -> list[np.ndarray]:
-        return [getattr(self, field.name) for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        return [getattr(self, name) for name in self._names]
 
     def _reserve(self, rows: int, kept: int) -> None:
         """Grow; wide columns are zeroed only as their rows are handed out: nobody looks at all of one."""
         self._capacity = max(rows, 2 * self._capacity, _FIRST_CAPACITY)
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            column = getattr(self, field.name)
+        for name in self._names:
+            column = getattr(self, name)
             make = np.empty if column.ndim > 1 else np.zeros
             grown = make((self._capacity, *column.shape[1:]), column.dtype)
             grown[:kept] = column[:kept]
-            setattr(self, field.name, grown)
+            setattr(self, name, grown)

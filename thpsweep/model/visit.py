@@ -55,11 +55,12 @@ def look(family: Family, mechanism: Mechanism, rows: Ints, limits: Limits, chanc
     young ptes are made after the walk here, in the kernel during it: the pte count of such a visit is 512 at most.
     """
     results, progress = scan(family, rows, limits, mechanism.all_sharers)
-    late = results == ScanResult.SUCCEED
-    swapped = bits.any_slot(family.records.swapped[family.record_of[rows]])
-    old = (chances.young == 0) | (swapped & (chances.young < HPAGE_PMD_NR // 2))
-    results[late & old] = ScanResult.LACK_REFERENCED_PAGE
-    results[late & ~old & chances.referenced] = ScanResult.PAGE_COUNT
+    late = (results == ScanResult.SUCCEED).nonzero()[0]
+    if late.size:
+        swapped, young = bits.any_slot(family.records.swapped[family.record_of[rows[late]]]), chances.young[late]
+        old = (young == 0) | (swapped & (young < HPAGE_PMD_NR // 2))
+        results[late[old]] = ScanResult.LACK_REFERENCED_PAGE
+        results[late[~old & chances.referenced[late]]] = ScanResult.PAGE_COUNT
     if family.layers.link.any():
         _meet_links(family, mechanism, rows, results, progress)
     return Found(rows, results, progress, chances.race_slots)

@@ -62,7 +62,7 @@ def attempt(function: Callable[[Point], Any], point: Point, limits: Limits) -> O
         error=error,
         wall_s=time.perf_counter() - began_s,
         cpu_s=time.thread_time() - began_cpu_s,
-        peak_bytes=_status_bytes("VmHWM"),
+        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
 
 
@@ -126,7 +126,7 @@ def _memory(memory_bytes: int | None) -> Iterator[None]:
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = _status_bytes("VmData") + memory_bytes
+    wanted = _data_bytes() + memory_bytes
     bounds = [bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY]
     resource.setrlimit(resource.RLIMIT_DATA, (min([wanted, *bounds]), hard))
     try:
@@ -142,15 +142,15 @@ def _share_bytes(n_processes: int) -> int:
     return int(total_bytes * MEMORY_SHARE / n_processes)
 
 
-def _status_bytes(field: str) -> int:
-    """Look up a size of this process. Source: Documentation/filesystems/proc.rst, /proc/PID/status."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def _data_bytes() -> int:
+    """Look up how much of this process counts against RLIMIT_DATA, its stack with it.
+
+    Source: Documentation/filesystems/proc.rst, /proc/PID/statm; fs/proc/task_mmu.c, task_statm().
+    """
+    return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
 
 
 def _forget_peak() -> None:
-    """Let the peak of this process's memory begin anew, where that is allowed."""
+    """Let the peak of this process's memory, which getrusage() tells, begin anew, where that is allowed."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

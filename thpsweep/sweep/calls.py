@@ -14,6 +14,7 @@ from thpsweep.sweep.crew import Crew, Seat
 from thpsweep.sweep.deaths import Deaths, End
 from thpsweep.sweep.identity import Identity, difference
 from thpsweep.sweep.needs import Needs
+from thpsweep.sweep.point import Point
 from thpsweep.sweep.serial import Arrival, Terms
 from thpsweep.sweep.worker import MOST_S
 
@@ -40,14 +41,22 @@ class Call:
 class Calls:
     """Keep every worker busy until each point has an outcome. `hire` makes one for a seat; `ray` is the module.
 
-    `wanted` is who a worker has to be alike: one that would compute something else is given nothing.
+    `wanted` is who a worker has to be alike: one that would compute something else is given nothing. `luggage` gives
+    what travels with points.
     """
 
     def __init__(
-        self, ray: Any, hire: Callable[[Seat], Any], crew: Crew, needs: Needs, terms: Terms, wanted: Identity
+        self,
+        ray: Any,
+        hire: Callable[[Seat], Any],
+        crew: Crew,
+        needs: Needs,
+        terms: Terms,
+        wanted: Identity,
+        luggage: Callable[[list[Point]], list[Any]],
     ) -> None:
         self._ray, self._hire, self._crew, self._needs, self._terms = ray, hire, crew, needs, terms
-        self._wanted = wanted
+        self._wanted, self._luggage = wanted, luggage
         self._in_flight: dict[Any, Call] = {}
         self._deaths = Deaths()
         self._false_starts: collections.Counter[str] = collections.Counter()
@@ -106,7 +115,8 @@ class Calls:
     def _call(self, seat: Seat, chunk: Chunk) -> None:
         deadline_s = self._terms.limits.deadline_s
         due_s = math.inf if deadline_s is None else time.monotonic() + deadline_s + MOST_S + GRACE_S
-        reference = seat.worker.run.remote([point for _, point in chunk])
+        points = [point for _, point in chunk]
+        reference = seat.worker.run.remote(points, self._luggage(points))
         self._in_flight[reference] = Call(seat, chunk, due_s)
 
     def _kill_overdue(self) -> None:

@@ -53,6 +53,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None]) -
             _conclude(given, log)
             sweep = journal.read(plan.directory)
             if exit_code == ALL_DONE:
+                follower.ended()
                 finish(sweep)
                 follower.finish(final=True)
                 exit_code = _report_failures(sweep)
@@ -123,7 +124,8 @@ def _point_records(plan: Plan) -> list[journal.Record]:
 
 
 def _result_record(key: str, outcome: Outcome) -> journal.Record:
-    return {"type": "result", "id": key, **outcome, "finished": _now()}
+    head = {"type": "result", "id": key, "state": outcome["state"], "finished": _now()}  # read without the rest
+    return {**head, **outcome}
 
 
 def _now() -> str:

@@ -1,23 +1,20 @@
-"""Keep MLflow up to date with a journal while it is written. The sweep goes on whatever becomes of MLflow."""
+"""Keep MLflow up to date with a journal while it is written. The sweep goes on whatever becomes of MLflow.
 
-import gc
+MLflow is talked to by a process of its own (`thpsweep.sweep.tracking.following`): what it takes to start and to write
+does not slow the driver down, and one that hangs can be left.
+"""
+
+import contextlib
+import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
+from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from thpsweep.sweep.plan import Plan
-from thpsweep.sweep.tracking.target import Target
-
-if TYPE_CHECKING:
-    from thpsweep.sweep.tracking.tracker import Tracker
-
-EVERY_S = 5.0
-"""How often MLflow is brought up to date; where it cannot be, half as often each time, down to every SELDOM_S."""
-
-SELDOM_S = 60.0
+from thpsweep.sweep.tracking import words
 
 STUCK_S = 20.0
 """How long a sweep that is over waits for an MLflow that gets nothing done: longer than its requests may take."""
@@ -25,72 +22,87 @@ STUCK_S = 20.0
 PATIENCE_S = 300.0
 """How long it waits for one that does."""
 
+PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from thpsweep.sweep.tracking.following import main; main()"
+"""What the process runs: it finds modules where this one does."""
+
 
 class Follower:
-    """Bring MLflow up to date from a thread of its own, which alone talks to it, between entering and leaving."""
+    """Have MLflow brought up to date, between entering and leaving, from a process that ends with this one."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._told: set[str] = set()
-        self._is_over, self._is_final = threading.Event(), False
-        self._tracker: Tracker | None = None
-        self._in_step = False
-        self._thread = threading.Thread(target=self._follow, name="thpsweep-follower", daemon=True)
+        self._process: subprocess.Popen[str] | None = None
+        self._listener = threading.Thread(target=self._listen, name="thpsweep-follower", daemon=True)
+        self._moved_s = 0.0
 
     def __enter__(self) -> Self:
         if self._plan.tracked:
-            self._thread.start()
+            self._process = subprocess.Popen(
+                command(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for this process, which tells the other one what to do
+            )
+            self._say(words.Order(self._plan.directory, self._plan.target).written())
+            self._listener.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if kind is None:
-            self.finish(final=False)
+        try:
+            if kind is None:
+                self.finish(final=False)
+        finally:
+            self._end()
+
+    def ended(self) -> None:
+        """Say that all results are in the journal: what can be made of them alone is made meanwhile."""
+        self._say(words.ENDED)
 
     def finish(self, *, final: bool) -> None:
-        """Let the thread add what is left, with the files of the sweep's directory if `final`; wait, but not for ever."""
-        if not self._thread.is_alive() or self._is_over.is_set():
+        """Let it add what is left, with the files of the sweep's directory if `final`; wait, but not for ever."""
+        if self._process is None:
             return
-        self._is_final = final
-        self._is_over.set()
-        self._wait()
-        if not self._in_step:
+        self._say(words.FINAL if final else words.OVER)
+        if self._waited() != 0:
             self._tell(f"MLflow is not up to date; nothing is lost: `thpsweep sync {self._plan.directory}` catches up")
+        self._end()
 
-    def _wait(self) -> None:
-        began_s = moved_s = time.monotonic()
-        n_steps = -1
-        while self._thread.is_alive() and time.monotonic() < min(began_s + PATIENCE_S, moved_s + STUCK_S):
-            now = self._tracker.n_steps if self._tracker else 0
-            if now != n_steps:
-                n_steps, moved_s = now, time.monotonic()
-            self._thread.join(0.05)
+    def _waited(self) -> int | None:
+        """Wait for the process to end, as long as something is done; give its exit code, none where it did not end."""
+        assert self._process is not None
+        began_s = self._moved_s = time.monotonic()
+        while self._listener.is_alive() and time.monotonic() < min(began_s + PATIENCE_S, self._moved_s + STUCK_S):
+            self._listener.join(0.02)
+        return None if self._listener.is_alive() else self._process.wait()
 
-    def _follow(self) -> None:
-        pause_s = 0.0  # what MLflow takes to start is best spent while the workers start
-        while not self._is_over.wait(pause_s):
-            pause_s = EVERY_S if self._caught_up(final=False) else min(max(2 * pause_s, EVERY_S), SELDOM_S)
-        self._in_step = self._caught_up(final=self._is_final)
+    def _end(self) -> None:
+        if self._process is None:
+            return
+        self._process.kill()  # what it was writing is not there, or is completed at the next time
+        with contextlib.suppress(OSError):  # something may be left that it did not read
+            self._process.communicate()
+        self._process = None
 
-    def _caught_up(self, *, final: bool) -> bool:
-        """Add to MLflow what the journal has and MLflow lacks; say so, once, where that fails."""
-        try:
-            self._tracker = self._tracker or _tracker(self._plan.directory, self._plan.target)
-            self._tracker.catch_up(final=final)
-        except Exception as problem:  # whatever MLflow and its database raise: the journal has it all
-            text = self._plan.target.shown(" ".join(str(problem).split()))
-            self._tell(f"MLflow cannot be brought up to date now ({type(problem).__name__}: {text[:300]})")
-            return False
-        return True
+    def _say(self, word: str) -> None:
+        if self._process is None or self._process.stdin is None:
+            return
+        with contextlib.suppress(OSError):  # it is gone, which its exit code tells
+            self._process.stdin.write(word + "\n")
+            self._process.stdin.flush()
+
+    def _listen(self) -> None:
+        """Hear what the process says, to its end: an empty line is that something was done."""
+        assert self._process is not None and self._process.stdout is not None
+        for line in self._process.stdout:
+            self._moved_s = time.monotonic()
+            if line.strip():
+                self._tell(line.strip())
 
     def _tell(self, what: str) -> None:
-        if what not in self._told:
-            self._told.add(what)
-            print(f"thpsweep: {what}", file=sys.stderr)
+        print(f"thpsweep: {what}", file=sys.stderr)
 
 
-def _tracker(directory: Path, target: Target) -> "Tracker":
-    # Imported here: MLflow takes seconds, which the driver spends on other things.
-    from thpsweep.sweep.tracking.tracker import Tracker
-
-    gc.freeze()  # what MLflow brings stays; else each full collection walks it, and there are many while we write
-    return Tracker(directory, target)
+def command() -> Sequence[str]:
+    """Give the command of the process that talks to MLflow."""
+    return [sys.executable, "-c", PROGRAM, *sys.path]

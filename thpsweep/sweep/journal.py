@@ -5,6 +5,7 @@ A line that is not as it was written is damaged: readers pass over it, and `writ
 
 import dataclasses
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,10 @@ CONCLUDED = "concluded"
 """Type of the record that a search proposes no more points; one that proposes again later has another at its end."""
 
 Record = dict[str, Any]
+
+
+RESULT_HEAD = re.compile(rb'\{"type": "result", "id": "(\w+)", "state": "(\w+)", "finished": "([\w:.+-]+)"')
+"""How a result begins, which has thousands of numbers; one that begins otherwise is read to its end."""
 
 
 class Stored(Mapping[str, Record]):
@@ -45,9 +50,9 @@ class Stored(Mapping[str, Record]):
         return len(self._places)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Sweep:
-    """What a journal holds: the points in their order, the latest result of each that has one, and its state."""
+    """What a journal held when it was read: the points in their order, the latest result of each that has one, its state."""
 
     directory: Path
     header: Record
@@ -87,6 +92,23 @@ def records(path: Path, start: int = 0) -> Iterator[tuple[int, Record]]:
         body = unsealed(line)
         if body is not None:
             yield end, json.loads(body)
+
+
+def heads(path: Path, start: int = 0) -> Iterator[tuple[int, Record]]:
+    """Give what `records` gives, but of a result no more than id, state and when it came in, which is ten times as fast."""
+    for line, end in lines(file_in(path), start):
+        body = unsealed(line)
+        if body is not None:
+            yield end, _head(body)
+
+
+def _head(body: bytes) -> Record:
+    found = RESULT_HEAD.match(body)
+    if found is None:
+        record: Record = json.loads(body)
+        return record
+    key, state, finished = map(bytes.decode, found.groups())
+    return {"type": "result", "id": key, "state": state, "finished": finished}
 
 
 def at(path: Path, start: int) -> Record:
@@ -130,7 +152,7 @@ def contents(file: Path) -> Sweep:
     refuse_old_format(file)
     for line, end in lines(file):
         body = unsealed(line)
-        record: Record = {"type": "damaged"} if body is None else json.loads(body)
+        record: Record = {"type": "damaged"} if body is None else _head(body)
         if record["type"] == "sweep":
             header = record
         elif record["type"] == "point":

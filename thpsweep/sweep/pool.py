@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 from thpsweep.model import captures
@@ -42,12 +42,27 @@ def pool(
         needs = Needs(tasks)
         crew = Crew(_Look(ray, alone), actors, needs)
         packed = ray.cloudpickle.dumps(functools.partial(Worker, carrying(function), terms.limits))
-        # From the object store a captured file goes to each node once.
-        layouts = [ray.put(captures.take_along(path)) for path in captures.named_by(point for _, point in tasks)]
-        hire = functools.partial(_hired, ray.remote(_guard()), crew, (packed, layouts, has_token and not alone))
-        yield from Calls(ray, hire, crew, needs, terms, identity()).arrivals()
+        luggage = _Luggage(ray)
+        luggage.of(point for _, point in tasks)  # a file that cannot be read is found out before anything runs
+        hire = functools.partial(_hired, ray.remote(_guard()), crew, (packed, has_token and not alone))
+        yield from Calls(ray, hire, crew, needs, terms, identity(), luggage.of).arrivals()
     finally:
         ray.shutdown()
+
+
+class _Luggage:
+    """Captured files that points name, in Ray's object store: from there each goes to each machine once."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray, self._kept = ray, dict[str, Any]()
+
+    def of(self, points: Iterable[Point]) -> list[Any]:
+        """Give what some points need. Raises: as captures.take_along."""
+        named = captures.named_by(points)
+        for path in named:
+            if path not in self._kept:
+                self._kept[path] = self._ray.put(captures.take_along(path))
+        return [self._kept[path] for path in named]
 
 
 class _Look:
@@ -88,32 +103,36 @@ def _guard() -> type:
     class Worker:  # as the processes are called
         """Let a worker begin once it is known to be alike."""
 
-        def __init__(self, packed: bytes, layouts: list[Any], needs_token: bool, *share: int) -> None:
-            self._packed, self._layouts, self._needs_token, self._share = packed, layouts, needs_token, share
+        def __init__(self, packed: bytes, needs_token: bool, *share: int) -> None:
+            self._packed, self._needs_token, self._share = packed, needs_token, share
             self._worker: Any = None
+            self._unpacked: set[Any] = set()
 
         def greet(self, wanted: dict[str, str]) -> dict[str, str]:
             """Say who is here, and begin if that is wanted."""
             import os
             import pickle
 
-            import ray
-
             if self._needs_token and os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
                 return {"problem": "Ray runs there without its token (RAY_AUTH_MODE=token)"}
             try:
-                from thpsweep.model.captures import provide
                 from thpsweep.sweep.identity import identity as identity_there
             except ImportError as problem:
                 return {"problem": f"this thpsweep is not installed there ({problem})"}
             found = identity_there()
             if all(found.get(name) == wanted[name] for name in wanted):
-                provide(ray.get(self._layouts))
                 self._worker = pickle.loads(self._packed)(*self._share)
             return found
 
-        def run(self, points: list[Any]) -> Any:
-            """Run points."""
+        def run(self, points: list[Any], luggage: list[Any]) -> Any:
+            """Run points, with the captured files that they name."""
+            import ray
+
+            from thpsweep.model.captures import provide
+
+            if new := set(luggage) - self._unpacked:
+                provide(ray.get(list(new)))
+                self._unpacked |= new
             return self._worker.run(points)
 
     return Worker

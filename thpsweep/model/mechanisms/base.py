@@ -125,6 +125,8 @@ def count_folios(counts: Counts, replicates: Ints, pages: Ints) -> None:
 
 def raced(family: Family, rows: Ints, race_slots: Ints) -> Flags:
     """Tell in which rows the late reference falls on a page that the row maps. Shapes: (n,), (n,) -> (n,)."""
+    if not np.count_nonzero(race_slots != NOBODY):
+        return np.zeros(rows.size, bool)
     present = family.records.present[family.record_of[rows]]
     slot = np.minimum(race_slots, HPAGE_PMD_NR - 1)
     word = np.take_along_axis(present, (slot >> 6)[:, None], axis=1)[:, 0]

@@ -59,6 +59,8 @@ class Copy(Mechanism):
 
 def _give_up(family: Family, counts: Counts, rows: Ints, race_slots: Ints) -> None:
     """Tell what was held for nothing, up to the page with the late reference."""
+    if not rows.size:
+        return
     present = family.records.present[family.record_of[rows]]
     one = np.ones(rows.size, np.int64)
     isolated = bits.count(present & bits.below(race_slots + 1))

@@ -1,6 +1,9 @@
 """How long locks were held, and how long others waited for them."""
 
+from collections.abc import Mapping
+
 import numpy as np
+import numpy.typing as npt
 
 from thpsweep.model.counts import Counts
 from thpsweep.model.locks import CLASSES
@@ -43,15 +46,21 @@ def metrics(pair: Pair) -> Metrics:
     Shapes: values (n_replicates,).
     """
     policy, baseline = pair.policy.locks, pair.baseline.locks
+    total_ns = _by_class(policy.total_ns) - _by_class(baseline.total_ns)
+    max_ns = _beyond(_by_class(policy.max_ns), _by_class(baseline.max_ns))
     found: Metrics = {}
-    for lock in CLASSES:
-        total_ns = policy.total_ns[lock] - baseline.total_ns[lock]
-        found[f"lock_hold_{lock}_ms"] = (total_ns / NS_PER_MS, "ms")
-        found[f"lock_hold_{lock}_max_ms"] = (_beyond(policy.max_ns[lock], baseline.max_ns[lock]) / NS_PER_MS, "ms")
+    for lock, total_ms, max_ms in zip(CLASSES, total_ns / NS_PER_MS, max_ns / NS_PER_MS, strict=True):
+        found[f"lock_hold_{lock}_ms"] = (total_ms, "ms")
+        found[f"lock_hold_{lock}_max_ms"] = (max_ms, "ms")
     (stall_ns, worst_ns), (before_ns, before_worst_ns) = (_stalls(pair, run) for run in (pair.policy, pair.baseline))
     found["stall_ms"] = ((stall_ns - before_ns) / NS_PER_MS, "ms")
     found["stall_max_ms"] = (_beyond(worst_ns, before_worst_ns) / NS_PER_MS, "ms")
     return {f"cost/{name}": value for name, value in found.items()}
+
+
+def _by_class(values: Mapping[str, Floats]) -> npt.NDArray[np.float64]:
+    """Put the values of all classes into one table. Shapes: -> (n_classes, n_replicates)."""
+    return np.stack([values[lock] for lock in CLASSES], dtype=np.float64)
 
 
 def _beyond(value: Floats, other: Floats) -> Floats:
@@ -63,7 +72,7 @@ def _stalls(pair: Pair, run: Run) -> tuple[Floats, Floats]:
     per_ns, locks = arrivals_per_ns(pair, run), run.locks
     zero = np.zeros(run.family.n_replicates)
     stall_ns, worst_ns = zero.copy(), zero.copy()
-    for lock in CLASSES:
+    for lock in (lock for lock in CLASSES if np.count_nonzero(locks.max_ns[lock])):
         twice = per_ns.get(WAITERS[lock], zero) * locks.squares[lock] + locks.hidden[lock]
         stall_ns += twice / 2
         worst_ns = np.maximum(worst_ns, np.where(twice > 0, locks.max_ns[lock], 0.0))

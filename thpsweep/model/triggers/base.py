@@ -40,15 +40,24 @@ class Collapser:
         self.outcomes = np.zeros((self.family.n_replicates, len(ScanResult)), np.int64)
 
     def scan(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Found:
-        """Scan rows of distinct regions, and ask the gate, without changing or counting anything.
+        """Scan rows of distinct regions, and ask the gate, without changing or counting anything."""
+        return self.ask(self.look(rows, limits, tick, khugepaged), limits)
+
+    def look(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Found:
+        """Scan rows, of any regions, without asking the gate."""
+        return look(self.family, self.mechanism, rows, limits, self.chances(rows, tick, khugepaged))
+
+    def ask(self, found: Found, limits: Limits) -> Found:
+        """Ask the gate about rows of distinct regions that passed their scan.
 
         What the gate refuses was scanned to its end, but never attempted: khugepaged keeps its lock.
         """
-        found = look(self.family, self.mechanism, rows, limits, self.chances(rows, tick, khugepaged))
-        passed = np.flatnonzero(found.passed)
+        passed = found.passed.nonzero()[0]
         if self.guard is None or not passed.size:
             return found
-        allowed = self.guard.allows(self.family, self.counts, self.mechanism, rows[passed], limits)
+        allowed = self.guard.allows(self.family, self.counts, self.mechanism, found.rows[passed], limits)
+        if allowed.all():
+            return found
         results = found.results.copy()
         results[passed[~allowed]] = ScanResult.GATE_REFUSED
         return dataclasses.replace(found, results=results)

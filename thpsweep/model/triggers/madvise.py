@@ -7,8 +7,14 @@ import numpy as np
 
 from thpsweep.errors import OptionError
 from thpsweep.model import options
+from thpsweep.model.bits import Ints
+from thpsweep.model.family import Family
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.triggers.base import Collapser, Trigger
+from thpsweep.model.visit import Found
+
+AT_ONCE, FEW = 1 << 14, 64
+"""Rows that are scanned together at most, and at first: scanning so few takes hardly longer than scanning one."""
 
 
 @dataclasses.dataclass
@@ -46,14 +52,39 @@ class Madvise(Trigger):
         """Advise for each moment that has come."""
         while state and state[0] <= (tick + 1) * tick_s:
             state.pop(0)
-            for sharer in range(collapser.family.n_sharers if self.callers == "all" else 1):
-                self._advise(collapser, sharer, tick)
+            self._advise(collapser, tick)
 
-    def _advise(self, collapser: Collapser, sharer: int, tick: int) -> None:
-        family = collapser.family
-        living = np.flatnonzero(family.alive[:, sharer])
-        if living.size:
-            rows = np.concatenate([family.rows_of(int(replicate), sharer) for replicate in living])
-            found = collapser.scan(rows, Limits(), tick, khugepaged=False)
-            collapser.attempt(found, Limits())
-            collapser.counts.hold(rows, scanned=found.progress)
+    def _advise(self, collapser: Collapser, tick: int) -> None:
+        """Let the callers advise in turn.
+
+        Where nothing passes its scan nothing changes, so that ever more callers are scanned at once while it stays so;
+        what was found behind the first who has something to attempt is dropped.
+        """
+        family, first, together = collapser.family, 0, 0
+        n_regions = family.n_replicates * family.n_regions
+        callers = family.n_sharers if self.callers == "all" else 1
+        while first < callers:
+            together = max(1, FEW // n_regions, min(2 * together, AT_ONCE // n_regions))
+            last = min(first + together, callers)
+            found = collapser.look(_rows(family, first, last), Limits(), tick, khugepaged=False)
+            passing = found.rows[found.passed] % family.n_sharers
+            if passing.size:
+                caller, last, together = found.rows % family.n_sharers, int(passing[0]) + 1, 0
+                _attempt(collapser, found.where(caller < passing[0]))
+                found = collapser.ask(found.where(caller == passing[0]), Limits())
+            _attempt(collapser, found)
+            first = last
+
+
+def _rows(family: Family, first: int, last: int) -> Ints:
+    """List the rows of living sharers [first, last), sharer by sharer. Shapes: -> (n,)."""
+    regions = np.arange(family.n_replicates * family.n_regions)
+    rows = regions * family.n_sharers + np.arange(first, last)[:, None]
+    return rows[family.alive.T[first:last].repeat(family.n_regions, axis=1)]
+
+
+def _attempt(collapser: Collapser, found: Found) -> None:
+    """Attempt what passed; the others are counted as scanned."""
+    if found.rows.size:
+        collapser.attempt(found, Limits())
+        collapser.counts.hold(found.rows, scanned=found.progress)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -30,8 +29,8 @@ SCHEMAS = {
 }
 """One row a value; `point` is the id that plan.parquet explains, and the tag thpsweep.point of a run."""
 
-Block = tuple[tuple[str, ...], tuple[Sequence[float], ...]]
-"""Rows that share their words: the words, then as many values a column as there are rows."""
+Columns = tuple[Sequence[Any], ...]
+"""What one record gives to a table, a column a field of its schema."""
 
 
 def n_planned(directory: Path) -> int:
@@ -67,46 +66,47 @@ def write_results(file: Path, results: Iterable[int], directory: Path) -> None:
         for starts in _batches(results):
             records = [journal.at(file, start) for start in starts]
             for name, writer in writers.items():
-                blocks = [block for record in records for block in BLOCKS[name](record)]
-                writer.write_table(_table(blocks, SCHEMAS[name]))
+                writer.write_table(_table(list(map(COLUMNS[name], records)), SCHEMAS[name]))
 
 
-def _table(blocks: Sequence[Block], schema: Any) -> Any:
-    """Put blocks below each other: words by number, values as they come, as a million rows are no rarity."""
-    n_words = sum(field.type == WORD for field in schema)
-    n_rows = [len(values[0]) for _, values in blocks]
-    columns = [_words([words[at] for words, _ in blocks], n_rows) for at in range(n_words)]
-    for at, field in enumerate(list(schema)[n_words:]):
-        every = itertools.chain.from_iterable(values[at] for _, values in blocks)
-        columns.append(pa.array(np.fromiter(every, np.float64, sum(n_rows))).cast(field.type))
-    return pa.table(columns, names=schema.names)
+def _table(given: Sequence[Columns], schema: Any) -> Any:
+    """Put what records gave below each other: words by number, as a million rows are no rarity."""
+    every = [list(itertools.chain.from_iterable(columns)) for columns in zip(*given, strict=True)]
+    arrays = [
+        _words(found) if field.type == WORD else pa.array(found, field.type)
+        for field, found in zip(schema, every, strict=True)
+    ]
+    return pa.table(arrays, schema=schema)
 
 
-def _words(words: Sequence[str], n_rows: Sequence[int]) -> Any:
-    number_of = {word: number for number, word in enumerate(dict.fromkeys(words))}
-    numbers = np.repeat(np.array([number_of[word] for word in words], np.int32), n_rows)
-    return pa.DictionaryArray.from_arrays(pa.array(numbers, pa.int32()), pa.array(list(number_of), pa.string()))
+def _words(words: Sequence[str]) -> Any:
+    return pa.array(words, pa.string()).dictionary_encode()
 
 
-def _metrics(record: Record) -> Iterator[Block]:
+def _metrics(record: Record) -> Columns:
     result = record["result"] or {}
-    units = result.get("units", {})
-    for name, metric in result.get("metrics", {}).items():
-        yield (record["id"], name, units.get(name, "")), ([metric["mean"]], [metric["low"]], [metric["high"]])
+    units, found = result.get("units", {}), result.get("metrics", {})
+    ends = ([metric[end] for metric in found.values()] for end in ("mean", "low", "high"))
+    return [record["id"]] * len(found), list(found), [units.get(name, "") for name in found], *ends
 
 
-def _replicates(record: Record) -> Iterator[Block]:
-    for name, values in (record["result"] or {}).get("replicates", {}).items():
-        yield (record["id"], name), (range(len(values)), values)
+def _replicates(record: Record) -> Columns:
+    found = (record["result"] or {}).get("replicates", {})
+    names = [name for name, values in found.items() for _ in values]
+    numbers = [number for values in found.values() for number in range(len(values))]
+    return [record["id"]] * len(names), names, numbers, list(itertools.chain.from_iterable(found.values()))
 
 
-def _series(record: Record) -> Iterator[Block]:
+def _series(record: Record) -> Columns:
     found = (record["result"] or {}).get("series", {})
-    for name in (name for name in found if name != "time_s"):
-        yield (record["id"], name), (found["time_s"], found[name]["mean"], found[name]["baseline"])
+    names = [name for name in found if name != "time_s"]
+    times_s = found.get("time_s", [])
+    values = (itertools.chain.from_iterable(found[name][what] for name in names) for what in ("mean", "baseline"))
+    n_rows = len(names) * len(times_s)
+    return [record["id"]] * n_rows, [name for name in names for _ in times_s], times_s * len(names), *map(list, values)
 
 
-BLOCKS: dict[str, Callable[[Record], Iterator[Block]]] = {
+COLUMNS: dict[str, Callable[[Record], Columns]] = {
     "metrics.parquet": _metrics,
     "replicates.parquet": _replicates,
     "series.parquet": _series,

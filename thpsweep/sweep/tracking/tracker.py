@@ -78,9 +78,12 @@ class Tracker:
     as points lack a result, then FAILED if any point failed.
     """
 
-    def __init__(self, directory: Path, target: Target, *, bulk: bool = True) -> None:
-        """`bulk` off writes through MLflow's public API, as for servers."""
+    def __init__(
+        self, directory: Path, target: Target, *, bulk: bool = True, step: Callable[[], None] = lambda: None
+    ) -> None:
+        """`bulk` off writes through MLflow's public API, as for servers. `step` is called when something got done."""
         self._directory, self._file, self._target, self._bulk = directory, directory / FILE_NAME, target, bulk
+        self._step = step
         self._offset = 0
         self._header: Record = {}
         self._is_open = False
@@ -89,12 +92,11 @@ class Tracker:
         self._results: dict[str, Result] = {}
         self._pending: dict[str, None] = {}
         self._connection: _Connection | None = None
-        self.n_steps = 0
-        """Rises with everything that gets done: whoever waits can tell slow from dead."""
 
-    def catch_up(self, *, final: bool, is_idle: Callable[[], bool] = lambda: True) -> Added:
-        """Add what MLflow lacks; a second call adds nothing. `final` copies the files of the sweep's directory, too.
+    def catch_up(self, *, ended: bool = False, final: bool, is_idle: Callable[[], bool] = lambda: True) -> Added:
+        """Add what MLflow lacks; a second call adds nothing.
 
+        `ended` makes the tables of the results, `final` copies the files of the sweep's directory, too.
         `is_idle` is asked once nobody else can be writing runs: a driver that starts later will read what is there.
         Raises: Busy if it is not; SweepError for an unusable database; whatever MLflow raises if it cannot be reached.
         """
@@ -105,7 +107,7 @@ class Tracker:
             self._scan()
             try:
                 self._write_pending(added)
-                self._write_parent(final)
+                self._write_parent(ended or final, final)
             except Exception:
                 self._connection = None  # whether the last write was carried out is open: look again
                 raise
@@ -118,7 +120,7 @@ class Tracker:
 
     def _scan(self) -> None:
         """Note what the journal has beyond what was read."""
-        for after, record in journal.records(self._file, self._offset):
+        for after, record in journal.heads(self._file, self._offset):
             if record["type"] == "sweep":
                 self._header = self._header or record
             elif record["type"] == journal.CONCLUDED:
@@ -143,7 +145,7 @@ class Tracker:
             provenance = run_record.provenance(self._header, environment.latest(self._directory))
             recorded = writer.recorded(experiment_id, parent.id)
             self._connection = _Connection(client, experiment_id, parent, writer, recorded, provenance)
-            self.n_steps += 1
+            self._step()
         return self._connection
 
     def _varied(self) -> list[str]:
@@ -178,7 +180,7 @@ class Tracker:
             self._write(connection, [key for key in keys if not self._is_recorded(connection, key)], added)
             for key in keys:
                 del self._pending[key]
-            self.n_steps += 1
+            self._step()
 
     def _is_recorded(self, connection: _Connection, key: str) -> bool:
         found = connection.recorded.get(key)
@@ -220,21 +222,21 @@ class Tracker:
         result = journal.at(self._file, self._results[key].start)
         return run(connection.parent.id, connection.provenance, record, result)
 
-    def _write_parent(self, final: bool) -> None:
+    def _write_parent(self, ended: bool, final: bool) -> None:
         parent = self._connected().parent
-        self._write_tables(final)
+        self._write_tables(ended)
         parent.copy_files(final=final)
         n_done = sum(result.done for result in self._results.values())
         ends_ms = (run_record.epoch_ms(result.finished) for result in self._results.values())
         end_ms = max(ends_ms, default=parent.start_ms)
         parent.summarise(len(self._points), n_done, len(self._results) - n_done, end_ms, is_open=self._is_open)
-        self.n_steps += 1
+        self._step()
 
-    def _write_tables(self, final: bool) -> None:
+    def _write_tables(self, ended: bool) -> None:
         """Make the tables that are not there, or older than the journal; under their names they are whole."""
         plan_is_old = tables.n_planned(self._directory) != len(self._points)
         changed_ns = self._file.stat().st_mtime_ns
-        results_are_old = final and not all(_is_newer(self._directory / name, changed_ns) for name in tables.SCHEMAS)
+        results_are_old = ended and not all(_is_newer(self._directory / name, changed_ns) for name in tables.SCHEMAS)
         if not plan_is_old and not results_are_old:
             return
         with tempfile.TemporaryDirectory(prefix=".tables-", dir=self._directory) as unfinished:
