@@ -59,6 +59,8 @@ class Scenario:
     def khugepaged(self, mechanism: str = "copy", full_scans: int = 2, **settings: Any) -> Counter[ScanResult]:
         """Let khugepaged make passes until it has gone over all mms so often; give its results by how often each came.
 
+        VMA_CHECK stands for each region of a process that it passed over, of which the kernel's trace tells nothing.
+
         settings are the trigger's (pages_to_scan, max_ptes_none, ...), and options of the mechanism. The selftest waits
         for two full scans.
         """
@@ -147,7 +149,9 @@ class Scenario:
         return after
 
     def _passed_over(self, rows: Ints) -> Bools:
-        return np.array([not self.processes[number].advised for number in rows % self.family.n_sharers], bool)
+        """Tell which rows lie in a VMA that khugepaged does not look into: not advised, or without an anon_vma."""
+        mms = [self.processes[number] for number in rows % self.family.n_sharers]
+        return np.array([not (mm.advised and mm.has_anon_vma) for mm in mms], bool)
 
     def _refusing(self, rows: Ints, khugepaged: bool, all_sharers: bool) -> list[tuple[ScanResult, bits.Boards]]:
         """Find what refuses a scan although no state of the model holds it; the kernel takes pages of KSM as they are.

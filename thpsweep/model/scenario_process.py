@@ -22,10 +22,12 @@ class Process:
     """Be one process of a scenario. Pages are numbered through all regions: page 512 is the first of region 1.
 
     advised: the range is MADV_HUGEPAGE; khugepaged passes over a process that is not, MADV_COLLAPSE does not ask.
+    has_anon_vma: the first write, or an ancestor's, prepared one; without, both refuse. Pages of zeroes need none.
     """
 
     def __init__(self, scene: "Scenario", number: int) -> None:
         self.scene, self.number, self.advised = scene, number, True
+        self.has_anon_vma = False
         n_pages = scene.family.n_regions * HPAGE_PMD_NR
         self._written, self._in_swap = np.zeros(n_pages, np.int64), np.zeros(n_pages, np.int64)
         self._young = np.zeros(n_pages, bool)
@@ -116,6 +118,7 @@ class Process:
     def _refer(self, pages: Iterable[int], take: Callable[..., Ints]) -> Ints:
         chosen = np.unique(np.array(list(pages), np.int64))
         found, keys = self.reads, self._rows[chosen // HPAGE_PMD_NR] * HPAGE_PMD_NR + chosen % HPAGE_PMD_NR
+        self.has_anon_vma |= take is pins.pin and bool(chosen.size)
         held = take(self.scene.family, self.scene.counts, keys, np.full(keys.size, pins.UNTIL_RELEASED))
         self._young[chosen] = True
         self.scene.ledger.learn(self.frames[chosen], found[chosen])
@@ -126,13 +129,20 @@ class Process:
         split_pmds(self.scene.family, self.scene.counts, self._rows[[region]])
 
     def fork(self) -> "Process":
-        """Give a child that maps what this process maps."""
+        """Give a child that maps what this process maps; of a VMA without an anon_vma no pte is copied.
+
+        Source: mm/memory.c vma_needs_copy() (v6.18).
+        """
         ledger, child, found = self.scene.ledger, self.scene.unborn(), self.reads
         old = ledger.places(self._rows)
-        turnover.fork(self.scene.family, self.scene.counts, 0, self.number, child.number)
+        if self.has_anon_vma:
+            turnover.fork(self.scene.family, self.scene.counts, 0, self.number, child.number)
+        else:
+            self.scene.family.alive[0, child.number] = True
+            self.scene.counts.add_one("forks", 0)
         new = ledger.places(self._rows)
         ledger.renamed(old[new != old], new[new != old])
-        child.advised = self.advised
+        child.advised, child.has_anon_vma = self.advised, self.has_anon_vma
         child._written, child._in_swap = self._written.copy(), self._in_swap.copy()
         ledger.learn(child.frames, found)
         ledger.close_generation()
@@ -144,7 +154,13 @@ class Process:
         self.scene.ledger.close_generation()
 
     def collapse(self, mechanism: str = "copy", regions: Iterable[int] | None = None, **options: Any) -> ScanResult:
-        """Advise regions (all, where none are named) in one MADV_COLLAPSE; give the last failure, else the last result."""
+        """Advise regions (all, where none are named) in one MADV_COLLAPSE; give the last failure, else the last result.
+
+        A VMA without an anon_vma is refused before any region is looked at, and nothing is counted.
+        Source: mm/khugepaged.c madvise_collapse(), mm/huge_memory.c __thp_vma_allowable_orders() (v6.18).
+        """
+        if not self.has_anon_vma:
+            return ScanResult.VMA_CHECK
         collapser = self.scene.collapser(mechanism, options)
         rows = self._rows if regions is None else self._rows[list(regions)]
         found = collapser.scan(rows, Limits(), 0, khugepaged=False)
@@ -239,6 +255,7 @@ class Process:
     def _fault(self, pages: Iterable[int]) -> Ints:
         """Let write faults happen on pages; give them sorted."""
         chosen = np.unique(np.array(list(pages), np.int64))
+        self.has_anon_vma |= bool(chosen.size)
         keys = self._rows[chosen // HPAGE_PMD_NR] * HPAGE_PMD_NR + chosen % HPAGE_PMD_NR
         write(self.scene.family, self.scene.counts, keys)
         return chosen

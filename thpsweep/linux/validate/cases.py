@@ -88,8 +88,11 @@ def holes() -> list[Case]:
             for limit in (255, 256)
         ),
         Case("zero_page_only", "M on 512 zero pages where nothing was ever written",
-             (start("p"), read("p")), (collapse("p"),),
-             left_out="the anon_vma: the kernel refuses a VMA in which nothing was ever written"),
+             (start("p"), read("p")), (collapse("p"),)),
+        Case("zero_page_khugepaged", "K passes over the same", (start("p"), read("p")), (scan(["p"]),)),
+        Case("zero_page_child", "M in a child of a process that only read, before and after it writes",
+             (start("p"), read("p"), fork("p", "c")),
+             (collapse("c"), write("c", range(3, 4)), collapse("c"), collapse("p"))),
         Case("zero_page_all", "M on 512 zero pages, one of which was once written",
              (start("p"), write("p", range(1)), discard("p", range(1)), read("p")), (collapse("p"),)),
         Case("hole_region", "M over [empty, full, full]",
