@@ -456,6 +456,20 @@ def test_the_parent_reads_from_the_swap_cache() -> None:
     assert scene.counts.total["swap_ins"][0] == 64
 
 
+@pytest.mark.parametrize("written", [0, 10])
+def test_a_split_for_reclaim_gives_zeroes_back(written: int) -> None:
+    scene = Scenario()
+    process = scene.process()
+    process.write(range(256))
+    assert process.collapse() == ScanResult.SUCCEED and scene.pages_in_use == NR
+    process.write(range(300, 300 + written))
+    process.page_out(range(8))
+    assert (scene.pages_in_use, process.rss_kib) == (248 + written, (248 + written) * 4)
+    assert process.swap_kib == 8 * 4 and scene.intact
+    assert process.collapse() == ScanResult.SUCCEED, "zero pages count as none, as before"
+    assert scene.pages_in_use == NR and scene.intact
+
+
 # ---- a family of four -----------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from thpsweep.model import advice, bits, pins, turnover
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.writes import split_pmds, write
+from thpsweep.model.zeroed import wrote
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, PAGE_SIZE_BYTES
 
@@ -38,6 +39,7 @@ class Process:
     def write(self, pages: Iterable[int]) -> None:
         """Write pages: first touch, copy-on-write, reuse or swap-in, whatever each needs."""
         chosen = self._fault(pages)
+        wrote(self.scene.family, self._keys(chosen))
         self._young[chosen] = True
         self._protect(chosen, False)
         self._written[chosen] = self.scene.ledger.next_token()
@@ -100,7 +102,7 @@ class Process:
         swapped = bits.expand(gone).reshape(-1) != 0
         self._in_swap[swapped] = found[swapped]
         new = ledger.places(self._rows)
-        split = (new != old) & ~swapped
+        split = (new != old) & (new != 0)
         ledger.renamed(old[split], new[split])
         ledger.close_generation()
 
@@ -117,7 +119,7 @@ class Process:
 
     def _refer(self, pages: Iterable[int], take: Callable[..., Ints]) -> Ints:
         chosen = np.unique(np.array(list(pages), np.int64))
-        found, keys = self.reads, self._rows[chosen // HPAGE_PMD_NR] * HPAGE_PMD_NR + chosen % HPAGE_PMD_NR
+        found, keys = self.reads, self._keys(chosen)
         self.has_anon_vma |= take is pins.pin and bool(chosen.size)
         held = take(self.scene.family, self.scene.counts, keys, np.full(keys.size, pins.UNTIL_RELEASED))
         self._young[chosen] = True
@@ -256,6 +258,8 @@ class Process:
         """Let write faults happen on pages; give them sorted."""
         chosen = np.unique(np.array(list(pages), np.int64))
         self.has_anon_vma |= bool(chosen.size)
-        keys = self._rows[chosen // HPAGE_PMD_NR] * HPAGE_PMD_NR + chosen % HPAGE_PMD_NR
-        write(self.scene.family, self.scene.counts, keys)
+        write(self.scene.family, self.scene.counts, self._keys(chosen))
         return chosen
+
+    def _keys(self, pages: Ints) -> Ints:
+        return np.asarray(self._rows[pages // HPAGE_PMD_NR] * HPAGE_PMD_NR + pages % HPAGE_PMD_NR)

@@ -29,8 +29,7 @@ class Case:
     """A scenario: what is made ready, then what is asked. Only the question's steps are timed.
 
     shmem: the memory is MAP_SHARED shmem, and its collapse is compared with `retract`. low: what is written gets low
-    frames, which compaction moves. max_rounds: times it is run at most. left_out: what the model leaves out, so that the
-    two sides are known to differ.
+    frames, which compaction moves. max_rounds: times it is run at most.
     """
 
     name: str
@@ -41,7 +40,6 @@ class Case:
     shmem: bool = False
     low: bool = False
     max_rounds: int = 100
-    left_out: str = ""
 
     @property
     def sharers(self) -> int:
