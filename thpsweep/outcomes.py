@@ -32,6 +32,7 @@ class ScanResult(enum.IntEnum):
     PAGE_LAZYFREE = 14
     PAGE_ANON = 15
     VMA_CHECK = 16
+    CGROUP_CHARGE_FAIL = 17
 
 
 SENTENCES = {
@@ -45,6 +46,7 @@ SENTENCES = {
     ScanResult.PTE_MAPPED_HUGEPAGE: "already a folio of PMD order, mapped by ptes",
     ScanResult.LACK_REFERENCED_PAGE: "no young pte",
     ScanResult.ALLOC_HUGE_PAGE_FAIL: "no free 2 MiB block for the new folio",
+    ScanResult.CGROUP_CHARGE_FAIL: "the new folio would exceed the limit of the memory cgroup",
     ScanResult.GATE_REFUSED: "kept back by the policy's gate, not by the kernel",
     ScanResult.PTE_UFFD_WP: "a pte that userfaultfd write-protects",
     ScanResult.PAGE_LAZYFREE: "a clean page that MADV_FREE gave up",

@@ -511,6 +511,34 @@ def test_madvise_stops_at_an_empty_region_up_to_6_18(stops: bool, huge: list[boo
     assert [process.is_huge(region) for region in range(3)] == huge
 
 
+# ---- memory cgroups --------------------------------------------------------------------------------------------------
+
+
+def test_a_folio_that_the_cgroup_does_not_allow_is_not_charged() -> None:
+    """Seen on 6.18: EBUSY and ccgroup_charge_failed, MADV_COLLAPSE ends there; khugepaged goes on with the next mm."""
+    scene = Scenario(regions=2)
+    parent = scene.process()
+    parent.write(range(2 * NR))
+    child = parent.fork()
+    child.read(range(2 * NR))
+    for process in scene.living:
+        process.write([process.number])
+    before = parent.frames
+    scene.limit((NR - 1) * 4096)
+    assert parent.collapse() == child.collapse() == ScanResult.CGROUP_CHARGE_FAIL
+    results = scene.khugepaged(full_scans=1, max_ptes_shared=NR - 1)
+    assert results == {ScanResult.CGROUP_CHARGE_FAIL: 2, ScanResult.EXCEED_SHARED_PTE: 2}, (
+        "the second region is all shared"
+    )
+    assert np.array_equal(parent.frames, before) and scene.intact
+    assert scene.counts.total["thp_collapse_alloc"][0] == 1 + 1 + 2, "the blocks were had, and given back"
+    assert scene.counts.total["collapses"][0] == 0
+    child.exit()
+    scene.limit(NR * 4096)
+    assert parent.collapse() == ScanResult.SUCCEED, "each copy frees what it copied before the next is charged"
+    assert parent.is_huge(0) and parent.is_huge(1)
+
+
 # ---- what no workload has: userfaultfd, MADV_FREE, KSM --------------------------------------------------------------
 # Read in mm/khugepaged.c collapse_scan_pmd() (b2128290c299), not seen on a live kernel.
 

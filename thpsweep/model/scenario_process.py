@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 
 PAGE_KIB = PAGE_SIZE_BYTES // 1024
 
+_GOES_ON = {
+    ScanResult.SUCCEED,
+    ScanResult.PMD_MAPPED,
+    ScanResult.NO_PTE_TABLE,
+    ScanResult.PTE_NON_PRESENT,
+    ScanResult.PTE_UFFD_WP,
+    ScanResult.PTE_MAPPED_HUGEPAGE,
+    ScanResult.LACK_REFERENCED_PAGE,
+    ScanResult.PAGE_NULL,
+    ScanResult.PAGE_COUNT,
+}
+"""Results behind which MADV_COLLAPSE goes on with the next region. Source: mm/khugepaged.c madvise_collapse()."""
+
 
 class Process:
     """Be one process of a scenario. Pages are numbered through all regions: page 512 is the first of region 1.
@@ -158,18 +171,20 @@ class Process:
     def collapse(self, mechanism: str = "copy", regions: Iterable[int] | None = None, **options: Any) -> ScanResult:
         """Advise regions (all, where none are named) in one MADV_COLLAPSE; give the last failure, else the last result.
 
+        It ends at a result that is not only this region's: no block, no charge, a page that nobody may collapse.
         A VMA without an anon_vma is refused before any region is looked at, and nothing is counted.
         Source: mm/khugepaged.c madvise_collapse(), mm/huge_memory.c __thp_vma_allowable_orders() (v6.18).
         """
         if not self.has_anon_vma:
             return ScanResult.VMA_CHECK
         collapser = self.scene.collapser(mechanism, options)
-        rows = self._rows if regions is None else self._rows[list(regions)]
-        found = collapser.scan(rows, Limits(), 0, khugepaged=False)
-        empty = np.flatnonzero(found.results == ScanResult.NO_PTE_TABLE)
-        if self.scene.stops_at_empty and empty.size:
-            found = found.where(np.arange(empty[0] + 1))
-        results = [ScanResult(result) for result in collapser.attempt(found, Limits())]
+        goes_on = _GOES_ON - {ScanResult.NO_PTE_TABLE} if self.scene.stops_at_empty else _GOES_ON
+        results: list[ScanResult] = []
+        for row in self._rows if regions is None else self._rows[list(regions)]:
+            found = collapser.scan(np.array([row]), Limits(), 0, khugepaged=False)
+            results += [ScanResult(result) for result in collapser.attempt(found, Limits())]
+            if results[-1] not in goes_on:
+                break
         fine = (ScanResult.SUCCEED, ScanResult.PMD_MAPPED)
         return next((result for result in reversed(results) if result not in fine), results[-1])
 

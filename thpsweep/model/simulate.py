@@ -227,7 +227,7 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
     locks = Locks(family, built.mechanism.locks, built.machine, built.workload)
     counts.locks = locks.record
     place = Place(family, counts, keys)
-    allocator = Allocator(built.memory, place, built.memory.begin(place))
+    allocator = Allocator.begin(built.memory, place)
     collapser = Collapser(family, counts, built.mechanism, luck.chances, guard, allocator, luck.locked)
     state = built.trigger.begin(built.replicates)
     if early:

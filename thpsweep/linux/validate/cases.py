@@ -13,6 +13,7 @@ from thpsweep.linux.validate.steps import (
     fork,
     hold,
     huge,
+    limit,
     migrate,
     page_out,
     pin,
@@ -181,6 +182,19 @@ def references() -> list[Case]:
     ]  # fmt: skip
 
 
+def cgroups() -> list[Case]:
+    """A memory cgroup whose limit is near."""
+    return [
+        Case("cgroup_madvise", "M where the memory cgroup has no room for a huge page",
+             (*PAIR, limit()), (collapse("p"), collapse("c")), limited=True),
+        Case("cgroup_regions", "M over two regions of which the first has no room: it ends there",
+             (start("p"), write("p", range(2 * NR)), limit()), (collapse("p", range(2)),), n_regions=2, limited=True),
+        Case("cgroup_khugepaged", "K there, on two processes",
+             (*PAIR, *(write(who, range(i, i + 1)) for i, who in enumerate("pc")), limit()),
+             (scan(["p", "c"], max_ptes_shared=511),), limited=True),
+    ]  # fmt: skip
+
+
 def huge_pages() -> list[Case]:
     """Huge pages: written, split, left by sharers."""
     three = (start("p"), huge("p"), split("p"), fork("p", "c"), fork("p", "g"), *(read(who) for who in "pcg"))
@@ -256,5 +270,5 @@ def migration() -> list[Case]:
 
 def cases() -> list[Case]:
     """List all scenarios."""
-    groups = (after_fork, holes, limits, swapped, references, huge_pages, shmem, migration)
+    groups = (after_fork, holes, limits, swapped, references, cgroups, huge_pages, shmem, migration)
     return [case for group in groups for case in group()]
