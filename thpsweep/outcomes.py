@@ -9,6 +9,8 @@ class ScanResult(enum.IntEnum):
     Source: mm/khugepaged.c enum scan_result (torvalds/linux b2128290c299); the names are the kernel's without SCAN_.
     GATE_REFUSED is not the kernel's: the policy's gate kept an attempt back that the scan had let pass.
     PAGE_ANON of one means a page that KSM merged: it is anonymous to the kernel, which takes it for a private copy.
+    VMA_CHECK means a range over which no collapse is allowed, known before any page table is looked at: a process that did
+    not ask for huge pages (khugepaged alone), or that only ever read its memory, which has no anon_vma then.
     PAGE_NULL of an all-sharers mechanism means that the range maps nothing but zero pages: there is no page to share.
     PTE_MAPPED_HUGEPAGE of an all-sharers mechanism means its own product; the kernel uses the name for mTHP orders.
     """
@@ -29,6 +31,8 @@ class ScanResult(enum.IntEnum):
     PTE_UFFD_WP = 13
     PAGE_LAZYFREE = 14
     PAGE_ANON = 15
+    VMA_CHECK = 16
+    CGROUP_CHARGE_FAIL = 17
 
 
 SENTENCES = {
@@ -42,10 +46,12 @@ SENTENCES = {
     ScanResult.PTE_MAPPED_HUGEPAGE: "already a folio of PMD order, mapped by ptes",
     ScanResult.LACK_REFERENCED_PAGE: "no young pte",
     ScanResult.ALLOC_HUGE_PAGE_FAIL: "no free 2 MiB block for the new folio",
+    ScanResult.CGROUP_CHARGE_FAIL: "the new folio would exceed the limit of the memory cgroup",
     ScanResult.GATE_REFUSED: "kept back by the policy's gate, not by the kernel",
     ScanResult.PTE_UFFD_WP: "a pte that userfaultfd write-protects",
     ScanResult.PAGE_LAZYFREE: "a clean page that MADV_FREE gave up",
     ScanResult.PAGE_ANON: "a page that KSM merged, which sharers of other memory map too",
+    ScanResult.VMA_CHECK: "a VMA that allows no huge page: not advised, or never written (no anon_vma)",
     ScanResult.PAGE_NULL: "no page to collapse, only zero pages",
     ScanResult.PAGE_COUNT: "an extra reference (gup, LRU batch) on a page",
 }

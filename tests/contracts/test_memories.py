@@ -10,6 +10,7 @@ from tests.contracts.gated import MECHANISMS, calm, plain
 from tests.model.points import option, point
 from tests.model.replay import Replay, snapshot
 from tests.reference.families import Family as Drawn
+from thpsweep.errors import OptionError
 from thpsweep.model import draws, registry
 from thpsweep.model.allocation import NOT_REACHED, Allocator
 from thpsweep.model.bits import Ints
@@ -28,7 +29,7 @@ def collapser(replay: Replay, memory: Memory, mechanism: str = "inplace") -> Col
     """Put a memory between the scans and the attempts of a mechanism."""
     keys = draws.keys(1, "scene", replay.family.n_replicates)
     place = Place(replay.family, replay.counts, keys)
-    allocator = Allocator(memory, place, memory.begin(place))
+    allocator = Allocator.begin(memory, place)
     made = registry.build("mechanism", {"kind": mechanism})
     return Collapser(replay.family, replay.counts, made, calm, allocator=allocator)
 
@@ -133,3 +134,44 @@ def test_unshare_asks_for_its_folio_when_all_is_unshared_and_frozen() -> None:
     assert total["wasted_pte_updates"] == 3 * 512 and total["collapses"] == 0
     assert replay.family.pages_in_use[0] == before + 512
     assert replay.counts.needed_pages[0] == 1024, "its copies and, in vain, the folio"
+
+
+# ---- the limit of the memory cgroup -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("mechanism", [m for m in MECHANISMS if m != "none"])
+def test_a_cgroup_without_room_fails_every_collapse_and_changes_nothing_for_good(name: str, mechanism: str) -> None:
+    replay = plain(n_regions=5)
+    memory = registry.build("memory", option("memory", name) | {"cgroup_headroom_bytes": 511 * 4096.0})
+    at_work = collapser(replay, memory, mechanism)
+    rows, pages = np.arange(5) * replay.family.n_sharers, replay.family.pages_in_use[0]
+    results = at_work.attempt(at_work.scan(rows, Limits(), 0, khugepaged=False), Limits())
+    assert set(results.tolist()) == {ScanResult.CGROUP_CHARGE_FAIL}
+    assert replay.counts.total["thp_collapse_alloc"][0] == 5 and replay.counts.total["collapses"][0] == 0
+    unshared = replay.counts.total["ptes_unshared"][0]  # before the allocation, which comes after the freeze
+    assert replay.family.pages_in_use[0] == pages + unshared and not replay.family.pmd.any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_cgroup_is_charged_row_by_row(name: str) -> None:
+    """`copy` of shared pages frees nothing: so many succeed as there is room for, in order."""
+    replay = plain(n_regions=5)
+    memory = registry.build("memory", option("memory", name) | {"cgroup_headroom_bytes": 2.5 * 2**21})
+    at_work = collapser(replay, memory, "copy")
+    rows = np.arange(5) * replay.family.n_sharers
+    results = at_work.attempt(at_work.scan(rows, Limits(), 0, khugepaged=False), Limits())
+    assert [ScanResult(r).name for r in results] == ["SUCCEED"] * 2 + ["CGROUP_CHARGE_FAIL"] * 3
+    assert replay.counts.total["thp_collapse_alloc"][0] == 5
+
+
+def test_a_cgroup_limit_reaches_a_run() -> None:
+    one = {**point("copy", 4, regions=4), "memory": {"kind": "plentiful", "cgroup_headroom_bytes": 3 * 2.0**21}}
+    result = simulate(one)
+    assert result["outcomes"]["SUCCEED"] > 0 and result["outcomes"]["CGROUP_CHARGE_FAIL"] > 0
+
+
+@pytest.mark.parametrize("value", [-1.0, "much", float("inf")])
+def test_a_headroom_that_is_none_is_refused(value: Any) -> None:
+    with pytest.raises(OptionError, match=r"memory\.cgroup_headroom_bytes"):
+        registry.build("memory", {"kind": "plentiful", "cgroup_headroom_bytes": value})

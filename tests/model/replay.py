@@ -18,6 +18,7 @@ from thpsweep.model.triggers.base import Collapser
 from thpsweep.model.turnover import exit, fork
 from thpsweep.model.visit import Chances
 from thpsweep.model.writes import write
+from thpsweep.model.zeroed import wrote
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -81,6 +82,7 @@ class Replay:
         keys = self.keys(tick["writes"])
         if keys.size:
             write(family, self.counts, keys)
+            wrote(family, keys)
         if tick["reclaims"]:
             self.reclaim(tick["reclaims"])
         for trigger in tick["triggers"]:
@@ -98,7 +100,10 @@ class Replay:
         for kind, take in ((True, pin), (False, reference)):
             some = sorted(w[1:] for w in wanted if w[0] is kind)
             until = np.tile(np.array([w[3] for w in some], np.int64), self.family.n_replicates)
-            take(self.family, self.counts, self.keys([w[:3] for w in some]), until)
+            keys = self.keys([w[:3] for w in some])
+            take(self.family, self.counts, keys, until)
+            if kind:
+                wrote(self.family, keys)
 
     def reclaim(self, wanted: list[tuple[int, int, int, bool]]) -> None:
         """Let reclaim come to pages, of which some are said to be young."""
@@ -111,7 +116,7 @@ class Replay:
                 [judged[r // k % n, r % k, s] for r, s in zip(rows.tolist(), slots.tolist(), strict=True)], bool
             )
 
-        reclaim(self.family, self.counts, self.keys(list(judged)), young)
+        reclaim(self.family, self.counts, self.keys(list(judged)), young, self.daemon.max_ptes_none)
 
     def trigger(self, trigger: dict[str, Any]) -> None:
         """Play one trigger."""
@@ -182,7 +187,7 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
     partition: dict[int, dict[int, set[frozenset[int]]]] = {region: {} for region in range(n)}
     folios: dict[int, frozenset[frozenset[tuple[int, int]]]] = {}
     mm_slots: dict[frozenset[tuple[int, int, int]], tuple[object, ...]] = {}
-    exclusive, common, swapped, pmd = {}, {}, {}, set()
+    exclusive, common, swapped, zero, zeroed, pmd = {}, {}, {}, {}, {}, set()
     small_frames, folio_ids = set(), set()
     held = links(family, replicate)
     for region in range(n):
@@ -194,7 +199,8 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
             sole = family.records.rows[record] == 1 and record != 0
             exclusive[region, sharer] = slots(family.records.exclusive[record]) if sole else set()
             swapped[region, sharer] = slots(family.records.swapped[record])
-            common[region, sharer] = set()
+            zero[region, sharer] = slots(family.records.zero[record])
+            common[region, sharer], zeroed[region, sharer] = set(), set()
             if family.pmd[row]:
                 pmd.add((region, sharer))
             present: set[int] = set()
@@ -212,6 +218,7 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
                         folio_maps[int(family.layers.folio[layer])].add((sharer, slot))
                     else:
                         small_frames.add((layer, slot))
+                zeroed[region, sharer] |= mine & slots(family.layers.zeroed[layer])
                 if family.layers.common[layer]:
                     common[region, sharer] |= mine
                 entry = int(family.entries.next[entry])
@@ -257,6 +264,8 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
         "exclusive": exclusive,
         "common": common,
         "swapped": swapped,
+        "zero": zero,
+        "zeroed": zeroed,
         "references": sorted(item[1:] for item in references),
         "stuck_pages": int(family.gauge["stuck_pages"][replicate]),
         "lru_entries": int(family.lru_entries[replicate]),

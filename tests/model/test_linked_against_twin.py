@@ -61,7 +61,7 @@ def compare(seed: int, mechanism: str, n_ticks: int) -> None:
         twin.take_references(tick["references"], options.get("redirect", False))
         twin.write(tick["writes"])
         if tick["reclaims"]:
-            twin.reclaim(tick["reclaims"])
+            twin.reclaim(tick["reclaims"], script["khugepaged"]["max_ptes_none"])
         replay.tick({**NOTHING, "exits": tick["exits"]})
         for pair in tick["forks"]:
             replay.tick({**NOTHING, "forks": [pair]})

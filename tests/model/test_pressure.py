@@ -7,7 +7,7 @@ import pytest
 
 from tests.model.points import option, point, totals
 from thpsweep.errors import ThpsweepError
-from thpsweep.model import registry
+from thpsweep.model import bits, registry
 from thpsweep.model.counts import Counts
 from thpsweep.model.events import Scene, ticks
 from thpsweep.model.family import Family
@@ -18,6 +18,8 @@ from thpsweep.model.prices import tlb_ns_per_s
 from thpsweep.model.reclaim import reclaim
 from thpsweep.model.simulate import check, setting, simulate
 from thpsweep.model.start import populate
+from thpsweep.model.writes import write
+from thpsweep.model.zeroed import wrote
 
 QUIET = {
     name: 0.0
@@ -82,6 +84,56 @@ def test_a_small_shared_page_goes_from_all_its_mappers_at_once() -> None:
     reclaim(family, counts, np.array([5, 512 + 5]), NEVER_YOUNG)  # one page, through two of its mappers
     assert counts.total["swap_outs"][0] == 1 and counts.total["swap_out_ptes"][0] == 7
     assert family.pages_in_use[0] == 2 * 512 - 1
+
+
+def holed(mechanism: str, degree: int, pages: int) -> tuple[Family, Counts]:
+    """Give a family that shares so many pages of one region, collapsed: what it had no page for is full of zeroes."""
+    built = setting(point("inplace", degree, regions=1, present_ptes=pages))
+    family, counts = Family(1, 1, degree), Counts(1)
+    populate(family, built.workload.start(degree))
+    made = registry.build("mechanism", {"kind": mechanism})
+    assert made.attempt(family, counts, np.array([0]), np.array([512]), Limits()).all()
+    return family, counts
+
+
+@pytest.mark.parametrize("degree", [1, 7])
+def test_a_split_gives_back_what_was_never_written(degree: int) -> None:
+    family, counts = holed("inplace_pmd", degree, 400)
+    assert family.pages_in_use[0] == 512 and family.pmd.sum() == degree
+    written = np.array([405, 411])  # of the first sharer: where others map the folio these are copies
+    write(family, counts, written)
+    wrote(family, written)
+    reclaim(family, counts, np.array([5]), NEVER_YOUNG)
+    kept = 2 if degree == 1 else 0
+    assert counts.total["zeroes_freed"][0] == 112 - kept
+    assert counts.total["split_ptes"][0] == 512 * degree - (0 if degree == 1 else 2), "restored as the zero page's, too"
+    assert family.pages_in_use[0] == 399 + 2
+    zero = bits.count(family.records.zero[family.record_of])
+    assert sorted(zero) == [110] + [112] * (degree - 1)
+    assert family.gauge["small_ptes"][0] == 399 * degree + 2
+
+
+@pytest.mark.parametrize(
+    ("max_ptes_none", "splits"), [(0, 1), (111, 1), (112, 0), (510, 0), (511, 0)], ids=lambda value: str(value)
+)
+def test_pressure_splits_an_underused_folio_beyond_max_ptes_none(max_ptes_none: int, splits: int) -> None:
+    family, counts = holed("copy", 1, 400)
+    reclaim(family, counts, np.array([5]), lambda rows, *_: np.ones(rows.size, bool), max_ptes_none)
+    assert counts.total["folio_splits"][0] == splits and counts.total["swap_outs"][0] == 0
+    assert family.pages_in_use[0] == (400 if splits else 512)
+
+
+def test_reclaim_of_one_replicate_leaves_the_deferred_lists_of_the_others_alone() -> None:
+    built = setting(point("inplace", 2, regions=1, run={"replicates": 2}))
+    family, counts = Family(2, 1, 2), Counts(2)
+    populate(family, built.workload.start(2))
+    made = registry.build("mechanism", {"kind": "inplace"})
+    made.attempt(family, counts, np.array([0, 2]), np.array([512, 512]), Limits())
+    for row in (0, 1, 2, 3):  # both sharers leave page 7 of their replicate's folio
+        write(family, counts, np.array([row * 512 + 7]))
+    assert family.gauge["stuck_pages"].tolist() == [1, 1]
+    reclaim(family, counts, np.array([5]), lambda rows, *_: np.ones(rows.size, bool))
+    assert counts.total["folio_splits"].tolist() == [1, 0]
 
 
 def pressed(mechanism: str) -> dict[str, Any]:

@@ -200,7 +200,7 @@ def play_tick(twin: Twin, daemon: Khugepaged, tick: dict[str, Any]) -> None:
     twin.take_references(tick["references"])
     twin.write(tick["writes"])
     if tick["reclaims"]:
-        twin.reclaim(tick["reclaims"])
+        twin.reclaim(tick["reclaims"], daemon.limits["max_ptes_none"])
     for trigger in tick["triggers"]:
         play_trigger(twin, daemon, trigger)
 

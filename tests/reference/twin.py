@@ -76,17 +76,18 @@ class Reference(NamedTuple):
 
 
 class Row:
-    """Be what one sharer maps in one region: frames and swapped content by slot; any other slot is none."""
+    """Be what one sharer maps in one region: frames and swapped content by slot; any other slot is none or the zero page."""
 
     def __init__(self) -> None:
         self.frames: dict[int, Frame] = {}
         self.swapped: dict[int, int] = {}
+        self.zero: set[int] = set()  # ptes that lead to the zero page
         self.exclusive: set[int] = set()
         self.pmd = False
         self.table = object()  # the pte table, if forks shared tables
 
     def none_slots(self) -> set[int]:
-        """Return the slots that are neither present nor swapped."""
+        """Return the slots that are neither present nor swapped: the zero page counts as none."""
         return set(range(HPAGE_PMD_NR)) - self.frames.keys() - self.swapped.keys()
 
 
@@ -214,7 +215,8 @@ class Twin(Mechanisms):
         if row.pmd:
             self._count(f"{verb}_pmds")
             return
-        self._count(f"{verb}_tables", bool(row.frames or row.swapped))
+        self._count(f"{verb}_tables", bool(row.frames or row.swapped or row.zero))
+        self._count(f"{verb}_ptes_small", len(row.zero))
         for frame in row.frames.values():
             self._count(f"{verb}_ptes_small" if frame.folio is None else f"{verb}_ptes_compound")
 
@@ -252,7 +254,7 @@ class Twin(Mechanisms):
                     self._map(region, child, slot, self._new_small(region, slot, frame.content), exclusive=True)
                 else:
                     self._map(region, child, slot, frame)
-            its.swapped = dict(mine.swapped)
+            its.swapped, its.zero = dict(mine.swapped), set(mine.zero)
             its.pmd = mine.pmd
             its.table = object() if kept else mine.table
             mine.exclusive = kept
@@ -288,7 +290,7 @@ class Twin(Mechanisms):
 
     # ---- memory pressure ----------------------------------------------------------------------------------------
 
-    def reclaim(self, wanted: Iterable[tuple[int, int, int, bool]]) -> None:
+    def reclaim(self, wanted: Iterable[tuple[int, int, int, bool]], max_ptes_none: int = HPAGE_PMD_NR - 1) -> None:
         """Come to (region, sharer, slot, somebody used it lately?): decide all, then swap, split and tidy up."""
         frames = {}
         for region, sharer, slot, young in sorted(wanted):
@@ -300,15 +302,22 @@ class Twin(Mechanisms):
         idle = [frame for frame in idle if frame.mapcount]
         for folio in {frame.folio for frame in idle if frame.folio is not None}:
             self._split(folio)
-        for frame in idle:
+        for frame in [frame for frame in idle if frame.mapcount]:  # a page of zeroes is gone by now
             self._count("swap_outs")
             for sharer in self._mappers(frame):
                 self._count("swap_out_ptes")
                 self._unmap(frame.region, sharer, frame.slot)
                 self.rows[frame.region, sharer].swapped[frame.slot] = frame.content
         for folio in list(self.folios):
-            if self.lost(folio) and not self._referred_to(next(iter(folio.pages.values()))):
+            deferred = self.lost(folio) or self._underused(folio, max_ptes_none)
+            if deferred and not self._referred_to(next(iter(folio.pages.values()))):
                 self._split(folio)
+
+    @staticmethod
+    def _underused(folio: Folio, max_ptes_none: int) -> bool:
+        """Be thp_underused(): more than max_ptes_none pages hold zeroes; what was never mapped does, too."""
+        filled = sum(page.content != ZEROES for page in folio.pages.values())
+        return max_ptes_none != HPAGE_PMD_NR - 1 and HPAGE_PMD_NR - filled > max_ptes_none
 
     def _referred_to(self, frame: Frame) -> bool:
         return self._held(frame)
@@ -333,6 +342,12 @@ class Twin(Mechanisms):
             if page.mapcount:
                 self.small_frames.add(page)
         self.folios.remove(folio)
+        for page in folio.pages.values():
+            if page.mapcount and page.content == ZEROES:  # try_to_map_unused_to_zeropage()
+                self._count("zeroes_freed")
+                for sharer in self._mappers(page):
+                    self._unmap(page.region, sharer, page.slot)
+                    self.rows[page.region, sharer].zero.add(page.slot)
 
     # ---- writes -------------------------------------------------------------------------------------------------
 
@@ -353,6 +368,8 @@ class Twin(Mechanisms):
             frame = row.frames.get(slot)
             if slot in row.swapped:
                 faults[slot] = "swap in"
+            elif slot in row.zero:
+                faults[slot] = "copy zeroes"
             elif frame is None:
                 faults[slot] = "first touch"
             elif slot in row.exclusive:
@@ -371,7 +388,7 @@ class Twin(Mechanisms):
         """Tell whether a row's first write is to a table that others use, if forks shared tables."""
         row = self.rows[key]
         users = [s for s in range(self.n_sharers) if self.rows[key[0], s].table is row.table]
-        has_table = bool(row.frames or row.swapped) and not row.pmd
+        has_table = bool(row.frames or row.swapped or row.zero) and not row.pmd
         return len(users) > 1 and has_table and set(faults.values()) != {"no fault"}
 
     def _apply_faults(self, region: int, sharer: int, faults: dict[int, str]) -> None:
@@ -389,6 +406,10 @@ class Twin(Mechanisms):
             if fault == "swap in":
                 self._count("swap_ins")
                 del row.swapped[slot]
+                self._map(region, sharer, slot, self._new_small(region, slot, token), exclusive=True)
+            elif fault == "copy zeroes":
+                self._count("cow_faults")
+                row.zero.remove(slot)
                 self._map(region, sharer, slot, self._new_small(region, slot, token), exclusive=True)
             elif fault == "first touch":
                 self._count("minor_faults")
@@ -457,6 +478,10 @@ class Twin(Mechanisms):
         """Return the slots whose frame was ever mapped by more than one row."""
         return {slot for slot, frame in self.rows[region, sharer].frames.items() if frame.common}
 
+    def zeroed(self, region: int, sharer: int) -> set[int]:
+        """Return the slots in which this sharer maps a page that holds zeroes."""
+        return {slot for slot, frame in self.rows[region, sharer].frames.items() if frame.content == ZEROES}
+
     def mapcount(self, region: int, sharer: int, slot: int) -> int:
         """Return how many rows map the frame that this sharer has in the slot, 0 for no frame."""
         frame = self.rows[region, sharer].frames.get(slot)
@@ -482,6 +507,8 @@ class Twin(Mechanisms):
             "exclusive": {key: set(row.exclusive) for key, row in self.rows.items()},
             "common": {key: self.common(*key) for key in self.rows},
             "swapped": {key: set(row.swapped) for key, row in self.rows.items()},
+            "zero": {key: set(row.zero) for key, row in self.rows.items()},
+            "zeroed": {key: self.zeroed(*key) for key in self.rows},
             "references": sorted((r.is_pin, r.region, r.sharer, r.slot, r.until) for r in self.references),
             "stuck_pages": sum(self.lost(folio) for folio in self.folios),
             "lru_entries": self.lru_entries(),
@@ -494,8 +521,11 @@ class Twin(Mechanisms):
         """Assert everything that holds between any two events."""
         self._check_mapcounts()
         for (region, sharer), row in self.rows.items():
-            assert sharer in self.alive or not (row.frames or row.swapped or row.pmd), "the dead map nothing"
+            assert sharer in self.alive or not (row.frames or row.swapped or row.zero or row.pmd), (
+                "the dead map nothing"
+            )
             assert not row.frames.keys() & row.swapped.keys(), "a slot is present or swapped, not both"
+            assert row.zero <= row.none_slots(), "the zero page stands where nothing else does"
             assert row.exclusive <= row.frames.keys(), "only a mapped page is exclusive"
             for slot in row.exclusive:
                 assert row.frames[slot].mapcount == 1, "an exclusive page has one mapping"

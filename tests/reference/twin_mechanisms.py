@@ -95,7 +95,7 @@ class Mechanisms:
         """Walk the slots in order as collapse_scan_pmd() does; the first limit that is exceeded ends the walk."""
         if row.pmd:
             return "PMD_MAPPED", 1
-        if not row.frames and not row.swapped:
+        if not row.frames and not row.swapped and not row.zero:
             return "NO_PTE_TABLE", 1
         none = swapped = shared = 0
         for slot in range(HPAGE_PMD_NR):
@@ -126,6 +126,8 @@ class Mechanisms:
                 return "PTE_MAPPED_HUGEPAGE"
             if row.swapped:
                 return "PTE_NON_PRESENT"
+            if not row.frames:
+                return "PAGE_NULL"
         # One young pte is enough, but half must be where a page has to be swapped in.
         if khugepaged and (young == 0 or (row.swapped and young < HPAGE_PMD_NR // 2)):
             return "LACK_REFERENCED_PAGE"
@@ -144,8 +146,9 @@ class Mechanisms:
             return "PAGE_COUNT"
         moved = len(row.frames) + len(row.swapped)
         self._count("swap_ins", len(row.swapped))
-        self._count("ptes_cleared", moved)
-        self._count("ptes_cleared_compound", sum(frame.folio is not None for frame in row.frames.values()))
+        self._count("ptes_cleared", moved + len(row.zero))
+        in_folios = sum(frame.folio is not None for frame in row.frames.values())
+        self._count("ptes_cleared_compound", in_folios + len(row.zero))
         alone = [frame for frame in row.frames.values() if frame.folio is None and frame.mapcount == 1]
         self._count("pages_freed", len(alone) + len(row.swapped))
         self._count("pages_copied", moved)
@@ -161,6 +164,7 @@ class Mechanisms:
         row.table = object()
         contents = dict(row.swapped)
         row.swapped.clear()
+        row.zero.clear()
         for slot in list(row.frames):
             old = self._unmap(region, sharer, slot)
             contents[slot] = old.content
@@ -248,6 +252,7 @@ class Mechanisms:
             exclusive = len(row.exclusive) == len(row.frames)
             for slot in row.none_slots():
                 self._map(region, toucher, slot, folio.pages[slot])
+            row.zero.clear()
             row.exclusive = set(range(HPAGE_PMD_NR)) if exclusive else set()
             row.pmd = True
         return "SUCCEED"
@@ -358,6 +363,7 @@ class Mechanisms:
             exclusive = bool(row.exclusive)  # all or none: an eligible row has no third way
             for slot in row.none_slots():
                 self._map(region, sharer, slot, folio.pages[slot], exclusive)
+            row.zero.clear()
             row.pmd = True
 
     def _takes_pmd(self, region: int, sharer: int, folio: Folio, max_ptes_none: int) -> bool:

@@ -61,7 +61,7 @@ def collapse_full(c: Context) -> None:
 
 
 def collapse_empty(c: Context) -> None:
-    c.collapse(Scenario().process(), ScanResult.NO_PTE_TABLE)
+    c.collapse(Scenario().process(), ScanResult.VMA_CHECK)
 
 
 def collapse_single_pte_entry(c: Context) -> None:

@@ -41,7 +41,7 @@ def scanned(process: Process, **limits: int) -> ScanResult:
     for other in process.scene.living:
         other.advised = other is process
     results = process.scene.khugepaged(full_scans=1, **limits)
-    result = next(result for result in results if result != ScanResult.NO_PTE_TABLE)
+    result = next(result for result in results if result != ScanResult.VMA_CHECK)
     assert process.is_huge() == (result == ScanResult.SUCCEED)
     return result
 
@@ -136,6 +136,8 @@ def test_zero_pages_count_as_none() -> None:
 def test_madvise_makes_a_real_huge_page_of_zero_pages() -> None:
     scene = Scenario()
     process = scene.process()
+    process.write([0])
+    process.discard([0])
     process.read(range(NR))
     assert (scene.pages_in_use, process.rss_kib) == (0, 0)
     assert process.collapse() == ScanResult.SUCCEED
@@ -143,19 +145,32 @@ def test_madvise_makes_a_real_huge_page_of_zero_pages() -> None:
     assert process.is_huge() and scene.intact
 
 
-def test_a_family_of_zero_pages_has_nothing_to_share() -> None:
+def test_a_process_that_only_reads_has_no_anon_vma_and_is_refused() -> None:
+    """Seen on 6.18: EINVAL without an event, and khugepaged passes it over. Its fork copies no pte."""
     scene = Scenario()
     parent = scene.process()
     parent.read(range(NR))
     child = parent.fork()
-    assert scene.counts.total["fork_ptes_small"][0] == NR, "a fork copies ptes of the zero page as any other"
+    assert scene.counts.total["fork_ptes_small"][0] == 0
+    assert parent.collapse() == child.collapse() == ScanResult.VMA_CHECK
+    assert scene.khugepaged(full_scans=1) == {ScanResult.VMA_CHECK: 2}
+    child.write([3])
+    assert (parent.collapse(), child.collapse()) == (ScanResult.VMA_CHECK, ScanResult.SUCCEED)
+    assert scene.pages_in_use == NR and scene.intact
+
+
+def test_a_family_of_zero_pages_has_nothing_to_share() -> None:
+    scene = Scenario()
+    parent = scene.process()
+    parent.write([0])
+    parent.discard([0])
+    parent.read(range(NR))
+    child = parent.fork()
+    total = scene.counts.total
+    assert total["fork_ptes_small"][0] == NR, "a fork copies ptes of the zero page as any other"
     assert parent.collapse("inplace_pmd") == ScanResult.PAGE_NULL
     child.write([3])
-    assert (scene.pages_in_use, scene.counts.total["cow_faults"][0], scene.counts.total["minor_faults"][0]) == (
-        1,
-        1,
-        NR,
-    )
+    assert (scene.pages_in_use, total["cow_faults"][0], total["minor_faults"][0]) == (1, 1, NR + 1)
     parent.discard(range(NR))
     assert parent.collapse() == ScanResult.NO_PTE_TABLE and scene.intact
 
@@ -441,6 +456,20 @@ def test_the_parent_reads_from_the_swap_cache() -> None:
     assert scene.counts.total["swap_ins"][0] == 64
 
 
+@pytest.mark.parametrize("written", [0, 10])
+def test_a_split_for_reclaim_gives_zeroes_back(written: int) -> None:
+    scene = Scenario()
+    process = scene.process()
+    process.write(range(256))
+    assert process.collapse() == ScanResult.SUCCEED and scene.pages_in_use == NR
+    process.write(range(300, 300 + written))
+    process.page_out(range(8))
+    assert (scene.pages_in_use, process.rss_kib) == (248 + written, (248 + written) * 4)
+    assert process.swap_kib == 8 * 4 and scene.intact
+    assert process.collapse() == ScanResult.SUCCEED, "zero pages count as none, as before"
+    assert scene.pages_in_use == NR and scene.intact
+
+
 # ---- a family of four -----------------------------------------------------------------------------------------------
 
 
@@ -480,6 +509,34 @@ def test_madvise_stops_at_an_empty_region_up_to_6_18(stops: bool, huge: list[boo
     process.write([*range(NR), *range(2 * NR, 3 * NR)])
     assert process.collapse() == ScanResult.NO_PTE_TABLE
     assert [process.is_huge(region) for region in range(3)] == huge
+
+
+# ---- memory cgroups --------------------------------------------------------------------------------------------------
+
+
+def test_a_folio_that_the_cgroup_does_not_allow_is_not_charged() -> None:
+    """Seen on 6.18: EBUSY and ccgroup_charge_failed, MADV_COLLAPSE ends there; khugepaged goes on with the next mm."""
+    scene = Scenario(regions=2)
+    parent = scene.process()
+    parent.write(range(2 * NR))
+    child = parent.fork()
+    child.read(range(2 * NR))
+    for process in scene.living:
+        process.write([process.number])
+    before = parent.frames
+    scene.limit((NR - 1) * 4096)
+    assert parent.collapse() == child.collapse() == ScanResult.CGROUP_CHARGE_FAIL
+    results = scene.khugepaged(full_scans=1, max_ptes_shared=NR - 1)
+    assert results == {ScanResult.CGROUP_CHARGE_FAIL: 2, ScanResult.EXCEED_SHARED_PTE: 2}, (
+        "the second region is all shared"
+    )
+    assert np.array_equal(parent.frames, before) and scene.intact
+    assert scene.counts.total["thp_collapse_alloc"][0] == 1 + 1 + 2, "the blocks were had, and given back"
+    assert scene.counts.total["collapses"][0] == 0
+    child.exit()
+    scene.limit(NR * 4096)
+    assert parent.collapse() == ScanResult.SUCCEED, "each copy frees what it copied before the next is charged"
+    assert parent.is_huge(0) and parent.is_huge(1)
 
 
 # ---- what no workload has: userfaultfd, MADV_FREE, KSM --------------------------------------------------------------

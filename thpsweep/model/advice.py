@@ -47,8 +47,8 @@ def page_out(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Boar
     reference, stay, silently.
 
     For a subpage "another" is asked of its folio. A folio that goes in part, or of which a part is dead, is split into
-    order-0 pages first, dead ones freed; one that goes whole is not. Swap space never runs out, and no page is young
-    enough to be kept. The regions of the rows are distinct.
+    order-0 pages first, dead ones and zeroes freed; one that goes whole is not. Swap space never runs out, and no page is
+    young enough to be kept. The regions of the rows are distinct.
     Shapes: (n,), (n, 8) -> (n, 8).
     Source: mm/madvise.c madvise_cold_or_pageout_pte_range(), mm/vmscan.c shrink_folio_list() (v6.18).
     """
@@ -57,11 +57,13 @@ def page_out(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Boar
     some = bits.any_slot(gone)
     out, rows, records = gone[some], rows[some], records[some]  # what nobody else maps is in a record of its own
     if rows.size:
-        counts.add("swap_outs", family.replicate_of(rows), bits.count(out))
         split_pmds(family, counts, rows)
         split_folios(family, counts, _splits(family, records, out))
+        out &= family.records.present[records]  # what a split found to be zeroes is gone
+        counts.add("swap_outs", family.replicate_of(rows), bits.count(out))
         _unmap_slots(family, rows, records, out)
         family.records.swapped[records] |= out
+        gone[some] = out
     return gone
 
 
@@ -86,7 +88,7 @@ def populate_huge(family: Family, counts: Counts, rows: Ints) -> None:
     """
     if family.record_of[rows].any():
         raise ValueError("THP at fault needs an empty page table")
-    map_private(family, rows)
+    map_private(family, rows, bits.full(rows.size))
     counts.tally("huge_faults", family.replicate_of(rows))
 
 

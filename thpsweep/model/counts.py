@@ -37,6 +37,7 @@ OPERATIONS = {
     "orphan_pages": "old pages kept alive by a late reference",
     "filled_ptes": "empty slots that a PMD now maps",
     "bloat_pages": "pages of new folios without a source",
+    "zeroes_freed": "pages of zeroes that splits of folios gave back",
     "sharing_lost_pages": "source pages that others still map after a private copy was made",
     "thp_collapse_alloc": "2 MiB blocks allocated for a collapse",
     "thp_collapse_alloc_failed": "allocations for a collapse that failed",

@@ -44,6 +44,8 @@ class Family:
         self.records, self.entries, self.layers = Records(), Entries(), Layers()
         self.missing, self.folios, self.pins = Missing(), Folios(), Pins()
         self.next_frame = 1
+        self.holds_zeroes = False
+        """Whether some page has ever been cleared that nobody had written: zeroed.py."""
         self.no_pmd: Bools | None = None
         """Rows that a PMD must not map, as userfaultfd write-protects ptes of theirs; None where there are none."""
         self.gauge = {name: np.zeros(n_replicates, np.int64) for name in GAUGES}

@@ -83,6 +83,7 @@ def forget_slots(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) ->
     family.lose(rows[some], family.layers.folio[layers[some]].astype(np.int64), large[some])
     family.layers.slots[layers] &= ~dead
     family.layers.compound[layers] &= ~dead
+    family.layers.zeroed[layers] &= ~dead
     listed = np.flatnonzero((family.layers.missing[layers] != 0) & bits.any_slot(dead))
     if listed.size:
         lists = family.layers.missing[layers[listed]]

@@ -109,14 +109,15 @@ class Bookkeeper(Collapser):
     refusing: Callable[[Ints, bool], list[tuple[ScanResult, Boards]]] = dataclasses.field(kw_only=True)
 
     def scan(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Found:
-        """Scan; a VMA that does not allow THP costs khugepaged one step."""
+        """Scan; a VMA that does not allow THP costs khugepaged one step, and is told as VMA_CHECK for each region."""
         found = super().scan(rows, limits, tick, khugepaged)
         by_pte = np.flatnonzero((found.results != ScanResult.PMD_MAPPED) & (found.results != ScanResult.NO_PTE_TABLE))
         for result, boards in self.refusing(rows, khugepaged):
             refuse_beyond(found.results, found.progress, by_pte, boards[by_pte], 0, result)
         if khugepaged:
             over = self.passed_over(rows)
-            found.results[over], found.progress[over] = ScanResult.NO_PTE_TABLE, 1
+            first = self.family.region_of(rows[over]) % self.family.n_regions == 0
+            found.results[over], found.progress[over] = ScanResult.VMA_CHECK, first
         return found
 
     def attempt(self, found: Found, limits: Limits, until_failure: bool = False) -> np.ndarray:

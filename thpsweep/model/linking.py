@@ -42,6 +42,7 @@ def link(family: Family, rows: Ints, isolate: bool, forward: bool) -> Ints:
             layer[wider] = split_layers(family, rows[index[wider]], layer[wider], slots[wider])
         one = np.ones(layer.size, np.int64)
         copies = family.new_layers(slots, one, folios[index], slots, family.layers.common[layer])
+        family.layers.zeroed[copies] = family.layers.zeroed[layer] & slots
         family.layers.link[layer] = copies
         family.layers.isolated[layer], family.layers.forward[layer] = isolate, forward
         if isolate:

@@ -6,15 +6,20 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.family import Family
 from thpsweep.model.folding import by_record, relatives
+from thpsweep.model.zeroed import mark
 from thpsweep.units import HPAGE_PMD_NR
 
 
-def map_private(family: Family, rows: Ints) -> None:
-    """Map a new folio by a PMD, exclusively, in rows that map nothing. Shapes: (n,)."""
+def map_private(family: Family, rows: Ints, zeroed: Boards) -> None:
+    """Map a new folio by a PMD, exclusively, in rows that map nothing; some of its pages hold zeroes.
+
+    Shapes: (n,), (n, 8).
+    """
     n = rows.size
     one = np.ones(n, np.int64)
     folio = family.new_folios(family.region_of(rows), one * HPAGE_PMD_NR)
     layer = family.new_layers(bits.full(n), one, folio, bits.full(n), np.zeros(n, bool))
+    mark(family, layer, zeroed)
     records = family.records.take(n)
     table = family.records
     table.rows[records], table.present[records], table.exclusive[records] = 1, bits.FULL, bits.FULL
@@ -98,6 +103,7 @@ def _fill_holes(family: Family, regions: Ints, slots: Boards, folios: Ints, able
         return
     layers = np.zeros(regions.size, np.int64)
     layers[holed] = family.new_layers(holes[holed], sharers[holed], folios[holed], holes[holed], sharers[holed] > 1)
+    mark(family, layers[holed], holes[holed])
     family.map_folios(folios[holed], bits.count(holes[holed]) * sharers[holed])
     index, sharer = np.nonzero(able & (layers != 0)[:, None])
     records, first = np.unique(

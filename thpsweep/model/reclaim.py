@@ -12,6 +12,7 @@ from thpsweep.model.leaving import forget_slots
 from thpsweep.model.linking import move, open_rows
 from thpsweep.model.mm_slots import settle
 from thpsweep.model.writes import Events, entries_of, folio_of, split_pmds
+from thpsweep.model.zeroed import NEVER_UNDERUSED, underused
 from thpsweep.units import HPAGE_PMD_NR
 
 Young = Callable[[Ints, Ints, Ints, Bools], Bools]
@@ -19,14 +20,17 @@ Young = Callable[[Ints, Ints, Ints, Bools], Bools]
 is part of a PMD-order folio, which is young or not as a whole. Shapes: each (n,) -> (n,)."""
 
 
-def reclaim(family: Family, counts: Counts, keys: Ints, young: Young) -> None:
-    """Let reclaim come to the frames that rows map in slots, then to the deferred list of partly unmapped folios.
+def reclaim(family: Family, counts: Counts, keys: Ints, young: Young, max_ptes_none: int = NEVER_UNDERUSED) -> None:
+    """Let reclaim come to the frames that rows map in slots, then to the deferred list.
+
+    On that list are folios of which pages are dead, and underused ones: with more than max_ptes_none pages of zeroes,
+    unless that is 511. In replicates to which reclaim comes for no page it does not come at all.
 
     A frame that nobody used lately and nobody refers to is unmapped from all its mappers, each of which keeps a swap pte.
     A folio of PMD order is split first, as where swap has no free cluster of 512: PMDs become ptes, then every pte of
     every sharer is replaced by a migration entry and restored; only the page that reclaim came for is written. One young
-    pte keeps all of it. Of partly unmapped folios the dead pages are freed by a split. Old pages with a link
-    (deferred) are not written: their mappers are switched to the copies.
+    pte keeps all of it. A split frees pages that are dead or hold zeroes: ptes of these lead to the zero page from then on.
+    Old pages with a link (deferred) are not written: their mappers are switched to the copies.
     Shapes: keys (n,) = row * 512 + slot, ascending and distinct.
     Source: mm/vmscan.c shrink_folio_list(), mm/huge_memory.c deferred_split_scan(), split_folio() (v6.18).
     """
@@ -45,16 +49,24 @@ def reclaim(family: Family, counts: Counts, keys: Ints, young: Young) -> None:
     linked = family.layers.link[layer] != 0
     _switch(family, counts, layer[linked], slot[linked])
     split_folios(family, counts, np.unique(folio[folio != 0]))
-    _write(family, counts, layer[~linked], slot[~linked], row[~linked])
-    table = family.folios
-    lost = table.live()[table.lost[table.live()] > 0]
-    split_folios(family, counts, lost[(table.held[lost] == 0) & ~np.isin(lost, _linked_folios(family))])
+    left = ~linked & Events(row, slot).of(family.layers.slots, layer)
+    _write(family, counts, layer[left], slot[left], row[left])
+    split_folios(family, counts, _deferred(family, np.unique(family.replicate_of(rows)), max_ptes_none))
+
+
+def _deferred(family: Family, replicates: Ints, max_ptes_none: int) -> Ints:
+    """List the folios of replicates that the deferred list gives up to a split. Shapes: (k,) -> (n,)."""
+    table, folios = family.folios, family.folios.live()
+    free = np.isin(table.region[folios] // family.n_regions, replicates) & (table.held[folios] == 0)
+    folios = folios[free & ~np.isin(folios, _linked_folios(family))]
+    whole = table.lost[folios] == 0
+    return np.union1d(folios[~whole], underused(family, folios[whole], max_ptes_none))
 
 
 def split_folios(family: Family, counts: Counts, folios: Ints) -> None:
-    """Split folios of PMD order, whoever maps them, into order-0 pages in their places; dead pages are freed.
+    """Split folios of PMD order, whoever maps them, into order-0 pages in their places; dead pages and zeroes are freed.
 
-    Shapes: (n,), distinct, without references.
+    Shapes: (n,), distinct and ascending, without references.
     """
     if not folios.size:
         return
@@ -76,12 +88,18 @@ def split_folios(family: Family, counts: Counts, folios: Ints) -> None:
         minlength=folios.size,
     ).astype(np.int64)
     rows = regions * family.n_sharers
+    zeroed = family.layers.zeroed[layers] & family.layers.compound[layers]
     family.adjust("small_frames", rows, pages)
     family.adjust("small_ptes", rows, ptes)
     family.adjust("compound_ptes", rows, -ptes)
+    at = np.searchsorted(folios, family.layers.folio[layers])
     family.layers.compound[layers], family.layers.folio[layers] = 0, 0
     family.map_folios(folios, -ptes)
     settle(family)
+    some = bits.any_slot(zeroed)
+    if some.any():
+        counts.add("zeroes_freed", replicates[at[some]], bits.count(zeroed[some]))
+        _replace(family, layers[some], zeroed[some], rows[at[some]], family.records.zero)
 
 
 def _layers(family: Family, events: Events) -> Ints:
@@ -127,20 +145,26 @@ def _write(family: Family, counts: Counts, layer: Ints, slot: Ints, row: Ints) -
     counts.tally("swap_outs", family.replicate_of(row))
     counts.add("swap_out_ptes", family.replicate_of(row), family.mapcounts(layer, slot))
     layers, first, which = np.unique(layer, return_index=True, return_inverse=True)
-    gone = bits.from_pairs(layers.size, which, slot)
+    _replace(family, layers, bits.from_pairs(layers.size, which, slot), row[first], family.records.swapped)
+
+
+def _replace(family: Family, layers: Ints, gone: Boards, rows: Ints, board: Boards) -> None:
+    """Free order-0 frames that have mappings: each is a swap pte or one of the zero page from now on, as the board says.
+
+    Shapes: (n,) distinct, (n, 8), (n,) any row of the layer's region; board is a table of the records.
+    """
     at = np.zeros(family.layers.reach.size, np.int64)
     at[layers] = np.arange(1, layers.size + 1)
-    regions = np.unique(family.region_of(row))
-    rows = (regions[:, None] * family.n_sharers + np.arange(family.n_sharers)).reshape(-1)
-    _unmap_from(family, np.unique(family.record_of[rows]).astype(np.int64), at, gone)
-    family.adjust("small_frames", row[first], -bits.count(gone))
-    sums = family.mapcount_sums(layers, gone)
-    family.adjust("small_ptes", row[first], -sums)
-    forget_slots(family, row[first], layers, gone)
+    regions = np.unique(family.region_of(rows))
+    block = (regions[:, None] * family.n_sharers + np.arange(family.n_sharers)).reshape(-1)
+    _unmap_from(family, np.unique(family.record_of[block]).astype(np.int64), at, gone, board)
+    family.adjust("small_frames", rows, -bits.count(gone))
+    family.adjust("small_ptes", rows, -family.mapcount_sums(layers, gone))
+    forget_slots(family, rows, layers, gone)
 
 
-def _unmap_from(family: Family, records: Ints, at: Ints, gone: Boards) -> None:
-    """Turn what records map of gone frames into swap ptes; `at` gives a layer's index among `gone` plus one."""
+def _unmap_from(family: Family, records: Ints, at: Ints, gone: Boards, board: Boards) -> None:
+    """Take gone frames from the records, and set the board's slots; `at` gives a layer's index among `gone` plus one."""
     table = family.records
     for index, entry in family.walk(records[records != 0]):
         some = np.flatnonzero(at[family.entries.layer[entry]])
@@ -149,4 +173,4 @@ def _unmap_from(family: Family, records: Ints, at: Ints, gone: Boards) -> None:
         family.entries.slots[entry[some]] &= ~hit
         table.present[owner] &= ~hit
         table.exclusive[owner] &= ~hit
-        table.swapped[owner] |= hit
+        board[owner] |= hit

@@ -22,11 +22,14 @@ from typing import Any
 import numpy as np
 
 from thpsweep.model import bits, pins, registry
+from thpsweep.model.allocation import Allocator, cgroup_limit_pages
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.ledger import Bookkeeper, Ledger
 from thpsweep.model.mechanisms.base import NOBODY
+from thpsweep.model.memories.base import Place
+from thpsweep.model.memories.plentiful import Plentiful
 from thpsweep.model.scenario_process import Process
 from thpsweep.model.visit import Chances
 from thpsweep.outcomes import ScanResult
@@ -44,6 +47,11 @@ class Scenario:
         self.family, self.counts = Family(1, regions, processes), Counts(1)
         self.ledger = Ledger(self.family)
         self.processes: list[Process] = []
+        self._limit_pages: Ints | None = None
+
+    def limit(self, headroom_bytes: int) -> None:
+        """Limit the memory cgroup of all processes to so much above what they use now; nothing is reclaimed for it."""
+        self._limit_pages = cgroup_limit_pages(Plentiful(cgroup_headroom_bytes=headroom_bytes), self.family)
 
     def process(self) -> Process:
         """Start a process that maps nothing yet."""
@@ -58,6 +66,8 @@ class Scenario:
 
     def khugepaged(self, mechanism: str = "copy", full_scans: int = 2, **settings: Any) -> Counter[ScanResult]:
         """Let khugepaged make passes until it has gone over all mms so often; give its results by how often each came.
+
+        VMA_CHECK stands for each region of a process that it passed over, of which the kernel's trace tells nothing.
 
         settings are the trigger's (pages_to_scan, max_ptes_none, ...), and options of the mechanism. The selftest waits
         for two full scans.
@@ -116,11 +126,13 @@ class Scenario:
     def collapser(self, mechanism: str, options: dict[str, Any]) -> Bookkeeper:
         """Make a collapser that keeps the ledger."""
         built = registry.build("mechanism", {"kind": mechanism, **options})
+        place = Place(self.family, self.counts, np.zeros(1, np.uint64))
         return Bookkeeper(
             self.family,
             self.counts,
             built,
             self._chances,
+            allocator=Allocator(Plentiful(), place, None, self._limit_pages),
             copied=self._copied,
             passed_over=self._passed_over,
             refusing=lambda rows, khugepaged: self._refusing(rows, khugepaged, built.all_sharers),
@@ -147,7 +159,9 @@ class Scenario:
         return after
 
     def _passed_over(self, rows: Ints) -> Bools:
-        return np.array([not self.processes[number].advised for number in rows % self.family.n_sharers], bool)
+        """Tell which rows lie in a VMA that khugepaged does not look into: not advised, or without an anon_vma."""
+        mms = [self.processes[number] for number in rows % self.family.n_sharers]
+        return np.array([not (mm.advised and mm.has_anon_vma) for mm in mms], bool)
 
     def _refusing(self, rows: Ints, khugepaged: bool, all_sharers: bool) -> list[tuple[ScanResult, bits.Boards]]:
         """Find what refuses a scan although no state of the model holds it; the kernel takes pages of KSM as they are.

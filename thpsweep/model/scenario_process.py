@@ -9,6 +9,7 @@ from thpsweep.model import advice, bits, pins, turnover
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.writes import split_pmds, write
+from thpsweep.model.zeroed import wrote
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, PAGE_SIZE_BYTES
 
@@ -17,15 +18,30 @@ if TYPE_CHECKING:
 
 PAGE_KIB = PAGE_SIZE_BYTES // 1024
 
+_GOES_ON = {
+    ScanResult.SUCCEED,
+    ScanResult.PMD_MAPPED,
+    ScanResult.NO_PTE_TABLE,
+    ScanResult.PTE_NON_PRESENT,
+    ScanResult.PTE_UFFD_WP,
+    ScanResult.PTE_MAPPED_HUGEPAGE,
+    ScanResult.LACK_REFERENCED_PAGE,
+    ScanResult.PAGE_NULL,
+    ScanResult.PAGE_COUNT,
+}
+"""Results behind which MADV_COLLAPSE goes on with the next region. Source: mm/khugepaged.c madvise_collapse()."""
+
 
 class Process:
     """Be one process of a scenario. Pages are numbered through all regions: page 512 is the first of region 1.
 
     advised: the range is MADV_HUGEPAGE; khugepaged passes over a process that is not, MADV_COLLAPSE does not ask.
+    has_anon_vma: the first write, or an ancestor's, prepared one; without, both refuse. Pages of zeroes need none.
     """
 
     def __init__(self, scene: "Scenario", number: int) -> None:
         self.scene, self.number, self.advised = scene, number, True
+        self.has_anon_vma = False
         n_pages = scene.family.n_regions * HPAGE_PMD_NR
         self._written, self._in_swap = np.zeros(n_pages, np.int64), np.zeros(n_pages, np.int64)
         self._young = np.zeros(n_pages, bool)
@@ -36,6 +52,7 @@ class Process:
     def write(self, pages: Iterable[int]) -> None:
         """Write pages: first touch, copy-on-write, reuse or swap-in, whatever each needs."""
         chosen = self._fault(pages)
+        wrote(self.scene.family, self._keys(chosen))
         self._young[chosen] = True
         self._protect(chosen, False)
         self._written[chosen] = self.scene.ledger.next_token()
@@ -98,7 +115,7 @@ class Process:
         swapped = bits.expand(gone).reshape(-1) != 0
         self._in_swap[swapped] = found[swapped]
         new = ledger.places(self._rows)
-        split = (new != old) & ~swapped
+        split = (new != old) & (new != 0)
         ledger.renamed(old[split], new[split])
         ledger.close_generation()
 
@@ -115,7 +132,8 @@ class Process:
 
     def _refer(self, pages: Iterable[int], take: Callable[..., Ints]) -> Ints:
         chosen = np.unique(np.array(list(pages), np.int64))
-        found, keys = self.reads, self._rows[chosen // HPAGE_PMD_NR] * HPAGE_PMD_NR + chosen % HPAGE_PMD_NR
+        found, keys = self.reads, self._keys(chosen)
+        self.has_anon_vma |= take is pins.pin and bool(chosen.size)
         held = take(self.scene.family, self.scene.counts, keys, np.full(keys.size, pins.UNTIL_RELEASED))
         self._young[chosen] = True
         self.scene.ledger.learn(self.frames[chosen], found[chosen])
@@ -126,13 +144,20 @@ class Process:
         split_pmds(self.scene.family, self.scene.counts, self._rows[[region]])
 
     def fork(self) -> "Process":
-        """Give a child that maps what this process maps."""
+        """Give a child that maps what this process maps; of a VMA without an anon_vma no pte is copied.
+
+        Source: mm/memory.c vma_needs_copy() (v6.18).
+        """
         ledger, child, found = self.scene.ledger, self.scene.unborn(), self.reads
         old = ledger.places(self._rows)
-        turnover.fork(self.scene.family, self.scene.counts, 0, self.number, child.number)
+        if self.has_anon_vma:
+            turnover.fork(self.scene.family, self.scene.counts, 0, self.number, child.number)
+        else:
+            self.scene.family.alive[0, child.number] = True
+            self.scene.counts.add_one("forks", 0)
         new = ledger.places(self._rows)
         ledger.renamed(old[new != old], new[new != old])
-        child.advised = self.advised
+        child.advised, child.has_anon_vma = self.advised, self.has_anon_vma
         child._written, child._in_swap = self._written.copy(), self._in_swap.copy()
         ledger.learn(child.frames, found)
         ledger.close_generation()
@@ -144,14 +169,22 @@ class Process:
         self.scene.ledger.close_generation()
 
     def collapse(self, mechanism: str = "copy", regions: Iterable[int] | None = None, **options: Any) -> ScanResult:
-        """Advise regions (all, where none are named) in one MADV_COLLAPSE; give the last failure, else the last result."""
+        """Advise regions (all, where none are named) in one MADV_COLLAPSE; give the last failure, else the last result.
+
+        It ends at a result that is not only this region's: no block, no charge, a page that nobody may collapse.
+        A VMA without an anon_vma is refused before any region is looked at, and nothing is counted.
+        Source: mm/khugepaged.c madvise_collapse(), mm/huge_memory.c __thp_vma_allowable_orders() (v6.18).
+        """
+        if not self.has_anon_vma:
+            return ScanResult.VMA_CHECK
         collapser = self.scene.collapser(mechanism, options)
-        rows = self._rows if regions is None else self._rows[list(regions)]
-        found = collapser.scan(rows, Limits(), 0, khugepaged=False)
-        empty = np.flatnonzero(found.results == ScanResult.NO_PTE_TABLE)
-        if self.scene.stops_at_empty and empty.size:
-            found = found.where(np.arange(empty[0] + 1))
-        results = [ScanResult(result) for result in collapser.attempt(found, Limits())]
+        goes_on = _GOES_ON - {ScanResult.NO_PTE_TABLE} if self.scene.stops_at_empty else _GOES_ON
+        results: list[ScanResult] = []
+        for row in self._rows if regions is None else self._rows[list(regions)]:
+            found = collapser.scan(np.array([row]), Limits(), 0, khugepaged=False)
+            results += [ScanResult(result) for result in collapser.attempt(found, Limits())]
+            if results[-1] not in goes_on:
+                break
         fine = (ScanResult.SUCCEED, ScanResult.PMD_MAPPED)
         return next((result for result in reversed(results) if result not in fine), results[-1])
 
@@ -239,6 +272,9 @@ class Process:
     def _fault(self, pages: Iterable[int]) -> Ints:
         """Let write faults happen on pages; give them sorted."""
         chosen = np.unique(np.array(list(pages), np.int64))
-        keys = self._rows[chosen // HPAGE_PMD_NR] * HPAGE_PMD_NR + chosen % HPAGE_PMD_NR
-        write(self.scene.family, self.scene.counts, keys)
+        self.has_anon_vma |= bool(chosen.size)
+        write(self.scene.family, self.scene.counts, self._keys(chosen))
         return chosen
+
+    def _keys(self, pages: Ints) -> Ints:
+        return np.asarray(self._rows[pages // HPAGE_PMD_NR] * HPAGE_PMD_NR + pages % HPAGE_PMD_NR)

@@ -40,6 +40,7 @@ from thpsweep.model.triggers.base import Collapser, Early, Trigger
 from thpsweep.model.turnover import exit, fork
 from thpsweep.model.workloads.base import Loaded, Workload, whole
 from thpsweep.model.writes import write
+from thpsweep.model.zeroed import NEVER_UNDERUSED, wrote
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
@@ -236,7 +237,7 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
     locks = Locks(family, built.mechanism.locks, built.machine, built.workload)
     counts.locks = locks.record
     place = Place(family, counts, keys)
-    allocator = Allocator(built.memory, place, built.memory.begin(place))
+    allocator = Allocator.begin(built.memory, place)
     collapser = Collapser(family, counts, built.mechanism, luck.chances, guard, allocator, luck.locked)
     state = built.trigger.begin(built.replicates)
     if early:
@@ -244,8 +245,10 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
     for number, tick in enumerate(_ticks(built, start)):
         _turn_over(family, counts, tick)
         _refer(family, counts, built.mechanism, tick, number)
-        write(family, counts, _keys(family, [mine.writes for mine in tick]))
-        _reclaim(family, counts, tick, functools.partial(luck.young_frames, number))
+        written = _keys(family, [mine.writes for mine in tick])
+        write(family, counts, written)
+        wrote(family, written)
+        _reclaim(family, counts, tick, functools.partial(luck.young_frames, number), built.trigger)
         if built.mechanism.active:
             before, done = family.pages_in_use, counts.total["collapses"].copy()
             allocator.tick(number, built.tick_s)
@@ -299,18 +302,21 @@ def _refer(family: Family, counts: Counts, mechanism: Mechanism, tick: tuple[eve
     wanted = [mine.requests for mine in tick]
     if any(mine.pins.size for mine in wanted):
         until = np.concatenate([mine.pins_until for mine in wanted])
-        pins.pin(family, counts, _keys(family, [mine.pins for mine in wanted]), until)
+        keys = _keys(family, [mine.pins for mine in wanted])
+        pins.pin(family, counts, keys, until)
+        wrote(family, keys)  # by the device that they are pinned for
     if any(mine.vmsplices.size for mine in wanted):
         keys = _keys(family, [mine.vmsplices for mine in wanted])
         mechanism.lead(family, counts, pins.living(family, keys))
         pins.reference(family, counts, keys, np.concatenate([mine.vmsplices_until for mine in wanted]))
 
 
-def _reclaim(family: Family, counts: Counts, tick: tuple[events.Tick, ...], young: Young) -> None:
-    """Let reclaim come to pages."""
+def _reclaim(family: Family, counts: Counts, tick: tuple[events.Tick, ...], young: Young, trigger: Trigger) -> None:
+    """Let reclaim come to pages; khugepaged's max_ptes_none says which folios are underused, too."""
     wanted = [mine.requests.reclaims for mine in tick]
     if any(mine.size for mine in wanted):
-        reclaim(family, counts, _keys(family, wanted), young)
+        max_ptes_none = getattr(trigger, "max_ptes_none", NEVER_UNDERUSED)
+        reclaim(family, counts, _keys(family, wanted), young, max_ptes_none)
 
 
 def _keys(family: Family, by_replicate: list[Ints]) -> Ints:

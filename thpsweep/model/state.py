@@ -60,6 +60,8 @@ class Layers(Table):
     """Slots whose frame is a subpage of `folio`; the others are order-0 folios."""
     held: Boards = dataclasses.field(default_factory=_boards)
     """Slots whose page has a long reference (pins.py)."""
+    zeroed: Boards = dataclasses.field(default_factory=_boards)
+    """Slots whose page was cleared and not written since: it holds zeroes (zeroed.py)."""
     link: Column = dataclasses.field(default_factory=_column)
     """Layer of copies that a layer of old pages is linked to, slot by slot; 0 where there is none (linking.py)."""
     isolated: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))

@@ -245,6 +245,8 @@ def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: In
     large[dead] = compound[dead]
     events.clear(family.layers.slots, layer, chosen)
     events.clear(family.layers.compound, layer, large)
+    if family.holds_zeroes:
+        events.clear(family.layers.zeroed, layer, chosen & events.of(family.layers.zeroed, layer))
     family.missing.ptes[family.layers.missing[layer[dead]], events.slot[dead]] = 0
     family.lose(
         events.row[large], family.layers.folio[layer[large]].astype(np.int64), np.ones(int(large.sum()), np.int64)

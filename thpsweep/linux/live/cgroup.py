@@ -37,13 +37,19 @@ class MemoryCgroup:
             if error.strerror != os.strerror(16):  # EBUSY: it went as far as it could
                 raise
 
-    def shrink(self) -> None:
-        """Reclaim all that can be without swap: caches, and what waits on the list of folios to be split."""
+    def forbid_swap(self) -> None:
+        """Let nothing be reclaimed to swap."""
         if self._v1:
             (self._home / "memory.swappiness").write_text("0")
-            (self._home / "memory.force_empty").write_text("0")
         else:
             (self._home / "memory.swap.max").write_text("0")
+
+    def shrink(self) -> None:
+        """Reclaim all that can be without swap: caches, and what waits on the list of folios to be split."""
+        self.forbid_swap()
+        if self._v1:
+            (self._home / "memory.force_empty").write_text("0")
+        else:
             with contextlib.suppress(OSError):  # EAGAIN: less than that could be reclaimed
                 (self._home / "memory.reclaim").write_text(str(self.used_bytes))
 

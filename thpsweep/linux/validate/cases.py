@@ -13,6 +13,7 @@ from thpsweep.linux.validate.steps import (
     fork,
     hold,
     huge,
+    limit,
     migrate,
     page_out,
     pin,
@@ -88,8 +89,11 @@ def holes() -> list[Case]:
             for limit in (255, 256)
         ),
         Case("zero_page_only", "M on 512 zero pages where nothing was ever written",
-             (start("p"), read("p")), (collapse("p"),),
-             left_out="the anon_vma: the kernel refuses a VMA in which nothing was ever written"),
+             (start("p"), read("p")), (collapse("p"),)),
+        Case("zero_page_khugepaged", "K passes over the same", (start("p"), read("p")), (scan(["p"]),)),
+        Case("zero_page_child", "M in a child of a process that only read, before and after it writes",
+             (start("p"), read("p"), fork("p", "c")),
+             (collapse("c"), write("c", range(3, 4)), collapse("c"), collapse("p"))),
         Case("zero_page_all", "M on 512 zero pages, one of which was once written",
              (start("p"), write("p", range(1)), discard("p", range(1)), read("p")), (collapse("p"),)),
         Case("hole_region", "M over [empty, full, full]",
@@ -144,8 +148,12 @@ def swapped() -> list[Case]:
         Case("swap_fork", "64 swapped, fork, M in the child; the parent reads later",
              (*out, fork("p", "c")), (collapse("c"), read("p", range(64)))),
         Case("swap_zeroes", "pages of a THP that are swapped split it; what is only zeroes in the others is given back",
-             (start("p"), write("p", HALF), collapse("p")), (page_out("p", range(8)),),
-             left_out="zero-filled subpages, which a split gives back since 6.13 (try_to_map_unused_to_zeropage)"),
+             (start("p"), write("p", HALF), collapse("p")), (page_out("p", range(8)),)),
+        Case("swap_written_zeroes", "the same where some of the zeroes were written since, and others are swapped, too",
+             (start("p"), write("p", HALF), collapse("p"), write("p", range(300, 310))),
+             (page_out("p", range(250, 305)), collapse("p"))),
+        Case("swap_all_zeroes", "the same where all of it goes, which needs no split",
+             (start("p"), write("p", HALF), collapse("p")), (page_out("p", ALL), read("p"))),
         Case("swap_held", "pages of a THP of which one is held stay",
              (start("p"), huge("p"), hold("p", range(1))), (page_out("p", range(100, 108)),)),
         Case("swap_shared", "MADV_PAGEOUT of shared pages does nothing", PAIR, (page_out("c", ALL),)),
@@ -171,6 +179,19 @@ def references() -> list[Case]:
              (*PAIR, pin("c", range(3, 5))), (collapse("p"), collapse("c"))),
         Case("pin_huge", "io_uring on a page of a PMD-mapped THP, then a fork",
              (start("p"), huge("p"), pin("p", range(3, 4)), fork("p", "c")), (write("c", range(8)),)),
+    ]  # fmt: skip
+
+
+def cgroups() -> list[Case]:
+    """A memory cgroup whose limit is near."""
+    return [
+        Case("cgroup_madvise", "M where the memory cgroup has no room for a huge page",
+             (*PAIR, limit()), (collapse("p"), collapse("c")), limited=True),
+        Case("cgroup_regions", "M over two regions of which the first has no room: it ends there",
+             (start("p"), write("p", range(2 * NR)), limit()), (collapse("p", range(2)),), n_regions=2, limited=True),
+        Case("cgroup_khugepaged", "K there, on two processes",
+             (*PAIR, *(write(who, range(i, i + 1)) for i, who in enumerate("pc")), limit()),
+             (scan(["p", "c"], max_ptes_shared=511),), limited=True),
     ]  # fmt: skip
 
 
@@ -249,5 +270,5 @@ def migration() -> list[Case]:
 
 def cases() -> list[Case]:
     """List all scenarios."""
-    groups = (after_fork, holes, limits, swapped, references, huge_pages, shmem, migration)
+    groups = (after_fork, holes, limits, swapped, references, cgroups, huge_pages, shmem, migration)
     return [case for group in groups for case in group()]

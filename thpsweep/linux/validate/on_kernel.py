@@ -19,7 +19,7 @@ from thpsweep.linux.live.look import Look, look, page_table_kib, pages_in_use
 from thpsweep.linux.validate.on_model import tally
 from thpsweep.linux.validate.results import last_failure, mm_of, results
 from thpsweep.linux.validate.state import State, Told, View
-from thpsweep.linux.validate.steps import Case, Step
+from thpsweep.linux.validate.steps import HEADROOM_BYTES, Case, Step
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -175,6 +175,13 @@ class OnKernel:
     def _release(self, step: Step) -> Told:
         for held in self._held.pop(step.who):
             held.actor.release(held.number)
+        return Told()
+
+    def _limit(self, step: Step) -> Told:
+        """Leave the cgroup less than a huge page, and nothing to reclaim."""
+        assert self._group is not None, "a case with a limit is one with limited=True"
+        self._group.forbid_swap()
+        self._group.limit(self._group.used_bytes + HEADROOM_BYTES)
         return Told()
 
     def _collapse(self, step: Step) -> Told:

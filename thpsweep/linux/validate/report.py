@@ -37,10 +37,7 @@ def show(verdicts: Sequence[Verdict], machine_name: str, console: Console) -> No
 def summary(verdicts: Sequence[Verdict]) -> str:
     """Say in a few lines how many agree, and how well time is predicted."""
     compared = [v for v in verdicts if not v.skipped and not v.inexpressible]
-    known = [v for v in compared if not v.case.left_out]
-    said = [f"{sum(v.equal for v in known)} of {len(known)} scenarios equal in outcome, sharing and memory"]
-    if len(known) < len(compared):
-        said.append(f"{len(compared) - len(known)} more differ in what the model leaves out")
+    said = [f"{sum(v.equal for v in compared)} of {len(compared)} scenarios equal in outcome, sharing and memory"]
     if unheard := sum(bool(v.inexpressible) for v in verdicts):
         said.append(f"{unheard} that the model cannot express")
     if repeated := sum(bool(v.once) for v in verdicts):
@@ -88,7 +85,7 @@ def _mark(verdict: Verdict, kind: str) -> str:
         return "-"
     if kind not in verdict.differences:
         return "="
-    return "[bold red]differs[/]" if verdict.differs else "left out"
+    return "[bold red]differs[/]"
 
 
 def _us(ns: float | None) -> str:
@@ -97,8 +94,6 @@ def _us(ns: float | None) -> str:
 
 def _lines(verdict: Verdict) -> list[str]:
     lines = [line for kind in _KINDS for line in verdict.differences.get(kind, [])]
-    if verdict.case.left_out:
-        lines.insert(0, f"the model leaves out {verdict.case.left_out}")
     if verdict.inexpressible:
         lines.append(f"not in the model: {verdict.inexpressible}; the kernel: {', '.join(verdict.kernel)}")
     if verdict.equal and verdict.measured_ns and not verdict.predicted_ns:
@@ -114,7 +109,6 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
         "name": verdict.case.name,
         "about": verdict.case.about,
         "sharers": verdict.case.sharers,
-        "left_out": verdict.case.left_out,
         "steps": [str(step) for step in (*verdict.case.ready, *verdict.case.question)],
         "kernel": verdict.kernel,
         "model": verdict.model,

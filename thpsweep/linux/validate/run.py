@@ -84,7 +84,7 @@ def _time(verdict: Verdict, times: Sequence[Timed]) -> None:
 
 def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -> list[Timed]:
     """Go through a case once on the kernel, and in the model too where there is a verdict to reach; time both."""
-    with memory_cgroup() if case.low else nullcontext() as group, Family() as family:
+    with memory_cgroup() if case.low or case.limited else nullcontext() as group, Family() as family:
         kernel = OnKernel(case, bench, family, group, counts_faults=verdict is not None)
         model = OnModel(case, machine) if verdict else None
         watch = _Watch(verdict)

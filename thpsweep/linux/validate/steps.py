@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from thpsweep.units import HPAGE_PMD_NR
 
 ALL = range(HPAGE_PMD_NR)
+HEADROOM_BYTES = 1 << 20
+"""What a limit leaves: too little for a huge page, enough for what the kernel charges besides."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Case:
     """A scenario: what is made ready, then what is asked. Only the question's steps are timed.
 
     shmem: the memory is MAP_SHARED shmem, and its collapse is compared with `retract`. low: what is written gets low
-    frames, which compaction moves. max_rounds: times it is run at most. left_out: what the model leaves out, so that the
-    two sides are known to differ.
+    frames, which compaction moves. limited: the processes are in a memory cgroup of their own.
+    max_rounds: times it is run at most.
     """
 
     name: str
@@ -40,8 +42,8 @@ class Case:
     n_regions: int = 1
     shmem: bool = False
     low: bool = False
+    limited: bool = False
     max_rounds: int = 100
-    left_out: str = ""
 
     @property
     def sharers(self) -> int:
@@ -126,6 +128,11 @@ def collapse(who: str, regions: range = range(1)) -> Step:
 def scan(who: Iterable[str], **limits: int) -> Step:
     """Let khugepaged make one pass over processes; limits that are not named are the kernel's defaults."""
     return Step("scan", " ".join(who), limits=tuple(limits.items()))
+
+
+def limit() -> Step:
+    """Limit the memory cgroup to HEADROOM_BYTES more than it uses."""
+    return Step("limit")
 
 
 def punch(who: str) -> Step:

@@ -35,8 +35,8 @@ class Verdict:
 
     @property
     def differs(self) -> bool:
-        """Whether the two sides disagree in what the model claims to know."""
-        return bool(self.differences) and not self.case.left_out
+        """Whether the two sides disagree."""
+        return bool(self.differences)
 
     @property
     def lines(self) -> list[str]:

@@ -13,6 +13,7 @@ from thpsweep.model.leaving import leave
 from thpsweep.model.locks import ONCE, Step
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
 from thpsweep.model.pmds import map_private
+from thpsweep.model.zeroed import zeroes_of_copy
 from thpsweep.units import HPAGE_PMD_NR
 
 _MM = {"mmap_write": ONCE, "vma_write": ONCE, "empty_pmd": ONCE}
@@ -80,9 +81,10 @@ def _replace(family: Family, counts: Counts, rows: Ints) -> None:
     counts.add("ptes_cleared_compound", replicates, compound + zero)
     counts.add("pages_freed", replicates, freed)
     count_folios(counts, replicates, present + swapped)
+    zeroed = zeroes_of_copy(family, records)
     counts.add("sharing_lost_pages", replicates, leave(family, rows))
     pages, one = present + swapped, np.ones(rows.size, np.int64)
     done = {"begun": one, "made": one, "isolated": pages, "pages": pages, "empty": HPAGE_PMD_NR - pages}
     by_form = {"small": pages - compound, "compound": compound, "freed": freed}
     counts.hold(rows, swapped=swapped, hidden=pages, **by_form, **done)
-    map_private(family, rows)
+    map_private(family, rows, zeroed)

@@ -14,6 +14,7 @@ from thpsweep.model.locks import ONCE, Step
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
 from thpsweep.model.pmds import map_private
 from thpsweep.model.writes import write
+from thpsweep.model.zeroed import mark_mapped, zeroed_slots, zeroes_of_copy
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 _VMA = {"vma_read": ONCE}
@@ -116,10 +117,12 @@ def _give_up(family: Family, counts: Counts, rows: Ints, shared: Boards, race_sl
     counts.collapse("ptes_restored", replicates, frozen)
     counts.add("wasted_pte_updates", replicates, bits.count(shared) + 2 * frozen)
     counts.add("sharing_lost_pages", replicates, _kept_by_others(family, records, shared))
+    zeroed = zeroed_slots(family, records) & shared
     order = np.argsort(rows)
     index, slot = bits.pairs(mapped[order])
     # An unsharing fault ends where a write does; what it counts was counted above.
     write(family, Counts(family.n_replicates), rows[order][index] * HPAGE_PMD_NR + slot)
+    mark_mapped(family, rows, zeroed)
 
 
 def _kept_by_others(family: Family, records: Ints, shared: Boards) -> Ints:
@@ -139,5 +142,6 @@ def _replace(family: Family, counts: Counts, rows: Ints) -> None:
     counts.add("pmd_writes", replicates, 2)
     counts.add("tlb_flushes", replicates, 2)
     count_folios(counts, replicates, pages)
+    zeroed = zeroes_of_copy(family, records)
     counts.add("sharing_lost_pages", replicates, leave(family, rows))
-    map_private(family, rows)
+    map_private(family, rows, zeroed)

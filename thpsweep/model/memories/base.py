@@ -7,9 +7,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from thpsweep.model import options
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
+
+MAX_HEADROOM_BYTES = float(1 << 50)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,10 +26,22 @@ class Place:
 
 @dataclasses.dataclass
 class Memory(abc.ABC):
-    """Say how many blocks are free, and what an allocation can do where none is. Options only; the state is apart."""
+    """Say how many blocks are free, and what an allocation can do where none is. Options only; the state is apart.
+
+    All processes are in one memory cgroup. Its limit leaves `cgroup_headroom_bytes` above the family's anonymous pages at
+    the beginning; None is no limit. A collapse whose folio would exceed it fails (CGROUP_CHARGE_FAIL); faults never do, and
+    the cgroup reclaims nothing for either.
+    Source: mm/khugepaged.c alloc_charge_folio() (v6.18).
+    """
 
     limited: ClassVar[bool] = True
     """Whether an allocation can fail or has to wait for compaction; else nobody asks for free blocks."""
+
+    cgroup_headroom_bytes: float | None = dataclasses.field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.cgroup_headroom_bytes is not None:
+            options.in_range("memory.cgroup_headroom_bytes", self.cgroup_headroom_bytes, 0, MAX_HEADROOM_BYTES)
 
     def begin(self, place: Place) -> Any:
         """Make the state before the first tick."""

@@ -55,6 +55,7 @@ class Fragmented(Memory):
     kcompactd_stock_blocks: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         options.one_of("memory.defrag", self.defrag, DEFRAG)
         whole("memory.free_blocks", self.free_blocks, 0, MAX_BLOCKS)
         whole("memory.kcompactd_stock_blocks", self.kcompactd_stock_blocks, 1, MAX_BLOCKS)

@@ -48,6 +48,7 @@ def metrics(pair: Pair) -> Metrics:
     found["sharing_healed_bytes"] = (healed * float(PAGE_SIZE_BYTES), "bytes")
     found["stuck_bytes"] = (pair.policy.family.gauge["stuck_pages"] * float(PAGE_SIZE_BYTES), "bytes")
     found["bloat_bytes"] = (total["bloat_pages"] * float(PAGE_SIZE_BYTES), "bytes")
+    found["bloat_freed_bytes"] = (total["zeroes_freed"] * float(PAGE_SIZE_BYTES), "bytes")
     peak = pair.policy.integrals.peak_pages - pair.baseline.integrals.peak_pages
     held = pair.policy.integrals.page_seconds - pair.baseline.integrals.page_seconds
     found["extra_bytes_peak"] = (peak * float(PAGE_SIZE_BYTES), "bytes")
@@ -77,5 +78,5 @@ def sharing_pages(pair: Pair) -> tuple[Ints, Ints]:
     """
     total, policy, baseline = pair.policy.counts.total, pair.policy.family, pair.baseline.family
     lost = total["sharing_lost_pages"]
-    double = policy.pages_in_use - baseline.pages_in_use - total["bloat_pages"]
+    double = policy.pages_in_use - baseline.pages_in_use - (total["bloat_pages"] - total["zeroes_freed"])
     return lost, lost - np.clip(double, 0, lost)
