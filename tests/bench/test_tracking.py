@@ -57,7 +57,7 @@ def plain_s(cwd: Path) -> float:
     return (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
-@pytest.mark.parametrize("launcher", ["ray", "serial"])
+@pytest.mark.parametrize("launcher", ["auto", "ray"])
 def test_two_thousand_small_points_composed_simulated_and_recorded(tmp_path: Path, launcher: str) -> None:
     ours = tmp_path / "ours"
     points = [POLICIES, "sharing.degree=range(2,12)", "run.seed=range(1,41)"]
