@@ -37,9 +37,9 @@ _SWAP_TYPE, _FIRST_SPECIAL_TYPE = np.uint32(31), 23
 """Swap types from 23 on are no swap area but migration, poison and marker entries (include/linux/swap.h)."""
 
 
-NO_PAGEMAP = (
-    "this kernel has no /proc/PID/pagemap (CONFIG_PROC_PAGE_MONITOR), without which no process can be captured; workloads "
-    "that are drawn (workload=prefork), and files captured elsewhere (workload=captured, advise --capture), need none"
+_WITHOUT = (
+    "without it no process can be captured; workloads that are drawn (workload=prefork), and files captured elsewhere "
+    "(workload=captured, advise --capture), need none"
 )
 
 
@@ -72,7 +72,9 @@ class Pagemap:
         except (FileNotFoundError, ProcessLookupError) as error:
             if os.path.exists("/proc/self/pagemap"):
                 raise VanishedError(pid) from error
-            raise CaptureError(NO_PAGEMAP) from error
+            raise CaptureError(
+                f"this kernel has no /proc/PID/pagemap (CONFIG_PROC_PAGE_MONITOR): {_WITHOUT}"
+            ) from error
 
     def __enter__(self) -> "Pagemap":
         return self
@@ -119,7 +121,7 @@ class Pagemap:
         process = look_up(self.pid)
         if process is None or process.state in "ZX" or process.vsize_bytes == 0:
             return VanishedError(self.pid)
-        return CaptureError(f"pid {self.pid}: /proc/{self.pid}/pagemap is empty: a container masks it")
+        return CaptureError(f"pid {self.pid}: /proc/{self.pid}/pagemap is empty, a container masks it: {_WITHOUT}")
 
     def scan(self, span: Span, all_of: int, any_of: int) -> Iterator[tuple[int, int]]:
         """Find the address ranges in a span whose pages have all of one and any of the other categories.
