@@ -61,7 +61,7 @@ def look(family: Family, mechanism: Mechanism, rows: Ints, limits: Limits, chanc
         old = (young == 0) | (swapped & (young < HPAGE_PMD_NR // 2))
         results[late[old]] = ScanResult.LACK_REFERENCED_PAGE
         results[late[~old & chances.referenced[late]]] = ScanResult.PAGE_COUNT
-    if family.layers.link.any():
+    if family.linking and family.layers.link.any():
         _meet_links(family, mechanism, rows, results, progress)
     return Found(rows, results, progress, chances.race_slots)
 
