@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from thpsweep.linux import capture as capture_module
 from thpsweep.linux.capture import capture, hidden_frames
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.settings import THP, chosen
@@ -17,11 +18,13 @@ pytestmark = pytest.mark.bench
 PROCESSES, REGIONS, OWN_PAGES = 200, 512, 256
 
 
-def test_two_hundred_processes_of_a_gibibyte(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hidden", ["", "frame numbers not looked at"])
+def test_two_hundred_processes_of_a_gibibyte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hidden: str) -> None:
     if why := hidden_frames():
         pytest.skip(why)
     if (THP / "enabled").exists() and chosen(THP / "enabled") == "always":
         pytest.skip("transparent_hugepage/enabled is always: the tree would not be of small pages")
+    monkeypatch.setattr(capture_module, "hidden_frames", lambda: hidden)
     rng = np.random.default_rng(1)
     with Family() as live:
         root = live.start()
@@ -42,8 +45,8 @@ def test_two_hundred_processes_of_a_gibibyte(tmp_path: Path) -> None:
     n_ptes = int(np.bitwise_count(layout.present).sum())
     assert layout.n_processes == PROCESSES and layout.n_regions >= REGIONS
     print(
-        f"\n{PROCESSES} processes x 1 GiB, {n_ptes:,} ptes in {len(layout.members):,} sets of sharers: captured in "
-        f"{wall_s:.1f} s ({cpu_s:.1f} s of CPU) on one CPU, saved in {saving_s:.1f} s "
+        f"\n{hidden + ': ' if hidden else ''}{PROCESSES} processes x 1 GiB, {n_ptes:,} ptes in {len(layout.members):,} "
+        f"sets of sharers: captured in {wall_s:.1f} s ({cpu_s:.1f} s of CPU) on one CPU, saved in {saving_s:.1f} s "
         f"({(tmp_path / 'tree.npz').stat().st_size / 2**20:.1f} MiB), loaded in {loading_s:.1f} s; "
         f"{layout.provenance['regions_dropped']} regions dropped"
     )

@@ -1,6 +1,7 @@
 """Do a case's steps in the model, through its scenario API."""
 
 import dataclasses
+import math
 import platform
 import re
 from typing import Any
@@ -46,7 +47,10 @@ class OnModel:
         self._chosen: tuple[int, ...] = ()
 
     def do(self, step: Step, live: Told) -> Told:
-        """Do a step after the kernel has. Raises: InexpressibleError where the scenario API has no word for it."""
+        """Do a step after the kernel has. Raises: InexpressibleError where the scenario API has no word for it.
+
+        A charge that a memory cgroup refuses has the kernel reclaim first, again and again: that has no price.
+        """
         self._chosen = live.chosen
         before = {name: self._scene.counts.total[name].copy() for name in OPERATIONS}
         self._had_holes = False
@@ -57,7 +61,8 @@ class OnModel:
         done = Counts(1)
         done.total = {name: self._scene.counts.total[name] - before[name] for name in OPERATIONS}
         freed_kib = int(done.total["page_tables_freed"][0]) * PAGE_SIZE_BYTES // 1024
-        return Told(result, errno, self._price(done), -freed_kib, self._faults(step, done))
+        ns = math.nan if ScanResult.CGROUP_CHARGE_FAIL.name in result else self._price(done)
+        return Told(result, errno, ns, -freed_kib, self._faults(step, done))
 
     def look(self) -> State:
         """Look at all living processes."""

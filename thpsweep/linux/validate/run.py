@@ -97,7 +97,9 @@ def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -
             watch.look(kernel, model)
         if verdict:
             verdict.retries, verdict.meddled = kernel.retries, kernel.meddled
-            verdict.predicted_ns = sum(watch.predicted) if model and watch.predicted else None
+            predicted_ns = sum(watch.predicted)  # nothing, where a step of it has no price
+            predicted_ns = 0.0 if math.isnan(predicted_ns) else predicted_ns
+            verdict.predicted_ns = predicted_ns if model and watch.predicted else None
         return [(sum(watch.measured), verdict.predicted_ns if verdict else None)] if watch.measured else []
 
 

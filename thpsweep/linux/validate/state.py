@@ -15,8 +15,9 @@ class Told:
     """What came of one step: the kernel's word for it, errno, its CPU time, what it did to page tables.
 
     `result` is empty where a step has none, or where no trace can be read and only the errno is known. `ns` is None where
-    nothing is measured, NaN where other programs disturbed it. `faults` are page faults of the process that acts, None
-    where they are not counted. `chosen` are pages that only the kernel can choose, and that the model is told.
+    nothing is measured, NaN where other programs disturbed it, or where the model has no price. `faults` are page faults of
+    the process that acts, None where they are not counted. `chosen` are pages that only the kernel can choose, and that the
+    model is told.
     """
 
     result: str = ""

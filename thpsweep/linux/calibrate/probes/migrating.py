@@ -16,7 +16,7 @@ from thpsweep.linux.live.tracing import Event
 
 _REGIONS = 128
 _MIN_PAGES, _TRIES = 2_000, 4
-_TRACED_REGIONS, _MIN_WALKS = 32, 200
+_TRACED_REGIONS, _MIN_WALKS = 20, 200
 _NS_PER_S = 1e9
 
 
