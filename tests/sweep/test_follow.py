@@ -128,6 +128,21 @@ def test_what_came_in_before_an_interruption_is_recorded_without_the_files(
     assert "thpsweep: over" in said and "thpsweep: final" not in said and "thpsweep: ended" not in said
 
 
+def test_told_to_stop_at_once_it_does_not_wait_for_mlflow(
+    tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
+        yield [(tasks[0][0], outcome("done", result={}))]
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    plan = tracked(f"{WAITS}time.sleep(60)")
+    began_s = time.monotonic()
+    assert drive(plan, stopped, nothing).exit_code == 130
+    assert time.monotonic() - began_s < 10
+    assert f"thpsweep sync {plan.directory}" in capfd.readouterr().err
+
+
 def test_no_process_is_started_where_nothing_is_tracked(
     make_plan: MakePlan, degrees: Degrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:

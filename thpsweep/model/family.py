@@ -46,6 +46,8 @@ class Family:
         self.next_frame = 1
         self.holds_zeroes = False
         """Whether some page has ever been cleared that nobody had written: zeroed.py."""
+        self.linking = False
+        """Whether old pages were ever linked to copies (linking.py)."""
         self.no_pmd: Bools | None = None
         """Rows that a PMD must not map, as userfaultfd write-protects ptes of theirs; None where there are none."""
         self.gauge = {name: np.zeros(n_replicates, np.int64) for name in GAUGES}
@@ -180,11 +182,12 @@ class Family:
     # ---- primitive changes -----------------------------------------------------------------------------------------
     def missing_rows(self, layers: Ints) -> Ints:
         """Give the missing-row of each layer, making it where there is none; duplicates among layers are allowed."""
-        lacking = layers[self.layers.missing[layers] == 0]
-        if lacking.size:
-            lacking = np.unique(lacking)
+        rows = self.layers.missing.take(layers)
+        if not rows.all():
+            lacking = np.unique(layers[rows == 0])
             self.layers.missing[lacking] = self.missing.take(lacking.size)
-        return self.layers.missing[layers].astype(np.int64)
+            rows = self.layers.missing.take(layers)
+        return rows.astype(np.int64)
 
     def new_layers(self, slots: Boards, reach: Ints, folio: Ints, compound: Boards, common: Bools) -> Ints:
         """Introduce layers. Shapes: (n, 8), (n,), (n,), (n, 8), (n,) -> (n,)."""
@@ -200,6 +203,16 @@ class Family:
         self.entries.layer[entries], self.entries.slots[entries] = layers, slots
         self.entries.next[entries] = self.records.head[records]
         self.records.head[records] = entries
+        return entries
+
+    def list_behind(self, records: Ints, layers: Ints, slots: Boards) -> Ints:
+        """Put a new entry behind the head of each record's list, which stays where most is found; else as list_layer()."""
+        head = self.records.head[records]
+        listed = np.flatnonzero(head)
+        entries = self.list_layer(records, layers, slots)
+        self.records.head[records[listed]] = head[listed]
+        self.entries.next[entries[listed]] = self.entries.next[head[listed]]
+        self.entries.next[head[listed]] = entries[listed]
         return entries
 
     def new_folios(self, regions: Ints, mapped: Ints) -> Ints:

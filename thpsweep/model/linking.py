@@ -43,7 +43,7 @@ def link(family: Family, rows: Ints, isolate: bool, forward: bool) -> Ints:
         one = np.ones(layer.size, np.int64)
         copies = family.new_layers(slots, one, folios[index], slots, family.layers.common[layer])
         family.layers.zeroed[copies] = family.layers.zeroed[layer] & slots
-        family.layers.link[layer] = copies
+        family.layers.link[layer], family.linking = copies, True
         family.layers.isolated[layer], family.layers.forward[layer] = isolate, forward
         if isolate:
             family.adjust("isolated", rows[index], bits.count(slots))
@@ -170,12 +170,13 @@ def open_rows(family: Family) -> tuple[Ints, Boards, Ints]:
 
 def grow_older(family: Family) -> None:
     """Count one more tick for every link."""
-    family.layers.age_ticks[np.flatnonzero(family.layers.link)] += 1
+    if family.linking:
+        family.layers.age_ticks[np.flatnonzero(family.layers.link)] += 1
 
 
 def forward(family: Family, rows: Ints) -> None:
     """Give a child that was just forked the copies where its parent maps old pages that are deferred."""
-    if not family.layers.forward.any():
+    if not family.linking or not family.layers.forward.any():
         return
     slots = bits.empty(rows.size)
     for index, entry in family.walk(family.record_of[rows].astype(np.int64)):

@@ -10,8 +10,10 @@ Source: include/linux/rmap.h folio_add_large_mapcount(), folio_sub_large_mapcoun
 
 import numpy as np
 
-from thpsweep.model.bits import Ints
+from thpsweep.model import bits
+from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.family import Family
+from thpsweep.units import HPAGE_PMD_NR
 
 
 def hand_out(family: Family, folios: Ints) -> None:
@@ -70,8 +72,19 @@ def settle(family: Family) -> None:
     some = np.flatnonzero(owners)
     held = folios[some % max(folios.size, 1)]
     rows = table.region[held].astype(np.int64) * family.n_sharers + owners[some] - 1
-    ptes = family.folio_ptes(family.record_of[rows].astype(np.int64), held)
+    records = family.record_of[rows].astype(np.int64)
+    left = np.flatnonzero((table.mapped[held] <= HPAGE_PMD_NR) | ~_begins_with(family, records, held))
+    held, some = held[left], some[left]
+    ptes = family.folio_ptes(records[left], held)
     table.maybe_shared[held[ptes == table.mapped[held]]] = False
     over, first = ptes == 0, some < folios.size
     table.mm_0[held[over & first]] = 0
     table.mm_1[held[over & ~first]] = 0
+
+
+def _begins_with(family: Family, records: Ints, folios: Ints) -> Bools:
+    """Tell whose first entry maps the folio: a quick look that settles most. Shapes: (n,), (n,) -> (n,)."""
+    entry = family.records.head[records]
+    layer = family.entries.layer[entry]
+    hit = bits.any_slot(family.entries.slots[entry] & family.layers.compound[layer])
+    return np.asarray(hit & (family.layers.folio[layer] == folios))

@@ -57,8 +57,8 @@ def permitted(family: Family, rows: Ints, able: Bools) -> Bools:
 
 
 def starts_in(family: Family, records: Ints, folios: Ints) -> Bools:
-    """Tell whose first entry could be the folio's: a quick look that settles most rows with pages of their own."""
-    entry = family.records.head[records]
+    """Tell who has no page of its own that is not the folio's: a quick look that settles most rows."""
+    entry = family.records.own[records]
     other = np.flatnonzero(family.layers.folio[family.entries.layer[entry]] != folios)
     able = np.ones(records.size, bool)
     able[other] = ~bits.any_slot(family.entries.slots[entry[other]])

@@ -97,6 +97,6 @@ def _copy(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
         counts.add("fork_copies", family.replicate_of(rows), bits.count(boards))
         index, slot = bits.pairs(boards)
         records = family.record_of[rows].astype(np.int64)
-        map_new(family, Events(rows[index], slot), records, index, np.ones(index.size, bool))
+        map_new(family, Events(rows[index], slot), records[index], np.ones(index.size, bool))
         family.records.present[records] |= boards
         family.records.exclusive[records] |= boards

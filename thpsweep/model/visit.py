@@ -1,6 +1,7 @@
 """A collapser's visit to regions of an mm: scan against the limits, then attempt."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.linking import linked_slots
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism
+from thpsweep.model.mechanisms.base import NOBODY, Flags, Limits, Mechanism
 from thpsweep.model.pins import held_slots
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
@@ -48,31 +49,29 @@ class Found:
         return Found(self.rows[kept], self.results[kept], self.progress[kept], self.race_slots[kept])
 
 
-def look(family: Family, mechanism: Mechanism, rows: Ints, limits: Limits, chances: Chances) -> Found:
-    """Scan rows of distinct regions; nothing changes and nothing is counted.
+def look(family: Family, mechanism: Mechanism, rows: Ints, limits: Limits, chances: Callable[[Ints], Chances]) -> Found:
+    """Scan rows, of any regions; nothing changes and nothing is counted. Chances are only asked for where they matter.
 
     Source: mm/khugepaged.c collapse_scan_pmd() (torvalds/linux b2128290c299). The tests for an extra reference and for
     young ptes are made after the walk here, in the kernel during it: the pte count of such a visit is 512 at most.
     """
     results, progress = scan(family, rows, limits, mechanism.all_sharers)
-    late = (results == ScanResult.SUCCEED).nonzero()[0]
-    if late.size:
-        swapped, young = bits.any_slot(family.records.swapped[family.record_of[rows[late]]]), chances.young[late]
-        old = (young == 0) | (swapped & (young < HPAGE_PMD_NR // 2))
-        results[late[old]] = ScanResult.LACK_REFERENCED_PAGE
-        results[late[~old & chances.referenced[late]]] = ScanResult.PAGE_COUNT
-    if family.layers.link.any():
-        _meet_links(family, mechanism, rows, results, progress)
-    return Found(rows, results, progress, chances.race_slots)
-
-
-def _meet_links(
-    family: Family, mechanism: Mechanism, rows: Ints, results: npt.NDArray[np.int64], progress: Ints
-) -> None:
-    """Rows that map linked old pages: go on with them where the mechanism can, else their references refuse."""
-    linked = bits.any_slot(linked_slots(family, family.record_of[rows].astype(np.int64)))
-    results[linked] = ScanResult.SUCCEED if mechanism.resumes else ScanResult.PAGE_COUNT
-    progress[linked] = HPAGE_PMD_NR
+    race_slots, passed = np.full(rows.size, NOBODY), results == ScanResult.SUCCEED
+    linked = np.zeros(rows.size, bool)
+    if family.linking:
+        linked = bits.any_slot(linked_slots(family, family.record_of[rows].astype(np.int64)))
+    asked = np.flatnonzero(passed | linked)
+    if asked.size:
+        met = chances(rows[asked])
+        race_slots[asked] = met.race_slots
+        swapped = bits.any_slot(family.records.swapped[family.record_of[rows[asked]]])
+        old = (met.young == 0) | (swapped & (met.young < HPAGE_PMD_NR // 2))
+        results[asked[passed[asked] & met.referenced]] = ScanResult.PAGE_COUNT
+        results[asked[passed[asked] & old]] = ScanResult.LACK_REFERENCED_PAGE
+    if linked.any():  # go on with them where the mechanism can, else their references refuse
+        results[linked] = ScanResult.SUCCEED if mechanism.resumes else ScanResult.PAGE_COUNT
+        progress[linked] = HPAGE_PMD_NR
+    return Found(rows, results, progress, race_slots)
 
 
 def attempt(

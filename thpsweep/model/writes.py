@@ -60,12 +60,6 @@ class Events:
         """Keep some of the events, by index."""
         return Events(self.row[index], self.slot[index])
 
-    def rows(self) -> tuple[Ints, Ints]:
-        """Give the distinct rows, and for each event the index of its row among them."""
-        first = np.ones(self.row.size, bool)
-        first[1:] = self.row[1:] != self.row[:-1]
-        return self.row[first], np.cumsum(first) - 1
-
 
 def _indices(chosen: Bools) -> Ints | slice:
     """Index what is chosen; all of it without a copy, as is usual."""
@@ -83,57 +77,77 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
     Source: mm/memory.c do_wp_page(), wp_can_reuse_anon_folio(), do_anonymous_page(), mm/huge_memory.c
     do_huge_pmd_wp_page() (a shared PMD is split and one base page copied since 5.8, 20200416160026.16538-8).
     """
-    events = _faulting(family, counts, Events(keys >> 9, keys & (HPAGE_PMD_NR - 1)))
+    events, record = _faulting(family, counts, Events(keys >> 9, keys & (HPAGE_PMD_NR - 1)))
     if not events.row.size:
         return
-    rows, index = events.rows()
-    shared = (family.records.rows[family.record_of[rows]] > 1) & ~family.pmd[rows]
-    counts.tally("tables_unshared", family.replicate_of(rows[shared]))
-    split_pmds(family, counts, rows)
-    records = diverge(family, rows)
-    record = records[index]
+    record = _own_records(family, counts, events, record)
     entry = entries_of(family, events, record)
-    present = entry != 0
     layer = family.entries.layer.take(entry).astype(np.int64)
-    mapcount = np.where(present, family.mapcounts(layer, events.slot), 0)
+    mapcount = family.mapcounts(layer, events.slot)
     copy = _copied(family, events, layer, mapcount)
-    swapped = zero = ~present
-    if swapped.any():
-        zero = swapped & events.of(family.records.zero, record)
-        swapped = swapped & events.of(family.records.swapped, record)
-    _count(family, counts, events, copy | zero, present & ~copy, ~(present | swapped | zero), swapped)
-    unmap(family, events.where(copy), entry[copy], mapcount[copy])
-    map_new(family, events, records, index, copy | ~present)
-    events.clear(family.records.swapped, record, swapped)
-    events.clear(family.records.zero, record, zero)
-    events.set(family.records.present, record, ~present)
+    absent = entry == 0
+    swapped = zero = absent
+    if absent.any():
+        zero = absent & events.of(family.records.zero, record)
+        swapped = absent & events.of(family.records.swapped, record)
+    _count(family, counts, events, copy | zero, ~(absent | copy), absent & ~(swapped | zero), swapped)
+    some = _indices(copy)
+    unmap(family, events.where(copy), entry[some], mapcount[some])
+    map_new(family, events, record, copy | absent)
+    if absent.any():
+        events.clear(family.records.swapped, record, swapped)
+        events.clear(family.records.zero, record, zero)
+        events.set(family.records.present, record, absent)
     events.set(family.records.exclusive, record, np.ones(record.size, bool))
 
 
-def _faulting(family: Family, counts: Counts, events: Events) -> Events:
-    """Drop writes of the dead and to pages that are writable already, and those that one PMD reuse settles."""
+def _faulting(family: Family, counts: Counts, events: Events) -> tuple[Events, Ints]:
+    """Drop writes of the dead and to pages that are writable already, and those that one PMD reuse settles.
+
+    Shapes: -> (events left, record of each (n,)).
+    """
     if not family.alive.all():
         events = events.where(family.alive[family.replicate_of(events.row), events.row % family.n_sharers])
-    record = family.record_of[events.row].astype(np.int64)
-    writable = (family.records.rows[record] == 1) & events.of(family.records.exclusive, record)
-    events = events.where(~writable)
-    if not family.pmd[events.row].any():
-        return events
-    rows, index = events.rows()
-    return events.where(~_reuse_pmds(family, counts, rows)[index])
+    record = family.record_of.take(events.row).astype(np.int64)
+    left = ~((family.records.rows.take(record) == 1) & events.of(family.records.exclusive, record))
+    events, record = events.where(left), record[_indices(left)]
+    huge = family.pmd.take(events.row)
+    if huge.any():
+        rows = distinct(events.row[huge])
+        settled = rows[_reuse_pmds(family, counts, rows)]
+        left = ~np.isin(events.row, settled)
+        events, record = events.where(left), record[_indices(left)]
+    return events, record
+
+
+def _own_records(family: Family, counts: Counts, events: Events, record: Ints) -> Ints:
+    """Let the rows diverge and be mapped by ptes; give the record of each event then. Shapes: (n,) -> (n,)."""
+    changing = (family.records.rows.take(record) != 1) | family.pmd.take(events.row)
+    if not changing.any():
+        return record
+    rows = distinct(events.row[changing])
+    shared = (family.records.rows[family.record_of[rows]] > 1) & ~family.pmd[rows]
+    counts.tally("tables_unshared", family.replicate_of(rows[shared]))
+    split_pmds(family, counts, rows)
+    diverge(family, rows)
+    return family.record_of.take(events.row).astype(np.int64)
+
+
+def distinct(numbers: Ints) -> Ints:
+    """Drop repetitions from numbers that ascend, or come in runs."""
+    first = np.ones(numbers.size, bool)
+    np.not_equal(numbers[1:], numbers[:-1], out=first[1:])
+    return numbers[first]
 
 
 def _reuse_pmds(family: Family, counts: Counts, rows: Ints) -> Bools:
-    """Make the PMD writable where nobody else maps the folio; tell for which rows that was all."""
-    done = np.zeros(rows.size, bool)
-    huge = np.flatnonzero(family.pmd[rows])
-    records = family.record_of[rows[huge]].astype(np.int64)
+    """Make the PMDs of rows writable where nobody else maps the folio; tell for which rows that was all."""
+    records = family.record_of[rows].astype(np.int64)
     folios = folio_of(family, records)
     alone = (family.folios.mapped[folios] == HPAGE_PMD_NR) & (family.folios.held[folios] == 0)
     family.records.exclusive[records[alone]] = bits.FULL
-    counts.add("reuse_pmds", family.replicate_of(rows[huge[alone]]), 1)
-    done[huge[alone]] = True
-    return done
+    counts.add("reuse_pmds", family.replicate_of(rows[alone]), 1)
+    return np.asarray(alone)
 
 
 def folio_of(family: Family, records: Ints) -> Ints:
@@ -161,8 +175,10 @@ def split_pmds(family: Family, counts: Counts, rows: Ints) -> None:
 
 def entries_of(family: Family, events: Events, record: Ints) -> Ints:
     """Find in each event's record the entry that maps the slot; 0 where the slot is not present. Shapes: (n,) -> (n,)."""
-    entry = family.records.head[record].astype(np.int64)
+    entry = family.records.head.take(record).astype(np.int64)
     here = events.of(family.entries.slots, entry)
+    if here.all():
+        return entry
     found = np.where(here, entry, 0)
     left = np.flatnonzero(~here)
     entry = family.entries.next[entry[left]].astype(np.int64)
@@ -183,11 +199,13 @@ def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bool
     Source: mm/memory.c __wp_can_reuse_large_anon_folio(), folio_large_mapcount() <= 1 (v6.15).
     """
     # An old page with a link is never reused: its copy would keep the old content. Nor is a page with a long reference.
-    kept = family.layers.link[layer] != 0
+    copy, single = mapcount > 1, np.flatnonzero(mapcount == 1)
+    if not single.size:
+        return copy
+    kept = family.layers.link[layer[single]] != 0
     if family.pins.in_use:
-        kept |= events.of(family.layers.held, layer)
-    copy = (mapcount > 1) | ((mapcount == 1) & kept)
-    single = np.flatnonzero(mapcount == 1)
+        kept |= events.at(single).of(family.layers.held, layer[single])
+    copy[single] = kept
     large = single[events.at(single).of(family.layers.compound, layer[single])]
     if large.size:
         folio = family.layers.folio[layer[large]].astype(np.int64)
@@ -214,25 +232,32 @@ def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> None:
     The boards of the record (present, exclusive) are the caller's to change. Shapes: entry (n,), one an event, and
     mapcount (n,) of its frame before.
     """
+    if not entry.size:
+        settle(family)
+        return
     every = np.ones(entry.size, bool)
-    layer = family.entries.layer[entry].astype(np.int64)
+    layer = family.entries.layer.take(entry).astype(np.int64)
     compound = events.of(family.layers.compound, layer)
     events.clear(family.entries.slots, entry, every)
     lists = family.missing_rows(layer)
     np.add.at(family.missing.ptes.reshape(-1), lists * HPAGE_PMD_NR + events.slot, np.int32(1))
-    family.gauge["compound_ptes"] -= family.sums(events.row, compound)
-    family.gauge["small_ptes"] -= family.sums(events.row, ~compound)
+    large = family.sums(events.row, compound)
+    family.gauge["compound_ptes"] -= large
+    family.gauge["small_ptes"] -= family.sums(events.row, every) - large
     # No more mappings can have gone than there were events in the region.
     region = family.region_of(events.row)
-    few = np.flatnonzero(mapcount <= np.bincount(region)[region]) if region.size else region
+    gone = np.bincount(region)
+    few = np.flatnonzero(mapcount <= gone[region]) if mapcount.min() <= gone.max() else region[:0]
     unmapped = few[family.mapcounts(layer[few], events.slot[few]) == 0]
     if unmapped.size:
         # Two sharers that both left a frame name it twice.
         _, first = np.unique(layer[unmapped] * HPAGE_PMD_NR + events.slot[unmapped], return_index=True)
         _free(family, events, layer, compound, unmapped[first])
     if compound.any():
-        folios = family.layers.folio[layer[compound]].astype(np.int64)
-        family.map_folios(folios, np.full(folios.size, -1))
+        folios = family.layers.folio.take(layer[_indices(compound)]).astype(np.int64)
+        run = np.flatnonzero(folios[1:] != folios[:-1]) + 1
+        first = np.concatenate(([0], run))
+        family.map_folios(folios[first], -np.diff(first, append=folios.size))
     settle(family)
 
 
@@ -274,22 +299,39 @@ def _end_links(family: Family, events: Events, layer: Ints, dead: Ints) -> None:
         end_links(family, events.row[linked[first]], layers, boards)
 
 
-def map_new(family: Family, events: Events, records: Ints, index: Ints, new: Bools) -> None:
-    """Map new order-0 frames in the layer that only this record lists, making it where there is none."""
-    needed = np.zeros(records.size, bool)
-    needed[index[new]] = True
-    own = family.records.own[records].astype(np.int64)
-    layer = family.entries.layer[own].astype(np.int64)
-    taken = family.layers.common[layer] | (family.layers.link[layer] != 0)
-    lacking = np.flatnonzero(needed & ((own == 0) | taken))
-    if lacking.size:
-        n = lacking.size
-        none = np.zeros(n, np.int64)
-        layer[lacking] = family.new_layers(bits.empty(n), none + 1, none, bits.empty(n), np.zeros(n, bool))
-        own[lacking] = family.list_layer(records[lacking], layer[lacking], bits.empty(n))
-        family.records.own[records[lacking]] = own[lacking]
-    events.set(family.layers.slots, layer[index], new)
-    events.set(family.entries.slots, own[index], new)
-    made = family.sums(events.row, new)
+def map_new(family: Family, events: Events, record: Ints, new: Bools) -> None:
+    """Map new order-0 frames in the layer that only the event's record lists, making it where there is none.
+
+    Events of a record come one after the other. Shapes: record (n,), one an event.
+    """
+    events, record = events.where(new), record[_indices(new)]
+    if not record.size:
+        return
+    own, layer, lacking = _own_layers(family, record)
+    if lacking.any():
+        _make_own_layers(family, distinct(record[lacking]))
+        own, layer, _ = _own_layers(family, record)
+    every = np.ones(record.size, bool)
+    events.set(family.layers.slots, layer, every)
+    events.set(family.entries.slots, own, every)
+    made = family.sums(events.row, every)
     family.gauge["small_frames"] += made
     family.gauge["small_ptes"] += made
+
+
+def _own_layers(family: Family, record: Ints) -> tuple[Ints, Ints, Bools]:
+    """Give the entry for each record's own frames, its layer, and where there is none that is its own alone."""
+    own = family.records.own.take(record).astype(np.int64)
+    layer = family.entries.layer.take(own).astype(np.int64)
+    lacking = (own == 0) | family.layers.common.take(layer)
+    if family.linking:
+        lacking |= family.layers.link.take(layer) != 0
+    return own, layer, lacking
+
+
+def _make_own_layers(family: Family, records: Ints) -> None:
+    """Make an empty layer for each of the distinct records, that only it lists."""
+    n = records.size
+    none = np.zeros(n, np.int64)
+    layer = family.new_layers(bits.empty(n), none + 1, none, bits.empty(n), np.zeros(n, bool))
+    family.records.own[records] = family.list_behind(records, layer, bits.empty(n))

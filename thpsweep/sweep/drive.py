@@ -49,7 +49,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None]) -
         given = supply(plan, log, found)
         _announce(plan, given, len(found.done))
         with Follower(plan) as follower:
-            exit_code = _run(plan, given, launch, log) if given.tasks else ALL_DONE
+            exit_code = _run(plan, given, launch, log, follower) if given.tasks else ALL_DONE
             _conclude(given, log)
             sweep = journal.read(plan.directory)
             if exit_code == ALL_DONE:
@@ -60,7 +60,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None]) -
     return Driven(exit_code, sweep.results)
 
 
-def _run(plan: Plan, given: Supply, launch: Launch, log: Journal) -> int:
+def _run(plan: Plan, given: Supply, launch: Launch, log: Journal, follower: Follower) -> int:
     """Journal every arrival, and only then tell of it."""
     with interruptible() as interrupts, contextlib.closing(Watch(plan.directory / watch.FILE_NAME)) as watched:
         terms = Terms(plan.limits, interrupts.draining, watched, given)
@@ -76,6 +76,7 @@ def _run(plan: Plan, given: Supply, launch: Launch, log: Journal) -> int:
                         meter(outcome["state"])
         except KeyboardInterrupt:
             interrupts.draining.set()
+            follower.leave()
     if interrupts.draining.is_set() and not given.is_over:
         of = f"{'about ' if plan.search else ''}{given.total}"
         said = f"{given.n_ended} of {of} results came in and are kept in {plan.directory}; the same command goes on"

@@ -68,6 +68,12 @@ class Follower:
             self._tell(f"MLflow is not up to date; nothing is lost: `thpsweep sync {self._plan.directory}` catches up")
         self._end()
 
+    def leave(self) -> None:
+        """Do without what it has not added yet."""
+        if self._process is not None:
+            self._tell(f"MLflow may not be up to date: `thpsweep sync {self._plan.directory}` catches up")
+            self._end()
+
     def _waited(self) -> int | None:
         """Wait for the process to end, as long as something is done; give its exit code, none where it did not end."""
         assert self._process is not None
@@ -80,8 +86,12 @@ class Follower:
         if self._process is None:
             return
         self._process.kill()  # what it was writing is not there, or is completed at the next time
-        with contextlib.suppress(OSError):  # something may be left that it did not read
-            self._process.communicate()
+        self._process.wait()
+        self._listener.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):  # something may be left that it did not read
+                assert pipe is not None
+                pipe.close()
         self._process = None
 
     def _say(self, word: str) -> None:

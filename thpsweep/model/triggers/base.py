@@ -45,7 +45,7 @@ class Collapser:
 
     def look(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Found:
         """Scan rows, of any regions, without asking the gate."""
-        return look(self.family, self.mechanism, rows, limits, self.chances(rows, tick, khugepaged))
+        return look(self.family, self.mechanism, rows, limits, lambda some: self.chances(some, tick, khugepaged))
 
     def ask(self, found: Found, limits: Limits) -> Found:
         """Ask the gate about rows of distinct regions that passed their scan.

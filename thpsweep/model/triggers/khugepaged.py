@@ -111,12 +111,16 @@ class Khugepaged(Trigger):
         moving = cursors.going.copy()
         while moving.any():
             cursors.going &= ~(moving & (cursors.progress >= self.pages_to_scan))
-            fresh = moving & cursors.going & (cursors.sharer == family.n_sharers)
-            cursors.heads[fresh] += 1
-            cursors.going &= ~(fresh & ((cursors.heads >= 2) | ~family.alive.any(axis=1)))
-            fresh &= cursors.going
-            cursors.sharer[fresh], cursors.region[fresh] = np.argmax(family.alive[fresh], axis=1), 0
             moving &= cursors.going
+            fresh = moving & (cursors.sharer == family.n_sharers)
+            if fresh.any():
+                cursors.heads[fresh] += 1
+                cursors.going &= ~(fresh & ((cursors.heads >= 2) | ~family.alive.any(axis=1)))
+                fresh &= cursors.going
+                cursors.sharer[fresh], cursors.region[fresh] = np.argmax(family.alive[fresh], axis=1), 0
+                moving &= cursors.going
+            if not moving.any():
+                break
             gone = moving & ~family.alive[replicates, np.minimum(cursors.sharer, family.n_sharers - 1)]
             enter = moving & ~gone & ~cursors.inside
             busy = self._busy(cursors, enter, collapser, tick)
@@ -134,7 +138,7 @@ class Khugepaged(Trigger):
         tried = np.flatnonzero(enter)
         if collapser.locked is not None and tried.size:
             busy[tried] = collapser.locked(tick, tried, cursors.sharer[tried], cursors.region[tried])
-            collapser.counts.add("trylocks_failed", np.flatnonzero(busy), 1)
+            collapser.counts.total["trylocks_failed"] += busy
         return busy
 
     @staticmethod
@@ -160,9 +164,10 @@ class Khugepaged(Trigger):
         progress[ahead], passed[ahead] = found.progress, found.passed
         # After an attempt the lock is taken anew, which costs 1 before the next region is looked at.
         used = cursors.progress[going][:, None] + np.cumsum(progress, axis=1) + np.cumsum(passed, axis=1) - passed
-        again = np.roll(passed, 1, axis=1)
+        again = np.zeros(passed.shape, bool)
+        again[:, 1:] = passed[:, :-1]
         before = used - progress - again
-        before[:, 0], again[:, 0] = 0, False
+        before[:, 0] = 0
         reached = ahead & (before < self.pages_to_scan) & ~self._locked_out(collapser, rows, again, tick)
         results = np.full(rows.shape, NOT_REACHED, np.int64)
         results[reached] = collapser.attempt(found.where(reached[ahead]), self._limits(), until_failure=True)
@@ -186,7 +191,9 @@ class Khugepaged(Trigger):
         # One that is passed over costs 1; of the others most cost what the first limit lets pass, or all.
         dear = HPAGE_PMD_NR if collapser.mechanism.all_sharers else min(HPAGE_PMD_NR, self.max_ptes_shared + 1)
         cost = np.where(family.pmd[rows] | (family.record_of[rows] == 0), 1, dear)
-        return rows, inside & (np.cumsum(cost, axis=1) - cost < left[:, None])
+        ahead = inside & (np.cumsum(cost, axis=1) - cost < left[:, None])
+        widest = int(np.count_nonzero(ahead, axis=1).max())
+        return rows[:, :widest], ahead[:, :widest]
 
     def _limits(self) -> Limits:
         return Limits(self.max_ptes_none, self.max_ptes_swap, self.max_ptes_shared)
