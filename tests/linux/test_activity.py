@@ -15,9 +15,10 @@ from thpsweep.linux.activity.faults import Faults, tracing
 from thpsweep.linux.activity.watch import Request, watch
 from thpsweep.linux.capture import capture
 from thpsweep.linux.live import build
+from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.pagemap import decode
-from thpsweep.units import HPAGE_PMD_NR
+from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
 
 REGIONS, SECONDS = 4, 1.0
 N = REGIONS * HPAGE_PMD_NR
@@ -85,6 +86,21 @@ def test_hot_regions_come_first_in_the_layout(live):
     own = [(int(at), layout.members[who].tolist(), int(np.bitwise_count(slots).sum())) for at, who, slots in cells]
     assert (0, [False, True], 100) in own and (0, [True, False], 100) in own
     assert layout.activity.option("hot_regions") == pytest.approx(1 / layout.n_regions)
+
+
+def test_pages_under_a_pmd_are_shared_one_by_one(thp, live):
+    """A child wrote the first page of a folio that its parent maps by a PMD: pagemap would tell that of all pages."""
+    root = live.start()
+    memory = root.map(1)
+    root.advise(memory, Advice.HUGEPAGE)
+    root.write(memory, range(HPAGE_PMD_NR))
+    child, _ = live.fork(root)
+    child.write(memory, range(1))
+    found = snapshot.snapshots([root.pid, child.pid], checks.zero_frame(), True)
+    (row,) = np.flatnonzero(found[root.pid].region == memory.address // HPAGE_PMD_SIZE_BYTES)
+    if not found[root.pid].huge[row]:
+        pytest.skip("the kernel had no huge page to give")
+    assert np.flatnonzero(~found[root.pid].shared[row]).tolist() == [0]
 
 
 def test_writes_of_a_worker_that_came_and_went(live):

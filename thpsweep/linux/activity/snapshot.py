@@ -98,7 +98,26 @@ def snapshots(pids: Sequence[int], zero_frame: int, scans: bool) -> dict[int, Sn
     for pid in pids:
         with contextlib.suppress(VanishedError):
             found[pid] = take(pid, zero_frame, scans)
+    _correct_pmds(list(found.values()))
     return found
+
+
+def _correct_pmds(every: Sequence[Snapshot]) -> None:
+    """Tell which pages under PMDs others map too, from the frames of all: pagemap tells of them what the first one is.
+
+    A PMD that nobody else was seen to share with is left as it is told: others may be outside the tree. Changes the
+    snapshots. Seen on Linux 6.18, where bit 56 of a page under a PMD is that of the folio's first page.
+    """
+    if not any(each.huge.any() for each in every):
+        return
+    mappers = np.zeros(1 + max(int(each.frames.max(initial=0)) for each in every), np.uint16)
+    for each in every:
+        mappers[each.frames[each.frames != 0]] += 1  # a frame is in one place of a process
+    for each in every:
+        rows = np.flatnonzero(each.huge)
+        shared = mappers[each.frames[rows]] > 1
+        known = rows[shared.any(axis=1)]
+        each.shared[known] = shared[shared.any(axis=1)]
 
 
 def changes(before: Snapshot, after: Snapshot, soft_dirty: bool) -> Changes:
