@@ -124,6 +124,7 @@ class LinkedTwin(Twin):
         if refusal:
             return refusal, progress, False
         if not linked:
+            self._bring_back(region, sharer)
             self._begin(mechanism, region, sharer)
             linked = list(row.frames)
         if mechanism == "deferred":

@@ -1,7 +1,4 @@
-"""What a live kernel did (Linux 6.18, x86-64, root; p parent, c child, K khugepaged, M MADV_COLLAPSE), done by the model.
-
-Where the model differs on purpose, the test is a strict xfail: it shows when that is mended.
-"""
+"""What a live kernel did (Linux 6.18, x86-64, root; p parent, c child, K khugepaged, M MADV_COLLAPSE), done by the model."""
 
 from collections.abc import Callable
 
@@ -449,7 +446,6 @@ def test_a_child_swaps_in_the_parent_keeps_its_swap_ptes() -> None:
     assert parent.swap_kib == 64 * 4 and child.swap_kib == 0 and scene.intact
 
 
-@pytest.mark.xfail(strict=True, reason="no swap cache: what one process read back is read again by the next")
 def test_the_parent_reads_from_the_swap_cache() -> None:
     scene, parent, _ = swapped_then_forked()
     parent.read(range(64))

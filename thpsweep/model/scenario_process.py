@@ -63,7 +63,8 @@ class Process:
         chosen = np.array(list(pages), np.int64)
         advice.read_empty(self.scene.family, self.scene.counts, self._rows, self._boards(chosen))
         self._young[chosen] = True
-        back = self._fault(chosen[self._has("swapped")[chosen]])
+        back = chosen[self._has("swapped")[chosen]]
+        advice.read_swapped(self.scene.family, self.scene.counts, self._rows, self._boards(back))
         self.scene.ledger.put(self.frames[back], self._in_swap[back])
 
     def protect(self, pages: Iterable[int]) -> None:

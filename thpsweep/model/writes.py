@@ -18,6 +18,7 @@ from thpsweep.model.diverge import diverge
 from thpsweep.model.family import Family
 from thpsweep.model.leaving import end_links
 from thpsweep.model.mm_slots import settle
+from thpsweep.model.swapping import written
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 
@@ -90,7 +91,11 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
     if absent.any():
         zero = absent & events.of(family.records.zero, record)
         swapped = absent & events.of(family.records.swapped, record)
-    _count(family, counts, events, copy | zero, ~(absent | copy), absent & ~(swapped | zero), swapped)
+    _count(family, counts, events, copy | zero, ~(absent | copy), absent & ~(swapped | zero))
+    if absent.any() and swapped.any():
+        some = np.flatnonzero(swapped)
+        asked = events.at(some)
+        written(family, counts, asked, entries_of(family, asked, record[some], family.entries.swapped))
     some = _indices(copy)
     unmap(family, events.where(copy), entry[some], mapcount[some])
     map_new(family, events, record, copy | absent)
@@ -173,16 +178,20 @@ def split_pmds(family: Family, counts: Counts, rows: Ints) -> None:
         family.adjust("compound_ptes", huge, np.full(huge.size, HPAGE_PMD_NR))
 
 
-def entries_of(family: Family, events: Events, record: Ints) -> Ints:
-    """Find in each event's record the entry that maps the slot; 0 where the slot is not present. Shapes: (n,) -> (n,)."""
+def entries_of(family: Family, events: Events, record: Ints, boards: Boards | None = None) -> Ints:
+    """Find in each event's record the entry that maps the slot; 0 where the slot is not present. Shapes: (n,) -> (n,).
+
+    boards: another column of the entries to look at, instead of what they map.
+    """
+    boards = family.entries.slots if boards is None else boards
     entry = family.records.head.take(record).astype(np.int64)
-    here = events.of(family.entries.slots, entry)
+    here = events.of(boards, entry)
     if here.all():
         return entry
     found = np.where(here, entry, 0)
     left = np.flatnonzero(~here)
     entry = family.entries.next[entry[left]].astype(np.int64)
-    slots, word, bit = _flat(family.entries.slots), events.word[left], events.bit[left]
+    slots, word, bit = _flat(boards), events.word[left], events.bit[left]
     while left.size:
         here = (slots.take(entry * BOARD_WORDS + word) & bit) != 0
         found[left[here]] = entry[here]
@@ -198,13 +207,16 @@ def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bool
     The last mapped subpage of all is copied too: that frees the folio.
     Source: mm/memory.c __wp_can_reuse_large_anon_folio(), folio_large_mapcount() <= 1 (v6.15).
     """
-    # An old page with a link is never reused: its copy would keep the old content. Nor is a page with a long reference.
+    # An old page with a link is never reused: its copy would keep the old content. Nor is a page that has a long reference,
+    # or lies in the swap cache.
     copy, single = mapcount > 1, np.flatnonzero(mapcount == 1)
     if not single.size:
         return copy
     kept = family.layers.link[layer[single]] != 0
     if family.pins.in_use:
         kept |= events.at(single).of(family.layers.held, layer[single])
+    if family.swaps:
+        kept |= family.away_counts(layer[single], events.slot[single]) > 0
     copy[single] = kept
     large = single[events.at(single).of(family.layers.compound, layer[single])]
     if large.size:
@@ -214,14 +226,11 @@ def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bool
     return np.asarray(copy)
 
 
-def _count(
-    family: Family, counts: Counts, events: Events, copy: Bools, reuse: Bools, touched: Bools, swapped: Bools
-) -> None:
+def _count(family: Family, counts: Counts, events: Events, copy: Bools, reuse: Bools, touched: Bools) -> None:
     for name, kind in (
         ("cow_faults", copy),
         ("reuse_faults", reuse),
         ("minor_faults", touched),
-        ("swap_ins", swapped),
     ):
         counts.total[name] += family.sums(events.row, kind)
 
@@ -249,6 +258,8 @@ def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> None:
     gone = np.bincount(region)
     few = np.flatnonzero(mapcount <= gone[region]) if mapcount.min() <= gone.max() else region[:0]
     unmapped = few[family.mapcounts(layer[few], events.slot[few]) == 0]
+    if family.swaps:
+        unmapped = unmapped[family.away_counts(layer[unmapped], events.slot[unmapped]) == 0]
     if unmapped.size:
         # Two sharers that both left a frame name it twice.
         _, first = np.unique(layer[unmapped] * HPAGE_PMD_NR + events.slot[unmapped], return_index=True)
