@@ -222,12 +222,12 @@ class Twin(Mechanisms):
         row = self.rows[region, sharer]
         page = row.swapped.pop(slot)
         self._count("swap_ins" if page.frame is None else "swap_cache_faults")
-        frame = page.frame or self._new_small(region, slot, page.content)
+        came, frame = page.frame is None, page.frame or self._new_small(region, slot, page.content)
         page.frame, frame.in_swap = frame, page
         self._map(region, sharer, slot, frame)
         frame.common = frame.common or page in self._ever_shared
         self._bury(frame)  # it leaves the swap cache with its last holder
-        if frame.mapcount == 1 and frame.in_swap is None:
+        if came and frame.in_swap is None:  # one holder alone: not through the swap cache
             row.exclusive.add(slot)
 
     def _held(self, frame: Frame) -> bool:

@@ -452,6 +452,52 @@ def test_the_parent_reads_from_the_swap_cache() -> None:
     assert scene.counts.total["swap_ins"][0] == 64
 
 
+def test_who_reads_the_same_pages_back_shares_them_again() -> None:
+    scene = Scenario()
+    parent = scene.process()
+    parent.write(range(NR))
+    parent.page_out(range(64))
+    child = parent.fork()
+    parent.read(range(64))
+    assert scene.pages_in_use == NR and scene.cached_pages == 0
+    parent.write([0])
+    assert scene.counts.total["cow_faults"][0] == 1 and scene.cached_pages == 1, "the child has it in swap still"
+    child.read(range(64))
+    assert child.shared_pages(parent) == NR - 1 and scene.intact
+    assert (scene.counts.total["swap_ins"][0], scene.counts.total["swap_cache_faults"][0]) == (64, 64)
+    parent.exit()
+    child.write(range(64))
+    assert scene.counts.total["cow_faults"][0] == 1, "the last one reuses them"
+
+
+def test_what_the_last_holder_finds_in_the_swap_cache_is_not_exclusive() -> None:
+    """Seen on 6.18 in a random case: the swap cache refers to it still, and a write takes a reuse fault."""
+    scene = Scenario()
+    parent = scene.process()
+    parent.write(range(NR))
+    parent.page_out(range(64))
+    child = parent.fork()
+    child.write(range(64))
+    parent.read(range(64))
+    parent.write(range(NR))
+    total = scene.counts.total
+    assert (total["swap_ins"][0], total["swap_copies"][0], total["swap_cache_faults"][0]) == (64, 64, 64)
+    assert (total["reuse_faults"][0], total["cow_faults"][0]) == (64, NR - 64) and scene.intact
+
+
+@pytest.mark.parametrize("mechanism", ["inplace_pmd", "switch_pmd", "retract"])
+def test_all_sharers_read_back_what_any_of_them_has_in_swap(mechanism: str) -> None:
+    scene = Scenario()
+    parent = scene.process()
+    parent.write(range(NR))
+    parent.page_out(range(64))
+    child = parent.fork()
+    child.read(range(NR))
+    assert scene.khugepaged(mechanism, full_scans=1, max_ptes_swap=63) == {ScanResult.EXCEED_SWAP_PTE: 2}
+    assert child.collapse(mechanism) == ScanResult.SUCCEED
+    assert parent.is_huge() and child.is_huge() and child.shared_pages(parent) == NR and scene.intact
+
+
 @pytest.mark.parametrize("written", [0, 10])
 def test_a_split_for_reclaim_gives_zeroes_back(written: int) -> None:
     scene = Scenario()

@@ -31,6 +31,7 @@ from thpsweep.model.mechanisms.base import NOBODY
 from thpsweep.model.memories.base import Place
 from thpsweep.model.memories.plentiful import Plentiful
 from thpsweep.model.scenario_process import Process
+from thpsweep.model.swapping import cached_alone
 from thpsweep.model.visit import Chances
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
@@ -104,6 +105,11 @@ class Scenario:
     def pages_in_use(self) -> int:
         """Pages of anonymous memory."""
         return int(self.family.pages_in_use[0])
+
+    @property
+    def cached_pages(self) -> int:
+        """Those of them that only the swap cache keeps: nobody maps them, but somebody has them in swap."""
+        return cached_alone(self.family)
 
     @property
     def living(self) -> list[Process]:

@@ -62,6 +62,20 @@ def evict(family: Family, rows: Ints, layers: Ints, boards: Boards) -> None:
         family.layers.zeroed[layers] |= zeroed
 
 
+def cached_alone(family: Family) -> int:
+    """Count the pages that are in memory for the swap cache alone: nobody maps them."""
+    layers = family.layers.live()
+    layers = layers[family.layers.away[layers] != 0]
+    return int(bits.count(_unmapped(family, layers)).sum())
+
+
+def _unmapped(family: Family, layers: Ints) -> Boards:
+    """Give the slots of layers whose page is in the swap cache and nobody maps. Shapes: (n,) -> (n, 8)."""
+    missing = family.missing.ptes[family.layers.missing[layers]]
+    nobody = bits.pack(missing >= family.layers.reach[layers][:, None])
+    return np.asarray(family.layers.slots[layers] & family.away_slots(layers) & nobody)
+
+
 def drop_cached(family: Family, rows: Ints) -> None:
     """Let reclaim take what the swap cache holds of the rows' regions and nobody maps or refers to: it is clean."""
     if not family.swaps:
@@ -77,9 +91,7 @@ def drop_cached(family: Family, rows: Ints) -> None:
         where.append(block[first[index[away]]])
     layer, at = np.unique(np.concatenate([*layers, np.zeros(0, np.int64)]), return_index=True)
     row = np.concatenate([*where, np.zeros(0, np.int64)])[at].astype(np.int64)
-    idle = family.layers.slots[layer] & family.away_slots(layer) & ~family.layers.held[layer]
-    reach = family.layers.reach[layer][:, None]
-    idle &= bits.pack(family.missing.ptes[family.layers.missing[layer]] >= reach)
+    idle = _unmapped(family, layer) & ~family.layers.held[layer]
     some = np.flatnonzero(bits.any_slot(idle))
     evict(family, row[some], layer[some], idle[some])
 
@@ -87,7 +99,8 @@ def drop_cached(family: Family, rows: Ints) -> None:
 def read_in(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Ints:
     """Let distinct rows read what they have in swap; give per row the pages that had to be read for it.
 
-    Rows that share a record read the same. A page that only one row holds comes back exclusive; others are shared again.
+    Rows that share a record read the same. A page that only one row holds comes back exclusive, unless it is found in the
+    swap cache, which refers to it still; others are shared again.
     Shapes: (n,), (n, 8) on the rows' swapped boards -> (n,).
     """
     some = np.flatnonzero(bits.any_slot(boards))
@@ -116,7 +129,7 @@ def read_in(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Ints:
     np.subtract.at(family.missing.ptes, (family.layers.missing[layer], slot), n_rows.astype(np.int32))
     np.subtract.at(family.missing.ptes, (family.layers.away[layer], slot), n_rows.astype(np.int32))
     family.adjust("small_ptes", row, n_rows)
-    alone = (family.mapcounts(layer, slot) == 1) & (family.away_counts(layer, slot) == 0)
+    alone = came[(family.mapcounts(layer, slot) == 1)[came] & (family.away_counts(layer, slot) == 0)[came]]
     table = family.records
     table.exclusive[records] |= bits.from_pairs(records.size, owner[alone], slot[alone])
     table.present[records] |= boards[first]

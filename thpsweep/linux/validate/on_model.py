@@ -68,7 +68,8 @@ class OnModel:
         """Look at all living processes."""
         living = set(self._scene.living)
         views = {name: self._view(process) for name, process in self._processes.items() if process in living}
-        return State(views, self._scene.pages_in_use)
+        # What only the swap cache keeps is mapped by nobody, and not seen in the kernel either.
+        return State(views, self._scene.pages_in_use - self._scene.cached_pages)
 
     def _view(self, process: Process) -> View:
         return View(
