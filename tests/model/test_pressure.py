@@ -1,5 +1,6 @@
 """Pins, reclaim and recycling in whole runs, against closed forms and against what the kernel's rules demand."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from tests.model.points import option, point, totals
 from thpsweep.errors import ThpsweepError
-from thpsweep.model import bits, registry
+from thpsweep.model import bits, draws, registry
 from thpsweep.model.counts import Counts
 from thpsweep.model.events import Scene, ticks
 from thpsweep.model.family import Family
@@ -18,6 +19,7 @@ from thpsweep.model.prices import tlb_ns_per_s
 from thpsweep.model.reclaim import reclaim
 from thpsweep.model.simulate import check, setting, simulate
 from thpsweep.model.start import populate
+from thpsweep.model.swapping import read_back
 from thpsweep.model.writes import write
 from thpsweep.model.zeroed import wrote
 
@@ -134,6 +136,36 @@ def test_reclaim_of_one_replicate_leaves_the_deferred_lists_of_the_others_alone(
     assert family.gauge["stuck_pages"].tolist() == [1, 1]
     reclaim(family, counts, np.array([5]), lambda rows, *_: np.ones(rows.size, bool))
     assert counts.total["folio_splits"].tolist() == [1, 0]
+
+
+def test_reads_bring_pages_back_from_swap_at_their_rate() -> None:
+    degree, per_hour, tick_s = 8, 6.0, 60.0
+    built = setting(point("none", degree, regions=16, **QUIET, reads_per_page_hour=per_hour))
+    family, counts = family_of(degree, regions=16), Counts(1)
+    pages = 16 * 512
+    every = (np.arange(16)[:, None] * degree * 512 + np.arange(512)).reshape(-1)
+    reclaim(family, counts, every, NEVER_YOUNG)
+    assert family.pages_in_use[0] == 0 and counts.total["swap_out_ptes"][0] == pages * degree
+    luck = Luck(family, built.workload, draws.keys(1, "scene", 1), tick_s)
+    read_back(family, counts, *luck.read_back(0))
+    chance = 1 - math.exp(-per_hour * tick_s / 3600)
+    read = counts.total["swap_ins"][0] + counts.total["swap_cache_faults"][0]
+    assert read == pytest.approx(pages * degree * chance, rel=0.03)
+    assert counts.total["swap_ins"][0] == pytest.approx(pages * (1 - (1 - chance) ** degree), rel=0.03)
+    assert family.gauge["small_ptes"][0] == read and family.pages_in_use[0] == counts.total["swap_ins"][0]
+    for tick in range(1, 200):
+        read_back(family, counts, *luck.read_back(tick))
+    assert counts.total["swap_ins"][0] == family.pages_in_use[0] == pages, (
+        "each page was read once, and is shared again"
+    )
+    assert (family.mapcounts(*layers_of(family)) == degree).all()
+
+
+def layers_of(family: Family) -> tuple[np.ndarray, np.ndarray]:
+    """Name every frame by its layer and slot."""
+    layers = family.layers.live()
+    index, slot = bits.pairs(family.layers.slots[layers])
+    return layers[index], slot
 
 
 def pressed(mechanism: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thpsweep.model import bits, draws
-from thpsweep.model.bits import Ints
+from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.family import Family
 from thpsweep.model.mechanisms.base import NOBODY, Flags, sources
 from thpsweep.model.prices import Floats
@@ -15,7 +15,7 @@ from thpsweep.model.visit import Chances
 from thpsweep.model.workloads.base import Workload
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
-_REFERENCE, _LATE, _LATE_SLOT, _YOUNG, _YOUNG_FRAME, _LOCKED = range(6)
+_REFERENCE, _LATE, _LATE_SLOT, _YOUNG, _YOUNG_FRAME, _LOCKED, _READ_BACK = range(7)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +85,19 @@ class Luck:
         places = np.where(large, HPAGE_PMD_NR, slots)
         chance = -np.expm1(-self._reads_since_aging(tick) * mappings)
         return np.asarray(self._uniform(_YOUNG_FRAME, rows, tick, places) < chance)
+
+    def read_back(self, tick: int) -> tuple[Ints, Boards]:
+        """Tell which slots that they have in swap processes read in a tick. Shapes: -> rows (n,), (n, 8)."""
+        chance, family = -math.expm1(-self.workload.reads_per_page_hour * self.tick_s / S_PER_HOUR), self.family
+        none = np.zeros(0, np.int64), bits.empty(0)
+        if chance <= 0 or not family.swaps:
+            return none
+        rows = np.flatnonzero(bits.any_slot(family.records.swapped)[family.record_of])
+        index, slot = bits.pairs(family.records.swapped[family.record_of[rows]])
+        read = self._uniform(_READ_BACK, rows[index], tick, rows[index] % family.n_sharers, slot) < chance
+        boards = bits.from_pairs(rows.size, index[read], slot[read])
+        some = bits.any_slot(boards)
+        return rows[some], boards[some]
 
     def _reads_since_aging(self, tick: int) -> float:
         """Give the mean number of reads of a page by one process since the last aging round, or since the run began."""

@@ -36,6 +36,7 @@ from thpsweep.model.series import Series, report
 from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.start import Start, forked, populate, unforked
 from thpsweep.model.summary import summary
+from thpsweep.model.swapping import read_back
 from thpsweep.model.triggers.base import Collapser, Early, Trigger
 from thpsweep.model.turnover import exit, fork
 from thpsweep.model.workloads.base import Loaded, Workload, whole
@@ -248,6 +249,8 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
         written = _keys(family, [mine.writes for mine in tick])
         write(family, counts, written)
         wrote(family, written)
+        if family.swaps:
+            read_back(family, counts, *luck.read_back(number))
         _reclaim(family, counts, tick, functools.partial(luck.young_frames, number), built.trigger)
         if built.mechanism.active:
             before, done = family.pages_in_use, counts.total["collapses"].copy()

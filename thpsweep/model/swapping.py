@@ -14,7 +14,7 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.counts import Counts
-from thpsweep.model.diverge import part_with
+from thpsweep.model.diverge import diverge, part_with
 from thpsweep.model.family import Family
 from thpsweep.model.leaving import forget_slots
 from thpsweep.units import HPAGE_PMD_NR
@@ -135,6 +135,12 @@ def read_in(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Ints:
     table.present[records] |= boards[first]
     table.swapped[records] &= ~boards[first]
     return read
+
+
+def read_back(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
+    """Let rows read slots that they have in swap, each its own: whoever shared a record parts. Shapes: (n,), (n, 8)."""
+    diverge(family, rows)
+    read_in(family, counts, rows, boards)
 
 
 def _come_back(family: Family, layer: Ints, slot: Ints, row: Ints, wanted: Bools) -> Ints:
