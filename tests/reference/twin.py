@@ -374,6 +374,10 @@ class Twin(Mechanisms):
     def _referred_to(self, frame: Frame) -> bool:
         return self._held(frame)
 
+    def n_links(self) -> int:
+        """Count the links of old pages to their copies; there are none here."""
+        return 0
+
     def _switch_away(self, frames: list[Frame]) -> None:
         """Let the mappers of old pages with links go to the copies; there are none here."""
 
@@ -479,7 +483,9 @@ class Twin(Mechanisms):
                 self._map(region, sharer, slot, self._new_small(region, slot, token), exclusive=True)
             elif fault == "copy":
                 self._count("cow_faults")
+                linked = self.n_links()
                 self._unmap(region, sharer, slot)
+                self._count("links_broken", linked - self.n_links())
                 self._map(region, sharer, slot, self._new_small(region, slot, token), exclusive=True)
             elif fault == "reuse":
                 self._count("reuse_faults")

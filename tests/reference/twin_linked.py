@@ -22,6 +22,9 @@ class LinkedTwin(Twin):
         self.age_ticks: dict[Frame, int] = {}
         super().__init__(*family)
 
+    def n_links(self) -> int:
+        return len(self.copy_of)
+
     # ---- what links change in the life of pages -----------------------------------------------------------------
 
     def _unmap(self, region: int, sharer: int, slot: int) -> Frame:

@@ -627,3 +627,28 @@ def test_ksm_pages_are_copied_by_mainline_and_refuse_all_sharers() -> None:
     assert parent.collapse("inplace") == ScanResult.PAGE_ANON, "it still maps the merged page"
     assert child.collapse("inplace") == ScanResult.SUCCEED, "which is not among the child's any more"
     assert parent.collapse() == ScanResult.SUCCEED and scene.intact
+
+
+@pytest.mark.parametrize("present", [NR, NR - 1])
+def test_where_userfaultfd_is_registered_no_empty_pte_is_filled(present: int) -> None:
+    scene = Scenario()
+    process = scene.process()
+    process.write(range(present))
+    process.protect([])
+    result = ScanResult.SUCCEED if present == NR else ScanResult.EXCEED_NONE_PTE
+    assert process.collapse() == result
+    child = process.fork()
+    child.write([0])
+    assert child.collapse() == ScanResult.SUCCEED, "it is not inherited"
+
+
+@pytest.mark.parametrize(("mechanism", "result"), [("copy", "LACK_REFERENCED_PAGE"), ("inplace", "SUCCEED")])
+def test_a_page_is_young_for_an_all_sharers_mechanism_where_any_sharer_used_it(mechanism: str, result: str) -> None:
+    scene = Scenario()
+    parent = scene.process()
+    parent.write(range(NR))
+    child = parent.fork()
+    child.write([0])
+    child.age()
+    parent.advised = False  # only the child is visited, whose ptes are old
+    assert scene.khugepaged(mechanism, full_scans=1, max_ptes_shared=NR - 1)[ScanResult[result]] == 1

@@ -34,6 +34,7 @@ OPERATIONS = {
     "pages_freed": "small pages that a private copy left without a mapper",
     "pages_cleared": "pages of new folios that were zeroed",
     "gup_redirects": "references on an old page that were led to its copy",
+    "links_broken": "links of old pages to their copies that a write ended, by leaving the old page without a mapper",
     "orphan_pages": "old pages kept alive by a late reference",
     "filled_ptes": "empty slots that a PMD now maps",
     "bloat_pages": "pages of new folios without a source",

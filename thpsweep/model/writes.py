@@ -93,11 +93,13 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
         swapped = absent & events.of(family.records.swapped, record)
     _count(family, counts, events, copy | zero, ~(absent | copy), absent & ~(swapped | zero))
     if absent.any() and swapped.any():
-        some = np.flatnonzero(swapped)
-        asked = events.at(some)
-        written(family, counts, asked, entries_of(family, asked, record[some], family.entries.swapped))
+        asked = np.flatnonzero(swapped)
+        mine = events.at(asked)
+        written(family, counts, mine, entries_of(family, mine, record[asked], family.entries.swapped))
     some = _indices(copy)
-    unmap(family, events.where(copy), entry[some], mapcount[some])
+    broken = unmap(family, events.where(copy), entry[some], mapcount[some])
+    if broken.size:
+        counts.tally("links_broken", family.replicate_of(broken))
     map_new(family, events, record, copy | absent)
     if absent.any():
         events.clear(family.records.swapped, record, swapped)
@@ -235,15 +237,17 @@ def _count(family: Family, counts: Counts, events: Events, copy: Bools, reuse: B
         counts.total[name] += family.sums(events.row, kind)
 
 
-def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> None:
-    """Take slots out of the entries and layers that held them; free frames whose last mapping that was.
+def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> Ints:
+    """Take slots out of the entries and layers that held them; free frames whose last mapping that was, and give a row for
+    each of them that was linked to a copy.
 
     The boards of the record (present, exclusive) are the caller's to change. Shapes: entry (n,), one an event, and
-    mapcount (n,) of its frame before.
+    mapcount (n,) of its frame before -> (k,).
     """
+    ended = events.row[:0]
     if not entry.size:
         settle(family)
-        return
+        return ended
     every = np.ones(entry.size, bool)
     layer = family.entries.layer.take(entry).astype(np.int64)
     compound = events.of(family.layers.compound, layer)
@@ -263,18 +267,19 @@ def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> None:
     if unmapped.size:
         # Two sharers that both left a frame name it twice.
         _, first = np.unique(layer[unmapped] * HPAGE_PMD_NR + events.slot[unmapped], return_index=True)
-        _free(family, events, layer, compound, unmapped[first])
+        ended = _free(family, events, layer, compound, unmapped[first])
     if compound.any():
         folios = family.layers.folio.take(layer[_indices(compound)]).astype(np.int64)
         run = np.flatnonzero(folios[1:] != folios[:-1]) + 1
         first = np.concatenate(([0], run))
         family.map_folios(folios[first], -np.diff(first, append=folios.size))
     settle(family)
+    return ended
 
 
-def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: Ints) -> None:
-    """Take distinct frames without a mapping out of their layers."""
-    _end_links(family, events, layer, dead)
+def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: Ints) -> Ints:
+    """Take distinct frames without a mapping out of their layers; give a row for each that was linked."""
+    ended = _end_links(family, events, layer, dead)
     _orphan(family, events, layer, dead)
     chosen, large = np.zeros(layer.size, bool), np.zeros(layer.size, bool)
     chosen[dead] = True
@@ -289,6 +294,7 @@ def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: In
     )
     small = dead[~compound[dead]]
     family.adjust("small_frames", events.row[small], np.full(small.size, -1))
+    return ended
 
 
 def _orphan(family: Family, events: Events, layer: Ints, dead: Ints) -> None:
@@ -301,13 +307,14 @@ def _orphan(family: Family, events: Events, layer: Ints, dead: Ints) -> None:
         family.orphan(events.row[held[first]], layers, bits.from_pairs(layers.size, which, events.slot[held]))
 
 
-def _end_links(family: Family, events: Events, layer: Ints, dead: Ints) -> None:
-    """End the links of frames that lost their last mapping."""
+def _end_links(family: Family, events: Events, layer: Ints, dead: Ints) -> Ints:
+    """End the links of frames that lost their last mapping; give a row for each."""
     linked = dead[family.layers.link[layer[dead]] != 0]
     if linked.size:
         layers, first, which = np.unique(layer[linked], return_index=True, return_inverse=True)
         boards = bits.from_pairs(layers.size, which, events.slot[linked])
         end_links(family, events.row[linked[first]], layers, boards)
+    return np.asarray(events.row[linked])
 
 
 def map_new(family: Family, events: Events, record: Ints, new: Bools) -> None:
