@@ -189,6 +189,8 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
     mm_slots: dict[frozenset[tuple[int, int, int]], tuple[object, ...]] = {}
     exclusive, common, swapped, zero, zeroed, pmd = {}, {}, {}, {}, {}, set()
     small_frames, folio_ids = set(), set()
+    in_swap: dict[tuple[int, int], int] = defaultdict(int)
+    cached: set[tuple[int, int, int]] = set()
     held = links(family, replicate)
     for region in range(n):
         mappers: dict[tuple[int, int], set[int]] = defaultdict(set)
@@ -204,6 +206,7 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
             if family.pmd[row]:
                 pmd.add((region, sharer))
             present: set[int] = set()
+            swap_ptes: set[int] = set()
             entry = int(family.records.head[record])
             while entry:
                 layer = int(family.entries.layer[entry])
@@ -218,10 +221,17 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
                         folio_maps[int(family.layers.folio[layer])].add((sharer, slot))
                     else:
                         small_frames.add((layer, slot))
-                zeroed[region, sharer] |= mine & slots(family.layers.zeroed[layer])
+                if family.holds_zeroes:
+                    zeroed[region, sharer] |= mine & slots(family.layers.zeroed[layer])
                 if family.layers.common[layer]:
                     common[region, sharer] |= mine
+                for slot in slots(family.entries.swapped[entry]) if family.swaps else ():
+                    in_swap[layer, slot] += 1
+                    swap_ptes |= {slot}
+                    if slot in slots(family.layers.slots[layer]):
+                        cached.add((region, layer, slot))
                 entry = int(family.entries.next[entry])
+            assert swap_ptes == swapped[region, sharer], "swapped is the union of the list"
             assert present == slots(family.records.present[record]), "present is the union of the list"
         for (layer, slot), sharers in mappers.items():
             partition[region].setdefault(slot, set()).add(frozenset(sharers))
@@ -238,6 +248,9 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
         folio_ids |= set(folio_maps)
         folios[region] = frozenset(frozenset(mapped) for mapped in folio_maps.values())
     folio_ids |= {int(family.layers.folio[layer]) for layer, _ in held}
+    small_frames |= {place[1:] for place in cached}
+    for (layer, slot), holders in in_swap.items():
+        assert family.away_counts(np.array([layer]), np.array([slot]))[0] == holders, "swap ptes add up"
     references, orphans = set(), set()
     pins = family.pins
     for number in pins.live():
@@ -264,6 +277,7 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
         "exclusive": exclusive,
         "common": common,
         "swapped": swapped,
+        "cached": sorted((region, slot) for region, _, slot in cached),
         "zero": zero,
         "zeroed": zeroed,
         "references": sorted(item[1:] for item in references),

@@ -1,5 +1,6 @@
 """Pins, reclaim and recycling in whole runs, against closed forms and against what the kernel's rules demand."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from tests.model.points import option, point, totals
 from thpsweep.errors import ThpsweepError
-from thpsweep.model import bits, registry
+from thpsweep.model import bits, draws, registry
 from thpsweep.model.counts import Counts
 from thpsweep.model.events import Scene, ticks
 from thpsweep.model.family import Family
@@ -18,6 +19,7 @@ from thpsweep.model.prices import tlb_ns_per_s
 from thpsweep.model.reclaim import reclaim
 from thpsweep.model.simulate import check, setting, simulate
 from thpsweep.model.start import populate
+from thpsweep.model.swapping import read_back
 from thpsweep.model.writes import write
 from thpsweep.model.zeroed import wrote
 
@@ -134,6 +136,36 @@ def test_reclaim_of_one_replicate_leaves_the_deferred_lists_of_the_others_alone(
     assert family.gauge["stuck_pages"].tolist() == [1, 1]
     reclaim(family, counts, np.array([5]), lambda rows, *_: np.ones(rows.size, bool))
     assert counts.total["folio_splits"].tolist() == [1, 0]
+
+
+def test_reads_bring_pages_back_from_swap_at_their_rate() -> None:
+    degree, per_hour, tick_s = 8, 6.0, 60.0
+    built = setting(point("none", degree, regions=16, **QUIET, reads_per_page_hour=per_hour))
+    family, counts = family_of(degree, regions=16), Counts(1)
+    pages = 16 * 512
+    every = (np.arange(16)[:, None] * degree * 512 + np.arange(512)).reshape(-1)
+    reclaim(family, counts, every, NEVER_YOUNG)
+    assert family.pages_in_use[0] == 0 and counts.total["swap_out_ptes"][0] == pages * degree
+    luck = Luck(family, built.workload, draws.keys(1, "scene", 1), tick_s)
+    read_back(family, counts, *luck.read_back(0))
+    chance = 1 - math.exp(-per_hour * tick_s / 3600)
+    read = counts.total["swap_ins"][0] + counts.total["swap_cache_faults"][0]
+    assert read == pytest.approx(pages * degree * chance, rel=0.03)
+    assert counts.total["swap_ins"][0] == pytest.approx(pages * (1 - (1 - chance) ** degree), rel=0.03)
+    assert family.gauge["small_ptes"][0] == read and family.pages_in_use[0] == counts.total["swap_ins"][0]
+    for tick in range(1, 200):
+        read_back(family, counts, *luck.read_back(tick))
+    assert counts.total["swap_ins"][0] == family.pages_in_use[0] == pages, (
+        "each page was read once, and is shared again"
+    )
+    assert (family.mapcounts(*layers_of(family)) == degree).all()
+
+
+def layers_of(family: Family) -> tuple[np.ndarray, np.ndarray]:
+    """Name every frame by its layer and slot."""
+    layers = family.layers.live()
+    index, slot = bits.pairs(family.layers.slots[layers])
+    return layers[index], slot
 
 
 def pressed(mechanism: str) -> dict[str, Any]:
@@ -309,3 +341,23 @@ def test_a_page_is_young_for_all_sharers_where_any_of_them_read_it(all_sharers: 
     young = luck.chances(rows, 0, khugepaged=True).young > 0
     expected = 1 - np.exp(-0.1 * n_mms)
     assert young.mean() == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / regions))
+
+
+def test_a_fork_leaves_the_childs_ptes_old() -> None:
+    built = setting(point("copy", 3, **QUIET, reads_per_page_hour=1e-3, aging_passes_per_hour=0.0))
+    family = family_of(3)
+    luck = Luck(family, built.workload, draws.keys(7, "scene", 1), 60.0)
+    young = [luck.chances(np.array([0, 1]), tick, khugepaged=True).young for tick in range(0, 6000, 10)]
+    assert np.mean([one[0] for one in young]) > 0, "some are young by now"
+    for tick in range(0, 6000, 10):  # forked in each of these ticks, just before khugepaged comes
+        luck.born[0, 1] = tick
+        young.append(luck.chances(np.array([0, 1]), tick, khugepaged=True).young)
+    lately = np.array(young[600:])
+    assert lately[:, 1].mean() < 0.05 < lately[:, 0].mean(), "512 pages read in a minute at that rate: 0.9 %"
+
+
+def test_aging_makes_all_ptes_old() -> None:
+    built = setting(point("copy", 3, **QUIET, reads_per_page_hour=1.0, aging_passes_per_hour=2.0))
+    luck = Luck(family_of(3), built.workload, draws.keys(7, "scene", 1), 60.0)
+    reads = [luck._reads_since_old(tick)[0, 0] * 60 for tick in range(90)]  # in minutes: one read an hour and page
+    assert reads == pytest.approx([1 + tick % 30 for tick in range(90)])

@@ -58,10 +58,19 @@ class Frame:
         self.content = content
         self.folio = folio
         self.mapcount = 0
+        self.in_swap: Swapped | None = None  # it lies in the swap cache
         self.common = False  # has it ever been mapped by more than one row?
         if folio is not None:
             assert slot not in folio.pages, "a folio has one subpage a slot"
             folio.pages[slot] = self
+
+
+class Swapped:
+    """Be one page in swap, for all who hold a swap pte of it; it has a frame too while it is in the swap cache."""
+
+    def __init__(self, content: int) -> None:
+        self.content = content
+        self.frame: Frame | None = None
 
 
 class Reference(NamedTuple):
@@ -80,7 +89,7 @@ class Row:
 
     def __init__(self) -> None:
         self.frames: dict[int, Frame] = {}
-        self.swapped: dict[int, int] = {}
+        self.swapped: dict[int, Swapped] = {}
         self.zero: set[int] = set()  # ptes that lead to the zero page
         self.exclusive: set[int] = set()
         self.pmd = False
@@ -114,6 +123,7 @@ class Twin(Mechanisms):
         self.small_frames: set[Frame] = set()
         self.folios: set[Folio] = set()
         self.references: list[Reference] = []
+        self._ever_shared: set[Swapped] = set()
         self.counts: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         # What each process wrote last, by (region, sharer, slot): the truth that its page table has to lead to.
@@ -123,7 +133,7 @@ class Twin(Mechanisms):
         for (region, sharer), slots in (swapped or {}).items():
             for slot in slots:
                 token = self.logical[region, sharer, slot] = next(self._tokens)
-                self.rows[region, sharer].swapped[slot] = token
+                self.rows[region, sharer].swapped[slot] = Swapped(token)
         for key in pmd:
             self.rows[key].pmd = True
         for row in self.rows.values():
@@ -190,10 +200,35 @@ class Twin(Mechanisms):
 
     def _bury(self, frame: Frame) -> None:
         """Free a frame, or its folio, if nobody maps it and nobody refers to it."""
-        if frame.folio is None and not frame.mapcount and not self._held(frame):
+        if frame.in_swap is not None and not self._holders(frame.region, frame.slot, frame.in_swap):
+            frame.in_swap.frame = frame.in_swap = None
+        if frame.folio is None and not frame.mapcount and not self._held(frame) and frame.in_swap is None:
             self.small_frames.discard(frame)
         elif frame.folio is not None and not frame.folio.mappings and not self._held(frame):
             self.folios.discard(frame.folio)
+
+    def _holders(self, region: int, slot: int, page: Swapped) -> list[int]:
+        """Return the sharers that hold a swap pte of a page."""
+        return [s for s in range(self.n_sharers) if self.rows[region, s].swapped.get(slot) is page]
+
+    def _give_up(self, region: int, sharer: int, slot: int) -> None:
+        """Drop a swap pte."""
+        page = self.rows[region, sharer].swapped.pop(slot)
+        if page.frame is not None:
+            self._bury(page.frame)
+
+    def read_in(self, region: int, sharer: int, slot: int) -> None:
+        """Be do_swap_page() of a read: whoever else holds the page will find it in the swap cache, and share it."""
+        row = self.rows[region, sharer]
+        page = row.swapped.pop(slot)
+        self._count("swap_ins" if page.frame is None else "swap_cache_faults")
+        came, frame = page.frame is None, page.frame or self._new_small(region, slot, page.content)
+        page.frame, frame.in_swap = frame, page
+        self._map(region, sharer, slot, frame)
+        frame.common = frame.common or page in self._ever_shared
+        self._bury(frame)  # it leaves the swap cache with its last holder
+        if came and frame.in_swap is None:  # one holder alone: not through the swap cache
+            row.exclusive.add(slot)
 
     def _held(self, frame: Frame) -> bool:
         """Tell whether a long reference is on the frame's folio, whichever page of it that is on."""
@@ -230,6 +265,8 @@ class Twin(Mechanisms):
             self._count_by_form("exit", row)
             for slot in list(row.frames):
                 self._unmap(region, sharer, slot)
+            for slot in list(row.swapped):
+                self._give_up(region, sharer, slot)
             self.rows[region, sharer] = Row()
             for slot in range(HPAGE_PMD_NR):
                 self.logical.pop((region, sharer, slot), None)
@@ -254,6 +291,7 @@ class Twin(Mechanisms):
                     self._map(region, child, slot, self._new_small(region, slot, frame.content), exclusive=True)
                 else:
                     self._map(region, child, slot, frame)
+            self._ever_shared.update(mine.swapped.values())
             its.swapped, its.zero = dict(mine.swapped), set(mine.zero)
             its.pmd = mine.pmd
             its.table = object() if kept else mine.table
@@ -273,7 +311,12 @@ class Twin(Mechanisms):
         for kind in (True, False):
             some = [w for w in wanted if w[0] is kind and w[2] in self.alive]
             keys = [w[1:4] for w in some]
-            self.write(keys if kind else [k for k in keys if k[2] in self.rows[k[:2]].swapped])
+            if kind:
+                self.write(keys)
+            for region, sharer, slot in () if kind else keys:
+                if slot in self.rows[region, sharer].swapped:
+                    self.rows[region, sharer].table = object()
+                    self.read_in(region, sharer, slot)
             for is_pin, region, sharer, slot, until in some:
                 frame = self.rows[region, sharer].frames.get(slot)
                 if frame is not None:
@@ -292,6 +335,11 @@ class Twin(Mechanisms):
 
     def reclaim(self, wanted: Iterable[tuple[int, int, int, bool]], max_ptes_none: int = HPAGE_PMD_NR - 1) -> None:
         """Come to (region, sharer, slot, somebody used it lately?): decide all, then swap, split and tidy up."""
+        regions = {region for region, *_ in wanted}
+        for frame in [f for f in self.small_frames if f.in_swap and f.region in regions]:
+            if not frame.mapcount and not self._held(frame):  # clean, and nobody maps it
+                self.small_frames.discard(frame)
+                frame.in_swap.frame = frame.in_swap = None
         frames = {}
         for region, sharer, slot, young in sorted(wanted):
             frame = self.rows[region, sharer].frames.get(slot)
@@ -303,11 +351,15 @@ class Twin(Mechanisms):
         for folio in {frame.folio for frame in idle if frame.folio is not None}:
             self._split(folio)
         for frame in [frame for frame in idle if frame.mapcount]:  # a page of zeroes is gone by now
-            self._count("swap_outs")
+            self._count("swap_outs", frame.in_swap is None)
+            page = frame.in_swap or Swapped(frame.content)
+            page.frame = frame.in_swap = None
+            if frame.common:
+                self._ever_shared.add(page)
             for sharer in self._mappers(frame):
                 self._count("swap_out_ptes")
                 self._unmap(frame.region, sharer, frame.slot)
-                self.rows[frame.region, sharer].swapped[frame.slot] = frame.content
+                self.rows[frame.region, sharer].swapped[frame.slot] = page
         for folio in list(self.folios):
             deferred = self.lost(folio) or self._underused(folio, max_ptes_none)
             if deferred and not self._referred_to(next(iter(folio.pages.values()))):
@@ -321,6 +373,10 @@ class Twin(Mechanisms):
 
     def _referred_to(self, frame: Frame) -> bool:
         return self._held(frame)
+
+    def n_links(self) -> int:
+        """Count the links of old pages to their copies; there are none here."""
+        return 0
 
     def _switch_away(self, frames: list[Frame]) -> None:
         """Let the mappers of old pages with links go to the copies; there are none here."""
@@ -359,15 +415,19 @@ class Twin(Mechanisms):
                 slots_of[region, sharer].add(slot)
         decided = {key: self._decide_faults(self.rows[key], slots) for key, slots in slots_of.items()}
         self._count("tables_unshared", sum(self._unshares(key, faults) for key, faults in decided.items()))
+        cached: set[Swapped] = set()  # what one has read in this step the next one finds
         for (region, sharer), faults in decided.items():
-            self._apply_faults(region, sharer, faults)
+            self._apply_faults(region, sharer, faults, cached)
 
     def _decide_faults(self, row: Row, slots: set[int]) -> dict[int, str]:
         faults = {}
         for slot in slots:
             frame = row.frames.get(slot)
             if slot in row.swapped:
-                faults[slot] = "swap in"
+                page = row.swapped[slot]
+                region = next(r for (r, _), other in self.rows.items() if other is row)
+                sole = len(self._holders(region, slot, page)) == 1 and not (page.frame and page.frame.mapcount)
+                faults[slot] = "swap in" if sole else "swap in and copy"
             elif slot in row.zero:
                 faults[slot] = "copy zeroes"
             elif frame is None:
@@ -376,7 +436,7 @@ class Twin(Mechanisms):
                 faults[slot] = "no fault"
             elif row.pmd and frame.folio.mappings == HPAGE_PMD_NR and not self._held(frame):
                 faults[slot] = "reuse the PMD"
-            elif frame.mapcount > 1 or self._held(frame):
+            elif frame.mapcount > 1 or self._held(frame) or frame.in_swap is not None:
                 faults[slot] = "copy"
             elif frame.folio is None or (not frame.folio.maybe_shared and frame.folio.mappings > 1):
                 faults[slot] = "reuse"
@@ -391,7 +451,7 @@ class Twin(Mechanisms):
         has_table = bool(row.frames or row.swapped or row.zero) and not row.pmd
         return len(users) > 1 and has_table and set(faults.values()) != {"no fault"}
 
-    def _apply_faults(self, region: int, sharer: int, faults: dict[int, str]) -> None:
+    def _apply_faults(self, region: int, sharer: int, faults: dict[int, str], cached: set[Swapped]) -> None:
         row = self.rows[region, sharer]
         if set(faults.values()) != {"no fault"}:
             row.table = object()
@@ -403,9 +463,16 @@ class Twin(Mechanisms):
             row.pmd = False
         for slot, fault in faults.items():
             token = self.logical[region, sharer, slot] = next(self._tokens)
-            if fault == "swap in":
-                self._count("swap_ins")
-                del row.swapped[slot]
+            if fault.startswith("swap in"):
+                page = row.swapped[slot]
+                hit = page.frame is not None or page in cached
+                self._count("swap_cache_faults" if hit else "swap_ins")
+                self._count("swap_copies", fault == "swap in and copy")
+                cached.add(page)
+                if not hit:
+                    page.frame = self._new_small(region, slot, page.content)
+                    page.frame.in_swap = page
+                self._give_up(region, sharer, slot)
                 self._map(region, sharer, slot, self._new_small(region, slot, token), exclusive=True)
             elif fault == "copy zeroes":
                 self._count("cow_faults")
@@ -416,7 +483,9 @@ class Twin(Mechanisms):
                 self._map(region, sharer, slot, self._new_small(region, slot, token), exclusive=True)
             elif fault == "copy":
                 self._count("cow_faults")
+                linked = self.n_links()
                 self._unmap(region, sharer, slot)
+                self._count("links_broken", linked - self.n_links())
                 self._map(region, sharer, slot, self._new_small(region, slot, token), exclusive=True)
             elif fault == "reuse":
                 self._count("reuse_faults")
@@ -507,6 +576,7 @@ class Twin(Mechanisms):
             "exclusive": {key: set(row.exclusive) for key, row in self.rows.items()},
             "common": {key: self.common(*key) for key in self.rows},
             "swapped": {key: set(row.swapped) for key, row in self.rows.items()},
+            "cached": sorted((f.region, f.slot) for f in self.small_frames if f.in_swap is not None),
             "zero": {key: set(row.zero) for key, row in self.rows.items()},
             "zeroed": {key: self.zeroed(*key) for key in self.rows},
             "references": sorted((r.is_pin, r.region, r.sharer, r.slot, r.until) for r in self.references),
@@ -547,7 +617,10 @@ class Twin(Mechanisms):
             assert frame.mapcount == mappings, "mapcount equals the rows that map the frame"
             assert frame.common or mappings == 1, "a shared frame is common"
         held = {r.frame for r in self.references}
-        small = {f for f in [*mapped, *held] if f.folio is None}
+        pages = {page for row in self.rows.values() for page in row.swapped.values()}
+        cached = {page.frame for page in pages if page.frame is not None}
+        assert all(f.in_swap is not None and f.in_swap.frame is f for f in cached), "the swap cache knows its pages"
+        small = {f for f in [*mapped, *held, *cached] if f.folio is None}
         assert small == self.small_frames, "a small frame lives while it is mapped or referred to"
         large = {f.folio for f in [*mapped, *held] if f.folio is not None}
         assert large == self.folios, "a folio lives while one page is mapped or referred to"
@@ -562,6 +635,7 @@ class Twin(Mechanisms):
     def _check_contents(self, region: int, sharer: int, row: Row) -> None:
         """Assert that the process finds what it wrote last (or its parent, before the fork), and zeroes elsewhere."""
         for slot in range(HPAGE_PMD_NR):
-            found = row.frames[slot].content if slot in row.frames else row.swapped.get(slot, ZEROES)
+            page = row.frames.get(slot) or row.swapped.get(slot)
+            found = ZEROES if page is None else page.content
             wanted = self.logical.get((region, sharer, slot), ZEROES)
             assert found == wanted, f"region {region} sharer {sharer} slot {slot} reads {found}, wrote {wanted}"

@@ -22,6 +22,9 @@ class LinkedTwin(Twin):
         self.age_ticks: dict[Frame, int] = {}
         super().__init__(*family)
 
+    def n_links(self) -> int:
+        return len(self.copy_of)
+
     # ---- what links change in the life of pages -----------------------------------------------------------------
 
     def _unmap(self, region: int, sharer: int, slot: int) -> Frame:
@@ -124,6 +127,7 @@ class LinkedTwin(Twin):
         if refusal:
             return refusal, progress, False
         if not linked:
+            self._bring_back(region, sharer)
             self._begin(mechanism, region, sharer)
             linked = list(row.frames)
         if mechanism == "deferred":

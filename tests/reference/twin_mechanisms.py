@@ -66,6 +66,8 @@ class Mechanisms:
         if refusal is not None:
             self.outcomes[refusal] += 1
             return refusal, progress, False
+        if mechanism in ALL_SHARERS:
+            self._bring_back(region, sharer)
         if mechanism == "copy":
             outcome = self._copy(region, sharer, race_slot)
         elif mechanism == "unshare":
@@ -100,16 +102,20 @@ class Mechanisms:
         none = swapped = shared = 0
         for slot in range(HPAGE_PMD_NR):
             progress = slot + 1
+            frame = row.frames.get(slot)
+            # An all-sharers mechanism asks who else has the page in swap; then it lies in the swap cache.
+            swapped += slot in row.swapped or (mechanism not in ONE_MM and frame is not None and bool(frame.in_swap))
+            if swapped > max_ptes_swap:
+                return "EXCEED_SWAP_PTE", progress
             if slot in row.swapped:
-                swapped += 1
-                if swapped > max_ptes_swap:
-                    return "EXCEED_SWAP_PTE", progress
-            elif slot not in row.frames:
+                cached = row.swapped[slot].frame
+                if cached is not None and self._held(cached):
+                    return "PAGE_COUNT", progress
+            elif frame is None:
                 none += 1
                 if none > max_ptes_none:
                     return "EXCEED_NONE_PTE", progress
             else:
-                frame = row.frames[slot]
                 if mechanism in ONE_MM:
                     # folio_maybe_mapped_shared() asks the folio: every page of one that others map too is shared.
                     shared += frame.mapcount > 1 if frame.folio is None else frame.folio.maybe_mapped_shared()
@@ -124,9 +130,7 @@ class Mechanisms:
         if mechanism in ALL_SHARERS:
             if any(frame.folio is not None for frame in row.frames.values()):
                 return "PTE_MAPPED_HUGEPAGE"
-            if row.swapped:
-                return "PTE_NON_PRESENT"
-            if not row.frames:
+            if not row.frames and not row.swapped:
                 return "PAGE_NULL"
         # One young pte is enough, but half must be where a page has to be swapped in.
         if khugepaged and (young == 0 or (row.swapped and young < HPAGE_PMD_NR // 2)):
@@ -135,22 +139,34 @@ class Mechanisms:
             return "PAGE_COUNT"
         return None
 
+    def _bring_back(self, region: int, sharer: int) -> None:
+        """Let every sharer read what it has in swap of the pages that one maps or has in swap."""
+        row = self.rows[region, sharer]
+        wanted = {*row.swapped.values(), *(frame.in_swap for frame in row.frames.values())}
+        for other in range(self.n_sharers):
+            for slot, page in sorted(self.rows[region, other].swapped.items(), key=lambda item: item[0]):
+                if page in wanted:
+                    self.read_in(region, other, slot)
+
     def _copy(self, region: int, sharer: int, race_slot: int) -> str:
         """Give one mm a private huge copy, as collapse_huge_page() does."""
         row = self.rows[region, sharer]
+        met = race_slot in row.frames
+        for slot in sorted(row.swapped):
+            row.table = object()
+            self.read_in(region, sharer, slot)
         self._count("pmd_writes", 2)  # clear it; then set the huge one, or on failure the old table again
         self._count("tlb_flushes")
         self._count("global_syncs")
-        if race_slot in row.frames:
+        if met:
             self._count("aborts")
             return "PAGE_COUNT"
-        moved = len(row.frames) + len(row.swapped)
-        self._count("swap_ins", len(row.swapped))
+        moved = len(row.frames)
         self._count("ptes_cleared", moved + len(row.zero))
         in_folios = sum(frame.folio is not None for frame in row.frames.values())
         self._count("ptes_cleared_compound", in_folios + len(row.zero))
-        alone = [frame for frame in row.frames.values() if frame.folio is None and frame.mapcount == 1]
-        self._count("pages_freed", len(alone) + len(row.swapped))
+        alone = [f for f in row.frames.values() if f.folio is None and f.mapcount == 1 and f.in_swap is None]
+        self._count("pages_freed", len(alone))
         self._count("pages_copied", moved)
         self._count("pages_cleared", HPAGE_PMD_NR - moved)
         self._count("bloat_pages", HPAGE_PMD_NR - moved)
@@ -162,8 +178,7 @@ class Mechanisms:
         """Let one mm leave its pages for a huge copy of them."""
         row = self.rows[region, sharer]
         row.table = object()
-        contents = dict(row.swapped)
-        row.swapped.clear()
+        contents = {}
         row.zero.clear()
         for slot in list(row.frames):
             old = self._unmap(region, sharer, slot)
@@ -181,16 +196,16 @@ class Mechanisms:
         met = race_slot in row.frames
         row.table = object()
         for slot in sorted(row.swapped):
-            self._count("swap_ins")
-            page = self._new_small(region, slot, row.swapped.pop(slot))
-            self._map(region, sharer, slot, page, exclusive=True)
+            self.read_in(region, sharer, slot)
         copied = 0
         for slot, frame in sorted(row.frames.items()):
             if slot in row.exclusive:
                 continue
             # The last mapped subpage of a folio is copied, as by a write: mm/memory.c asks the same function.
-            if frame.mapcount == 1 and (
-                frame.folio is None or (not frame.folio.maybe_shared and frame.folio.mappings > 1)
+            if (
+                frame.mapcount == 1
+                and frame.in_swap is None
+                and (frame.folio is None or (not frame.folio.maybe_shared and frame.folio.mappings > 1))
             ):
                 row.exclusive.add(slot)  # its other mappers are gone: no pte is written
                 continue

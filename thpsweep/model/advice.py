@@ -10,12 +10,14 @@ from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.diverge import diverge
 from thpsweep.model.family import Family
-from thpsweep.model.leaving import leave
+from thpsweep.model.leaving import drop_swap_ptes, leave
 from thpsweep.model.mm_slots import hand_out
 from thpsweep.model.pins import held_slots
 from thpsweep.model.pmds import map_private
-from thpsweep.model.reclaim import split_folios
+from thpsweep.model.reclaim import split_folios, swap_out
+from thpsweep.model.swapping import begin, hold_alone, read_in
 from thpsweep.model.writes import Events, entries_of, split_pmds, unmap
+from thpsweep.model.zeroed import zeroed_slots
 from thpsweep.units import HPAGE_PMD_NR
 
 
@@ -38,7 +40,7 @@ def discard(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
     split_pmds(family, counts, rows[~whole])
     records = diverge(family, rows[~whole])
     _unmap_slots(family, rows[~whole], records, gone[~whole])
-    table.swapped[records] &= ~gone[~whole]
+    _drop_swapped(family, rows[~whole], records, gone[~whole])
     table.zero[records] &= ~gone[~whole]
 
 
@@ -60,11 +62,14 @@ def page_out(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Boar
         split_pmds(family, counts, rows)
         split_folios(family, counts, _splits(family, records, out))
         out &= family.records.present[records]  # what a split found to be zeroes is gone
-        counts.add("swap_outs", family.replicate_of(rows), bits.count(out))
-        _unmap_slots(family, rows, records, out)
-        family.records.swapped[records] |= out
+        counts.add("swap_outs", family.replicate_of(rows), _to_swap(family, rows, records, out))
         gone[some] = out
     return gone
+
+
+def read_swapped(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
+    """Read slots: those that are in swap come back. Shapes: (n,) distinct, (n, 8)."""
+    read_in(family, counts, rows, boards & family.records.swapped[family.record_of[rows]])
 
 
 def read_empty(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
@@ -135,6 +140,33 @@ def _unmap_slots(family: Family, rows: Ints, records: Ints, boards: Boards) -> N
     unmap(family, events, entry, family.mapcounts(family.entries.layer[entry].astype(np.int64), slot))
     family.records.present[records] &= ~boards
     family.records.exclusive[records] &= ~boards
+
+
+def _to_swap(family: Family, rows: Ints, records: Ints, boards: Boards) -> Ints:
+    """Put pages in swap that only these rows map: order-0 ones keep their place, those of a folio that goes whole get one.
+
+    Shapes: (n,), (n,), (n, 8) -> pages written (n,).
+    """
+    begin(family)
+    large = boards & family.compound_slots(records)
+    zeroed, written = zeroed_slots(family, records) & large, bits.count(large)
+    for index, entry in list(family.walk(records)):
+        layer = family.entries.layer[entry].astype(np.int64)
+        gone = family.entries.slots[entry] & (boards & ~large)[index]
+        some = np.flatnonzero(bits.any_slot(gone))
+        written[index[some]] += swap_out(family, layer[some], gone[some], rows[index[some]])
+    _unmap_slots(family, rows, records, large)
+    hold_alone(family, records, np.ones(rows.size, np.int64), large, zeroed)
+    return written
+
+
+def _drop_swapped(family: Family, rows: Ints, records: Ints, boards: Boards) -> None:
+    """Drop swap ptes of rows whose records are their own."""
+    for index, entry in family.walk(records) if family.swaps else ():
+        gone = family.entries.swapped[entry] & boards[index]
+        family.entries.swapped[entry] &= ~gone
+        drop_swap_ptes(family, rows[index], family.entries.layer[entry].astype(np.int64), gone)
+    family.records.swapped[records] &= ~boards
 
 
 def _splits(family: Family, records: Ints, out: Boards) -> Ints:

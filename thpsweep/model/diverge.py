@@ -39,8 +39,10 @@ def _copies(family: Family, old: Ints, n_rows: Ints) -> Ints:
     table.present[new], table.swapped[new], table.zero[new] = table.present[old], table.swapped[old], table.zero[old]
     for index, entry in family.walk(old):
         layer, slots = family.entries.layer[entry].astype(np.int64), family.entries.slots[entry]
-        used = bits.any_slot(slots)
-        family.list_layer(new[index[used]], layer[used], slots[used])
+        used = bits.any_slot(slots | family.entries.swapped[entry]) if family.swaps else bits.any_slot(slots)
+        listed = family.list_layer(new[index[used]], layer[used], slots[used])
+        if family.swaps:
+            family.entries.swapped[listed] = family.entries.swapped[entry[used]]
         _drop_empty(family, layer[~used], n_rows[index[~used]])
     np.subtract.at(table.rows, old[old != 0], n_rows[old != 0].astype(np.int32))
     return new

@@ -8,6 +8,7 @@
 
 A slot's mapcount is `reach` of its layer (rows whose record lists the layer) less `missing` (those of them that do not map
 the slot). Where nobody diverged nothing is missing, and no per-slot number is stored: this is also the sparse form.
+Pages in swap keep their place in a layer: swapping.py.
 Replicates stand side by side on the region axis: region = replicate * n_regions + region of the family.
 """
 
@@ -44,6 +45,8 @@ class Family:
         self.records, self.entries, self.layers = Records(), Entries(), Layers()
         self.missing, self.folios, self.pins = Missing(), Folios(), Pins()
         self.next_frame = 1
+        self.swaps = False
+        """Whether anybody has ever held a swap pte: swapping.py."""
         self.holds_zeroes = False
         """Whether some page has ever been cleared that nobody had written: zeroed.py."""
         self.linking = False
@@ -188,6 +191,29 @@ class Family:
             self.layers.missing[lacking] = self.missing.take(lacking.size)
             rows = self.layers.missing.take(layers)
         return rows.astype(np.int64)
+
+    def away_rows(self, layers: Ints) -> Ints:
+        """Give the row that counts the swap ptes of each of the distinct layers, making it where there is none."""
+        lacking = layers[self.layers.away[layers] == 0]
+        self.layers.away[lacking] = self.missing.take(lacking.size)
+        return self.layers.away[layers].astype(np.int64)
+
+    def away_counts(self, layers: Ints, slots: Ints) -> Ints:
+        """Count the swap ptes for each page (layer, slot). Shapes: (k,), (k,) -> (k,)."""
+        return self.missing.ptes[self.layers.away[layers], slots].astype(np.int64)
+
+    def away_slots(self, layers: Ints) -> Boards:
+        """Give the slots of each layer that somebody holds a swap pte for. Shapes: (n,) -> (n, 8)."""
+        boards = bits.empty(layers.size)
+        some = np.flatnonzero(self.layers.away[layers])
+        if some.size:
+            boards[some] = bits.pack(self.missing.ptes[self.layers.away[layers[some]]] > 0)
+        return boards
+
+    def other_slots(self, layers: Ints, slots: Boards) -> Bools:
+        """Tell which layers have pages besides these slots, in memory or in swap. Shapes: (n,), (n, 8) -> (n,)."""
+        others = self.layers.slots[layers] | self.away_slots(layers) if self.swaps else self.layers.slots[layers]
+        return bits.any_slot(others & ~slots)
 
     def new_layers(self, slots: Boards, reach: Ints, folio: Ints, compound: Boards, common: Bools) -> Ints:
         """Introduce layers. Shapes: (n, 8), (n,), (n,), (n, 8), (n,) -> (n,)."""

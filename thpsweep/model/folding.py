@@ -47,8 +47,9 @@ def split_layers(family: Family, rows: Ints, layers: Ints, slots: Boards) -> Int
     mapcounts = table.reach[layers][:, None] - family.missing.ptes[table.missing[layers]]
     _list_new(family, rows, layers, slots, new)
     _take_along(family, layers, new, slots)
-    table.zeroed[new] = table.zeroed[layers] & slots
-    table.zeroed[layers] &= ~slots
+    if family.holds_zeroes:
+        table.zeroed[new] = table.zeroed[layers] & slots
+        table.zeroed[layers] &= ~slots
     table.slots[layers] &= ~slots
     table.compound[layers] &= ~slots
     flags = bits.expand(slots) != 0

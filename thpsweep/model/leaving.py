@@ -23,6 +23,8 @@ def leave(family: Family, rows: Ints) -> Ints:
         family.layers.reach[layer] -= 1
         shift_missing(family, layer, entry, -1)
         still_mapped[index] += drop_dead(family, rows[index], layer, family.entries.slots[entry])
+        if family.swaps:
+            drop_swap_ptes(family, rows[index], layer, family.entries.swapped[entry])
         family.entries.give(entry[ended[index]])
         free_layers(family, layer)
     family.records.rows[records] -= 1
@@ -46,6 +48,8 @@ def drop_dead(family: Family, rows: Ints, layers: Ints, left: bits.Boards) -> In
         alive[partial] &= bits.pack(missing < reach[partial, None])
     alive[reach == 0] = 0
     dead = left & family.layers.slots[layers] & ~alive
+    if family.swaps:
+        dead &= ~family.away_slots(layers)  # they stay in the swap cache
     if not dead.any():
         return bits.count(alive)
     linked = np.flatnonzero((family.layers.link[layers] != 0) & bits.any_slot(dead))
@@ -55,6 +59,21 @@ def drop_dead(family: Family, rows: Ints, layers: Ints, left: bits.Boards) -> In
     family.orphan(rows, layers, dead)
     forget_slots(family, rows, layers, dead)
     return bits.count(alive)
+
+
+def drop_swap_ptes(family: Family, rows: Ints, layers: Ints, boards: bits.Boards) -> None:
+    """Take one swap pte of each slot from layers; what nobody holds or maps any more is freed. The layers are distinct.
+
+    Shapes: (n,), (n,), (n, 8).
+    """
+    some = np.flatnonzero(bits.any_slot(boards))
+    if not some.size:
+        return
+    rows, layers, boards = rows[some], layers[some], boards[some]
+    family.missing.ptes[family.away_rows(layers)] -= bits.expand(boards)
+    drop_dead(family, rows, layers, boards)
+    if family.holds_zeroes:
+        family.layers.zeroed[layers] &= ~boards | family.layers.slots[layers] | family.away_slots(layers)
 
 
 def end_links(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> None:
@@ -83,7 +102,8 @@ def forget_slots(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) ->
     family.lose(rows[some], family.layers.folio[layers[some]].astype(np.int64), large[some])
     family.layers.slots[layers] &= ~dead
     family.layers.compound[layers] &= ~dead
-    family.layers.zeroed[layers] &= ~dead
+    if family.holds_zeroes:
+        family.layers.zeroed[layers] &= ~dead
     listed = np.flatnonzero((family.layers.missing[layers] != 0) & bits.any_slot(dead))
     if listed.size:
         lists = family.layers.missing[layers[listed]]
@@ -93,8 +113,8 @@ def forget_slots(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) ->
 def free_layers(family: Family, layers: Ints) -> None:
     """Free those of the layers that no row lists. Layers are distinct."""
     layers = layers[family.layers.reach[layers] == 0]
-    listed = family.layers.missing[layers]
-    family.missing.give(listed[listed != 0].astype(np.int64))
+    for listed in (family.layers.missing[layers], family.layers.away[layers]):
+        family.missing.give(listed[listed != 0].astype(np.int64))
     family.layers.give(layers)
 
 

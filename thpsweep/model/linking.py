@@ -35,14 +35,15 @@ def link(family: Family, rows: Ints, isolate: bool, forward: bool) -> Ints:
         used = np.flatnonzero(bits.any_slot(slots))
         index, slots = index[used], slots[used]
         layer = family.entries.layer[entry[used]].astype(np.int64)
-        wider = np.flatnonzero(bits.any_slot(family.layers.slots[layer] & ~slots))
+        wider = np.flatnonzero(family.other_slots(layer, slots))
         if (
             wider.size
         ):  # frames of the same generation that a row does not map stay as they are, in a layer of their own
             layer[wider] = split_layers(family, rows[index[wider]], layer[wider], slots[wider])
         one = np.ones(layer.size, np.int64)
         copies = family.new_layers(slots, one, folios[index], slots, family.layers.common[layer])
-        family.layers.zeroed[copies] = family.layers.zeroed[layer] & slots
+        if family.holds_zeroes:
+            family.layers.zeroed[copies] = family.layers.zeroed[layer] & slots
         family.layers.link[layer], family.linking = copies, True
         family.layers.isolated[layer], family.layers.forward[layer] = isolate, forward
         if isolate:

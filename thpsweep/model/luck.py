@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thpsweep.model import bits, draws
-from thpsweep.model.bits import Ints
+from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.family import Family
 from thpsweep.model.mechanisms.base import NOBODY, Flags, sources
 from thpsweep.model.prices import Floats
@@ -15,7 +15,7 @@ from thpsweep.model.visit import Chances
 from thpsweep.model.workloads.base import Workload
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
-_REFERENCE, _LATE, _LATE_SLOT, _YOUNG, _YOUNG_FRAME, _LOCKED = range(6)
+_REFERENCE, _LATE, _LATE_SLOT, _YOUNG, _YOUNG_FRAME, _LOCKED, _READ_BACK = range(7)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Luck:
     """Look up chances by region, sharer and tick with a keyed hash: the moment of a visit is the policy's choice.
 
     all_sharers: a page is young where any sharer read it, as it is for a mechanism that changes all of them.
-    Shapes: keys (n_replicates,).
+    born: tick in which each sharer was forked, whose ptes were old then; 0 for those that the run began with.
+    Shapes: keys (n_replicates,), born (n_replicates, n_sharers).
     """
 
     family: Family
@@ -31,6 +32,10 @@ class Luck:
     keys: npt.NDArray[np.uint64]
     tick_s: float
     all_sharers: bool = False
+    born: Ints = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "born", np.zeros(self.family.alive.shape, np.int64))
 
     def chances(self, rows: Ints, tick: int, khugepaged: bool) -> Chances:
         """Give the chances of visiting the rows in a tick; a reference met by one sharer is met by all in that tick."""
@@ -56,20 +61,22 @@ class Luck:
         return slots
 
     def _young(self, rows: Ints, tick: int, pages: Ints) -> Ints:
-        """Count ptes accessed since the last aging round, or since the run began; 1 stands for some where no page is
-        swapped: only then does khugepaged want more than one."""
-        sharers = rows % self.family.n_sharers
-        unread = self._reads_since_aging(tick)
+        """Count ptes accessed since they were old; 1 stands for some where no page is swapped: only then does khugepaged
+        want more than one."""
+        sharers, replicates = rows % self.family.n_sharers, self.family.replicate_of(rows)
+        reads = self._reads_since_old(tick)
+        unread = reads[replicates, sharers]
         drawn = self._uniform(_YOUNG, rows, tick, sharers)
         young = (drawn < -np.expm1(-unread * pages)).astype(np.int64)
         old = np.flatnonzero(young == 0) if self.all_sharers else young[:0]
         if old.size:
-            young[old] = drawn[old] < -np.expm1(-unread * sources(self.family, rows[old]).ptes)
+            mean = self._mean_of_living(reads)[replicates[old]]
+            young[old] = drawn[old] < -np.expm1(-mean * sources(self.family, rows[old]).ptes)
         swapped = np.flatnonzero(bits.any_slot(self.family.records.swapped[self.family.record_of[rows]]))
         if swapped.size:
             from scipy import stats  # takes half a second, which few points need
 
-            chance = -math.expm1(-unread)
+            chance = -np.expm1(-unread[swapped])
             young[swapped] = stats.binom.ppf(1 - drawn[swapped], pages[swapped], chance).astype(np.int64)
         return np.asarray(young)
 
@@ -81,16 +88,40 @@ class Luck:
         return np.asarray(draws.uniform(self.keys[replicates], _LOCKED, regions, tick, sharers) < share)
 
     def young_frames(self, tick: int, rows: Ints, slots: Ints, mappings: Ints, large: Flags) -> Flags:
-        """Tell which frames have a pte that was accessed since the last aging round; a folio is young as a whole."""
+        """Tell which frames have a pte that was accessed since it was old; a folio is young as a whole."""
         places = np.where(large, HPAGE_PMD_NR, slots)
-        chance = -np.expm1(-self._reads_since_aging(tick) * mappings)
+        reads = self._mean_of_living(self._reads_since_old(tick))[self.family.replicate_of(rows)]
+        chance = -np.expm1(-reads * mappings)
         return np.asarray(self._uniform(_YOUNG_FRAME, rows, tick, places) < chance)
 
-    def _reads_since_aging(self, tick: int) -> float:
-        """Give the mean number of reads of a page by one process since the last aging round, or since the run began."""
-        load, run_hours = self.workload, (tick + 1) * self.tick_s / S_PER_HOUR
-        hours = min(run_hours, 1 / load.aging_passes_per_hour) if load.aging_passes_per_hour else run_hours
-        return load.reads_per_page_hour * hours
+    def read_back(self, tick: int) -> tuple[Ints, Boards]:
+        """Tell which slots that they have in swap processes read in a tick. Shapes: -> rows (n,), (n, 8)."""
+        chance, family = -math.expm1(-self.workload.reads_per_page_hour * self.tick_s / S_PER_HOUR), self.family
+        none = np.zeros(0, np.int64), bits.empty(0)
+        if chance <= 0 or not family.swaps:
+            return none
+        rows = np.flatnonzero(bits.any_slot(family.records.swapped)[family.record_of])
+        index, slot = bits.pairs(family.records.swapped[family.record_of[rows]])
+        read = self._uniform(_READ_BACK, rows[index], tick, rows[index] % family.n_sharers, slot) < chance
+        boards = bits.from_pairs(rows.size, index[read], slot[read])
+        some = bits.any_slot(boards)
+        return rows[some], boards[some]
+
+    def _reads_since_old(self, tick: int) -> Floats:
+        """Give the mean number of reads of a page by each process since its ptes were old: since the last aging round, the
+        run's begin, or the fork that made it. Shapes: -> (n_replicates, n_sharers).
+
+        Source: mm/memory.c __copy_present_ptes(), which makes the child's ptes old (v6.18).
+        """
+        run_hours, rounds = (tick + 1) * self.tick_s / S_PER_HOUR, self.workload.aging_passes_per_hour
+        past = max(0, math.ceil(run_hours * rounds - 1e-9) - 1) / rounds if rounds else 0.0
+        alive_hours = (tick + 1 - self.born) * (self.tick_s / S_PER_HOUR)
+        return np.asarray(self.workload.reads_per_page_hour * np.minimum(run_hours - past, alive_hours))
+
+    def _mean_of_living(self, reads: Floats) -> Floats:
+        """Average over those who live. Shapes: (n_replicates, n_sharers) -> (n_replicates,)."""
+        alive = self.family.alive
+        return np.asarray((reads * alive).sum(axis=1) / np.maximum(1, alive.sum(axis=1)))
 
     def _uniform(self, kind: int, rows: Ints, tick: int, *more: Ints) -> Floats:
         regions = self.family.region_of(rows) % self.family.n_regions

@@ -14,6 +14,7 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
+from thpsweep.model.swapping import read_in
 from thpsweep.model.writes import Events, entries_of, write
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
@@ -39,7 +40,8 @@ def reference(family: Family, counts: Counts, keys: Ints, until: Ints) -> Ints:
     """
     events, table = Events(keys // HPAGE_PMD_NR, keys % HPAGE_PMD_NR), family.records
     swapped = _alive(family, keys) & events.of(table.swapped, family.record_of[events.row].astype(np.int64))
-    write(family, counts, keys[swapped])
+    rows, which = np.unique(events.row[swapped], return_inverse=True)
+    read_in(family, counts, rows, bits.from_pairs(rows.size, which, events.slot[swapped]))
     kept = _alive(family, keys) & events.of(table.present, family.record_of[events.row].astype(np.int64))
     return _hold(family, keys[kept], until[kept], False)
 
@@ -102,6 +104,8 @@ def held_slots(family: Family, records: Ints) -> Boards:
         layer = family.entries.layer[entry]
         slots, compound = family.entries.slots[entry], family.layers.compound[layer]
         boards[index] |= slots & ~compound & family.layers.held[layer]
+        if family.swaps:  # in the swap cache
+            boards[index] |= family.entries.swapped[entry] & family.layers.held[layer]
         large = np.flatnonzero(family.folios.held[family.layers.folio[layer]])
         boards[index[large]] |= (slots & compound)[large]
     return boards

@@ -51,6 +51,8 @@ FAULT_PRICES = {
     "reuse_pmds": "reuse_pmd_ns",
     "pmd_splits": "pmd_split_ns",
     "swap_ins": "swap_in_ns",
+    "swap_cache_faults": "minor_fault_ns",
+    "swap_copies": "copy_page_ns",
 }
 
 TABLE_FORK_PRICES = {"fork_tables": "fork_table_ns", "fork_pmds": "fork_pmd_ns"}

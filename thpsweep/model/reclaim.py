@@ -11,6 +11,7 @@ from thpsweep.model.family import Family
 from thpsweep.model.leaving import forget_slots
 from thpsweep.model.linking import move, open_rows
 from thpsweep.model.mm_slots import settle
+from thpsweep.model.swapping import begin, drop_cached
 from thpsweep.model.writes import Events, entries_of, folio_of, split_pmds
 from thpsweep.model.zeroed import NEVER_UNDERUSED, underused
 from thpsweep.units import HPAGE_PMD_NR
@@ -31,10 +32,12 @@ def reclaim(family: Family, counts: Counts, keys: Ints, young: Young, max_ptes_n
     every sharer is replaced by a migration entry and restored; only the page that reclaim came for is written. One young
     pte keeps all of it. A split frees pages that are dead or hold zeroes: ptes of these lead to the zero page from then on.
     Old pages with a link (deferred) are not written: their mappers are switched to the copies.
+    Before all that, what nobody maps of the swap cache goes from the regions that it comes to: it is clean.
     Shapes: keys (n,) = row * 512 + slot, ascending and distinct.
     Source: mm/vmscan.c shrink_folio_list(), mm/huge_memory.c deferred_split_scan(), split_folio() (v6.18).
     """
     rows, slots = keys // HPAGE_PMD_NR, keys % HPAGE_PMD_NR
+    drop_cached(family, rows)
     events = Events(rows, slots)
     events = events.where(events.of(family.records.present, family.record_of[rows].astype(np.int64)))
     layer = _layers(family, events)
@@ -88,7 +91,7 @@ def split_folios(family: Family, counts: Counts, folios: Ints) -> None:
         minlength=folios.size,
     ).astype(np.int64)
     rows = regions * family.n_sharers
-    zeroed = family.layers.zeroed[layers] & family.layers.compound[layers]
+    zeroed = family.layers.zeroed[layers] & family.layers.compound[layers] if family.holds_zeroes else None
     family.adjust("small_frames", rows, pages)
     family.adjust("small_ptes", rows, ptes)
     family.adjust("compound_ptes", rows, -ptes)
@@ -96,10 +99,10 @@ def split_folios(family: Family, counts: Counts, folios: Ints) -> None:
     family.layers.compound[layers], family.layers.folio[layers] = 0, 0
     family.map_folios(folios, -ptes)
     settle(family)
-    some = bits.any_slot(zeroed)
-    if some.any():
+    if zeroed is not None and zeroed.any():
+        some = bits.any_slot(zeroed)
         counts.add("zeroes_freed", replicates[at[some]], bits.count(zeroed[some]))
-        _replace(family, layers[some], zeroed[some], rows[at[some]], family.records.zero)
+        _replace(family, layers[some], zeroed[some], rows[at[some]], to_swap=False)
 
 
 def _layers(family: Family, events: Events) -> Ints:
@@ -142,30 +145,48 @@ def _write(family: Family, counts: Counts, layer: Ints, slot: Ints, row: Ints) -
     """Replace every mapping of order-0 frames by a swap pte. Shapes: each (n,)."""
     if not layer.size:
         return
-    counts.tally("swap_outs", family.replicate_of(row))
     counts.add("swap_out_ptes", family.replicate_of(row), family.mapcounts(layer, slot))
     layers, first, which = np.unique(layer, return_index=True, return_inverse=True)
-    _replace(family, layers, bits.from_pairs(layers.size, which, slot), row[first], family.records.swapped)
+    written = swap_out(family, layers, bits.from_pairs(layers.size, which, slot), row[first])
+    counts.add("swap_outs", family.replicate_of(row[first]), written)
 
 
-def _replace(family: Family, layers: Ints, gone: Boards, rows: Ints, board: Boards) -> None:
-    """Free order-0 frames that have mappings: each is a swap pte or one of the zero page from now on, as the board says.
+def swap_out(family: Family, layers: Ints, gone: Boards, rows: Ints) -> Ints:
+    """Put order-0 frames in swap; give how many of each layer had to be written, as they were not in the swap cache.
 
-    Shapes: (n,) distinct, (n, 8), (n,) any row of the layer's region; board is a table of the records.
+    Shapes: (n,) distinct, (n, 8), (n,) any row of the layer's region -> (n,).
+    """
+    begin(family)
+    written = bits.count(gone & ~family.away_slots(layers))
+    lists = family.away_rows(layers)  # first: it may move the table
+    mapcounts = family.layers.reach[layers][:, None] - family.missing.ptes[family.layers.missing[layers]]
+    family.missing.ptes[lists] += mapcounts * bits.expand(gone)
+    zeroed = family.layers.zeroed[layers] & gone if family.holds_zeroes else None
+    _replace(family, layers, gone, rows, to_swap=True)
+    if zeroed is not None:
+        family.layers.zeroed[layers] |= zeroed
+    return written
+
+
+def _replace(family: Family, layers: Ints, gone: Boards, rows: Ints, *, to_swap: bool) -> None:
+    """Free order-0 frames that have mappings: each is a swap pte from now on, or one of the zero page.
+
+    Shapes: (n,) distinct, (n, 8), (n,) any row of the layer's region.
     """
     at = np.zeros(family.layers.reach.size, np.int64)
     at[layers] = np.arange(1, layers.size + 1)
     regions = np.unique(family.region_of(rows))
     block = (regions[:, None] * family.n_sharers + np.arange(family.n_sharers)).reshape(-1)
-    _unmap_from(family, np.unique(family.record_of[block]).astype(np.int64), at, gone, board)
+    _unmap_from(family, np.unique(family.record_of[block]).astype(np.int64), at, gone, to_swap)
     family.adjust("small_frames", rows, -bits.count(gone))
     family.adjust("small_ptes", rows, -family.mapcount_sums(layers, gone))
     forget_slots(family, rows, layers, gone)
 
 
-def _unmap_from(family: Family, records: Ints, at: Ints, gone: Boards, board: Boards) -> None:
-    """Take gone frames from the records, and set the board's slots; `at` gives a layer's index among `gone` plus one."""
+def _unmap_from(family: Family, records: Ints, at: Ints, gone: Boards, to_swap: bool) -> None:
+    """Take gone frames from the records; `at` gives a layer's index among `gone` plus one."""
     table = family.records
+    board = table.swapped if to_swap else table.zero
     for index, entry in family.walk(records[records != 0]):
         some = np.flatnonzero(at[family.entries.layer[entry]])
         owner = records[records != 0][index[some]]
@@ -174,3 +195,5 @@ def _unmap_from(family: Family, records: Ints, at: Ints, gone: Boards, board: Bo
         table.present[owner] &= ~hit
         table.exclusive[owner] &= ~hit
         board[owner] |= hit
+        if to_swap:
+            family.entries.swapped[entry[some]] |= hit

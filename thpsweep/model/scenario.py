@@ -31,6 +31,7 @@ from thpsweep.model.mechanisms.base import NOBODY
 from thpsweep.model.memories.base import Place
 from thpsweep.model.memories.plentiful import Plentiful
 from thpsweep.model.scenario_process import Process
+from thpsweep.model.swapping import cached_alone
 from thpsweep.model.visit import Chances
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
@@ -106,6 +107,11 @@ class Scenario:
         return int(self.family.pages_in_use[0])
 
     @property
+    def cached_pages(self) -> int:
+        """Those of them that only the swap cache keeps: nobody maps them, but somebody has them in swap."""
+        return cached_alone(self.family)
+
+    @property
     def living(self) -> list[Process]:
         """Processes that have not exited, in the order of their start."""
         return [process for process in self.processes if self.family.alive[0, process.number]]
@@ -131,7 +137,7 @@ class Scenario:
             self.family,
             self.counts,
             built,
-            self._chances,
+            lambda rows, tick, khugepaged: self._chances(rows, khugepaged, built.all_sharers),
             allocator=Allocator(Plentiful(), place, None, self._limit_pages),
             copied=self._copied,
             passed_over=self._passed_over,
@@ -171,7 +177,13 @@ class Scenario:
         names, protected = self.ledger.names(rows), np.zeros((rows.size, HPAGE_PMD_NR), bool)
         for index, (region, number) in enumerate(zip(*divmod(rows, self.family.n_sharers), strict=True)):
             protected[index] = self.processes[number].write_protected[region * HPAGE_PMD_NR :][:HPAGE_PMD_NR]
-        found = [(ScanResult.PTE_UFFD_WP, bits.pack(protected))]
+        armed = np.array([self.processes[number].armed for number in rows % self.family.n_sharers], bool)
+        records = self.family.records
+        empty = ~(records.present[self.family.record_of[rows]] | records.swapped[self.family.record_of[rows]])
+        found = [
+            (ScanResult.PTE_UFFD_WP, bits.pack(protected)),
+            (ScanResult.EXCEED_NONE_PTE, np.where(armed[:, None], empty, np.uint64(0))),
+        ]
         for result, marked, met in (
             (ScanResult.PAGE_LAZYFREE, self.ledger.lazyfree, khugepaged),
             (ScanResult.PAGE_ANON, self.ledger.merged, all_sharers),
@@ -180,11 +192,13 @@ class Scenario:
                 found.append((result, bits.pack(np.isin(names, list(marked)).reshape(rows.size, HPAGE_PMD_NR))))
         return found
 
-    def _chances(self, rows: Ints, tick: int, khugepaged: bool) -> Chances:
-        """Look up young ptes; short references are not held, and none arrives late."""
-        del tick
+    def _chances(self, rows: Ints, khugepaged: bool, all_sharers: bool) -> Chances:
+        """Look up young ptes, of any sharer for a mechanism that changes all; no short reference is held or comes late."""
         young = np.full(rows.size, HPAGE_PMD_NR)
         for index, row in enumerate(rows.tolist() if khugepaged else ()):
             region, number = divmod(row, self.family.n_sharers)
-            young[index] = self.processes[number].young_ptes[region]
+            pages, mine = slice(region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR), self.processes[number]
+            others = [mm for mm in self.living if mm is not mine] if all_sharers else []
+            shared = [mm.young[pages] & (mm.frames[pages] == mine.frames[pages]) for mm in others]
+            young[index] = np.count_nonzero(np.logical_or.reduce([mine.young[pages], *shared]))
         return Chances(young, np.zeros(rows.size, bool), np.full(rows.size, NOBODY))

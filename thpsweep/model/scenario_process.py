@@ -36,12 +36,13 @@ class Process:
     """Be one process of a scenario. Pages are numbered through all regions: page 512 is the first of region 1.
 
     advised: the range is MADV_HUGEPAGE; khugepaged passes over a process that is not, MADV_COLLAPSE does not ask.
+    armed: userfaultfd is registered, and no empty pte may be filled; a child is not.
     has_anon_vma: the first write, or an ancestor's, prepared one; without, both refuse. Pages of zeroes need none.
     """
 
     def __init__(self, scene: "Scenario", number: int) -> None:
         self.scene, self.number, self.advised = scene, number, True
-        self.has_anon_vma = False
+        self.has_anon_vma = self.armed = False
         n_pages = scene.family.n_regions * HPAGE_PMD_NR
         self._written, self._in_swap = np.zeros(n_pages, np.int64), np.zeros(n_pages, np.int64)
         self._young = np.zeros(n_pages, bool)
@@ -63,11 +64,13 @@ class Process:
         chosen = np.array(list(pages), np.int64)
         advice.read_empty(self.scene.family, self.scene.counts, self._rows, self._boards(chosen))
         self._young[chosen] = True
-        back = self._fault(chosen[self._has("swapped")[chosen]])
+        back = chosen[self._has("swapped")[chosen]]
+        advice.read_swapped(self.scene.family, self.scene.counts, self._rows, self._boards(back))
         self.scene.ledger.put(self.frames[back], self._in_swap[back])
 
     def protect(self, pages: Iterable[int]) -> None:
         """Write-protect pages that are mapped by userfaultfd (UFFDIO_WRITEPROTECT); a write, once allowed, ends it."""
+        self.armed = True
         chosen = np.array(list(pages), np.int64)
         self._protect(chosen[self._has("present")[chosen]], True)
 
@@ -212,9 +215,9 @@ class Process:
         return np.array_equal(self.reads, self._written)
 
     @property
-    def young_ptes(self) -> Ints:
-        """Count the young ptes of each region. Shapes: (n_regions,)."""
-        return np.asarray((self._young & self._has("present")).reshape(-1, HPAGE_PMD_NR).sum(axis=1))
+    def young(self) -> Bools:
+        """Tell which pages have a young pte. Shapes: (n_pages,)."""
+        return np.asarray(self._young & self._has("present"))
 
     def is_huge(self, region: int = 0) -> bool:
         """Tell whether a PMD maps the region."""

@@ -36,6 +36,7 @@ from thpsweep.model.series import Series, report
 from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.start import Start, forked, populate, unforked
 from thpsweep.model.summary import summary
+from thpsweep.model.swapping import read_back
 from thpsweep.model.triggers.base import Collapser, Early, Trigger
 from thpsweep.model.turnover import exit, fork
 from thpsweep.model.workloads.base import Loaded, Workload, whole
@@ -243,11 +244,13 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
     if early:
         _begin_early(early, collapser, integrals, start)
     for number, tick in enumerate(_ticks(built, start)):
-        _turn_over(family, counts, tick)
+        _turn_over(family, counts, tick, luck.born, number)
         _refer(family, counts, built.mechanism, tick, number)
         written = _keys(family, [mine.writes for mine in tick])
         write(family, counts, written)
         wrote(family, written)
+        if family.swaps:
+            read_back(family, counts, *luck.read_back(number))
         _reclaim(family, counts, tick, functools.partial(luck.young_frames, number), built.trigger)
         if built.mechanism.active:
             before, done = family.pages_in_use, counts.total["collapses"].copy()
@@ -285,14 +288,15 @@ def _ticks(built: Setting, start: Start) -> "zip[tuple[events.Tick, ...]]":
     )
 
 
-def _turn_over(family: Family, counts: Counts, tick: tuple[events.Tick, ...]) -> None:
-    """Let the workers whose life is over exit, then let the root fork those whose life begins."""
+def _turn_over(family: Family, counts: Counts, tick: tuple[events.Tick, ...], born: Ints, number: int) -> None:
+    """Let the workers whose life is over exit, then let the root fork those whose life begins, and note in which tick."""
     for replicate, mine in enumerate(tick):
         family.alive[replicate, mine.absent] = False
         for sharer in mine.exits:
             exit(family, counts, replicate, int(sharer))
         for sharer in mine.forks:
             fork(family, counts, replicate, 0, int(sharer))
+            born[replicate, sharer] = number
 
 
 def _refer(family: Family, counts: Counts, mechanism: Mechanism, tick: tuple[events.Tick, ...], number: int) -> None:

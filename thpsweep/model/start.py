@@ -9,6 +9,7 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.family import Family
 from thpsweep.model.mm_slots import hand_out
+from thpsweep.model.swapping import hold_alone
 from thpsweep.units import HPAGE_PMD_NR
 
 
@@ -103,7 +104,7 @@ def _lay_class(family: Family, start: Start, number: int, layers: Ints, replicat
     records = np.zeros(family.n_regions, np.int64)
     records[regions] = family.records.take(regions.size)
     table = family.records
-    table.rows[records[regions]], table.swapped[records[regions]] = sharers.size, swapped[regions]
+    table.rows[records[regions]] = sharers.size
     owner = records[start.cell_region[cells]]
     for part in _one_a_record(start.cell_region[cells]):
         slots = start.cell_slots[cells[part]]
@@ -111,6 +112,8 @@ def _lay_class(family: Family, start: Start, number: int, layers: Ints, replicat
         table.present[owner[part]] |= slots
         alone = family.layers.reach[layers[cells[part]]] == 1
         table.exclusive[owner[part]] |= np.where(alone[:, None], slots, np.uint64(0))
+    n_rows = np.full(regions.size, sharers.size)
+    hold_alone(family, records[regions], n_rows, swapped[regions], bits.empty(regions.size))
     huge_regions = regions[start.pmd[number][regions]]
     partly = bits.count(table.exclusive[records[huge_regions]]) < HPAGE_PMD_NR
     table.exclusive[records[huge_regions[partly]]] = 0  # one PMD entry is exclusive or not, as a whole

@@ -1,6 +1,7 @@
 """The tables of a family's state: what rows map, generations of frames, folios, long references (family.py uses them)."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,14 +41,20 @@ class Records(Table):
 class Entries(Table):
     """The lists of the records."""
 
+    lazy: ClassVar[frozenset[str]] = frozenset({"swapped"})
+
     layer: Column = dataclasses.field(default_factory=_column)
     next: Column = dataclasses.field(default_factory=_column)
     slots: Boards = dataclasses.field(default_factory=_boards)
+    swapped: Boards = dataclasses.field(default_factory=_boards)
+    """Slots of the layer that the record holds a swap pte for (swapping.py); asked only where the family swaps."""
 
 
 @dataclasses.dataclass
 class Layers(Table):
     """Generations of frames."""
+
+    lazy: ClassVar[frozenset[str]] = frozenset({"zeroed"})
 
     reach: Column = dataclasses.field(default_factory=_column)
     missing: Column = dataclasses.field(default_factory=_column)
@@ -61,7 +68,9 @@ class Layers(Table):
     held: Boards = dataclasses.field(default_factory=_boards)
     """Slots whose page has a long reference (pins.py)."""
     zeroed: Boards = dataclasses.field(default_factory=_boards)
-    """Slots whose page was cleared and not written since: it holds zeroes (zeroed.py)."""
+    """Slots whose page was cleared and not written since, also in swap (zeroed.py); asked only where there are any."""
+    away: Column = dataclasses.field(default_factory=_column)
+    """Row of the table of missing mappings that counts the swap ptes for its pages, slot by slot; 0 where there are none."""
     link: Column = dataclasses.field(default_factory=_column)
     """Layer of copies that a layer of old pages is linked to, slot by slot; 0 where there is none (linking.py)."""
     isolated: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))

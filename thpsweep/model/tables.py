@@ -1,5 +1,7 @@
 """Growable structs of arrays: the storage behind the family's records, entries, layers and folios."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from thpsweep.model.bits import Ints
@@ -11,14 +13,24 @@ class Table:
     """Hand out row numbers of a struct of arrays, take them back, and grow by doubling.
 
     Subclasses are dataclasses whose fields are arrays with the row axis first. Row 0 is reserved: it means "none".
-    Rows that are handed out are zeroed.
+    Rows that are handed out are zeroed. Columns named in `lazy` take no memory, and must not be asked, until wake().
     """
 
+    lazy: ClassVar[frozenset[str]] = frozenset()
+
     def __post_init__(self) -> None:
-        self._names = tuple(vars(self))  # so far, its columns
+        self._names = [name for name in vars(self) if name not in self.lazy]  # so far, its columns
         self._free = np.zeros(0, np.int64)
         self._used = self._capacity = 1
         self._wide = [name for name in self._names if getattr(self, name).ndim > 1]
+
+    def wake(self, name: str) -> None:
+        """Give a lazy column its rows, all zero, unless it has them."""
+        if name not in self._names:
+            column = getattr(self, name)
+            setattr(self, name, np.zeros((self._capacity, *column.shape[1:]), column.dtype))
+            self._names.append(name)
+            self._wide += [name] if column.ndim > 1 else []
 
     def take(self, n: int) -> Ints:
         """Hand out n zeroed rows. Shapes: -> (n,)."""

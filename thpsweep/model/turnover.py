@@ -12,6 +12,7 @@ from thpsweep.model.linking import forward
 from thpsweep.model.mm_slots import claim
 from thpsweep.model.pins import let_go, unshareable
 from thpsweep.model.writes import Events, map_new, split_pmds
+from thpsweep.model.zeroed import mark_mapped, zeroed_slots
 
 
 def fork(family: Family, counts: Counts, replicate: int, parent: int, child: int) -> None:
@@ -31,7 +32,9 @@ def fork(family: Family, counts: Counts, replicate: int, parent: int, child: int
     _map(family, rows, new_rows, records, child)
     family.records.exclusive[family.record_of[rows]] &= pinned
     family.alive[replicate, child] = True
+    zeroed = zeroed_slots(family, family.record_of[rows[some]].astype(np.int64))
     _copy(family, counts, new_rows[some], pinned[some])
+    mark_mapped(family, new_rows[some], zeroed & pinned[some])
     counts.add_one("forks", replicate)
     forward(family, new_rows)
 
@@ -55,7 +58,7 @@ def _set_apart(family: Family, counts: Counts, rows: Ints, pinned: Boards) -> No
     split_pmds(family, counts, rows)
     for index, entry in list(family.walk(family.record_of[rows].astype(np.int64))):
         layer, slots = family.entries.layer[entry].astype(np.int64), family.entries.slots[entry] & pinned[index]
-        some = np.flatnonzero(bits.any_slot(slots) & bits.any_slot(family.layers.slots[layer] & ~slots))
+        some = np.flatnonzero(bits.any_slot(slots) & family.other_slots(layer, slots))
         if some.size:
             split_layers(family, rows[index[some]], layer[some], slots[some])
 
@@ -69,8 +72,10 @@ def _share(family: Family, rows: Ints, pinned: Boards) -> Ints:
     table.zero[new] = table.zero[old]
     for index, entry in family.walk(old):
         slots = family.entries.slots[entry] & ~pinned[apart[index]]
-        used = bits.any_slot(slots)
-        family.list_layer(new[index[used]], family.entries.layer[entry[used]].astype(np.int64), slots[used])
+        used = bits.any_slot(slots | family.entries.swapped[entry]) if family.swaps else bits.any_slot(slots)
+        listed = family.list_layer(new[index[used]], family.entries.layer[entry[used]].astype(np.int64), slots[used])
+        if family.swaps:
+            family.entries.swapped[listed] = family.entries.swapped[entry[used]]
     records[apart] = new
     table.rows[records] += 1
     return records
@@ -84,6 +89,9 @@ def _map(family: Family, rows: Ints, new_rows: Ints, records: Ints, child: int) 
         family.layers.common[layer] = True
         family.layers.reach[layer] += 1
         shift_missing(family, layer, entry, +1)
+        if family.swaps:
+            some = np.flatnonzero(bits.any_slot(family.entries.swapped[entry]))
+            family.missing.ptes[family.away_rows(layer[some])] += bits.expand(family.entries.swapped[entry[some]])
         shift_mappings(family, new_rows[index], layer, entry, +1)
         large = bits.any_slot(family.entries.slots[entry] & family.layers.compound[layer])
         folios = family.layers.folio[layer[large]].astype(np.int64)

@@ -13,6 +13,7 @@ from thpsweep.model.family import Family
 from thpsweep.model.linking import linked_slots
 from thpsweep.model.mechanisms.base import NOBODY, Flags, Limits, Mechanism
 from thpsweep.model.pins import held_slots
+from thpsweep.model.swapping import bring_back, shared_in_swap
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -82,13 +83,25 @@ def attempt(
     results = found.results.copy()
     tried = np.flatnonzero(found.passed)
     if tried.size:
+        if mechanism.all_sharers:
+            _bring_back(family, counts, found.rows[tried])
         succeeded = mechanism.attempt(family, counts, found.rows[tried], found.race_slots[tried], limits)
         results[tried[~succeeded]] = ScanResult.PAGE_COUNT
     return results
 
 
+def _bring_back(family: Family, counts: Counts, rows: Ints) -> None:
+    """Swap in what all sharers have in swap of the rows' pages; old pages with a link are in nobody's swap."""
+    if family.layers.link.any():
+        rows = rows[~bits.any_slot(linked_slots(family, family.record_of[rows].astype(np.int64)))]
+    bring_back(family, counts, rows)
+
+
 def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple[npt.NDArray[np.int64], Ints]:
-    """Look at the rows' ptes without changing anything: (result, ptes looked at). Shapes: (n,) -> (n,), (n,)."""
+    """Look at the rows' ptes without changing anything: (result, ptes looked at). Shapes: (n,) -> (n,), (n,).
+
+    all_sharers: max_ptes_swap counts the slots in which any sharer of the row's pages has them in swap.
+    """
     records = family.record_of[rows].astype(np.int64)
     present, swapped = family.records.present[records], family.records.swapped[records]
     results = np.full(rows.size, ScanResult.SUCCEED, np.int64)
@@ -98,9 +111,10 @@ def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple
     progress[results != ScanResult.SUCCEED] = 1
     by_pte = np.flatnonzero(results == ScanResult.SUCCEED)
     if by_pte.size:
+        in_swap = shared_in_swap(family, records[by_pte]) if all_sharers else swapped[by_pte]
         kinds = [
             (ScanResult.EXCEED_NONE_PTE, ~(present | swapped)[by_pte], limits.max_ptes_none),
-            (ScanResult.EXCEED_SWAP_PTE, swapped[by_pte], limits.max_ptes_swap),
+            (ScanResult.EXCEED_SWAP_PTE, in_swap, limits.max_ptes_swap),
         ]
         if not all_sharers and limits.max_ptes_shared < HPAGE_PMD_NR:
             shared = family.shared_slots(records[by_pte])
@@ -112,8 +126,7 @@ def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple
     if all_sharers:
         left = np.flatnonzero(results == ScanResult.SUCCEED)
         chosen = records[left]
-        results[left[~bits.any_slot(present[left])]] = ScanResult.PAGE_NULL
-        results[left[bits.any_slot(swapped[left])]] = ScanResult.PTE_NON_PRESENT
+        results[left[~bits.any_slot((present | swapped)[left])]] = ScanResult.PAGE_NULL
         results[left[bits.any_slot(family.compound_slots(chosen))]] = ScanResult.PTE_MAPPED_HUGEPAGE
     return results, progress
 

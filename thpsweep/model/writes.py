@@ -18,6 +18,7 @@ from thpsweep.model.diverge import diverge
 from thpsweep.model.family import Family
 from thpsweep.model.leaving import end_links
 from thpsweep.model.mm_slots import settle
+from thpsweep.model.swapping import written
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 
@@ -90,9 +91,15 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
     if absent.any():
         zero = absent & events.of(family.records.zero, record)
         swapped = absent & events.of(family.records.swapped, record)
-    _count(family, counts, events, copy | zero, ~(absent | copy), absent & ~(swapped | zero), swapped)
+    _count(family, counts, events, copy | zero, ~(absent | copy), absent & ~(swapped | zero))
+    if absent.any() and swapped.any():
+        asked = np.flatnonzero(swapped)
+        mine = events.at(asked)
+        written(family, counts, mine, entries_of(family, mine, record[asked], family.entries.swapped))
     some = _indices(copy)
-    unmap(family, events.where(copy), entry[some], mapcount[some])
+    broken = unmap(family, events.where(copy), entry[some], mapcount[some])
+    if broken.size:
+        counts.tally("links_broken", family.replicate_of(broken))
     map_new(family, events, record, copy | absent)
     if absent.any():
         events.clear(family.records.swapped, record, swapped)
@@ -173,16 +180,20 @@ def split_pmds(family: Family, counts: Counts, rows: Ints) -> None:
         family.adjust("compound_ptes", huge, np.full(huge.size, HPAGE_PMD_NR))
 
 
-def entries_of(family: Family, events: Events, record: Ints) -> Ints:
-    """Find in each event's record the entry that maps the slot; 0 where the slot is not present. Shapes: (n,) -> (n,)."""
+def entries_of(family: Family, events: Events, record: Ints, boards: Boards | None = None) -> Ints:
+    """Find in each event's record the entry that maps the slot; 0 where the slot is not present. Shapes: (n,) -> (n,).
+
+    boards: another column of the entries to look at, instead of what they map.
+    """
+    boards = family.entries.slots if boards is None else boards
     entry = family.records.head.take(record).astype(np.int64)
-    here = events.of(family.entries.slots, entry)
+    here = events.of(boards, entry)
     if here.all():
         return entry
     found = np.where(here, entry, 0)
     left = np.flatnonzero(~here)
     entry = family.entries.next[entry[left]].astype(np.int64)
-    slots, word, bit = _flat(family.entries.slots), events.word[left], events.bit[left]
+    slots, word, bit = _flat(boards), events.word[left], events.bit[left]
     while left.size:
         here = (slots.take(entry * BOARD_WORDS + word) & bit) != 0
         found[left[here]] = entry[here]
@@ -198,13 +209,16 @@ def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bool
     The last mapped subpage of all is copied too: that frees the folio.
     Source: mm/memory.c __wp_can_reuse_large_anon_folio(), folio_large_mapcount() <= 1 (v6.15).
     """
-    # An old page with a link is never reused: its copy would keep the old content. Nor is a page with a long reference.
+    # An old page with a link is never reused: its copy would keep the old content. Nor is a page that has a long reference,
+    # or lies in the swap cache.
     copy, single = mapcount > 1, np.flatnonzero(mapcount == 1)
     if not single.size:
         return copy
     kept = family.layers.link[layer[single]] != 0
     if family.pins.in_use:
         kept |= events.at(single).of(family.layers.held, layer[single])
+    if family.swaps:
+        kept |= family.away_counts(layer[single], events.slot[single]) > 0
     copy[single] = kept
     large = single[events.at(single).of(family.layers.compound, layer[single])]
     if large.size:
@@ -214,27 +228,26 @@ def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bool
     return np.asarray(copy)
 
 
-def _count(
-    family: Family, counts: Counts, events: Events, copy: Bools, reuse: Bools, touched: Bools, swapped: Bools
-) -> None:
+def _count(family: Family, counts: Counts, events: Events, copy: Bools, reuse: Bools, touched: Bools) -> None:
     for name, kind in (
         ("cow_faults", copy),
         ("reuse_faults", reuse),
         ("minor_faults", touched),
-        ("swap_ins", swapped),
     ):
         counts.total[name] += family.sums(events.row, kind)
 
 
-def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> None:
-    """Take slots out of the entries and layers that held them; free frames whose last mapping that was.
+def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> Ints:
+    """Take slots out of the entries and layers that held them; free frames whose last mapping that was, and give a row for
+    each of them that was linked to a copy.
 
     The boards of the record (present, exclusive) are the caller's to change. Shapes: entry (n,), one an event, and
-    mapcount (n,) of its frame before.
+    mapcount (n,) of its frame before -> (k,).
     """
+    ended = events.row[:0]
     if not entry.size:
         settle(family)
-        return
+        return ended
     every = np.ones(entry.size, bool)
     layer = family.entries.layer.take(entry).astype(np.int64)
     compound = events.of(family.layers.compound, layer)
@@ -249,21 +262,24 @@ def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> None:
     gone = np.bincount(region)
     few = np.flatnonzero(mapcount <= gone[region]) if mapcount.min() <= gone.max() else region[:0]
     unmapped = few[family.mapcounts(layer[few], events.slot[few]) == 0]
+    if family.swaps:
+        unmapped = unmapped[family.away_counts(layer[unmapped], events.slot[unmapped]) == 0]
     if unmapped.size:
         # Two sharers that both left a frame name it twice.
         _, first = np.unique(layer[unmapped] * HPAGE_PMD_NR + events.slot[unmapped], return_index=True)
-        _free(family, events, layer, compound, unmapped[first])
+        ended = _free(family, events, layer, compound, unmapped[first])
     if compound.any():
         folios = family.layers.folio.take(layer[_indices(compound)]).astype(np.int64)
         run = np.flatnonzero(folios[1:] != folios[:-1]) + 1
         first = np.concatenate(([0], run))
         family.map_folios(folios[first], -np.diff(first, append=folios.size))
     settle(family)
+    return ended
 
 
-def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: Ints) -> None:
-    """Take distinct frames without a mapping out of their layers."""
-    _end_links(family, events, layer, dead)
+def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: Ints) -> Ints:
+    """Take distinct frames without a mapping out of their layers; give a row for each that was linked."""
+    ended = _end_links(family, events, layer, dead)
     _orphan(family, events, layer, dead)
     chosen, large = np.zeros(layer.size, bool), np.zeros(layer.size, bool)
     chosen[dead] = True
@@ -278,6 +294,7 @@ def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: In
     )
     small = dead[~compound[dead]]
     family.adjust("small_frames", events.row[small], np.full(small.size, -1))
+    return ended
 
 
 def _orphan(family: Family, events: Events, layer: Ints, dead: Ints) -> None:
@@ -290,13 +307,14 @@ def _orphan(family: Family, events: Events, layer: Ints, dead: Ints) -> None:
         family.orphan(events.row[held[first]], layers, bits.from_pairs(layers.size, which, events.slot[held]))
 
 
-def _end_links(family: Family, events: Events, layer: Ints, dead: Ints) -> None:
-    """End the links of frames that lost their last mapping."""
+def _end_links(family: Family, events: Events, layer: Ints, dead: Ints) -> Ints:
+    """End the links of frames that lost their last mapping; give a row for each."""
     linked = dead[family.layers.link[layer[dead]] != 0]
     if linked.size:
         layers, first, which = np.unique(layer[linked], return_index=True, return_inverse=True)
         boards = bits.from_pairs(layers.size, which, events.slot[linked])
         end_links(family, events.row[linked[first]], layers, boards)
+    return np.asarray(events.row[linked])
 
 
 def map_new(family: Family, events: Events, record: Ints, new: Bools) -> None:

@@ -17,8 +17,10 @@ NEVER_UNDERUSED = HPAGE_PMD_NR - 1
 
 def mark(family: Family, layers: Ints, boards: Boards) -> None:
     """Note that slots of distinct layers hold zeroes. Shapes: (n,), (n, 8)."""
-    family.layers.zeroed[layers] |= boards
-    family.holds_zeroes |= bool(boards.any())
+    if boards.any():
+        family.layers.wake("zeroed")
+        family.holds_zeroes = True
+        family.layers.zeroed[layers] |= boards
 
 
 def mark_mapped(family: Family, rows: Ints, boards: Boards) -> None:
@@ -33,10 +35,11 @@ def mark_mapped(family: Family, rows: Ints, boards: Boards) -> None:
 
 
 def zeroed_slots(family: Family, records: Ints) -> Boards:
-    """Give the slots of each record whose page holds zeroes. Shapes: (n,) -> (n, 8)."""
+    """Give the slots of each record whose page holds zeroes, present or in swap. Shapes: (n,) -> (n, 8)."""
     boards = bits.empty(records.size)
     for index, entry in family.walk(records) if family.holds_zeroes else ():
-        boards[index] |= family.entries.slots[entry] & family.layers.zeroed[family.entries.layer[entry]]
+        slots = family.entries.slots[entry] | (family.entries.swapped[entry] if family.swaps else np.uint64(0))
+        boards[index] |= slots & family.layers.zeroed[family.entries.layer[entry]]
     return boards
 
 
@@ -64,7 +67,7 @@ def underused(family: Family, folios: Ints, max_ptes_none: int) -> Ints:
     layers = family.layers.live()
     layers = layers[np.isin(family.layers.folio[layers], folios)]
     compound = family.layers.compound[layers]
-    filled = bits.count(compound & ~family.layers.zeroed[layers])
+    filled = bits.count(compound & ~family.layers.zeroed[layers] if family.holds_zeroes else compound)
     at = np.searchsorted(folios, family.layers.folio[layers])
     used = np.bincount(at, weights=filled, minlength=folios.size).astype(np.int64)
     return np.asarray(folios[HPAGE_PMD_NR - used > max_ptes_none])

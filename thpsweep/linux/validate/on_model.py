@@ -29,7 +29,7 @@ _ERRNO = {
 }
 """What madvise_collapse_errno() makes of a result; EINVAL of the rest. Source: mm/khugepaged.c (v6.18)."""
 
-_FAULTS = ("minor_faults", "huge_faults", "cow_faults", "reuse_faults", "reuse_pmds", "swap_ins")
+_FAULTS = ("minor_faults", "huge_faults", "cow_faults", "reuse_faults", "reuse_pmds", "swap_ins", "swap_cache_faults")
 
 _GOES_ON = (7, 2)
 """Since when MADV_COLLAPSE goes on past a region without a page table: 6.18 stops, torvalds/linux b2128290c299 does not."""
@@ -68,7 +68,8 @@ class OnModel:
         """Look at all living processes."""
         living = set(self._scene.living)
         views = {name: self._view(process) for name, process in self._processes.items() if process in living}
-        return State(views, self._scene.pages_in_use)
+        # What only the swap cache keeps is mapped by nobody, and not seen in the kernel either.
+        return State(views, self._scene.pages_in_use - self._scene.cached_pages)
 
     def _view(self, process: Process) -> View:
         return View(

@@ -13,6 +13,7 @@ from thpsweep.model.leaving import leave
 from thpsweep.model.locks import ONCE, Step
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
 from thpsweep.model.pmds import map_private
+from thpsweep.model.swapping import read_in, shared_in_swap
 from thpsweep.model.zeroed import zeroes_of_copy
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -49,41 +50,40 @@ class Copy(Mechanism):
         """Collapse privately; the rows leave their old frames."""
         del limits
         failed = raced(family, rows, race_slots)
+        swapped = read_in(family, counts, rows, family.records.swapped[family.record_of[rows]])
         replicates = family.replicate_of(rows)
         for name, times in (("pmd_writes", 2), ("tlb_flushes", 1), ("global_syncs", 1)):
             counts.add(name, replicates, times)
         counts.add("aborts", replicates[failed], 1)
-        _give_up(family, counts, rows[failed], race_slots[failed])
-        _replace(family, counts, rows[~failed])
+        _give_up(family, counts, rows[failed], race_slots[failed], swapped[failed])
+        _replace(family, counts, rows[~failed], swapped[~failed])
         return ~failed
 
 
-def _give_up(family: Family, counts: Counts, rows: Ints, race_slots: Ints) -> None:
+def _give_up(family: Family, counts: Counts, rows: Ints, race_slots: Ints, swapped: Ints) -> None:
     """Tell what was held for nothing, up to the page with the late reference."""
     if not rows.size:
         return
     present = family.records.present[family.record_of[rows]]
     one = np.ones(rows.size, np.int64)
     isolated = bits.count(present & bits.below(race_slots + 1))
-    counts.hold(rows, begun=one, failed=one, isolated=isolated, hidden=bits.count(present))
+    counts.hold(rows, begun=one, failed=one, swapped=swapped, isolated=isolated, hidden=bits.count(present))
 
 
-def _replace(family: Family, counts: Counts, rows: Ints) -> None:
+def _replace(family: Family, counts: Counts, rows: Ints, swapped: Ints) -> None:
     replicates = family.replicate_of(rows)
     records = family.record_of[rows].astype(np.int64)
     board, in_folios = family.records.present[records], family.compound_slots(records)
-    present, compound = bits.count(board), bits.count(in_folios)
-    swapped = bits.count(family.records.swapped[records])
+    pages, compound = bits.count(board), bits.count(in_folios)
     zero = bits.count(family.records.zero[records])
-    counts.add("swap_ins", replicates, swapped)
-    freed = bits.count(board & ~in_folios & ~family.shared_slots(records)) + swapped
-    counts.collapse("ptes_cleared", replicates, present + swapped + zero)
+    freed = bits.count(board & ~in_folios & ~family.shared_slots(records) & ~shared_in_swap(family, records))
+    counts.collapse("ptes_cleared", replicates, pages + zero)
     counts.add("ptes_cleared_compound", replicates, compound + zero)
     counts.add("pages_freed", replicates, freed)
-    count_folios(counts, replicates, present + swapped)
+    count_folios(counts, replicates, pages)
     zeroed = zeroes_of_copy(family, records)
     counts.add("sharing_lost_pages", replicates, leave(family, rows))
-    pages, one = present + swapped, np.ones(rows.size, np.int64)
+    one = np.ones(rows.size, np.int64)
     done = {"begun": one, "made": one, "isolated": pages, "pages": pages, "empty": HPAGE_PMD_NR - pages}
     by_form = {"small": pages - compound, "compound": compound, "freed": freed}
     counts.hold(rows, swapped=swapped, hidden=pages, **by_form, **done)

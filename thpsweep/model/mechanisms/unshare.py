@@ -13,6 +13,7 @@ from thpsweep.model.leaving import leave
 from thpsweep.model.locks import ONCE, Step
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
 from thpsweep.model.pmds import map_private
+from thpsweep.model.swapping import read_in, shared_in_swap
 from thpsweep.model.writes import write
 from thpsweep.model.zeroed import mark_mapped, zeroed_slots, zeroes_of_copy
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
@@ -62,39 +63,40 @@ class Unshare(Mechanism):
 
     def _begin(self, family: Family, counts: Counts, rows: Ints, failed: Flags, race_slots: Ints) -> None:
         """Unshare; where it fails, freeze up to the page with the late reference, and put that back."""
+        swapped = read_in(family, counts, rows, family.records.swapped[family.record_of[rows]])
         replicates, records = family.replicate_of(rows), family.record_of[rows].astype(np.int64)
         shared = _shared(family, records)
-        swapped = bits.count(family.records.swapped[records])
-        counts.add("swap_ins", replicates, swapped)
         counts.collapse("ptes_unshared", replicates, bits.count(shared))
         counts.add("pages_copied", replicates, bits.count(shared))
         counts.add("tlb_flushes", replicates, bits.count(shared))
         counts.need(replicates, bits.count(shared) + HPAGE_PMD_NR)
-        _hold(family, counts, rows, failed, race_slots, bits.count(shared))
+        _hold(family, counts, rows, failed, race_slots, unshared=bits.count(shared), swapped=swapped)
         _give_up(family, counts, rows[failed], shared[failed], race_slots[failed])
 
 
-def _hold(family: Family, counts: Counts, rows: Ints, failed: Flags, race_slots: Ints, unshared: Ints) -> None:
+def _hold(family: Family, counts: Counts, rows: Ints, failed: Flags, race_slots: Ints, **faulted: Ints) -> None:
     """Tell what happens under locks; where it fails, only up to the page with the late reference."""
-    records = family.record_of[rows].astype(np.int64)
-    mapped, swapped = family.records.present[records] | family.records.swapped[records], family.records.swapped[records]
+    mapped = family.records.present[family.record_of[rows]]
     pages, made = bits.count(mapped), (~failed).astype(np.int64)
     frozen = np.where(failed, bits.count(mapped & bits.below(race_slots + 1)), pages)
     counts.hold(
         rows,
-        **{"unshared": unshared, "swapped": bits.count(swapped), "frozen": frozen, "restored": frozen * failed},
+        **faulted,
+        **{"frozen": frozen, "restored": frozen * failed},
         **{"made": made, "pages": pages * made, "empty": (HPAGE_PMD_NR - pages) * made, "pmd_writes": 2 * made},
     )
 
 
 def _shared(family: Family, records: Ints) -> Boards:
-    """Give the slots that an unsharing fault copies: not exclusive, and the page or its folio has another mapper.
+    """Give the slots that an unsharing fault copies: not exclusive, and the page or its folio has another mapper, or the
+    swap cache holds it for somebody.
 
     The last mapped subpage of a folio is copied too, as by a write, which frees the folio.
     Source: mm/memory.c do_wp_page(), __wp_can_reuse_large_anon_folio() (v6.15).
     """
     exclusive = np.where((family.records.rows[records] == 1)[:, None], family.records.exclusive[records], np.uint64(0))
-    return np.asarray((family.shared_slots(records) | _last_subpages(family, records)) & ~exclusive)
+    shared = family.shared_slots(records) | _last_subpages(family, records) | shared_in_swap(family, records)
+    return np.asarray(shared & ~exclusive)
 
 
 def _last_subpages(family: Family, records: Ints) -> Boards:
@@ -110,7 +112,7 @@ def _last_subpages(family: Family, records: Ints) -> Boards:
 def _give_up(family: Family, counts: Counts, rows: Ints, shared: Boards, race_slots: Ints) -> None:
     """Leave the rows' pages small but their own; count what was frozen for nothing."""
     replicates, records = family.replicate_of(rows), family.record_of[rows].astype(np.int64)
-    mapped = family.records.present[records] | family.records.swapped[records]
+    mapped = family.records.present[records]
     frozen = bits.count(mapped & bits.below(race_slots + 1))
     counts.add("aborts", replicates, 1)
     counts.collapse("migration_entries_set", replicates, frozen)
@@ -137,7 +139,7 @@ def _kept_by_others(family: Family, records: Ints, shared: Boards) -> Ints:
 def _replace(family: Family, counts: Counts, rows: Ints) -> None:
     """Freeze, copy and install: the rows leave their pages for a folio of their own."""
     replicates, records = family.replicate_of(rows), family.record_of[rows].astype(np.int64)
-    pages = bits.count(family.records.present[records] | family.records.swapped[records])
+    pages = bits.count(family.records.present[records])
     counts.collapse("migration_entries_set", replicates, pages)
     counts.add("pmd_writes", replicates, 2)
     counts.add("tlb_flushes", replicates, 2)

@@ -40,6 +40,7 @@ def metrics(pair: Pair) -> Metrics:
     for name in ("compact_stall", "compact_success", "compact_fail"):
         found[name] = (total[name] * 1.0, name)
     found["pages_migrated"] = (total["pages_migrated"] * 1.0, "pages")
+    found["links_broken"] = (total["links_broken"] * 1.0, "links_broken")
     for name, unit in (("folio_splits", "folio_splits"), ("split_ptes", "ptes"), ("gup_redirects", "gup_redirects")):
         found[name] = (total[name] * 1.0, unit)
     found["split_cpu_ms"] = (split_ns(counts, pair.machine) / NS_PER_MS, "ms")
