@@ -36,7 +36,8 @@ def _copies(family: Family, old: Ints, n_rows: Ints) -> Ints:
     new = family.records.take(old.size)
     table = family.records
     table.rows[new] = n_rows
-    table.present[new], table.swapped[new], table.zero[new] = table.present[old], table.swapped[old], table.zero[old]
+    for boards in (table.present, table.swapped, table.zero):
+        bits.put(boards, new, bits.at(boards, old))
     for index, entry in family.walk(old):
         layer, slots = family.entries.layer[entry].astype(np.int64), family.entries.slots[entry]
         used = bits.any_slot(slots | family.entries.swapped[entry]) if family.swaps else bits.any_slot(slots)
@@ -54,7 +55,7 @@ def _drop_empty(family: Family, layers: Ints, n_rows: Ints) -> None:
         return
     n_rows = n_rows.astype(np.int32)
     np.subtract.at(family.layers.reach, layers, n_rows)
-    which, slot = bits.pairs(family.layers.slots[layers])
+    which, slot = bits.pairs(bits.at(family.layers.slots, layers))
     np.subtract.at(family.missing.ptes, (family.layers.missing[layers[which]], slot), n_rows[which])
     free_layers(family, np.unique(layers))
 

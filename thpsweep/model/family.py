@@ -88,15 +88,15 @@ class Family:
     def walk(self, records: Ints) -> Iterator[tuple[Ints, Ints]]:
         """Step through the records' lists together: (index into records, entry), until all have ended."""
         index = np.arange(records.size)
-        entry = self.records.head[records].astype(np.int64)
+        entry = self.records.head.take(records).astype(np.int64)
         while True:
-            going = entry != 0
-            if not going.all():
-                index, entry = index[going], entry[going]
+            if not entry.all():
+                going = np.flatnonzero(entry)
+                index, entry = index.take(going), entry.take(going)
             if not index.size:
                 return
             yield index, entry
-            entry = self.entries.next[entry].astype(np.int64)
+            entry = self.entries.next.take(entry).astype(np.int64)
 
     def mapcounts(self, layers: Ints, slots: Ints) -> Ints:
         """Give the mapcount of each frame (layer, slot). Shapes: (k,), (k,) -> (k,)."""
@@ -130,7 +130,7 @@ class Family:
         for index, entry in self.walk(records):
             layer = self.entries.layer[entry]
             same = (self.layers.folio[layer] == folios[index]) & (folios[index] != 0)
-            hit = self.entries.slots[entry[same]] & self.layers.compound[layer[same]]
+            hit = bits.at(self.entries.slots, entry[same]) & bits.at(self.layers.compound, layer[same])
             counts[index[same]] += bits.count(hit)
         return counts
 
@@ -138,7 +138,9 @@ class Family:
         """Give the slots of each record that map a subpage of any folio. Shapes: (n,) -> (n, 8)."""
         boards = bits.empty(records.size)
         for index, entry in self.walk(records):
-            boards[index] |= self.entries.slots[entry] & self.layers.compound[self.entries.layer[entry]]
+            boards[index] |= bits.at(self.entries.slots, entry) & bits.at(
+                self.layers.compound, self.entries.layer[entry]
+            )
         return boards
 
     def shared_slots(self, records: Ints) -> Boards:
@@ -151,7 +153,7 @@ class Family:
         boards = bits.empty(records.size)
         for index, entry in self.walk(records):
             layer = self.entries.layer[entry].astype(np.int64)
-            slots, compound = self.entries.slots[entry], self.layers.compound[layer]
+            slots, compound = bits.at(self.entries.slots, entry), bits.at(self.layers.compound, layer)
             boards[index] |= self.multi_mapped(layer, slots & ~compound)
             folio = self.layers.folio[layer]
             # A single mapping is exclusive, whatever the slots say.
@@ -218,16 +220,16 @@ class Family:
     def new_layers(self, slots: Boards, reach: Ints, folio: Ints, compound: Boards, common: Bools) -> Ints:
         """Introduce layers. Shapes: (n, 8), (n,), (n,), (n, 8), (n,) -> (n,)."""
         layers = self.layers.take(reach.size)
-        self.layers.slots[layers], self.layers.reach[layers] = slots, reach
-        self.layers.folio[layers], self.layers.compound[layers] = folio, compound
-        self.layers.common[layers] = common
+        bits.put(self.layers.slots, layers, slots)
+        bits.put(self.layers.compound, layers, compound)
+        self.layers.reach[layers], self.layers.folio[layers], self.layers.common[layers] = reach, folio, common
         return layers
 
     def list_layer(self, records: Ints, layers: Ints, slots: Boards) -> Ints:
         """Put a new entry at the head of each record's list; reach is the caller's to set. Records are distinct."""
         entries = self.entries.take(records.size)
-        self.entries.layer[entries], self.entries.slots[entries] = layers, slots
-        self.entries.next[entries] = self.records.head[records]
+        bits.put(self.entries.slots, entries, slots)
+        self.entries.layer[entries], self.entries.next[entries] = layers, self.records.head.take(records)
         self.records.head[records] = entries
         return entries
 
@@ -282,7 +284,7 @@ class Family:
             return
         rows, layers = rows[held], layers[held]
         boards = dead[held] & self.layers.held[layers]
-        self.adjust("orphans", rows, bits.count(boards & ~self.layers.compound[layers]))
+        self.adjust("orphans", rows, bits.count(boards & ~bits.at(self.layers.compound, layers)))
         self.layers.held[layers] &= ~boards
         pins, at = self.pins.live(), np.full(self.layers.reach.size, -1)
         at[layers] = np.arange(layers.size)

@@ -24,8 +24,8 @@ def fold(family: Family, found: Sources) -> Ints:
     family.adjust("compound_ptes", rows, found.ptes)
     for index, entry in family.walk(family.record_of[rows].astype(np.int64)):
         layer = family.entries.layer[entry].astype(np.int64)
-        slots = family.entries.slots[entry]
-        taken = np.flatnonzero(bits.any_slot(family.layers.compound[layer]) & bits.any_slot(slots))
+        slots = bits.at(family.entries.slots, entry)
+        taken = np.flatnonzero(bits.any_slot(bits.at(family.layers.compound, layer)) & bits.any_slot(slots))
         if taken.size:
             layer[taken] = split_layers(family, rows[index[taken]], layer[taken], slots[taken])
         used = bits.any_slot(slots)
@@ -41,7 +41,7 @@ def split_layers(family: Family, rows: Ints, layers: Ints, slots: Boards) -> Int
     Shapes: (n,), (n,), (n, 8) -> (n,).
     """
     table = family.layers
-    compound = table.compound[layers] & slots
+    compound = bits.at(table.compound, layers) & slots
     folio = np.where(bits.any_slot(compound), table.folio[layers], 0).astype(np.int64)
     new = family.new_layers(slots, np.zeros(layers.size, np.int64), folio, compound, table.common[layers])
     mapcounts = table.reach[layers][:, None] - family.missing.ptes[table.missing[layers]]
@@ -69,13 +69,15 @@ def _list_new(family: Family, rows: Ints, layers: Ints, slots: Boards, new: Ints
     records, owner = block[chosen], chosen // family.n_sharers
     of_record = layers[owner]
     for index, entry in family.walk(records):
-        here = np.flatnonzero(family.entries.layer[entry] == of_record[index])
-        index, entry = index[here], entry[here]
-        moved = family.entries.slots[entry] & slots[owner[index]]
+        here = np.flatnonzero(family.entries.layer.take(entry) == of_record.take(index))
+        index, entry = index.take(here), entry.take(here)
+        mine = bits.at(family.entries.slots, entry)
+        moved = mine & bits.at(slots, owner.take(index))
         listed = np.flatnonzero(bits.any_slot(moved))
+        if listed.size < here.size:
+            index, entry, mine, moved = index[listed], entry[listed], bits.at(mine, listed), bits.at(moved, listed)
         if listed.size:
-            index, entry, moved = index[listed], entry[listed], moved[listed]
-            family.entries.slots[entry] &= ~moved
+            bits.put(family.entries.slots, entry, mine & ~moved)
             family.list_layer(records[index], new[owner[index]], moved)
             np.add.at(family.layers.reach, new[owner[index]], family.records.rows[records[index]])
 
@@ -152,7 +154,7 @@ def maps_folio(family: Family, rows: Ints, folios: Ints) -> Bools:
         for index, entry in family.walk(records[chosen]):
             layer = family.entries.layer[entry]
             near = np.flatnonzero(family.layers.folio[layer] == folios[chosen[index]])
-            hit = family.entries.slots[entry[near]] & family.layers.compound[layer[near]]
+            hit = bits.at(family.entries.slots, entry[near]) & bits.at(family.layers.compound, layer[near])
             found[index[near]] |= bits.any_slot(hit)
         return found
 

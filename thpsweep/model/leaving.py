@@ -40,7 +40,7 @@ def drop_dead(family: Family, rows: Ints, layers: Ints, left: bits.Boards) -> In
 
     Shapes: (n,), (n,), (n, 8) -> (n,); layers are distinct.
     """
-    alive = left & family.layers.slots[layers]
+    alive = left & bits.at(family.layers.slots, layers)
     reach = family.layers.reach[layers]
     partial = np.flatnonzero(family.layers.missing[layers])
     if partial.size:
@@ -55,7 +55,7 @@ def drop_dead(family: Family, rows: Ints, layers: Ints, left: bits.Boards) -> In
     linked = np.flatnonzero((family.layers.link[layers] != 0) & bits.any_slot(dead))
     if linked.size:
         end_links(family, rows[linked], layers[linked], dead[linked])
-    family.adjust("small_frames", rows, -bits.count(dead & ~family.layers.compound[layers]))
+    family.adjust("small_frames", rows, -bits.count(dead & ~bits.at(family.layers.compound, layers)))
     family.orphan(rows, layers, dead)
     forget_slots(family, rows, layers, dead)
     return bits.count(alive)
@@ -87,17 +87,17 @@ def end_links(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> No
     family.missing.ptes[lists] += bits.expand(dead)
     drop_dead(family, rows, copies, dead)
     family.map_folios(family.layers.folio[copies].astype(np.int64), -ended)
-    over = np.flatnonzero(~bits.any_slot(family.layers.slots[layers] & ~dead))
+    over = np.flatnonzero(~bits.any_slot(bits.at(family.layers.slots, layers) & ~dead))
     if over.size:
         family.layers.link[layers[over]] = 0
         family.layers.reach[copies[over]] -= 1
-        family.missing.ptes[lists[over]] -= bits.expand(family.layers.slots[copies[over]])
+        family.missing.ptes[lists[over]] -= bits.expand(bits.at(family.layers.slots, copies[over]))
         free_layers(family, copies[over])
 
 
 def forget_slots(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> None:
     """Take frames without a mapping out of their layers. Shapes: (n,), (n,), (n, 8); layers are distinct."""
-    large = bits.count(dead & family.layers.compound[layers])
+    large = bits.count(dead & bits.at(family.layers.compound, layers))
     some = np.flatnonzero(large)
     family.lose(rows[some], family.layers.folio[layers[some]].astype(np.int64), large[some])
     family.layers.slots[layers] &= ~dead
@@ -120,7 +120,7 @@ def free_layers(family: Family, layers: Ints) -> None:
 
 def shift_missing(family: Family, layers: Ints, entries: Ints, sign: int) -> None:
     """Account for one row more (or less) that lists the layers but maps only its entry's slots. Layers are distinct."""
-    lacking = family.layers.slots[layers] & ~family.entries.slots[entries]
+    lacking = bits.at(family.layers.slots, layers) & ~bits.at(family.entries.slots, entries)
     some = np.flatnonzero(bits.any_slot(lacking))
     if some.size:
         rows = family.missing_rows(layers[some])
@@ -129,7 +129,7 @@ def shift_missing(family: Family, layers: Ints, entries: Ints, sign: int) -> Non
 
 def shift_mappings(family: Family, rows: Ints, layers: Ints, entries: Ints, sign: int) -> None:
     """Account for one row more (or less) that maps its entry's slots: totals of ptes, mappings of folios."""
-    slots, compound = family.entries.slots[entries], family.layers.compound[layers]
+    slots, compound = bits.at(family.entries.slots, entries), bits.at(family.layers.compound, layers)
     large = bits.count(slots & compound)
     by_pte = np.where(family.pmd[rows], 0, large)
     family.adjust("small_ptes", rows, sign * bits.count(slots & ~compound))
@@ -143,7 +143,7 @@ def count_forms(family: Family, counts: Counts, event: str, replicate: int, rows
     """Count what a fork or an exit has to go through, by the form in which it is mapped."""
     records, pmd = family.record_of[rows].astype(np.int64), family.pmd[rows]
     large = bits.count(family.compound_slots(records))
-    small = bits.count(family.records.present[records] | family.records.zero[records]) - large
+    small = bits.count(bits.at(family.records.present, records) | bits.at(family.records.zero, records)) - large
     counts.add_one(f"{event}_ptes_small", replicate, int(small.sum()))
     counts.add_one(f"{event}_ptes_compound", replicate, int(large[~pmd].sum()))
     counts.add_one(f"{event}_pmds", replicate, int(np.count_nonzero(pmd)))

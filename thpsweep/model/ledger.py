@@ -108,9 +108,9 @@ class Bookkeeper(Collapser):
     passed_over: Callable[[Ints], npt.NDArray[np.bool_]] = dataclasses.field(kw_only=True)
     refusing: Callable[[Ints, bool], list[tuple[ScanResult, Boards]]] = dataclasses.field(kw_only=True)
 
-    def scan(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Found:
+    def look(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Found:
         """Scan; a VMA that does not allow THP costs khugepaged one step, and is told as VMA_CHECK for each region."""
-        found = super().scan(rows, limits, tick, khugepaged)
+        found = super().look(rows, limits, tick, khugepaged)
         by_pte = np.flatnonzero((found.results != ScanResult.PMD_MAPPED) & (found.results != ScanResult.NO_PTE_TABLE))
         for result, boards in self.refusing(rows, khugepaged):
             refuse_beyond(found.results, found.progress, by_pte, boards[by_pte], 0, result)

@@ -28,10 +28,10 @@ def link(family: Family, rows: Ints, isolate: bool, forward: bool) -> Ints:
     isolate: the old pages leave the LRU. forward: children forked meanwhile are given the folio.
     """
     records = family.record_of[rows].astype(np.int64)
-    pages = bits.count(family.records.present[records])
+    pages = bits.count(bits.at(family.records.present, records))
     folios = family.new_folios(family.region_of(rows), pages)
     for index, entry in family.walk(records):
-        slots = family.entries.slots[entry]
+        slots = bits.at(family.entries.slots, entry)
         used = np.flatnonzero(bits.any_slot(slots))
         index, slots = index[used], slots[used]
         layer = family.entries.layer[entry[used]].astype(np.int64)
@@ -56,7 +56,7 @@ def linked_slots(family: Family, records: Ints) -> Boards:
     boards = bits.empty(records.size)
     for index, entry in family.walk(records):
         linked = family.layers.link[family.entries.layer[entry]] != 0
-        boards[index[linked]] |= family.entries.slots[entry[linked]]
+        boards[index[linked]] |= bits.at(family.entries.slots, entry[linked])
     return boards
 
 
@@ -74,7 +74,7 @@ def move(family: Family, rows: Ints, within: Boards) -> Ints:
     came: list[tuple[Ints, Ints]] = []
     for index, entry in list(family.walk(distinct)):
         old = family.entries.layer[entry].astype(np.int64)
-        slots = family.entries.slots[entry] & within[first[index]]
+        slots = bits.at(family.entries.slots, entry) & within[first[index]]
         some = np.flatnonzero((family.layers.link[old] != 0) & bits.any_slot(slots))
         if some.size:
             index, entry, old, slots = index[some], entry[some], old[some], slots[some]
@@ -104,14 +104,14 @@ def _move_entries(family: Family, records: Ints, rows: Ints, entry: Ints, old: I
     copies = family.layers.link[old].astype(np.int64)
     family.layers.common[copies] |= family.layers.common[old]  # forks since then have widened the old anon_vma
     target = _entry_of(family, records, copies)
-    fresh = np.flatnonzero(target == 0)
+    fresh, listed = np.flatnonzero(target == 0), np.flatnonzero(target)
     if fresh.size:
         target[fresh] = family.list_layer(records[fresh], copies[fresh], bits.empty(fresh.size))
         np.add.at(family.layers.reach, copies[fresh], weight[fresh].astype(np.int32))
-        _add_missing(family, copies[fresh], family.layers.slots[copies[fresh]], weight[fresh])
-    family.entries.slots[entry] &= ~slots
-    family.entries.slots[target] |= slots
-    _add_missing(family, copies, slots, -weight)
+        _add_missing(family, copies[fresh], bits.at(family.layers.slots, copies[fresh]) & ~slots[fresh], weight[fresh])
+    bits.put(family.entries.slots, entry, bits.at(family.entries.slots, entry) & ~slots)
+    bits.put(family.entries.slots, target, bits.at(family.entries.slots, target) | slots)
+    _add_missing(family, copies[listed], slots[listed], -weight[listed])
     _add_missing(family, old, slots, weight)
     ptes = bits.count(slots) * weight
     family.adjust("small_ptes", rows, -ptes)
@@ -134,6 +134,11 @@ def _entry_of(family: Family, records: Ints, layers: Ints) -> Ints:
 
 def _add_missing(family: Family, layers: Ints, slots: Boards, amounts: Ints) -> None:
     """Add to the missing mappings of slots; layers may repeat. Shapes: (n,), (n, 8), (n,)."""
+    some = np.flatnonzero(bits.any_slot(slots))
+    if some.size < layers.size:
+        layers, slots, amounts = layers[some], bits.at(slots, some), amounts[some]
+    if not layers.size:
+        return
     lists = family.missing_rows(layers)
     if bits.count(slots).sum() > DENSE * layers.size:
         order = np.argsort(lists, kind="stable")
@@ -163,7 +168,7 @@ def open_rows(family: Family) -> tuple[Ints, Boards, Ints]:
     slots, age_ticks = linked_slots(family, records), np.zeros(rows.size, np.int64)
     for index, entry in family.walk(records):
         layer = family.entries.layer[entry]
-        linked = (family.layers.link[layer] != 0) & bits.any_slot(family.entries.slots[entry])
+        linked = (family.layers.link[layer] != 0) & bits.any_slot(bits.at(family.entries.slots, entry))
         age_ticks[index[linked]] = np.maximum(age_ticks[index[linked]], family.layers.age_ticks[layer[linked]])
     some = bits.any_slot(slots)
     return rows[some], slots[some], age_ticks[some]
@@ -183,6 +188,6 @@ def forward(family: Family, rows: Ints) -> None:
     for index, entry in family.walk(family.record_of[rows].astype(np.int64)):
         layer = family.entries.layer[entry]
         deferred = (family.layers.link[layer] != 0) & family.layers.forward[layer]
-        slots[index[deferred]] |= family.entries.slots[entry[deferred]]
+        slots[index[deferred]] |= bits.at(family.entries.slots, entry[deferred])
     some = bits.any_slot(slots)
     move(family, rows[some], slots[some])

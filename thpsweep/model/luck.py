@@ -39,7 +39,7 @@ class Luck:
 
     def chances(self, rows: Ints, tick: int, khugepaged: bool) -> Chances:
         """Give the chances of visiting the rows in a tick; a reference met by one sharer is met by all in that tick."""
-        pages = bits.count(self.family.records.present[self.family.record_of[rows]])
+        pages = bits.count(bits.at(self.family.records.present, self.family.record_of[rows]))
         young = self._young(rows, tick, pages) if khugepaged else np.full(rows.size, HPAGE_PMD_NR)
         return Chances(young, self._referenced(rows, tick, pages), self._race_slots(rows, tick))
 

@@ -86,5 +86,5 @@ def _begins_with(family: Family, records: Ints, folios: Ints) -> Bools:
     """Tell whose first entry maps the folio: a quick look that settles most. Shapes: (n,), (n,) -> (n,)."""
     entry = family.records.head[records]
     layer = family.entries.layer[entry]
-    hit = bits.any_slot(family.entries.slots[entry] & family.layers.compound[layer])
+    hit = bits.any_slot(bits.at(family.entries.slots, entry) & bits.at(family.layers.compound, layer))
     return np.asarray(hit & (family.layers.folio[layer] == folios))

@@ -61,18 +61,18 @@ def starts_in(family: Family, records: Ints, folios: Ints) -> Bools:
     entry = family.records.own[records]
     other = np.flatnonzero(family.layers.folio[family.entries.layer[entry]] != folios)
     able = np.ones(records.size, bool)
-    able[other] = ~bits.any_slot(family.entries.slots[entry[other]])
+    able[other] = ~bits.any_slot(bits.at(family.entries.slots, entry[other]))
     return able
 
 
 def _wholly(family: Family, records: Ints, slots: Boards, folios: Ints, one_way: bool) -> Bools:
     """Tell which records map just these slots, all to the folio. Shapes: (k,), (k, 8), (k,) -> (k,)."""
     table, pages = family.records, bits.count(slots)
-    able = ~bits.any_slot((table.present[records] ^ slots) | table.swapped[records])
+    able = ~bits.any_slot((bits.at(table.present, records) ^ slots) | bits.at(table.swapped, records))
     left = np.flatnonzero(able)
     able[left] = family.folio_ptes(records[left], folios[left]) == pages[left]
     if one_way:
-        exclusive = np.where(table.rows[records] == 1, bits.count(table.exclusive[records]), 0)
+        exclusive = np.where(table.rows[records] == 1, bits.count(bits.at(table.exclusive, records)), 0)
         able &= (exclusive == 0) | (exclusive == pages)
     return np.asarray(able)
 
@@ -86,7 +86,9 @@ def map_shared(family: Family, rows: Ints, slots: Boards, folios: Ints, able: Bo
     regions, pages = family.region_of(rows), bits.count(slots)
     scanned = family.record_of[rows[able[np.arange(rows.size), rows % family.n_sharers]]].astype(np.int64)
     table = family.records
-    whole = (table.rows[scanned] == 1) & ~bits.any_slot(table.present[scanned] ^ table.exclusive[scanned])
+    whole = (table.rows[scanned] == 1) & ~bits.any_slot(
+        bits.at(table.present, scanned) ^ bits.at(table.exclusive, scanned)
+    )
     table.exclusive[scanned] = np.where(whole, bits.FULL, np.uint64(0))[:, None]
     _fill_holes(family, regions, slots, folios, able)
     family.pmd.reshape(-1, family.n_sharers)[regions] |= able

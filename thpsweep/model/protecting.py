@@ -15,7 +15,7 @@ def protect(family: Family, counts: Counts, rows: Ints) -> None:
     """
     records = family.record_of[rows].astype(np.int64)
     sole = family.records.rows[records] == 1
-    writable = np.where(sole, bits.count(family.records.exclusive[records]), 0)
+    writable = np.where(sole, bits.count(bits.at(family.records.exclusive, records)), 0)
     family.records.exclusive[records] = 0
     replicates = family.replicate_of(rows)
     counts.add("ptes_protected", replicates, writable)

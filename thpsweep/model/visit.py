@@ -65,7 +65,7 @@ def look(family: Family, mechanism: Mechanism, rows: Ints, limits: Limits, chanc
     if asked.size:
         met = chances(rows[asked])
         race_slots[asked] = met.race_slots
-        swapped = bits.any_slot(family.records.swapped[family.record_of[rows[asked]]])
+        swapped = bits.any_slot(bits.at(family.records.swapped, family.record_of[rows[asked]]))
         old = (met.young == 0) | (swapped & (met.young < HPAGE_PMD_NR // 2))
         results[asked[passed[asked] & met.referenced]] = ScanResult.PAGE_COUNT
         results[asked[passed[asked] & old]] = ScanResult.LACK_REFERENCED_PAGE
@@ -103,7 +103,7 @@ def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple
     all_sharers: max_ptes_swap counts the slots in which any sharer of the row's pages has them in swap.
     """
     records = family.record_of[rows].astype(np.int64)
-    present, swapped = family.records.present[records], family.records.swapped[records]
+    present, swapped = bits.at(family.records.present, records), bits.at(family.records.swapped, records)
     results = np.full(rows.size, ScanResult.SUCCEED, np.int64)
     progress = np.full(rows.size, HPAGE_PMD_NR, np.int64)
     results[~bits.any_slot(present | swapped | family.records.zero[records])] = ScanResult.NO_PTE_TABLE

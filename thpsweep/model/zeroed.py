@@ -45,7 +45,7 @@ def zeroed_slots(family: Family, records: Ints) -> Boards:
 
 def zeroes_of_copy(family: Family, records: Ints) -> Boards:
     """Give the slots in which a copy of what each record maps, or has in swap, holds zeroes. Shapes: (n,) -> (n, 8)."""
-    filled = family.records.present[records] | family.records.swapped[records]
+    filled = bits.at(family.records.present, records) | bits.at(family.records.swapped, records)
     return np.asarray(~filled | zeroed_slots(family, records))
 
 

@@ -100,13 +100,13 @@ def sources(family: Family, rows: Ints, within: Boards | None = None) -> Sources
     Source: mm/rmap.c rmap_walk_anon(), anon_vma_fork() (torvalds/linux 334fbe734e68).
     """
     records = family.record_of[rows].astype(np.int64)
-    slots = family.records.present[records]
+    slots = bits.at(family.records.present, records)
     slots = slots if within is None else slots & within
     ptes, visits, widest = (np.zeros(rows.size, np.int64) for _ in range(3))
     alive = family.alive.sum(axis=1)[family.replicate_of(rows)]
     for index, entry in family.walk(records):
         layer = family.entries.layer[entry].astype(np.int64)
-        mine = family.entries.slots[entry] & slots[index]
+        mine = bits.at(family.entries.slots, entry) & slots[index]
         pages = bits.count(mine)
         visited = np.where(family.layers.common[layer], alive[index], 1)
         ptes[index] += family.mapcount_sums(layer, mine)
@@ -127,7 +127,7 @@ def raced(family: Family, rows: Ints, race_slots: Ints) -> Flags:
     """Tell in which rows the late reference falls on a page that the row maps. Shapes: (n,), (n,) -> (n,)."""
     if not np.count_nonzero(race_slots != NOBODY):
         return np.zeros(rows.size, bool)
-    present = family.records.present[family.record_of[rows]]
+    present = bits.at(family.records.present, family.record_of[rows])
     slot = np.minimum(race_slots, HPAGE_PMD_NR - 1)
     word = np.take_along_axis(present, (slot >> 6)[:, None], axis=1)[:, 0]
     hit = ((word >> (slot & 63).astype(np.uint64)) & np.uint64(1)) != 0

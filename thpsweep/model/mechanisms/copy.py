@@ -64,7 +64,7 @@ def _give_up(family: Family, counts: Counts, rows: Ints, race_slots: Ints, swapp
     """Tell what was held for nothing, up to the page with the late reference."""
     if not rows.size:
         return
-    present = family.records.present[family.record_of[rows]]
+    present = bits.at(family.records.present, family.record_of[rows])
     one = np.ones(rows.size, np.int64)
     isolated = bits.count(present & bits.below(race_slots + 1))
     counts.hold(rows, begun=one, failed=one, swapped=swapped, isolated=isolated, hidden=bits.count(present))

@@ -38,7 +38,7 @@ class SharedTable(Inplace):
             layer = family.entries.layer[entry]
             place = np.minimum(np.searchsorted(layers, layer), layers.size - 1)
             same = layers[place] == layer
-            hit = bits.count(family.entries.slots[entry[same]] & boards[place[same]])
+            hit = bits.count(bits.at(family.entries.slots, entry[same]) & boards[place[same]])
             np.add.at(entries, region[index[same]], hit)
         return entries
 
@@ -48,6 +48,6 @@ def _frames(family: Family, rows: Ints, slots: Boards) -> tuple[Ints, Boards]:
     layers, boards = [np.zeros(1, np.int64)], [bits.empty(1)]
     for index, entry in family.walk(family.record_of[rows].astype(np.int64)):
         layers.append(family.entries.layer[entry].astype(np.int64))
-        boards.append(family.entries.slots[entry] & slots[index])
+        boards.append(bits.at(family.entries.slots, entry) & slots[index])
     order = np.argsort(np.concatenate(layers), kind="stable")
     return np.concatenate(layers)[order], np.concatenate(boards)[order]

@@ -105,7 +105,7 @@ def _last_subpages(family: Family, records: Ints) -> Boards:
     for index, entry in family.walk(records):
         layer = family.entries.layer[entry]
         last = family.folios.mapped[family.layers.folio[layer]] == 1
-        boards[index[last]] |= (family.entries.slots[entry] & family.layers.compound[layer])[last]
+        boards[index[last]] |= (bits.at(family.entries.slots, entry) & bits.at(family.layers.compound, layer))[last]
     return boards
 
 
@@ -132,7 +132,7 @@ def _kept_by_others(family: Family, records: Ints, shared: Boards) -> Ints:
     kept = np.zeros(records.size, np.int64)
     for index, entry in family.walk(records):
         layer = family.entries.layer[entry].astype(np.int64)
-        kept[index] += bits.count(family.multi_mapped(layer, family.entries.slots[entry] & shared[index]))
+        kept[index] += bits.count(family.multi_mapped(layer, bits.at(family.entries.slots, entry) & shared[index]))
     return kept
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from thpsweep.model.ahead import look_ahead
 from thpsweep.model.allocation import NOT_REACHED
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.mechanisms.base import Limits
@@ -56,8 +57,8 @@ class Khugepaged(Trigger):
     The defaults are the kernel's. A new mm keeps its number's place in the order, where the kernel puts it just behind
     the cursor. The first allocation that fails in a pass makes the daemon sleep alloc_sleep, if the pass is not over
     with it; then the pass goes on behind that region. The second ends the pass.
-    Regions are scanned some at a time, in all replicates at once, and what a pass would not have reached is dropped:
-    they are distinct, so that no attempt changes another's scan.
+    Rows are scanned some at a time, of several mms where nothing is attempted, in all replicates at once, and what a pass
+    would not have reached is dropped; where something is, regions are distinct, so that no attempt changes another's scan.
     Source: mm/khugepaged.c khugepaged_do_scan(), collapse_scan_mm_slot() (torvalds/linux b2128290c299).
     """
 
@@ -142,58 +143,52 @@ class Khugepaged(Trigger):
         return busy
 
     @staticmethod
-    def _locked_out(collapser: Collapser, rows: Ints, again: Bools, tick: int) -> Bools:
-        """Tell which rows lie at or behind one where the lock, let go for an attempt, is not to be had again."""
+    def _locked(collapser: Collapser, rows: Ints, tried: Bools, tick: int) -> Bools:
+        """Tell at which of the rows where a lock is tried it is not to be had. Shapes: (n, k), (n, k) -> (n, k)."""
         locked = np.zeros(rows.shape, bool)
-        if collapser.locked is not None and again.any():
-            family = collapser.family
-            tried = rows[again]
-            place = family.replicate_of(tried), tried % family.n_sharers, family.region_of(tried) % family.n_regions
-            locked[again] = collapser.locked(tick, *place)
-        return np.logical_or.accumulate(locked, axis=1)
+        if collapser.locked is not None and tried.any():
+            family, some = collapser.family, rows[tried]
+            place = family.replicate_of(some), some % family.n_sharers, family.region_of(some) % family.n_regions
+            locked[tried] = collapser.locked(tick, *place)
+        return locked
 
     def _scan(self, cursors: _Cursors, collapser: Collapser, tick: int) -> Bools:
         """Scan the rows ahead of each cursor, cut where its pass ends, and attempt what passed up to a failed allocation.
 
-        Shapes: inside (cursors that go on, regions ahead) -> whether an allocation failed (n_replicates,).
+        Shapes: inside (cursors that go on, rows ahead) -> whether an allocation failed (n_replicates,).
         """
         going = np.flatnonzero(cursors.going)
-        rows, ahead = self._ahead(cursors, going, collapser)
-        found = collapser.scan(rows[ahead], self._limits(), tick, khugepaged=True)
-        progress, passed = np.zeros(rows.shape, np.int64), np.zeros(rows.shape, bool)
-        progress[ahead], passed[ahead] = found.progress, found.passed
-        # After an attempt the lock is taken anew, which costs 1 before the next region is looked at.
-        used = cursors.progress[going][:, None] + np.cumsum(progress, axis=1) + np.cumsum(passed, axis=1) - passed
-        again = np.zeros(passed.shape, bool)
-        again[:, 1:] = passed[:, :-1]
-        before = used - progress - again
+        left = self.pages_to_scan - cursors.progress[going]
+        dear = HPAGE_PMD_NR if collapser.mechanism.all_sharers else min(HPAGE_PMD_NR, self.max_ptes_shared + 1)
+        place = cursors.sharer[going], cursors.region[going]
+        ahead = look_ahead(collapser.family, going, *place, np.maximum(1, left), dear)
+        found = collapser.look(ahead.rows[ahead.chosen], self._limits(), tick, khugepaged=True)
+        progress, passed = np.zeros(ahead.rows.shape, np.int64), np.zeros(ahead.rows.shape, bool)
+        progress[ahead.chosen], passed[ahead.chosen] = found.progress, found.passed
+        busy = self._locked(collapser, ahead.rows, ahead.entered, tick)
+        usable = ahead.usable(progress, passed, busy, left)
+        found = collapser.ask(found.where(usable[ahead.chosen]), self._limits())
+        passed[:] = False
+        passed[usable] = found.passed
+        # After an attempt the lock is taken anew, which costs 1 before the next region is looked at; so does entering an mm.
+        taken = ahead.entered
+        taken[:, 1:] |= passed[:, :-1]
+        used = cursors.progress[going][:, None] + np.cumsum(progress, axis=1) + np.cumsum(taken, axis=1)
+        before = used - progress - taken
         before[:, 0] = 0
-        reached = ahead & (before < self.pages_to_scan) & ~self._locked_out(collapser, rows, again, tick)
-        results = np.full(rows.shape, NOT_REACHED, np.int64)
-        results[reached] = collapser.attempt(found.where(reached[ahead]), self._limits(), until_failure=True)
-        _hold(collapser, rows, progress, again, results != NOT_REACHED)
-        last = np.arange(going.size), np.count_nonzero(results != NOT_REACHED, axis=1) - 1
+        locked = np.logical_or.accumulate(self._locked(collapser, ahead.rows, taken & ~ahead.entered, tick), axis=1)
+        reached = usable & (before < self.pages_to_scan) & ~locked
+        results = np.full(ahead.rows.shape, NOT_REACHED, np.int64)
+        results[reached] = collapser.attempt(found.where(reached[usable]), self._limits(), until_failure=True)
+        done = results != NOT_REACHED
+        _hold(collapser, ahead.rows, progress, taken, done)
+        last = np.arange(going.size), done.shape[1] - 1 - np.argmax(done[:, ::-1], axis=1)
         cursors.progress[going] = used[last]
         cursors.inside[going] = ~passed[last]
-        cursors.region[going] += last[1] + 1
+        cursors.sharer[going], cursors.region[going] = ahead.sharers[last], ahead.regions[last] + 1
         failed = np.zeros(cursors.going.size, bool)
         failed[going] = results[last] == ScanResult.ALLOC_HUGE_PAGE_FAIL
         return failed
-
-    def _ahead(self, cursors: _Cursors, going: Ints, collapser: Collapser) -> tuple[Ints, Bools]:
-        """Lay out the rows that passes may get through before their mm ends: a guess on the high side is cut later."""
-        family = collapser.family
-        left = np.maximum(1, self.pages_to_scan - cursors.progress[going])
-        regions = cursors.region[going][:, None] + np.arange(min(family.n_regions, int(left.max())))
-        inside = regions < family.n_regions
-        regions = np.minimum(regions, family.n_regions - 1) + (going * family.n_regions)[:, None]
-        rows = regions * family.n_sharers + cursors.sharer[going][:, None]
-        # One that is passed over costs 1; of the others most cost what the first limit lets pass, or all.
-        dear = HPAGE_PMD_NR if collapser.mechanism.all_sharers else min(HPAGE_PMD_NR, self.max_ptes_shared + 1)
-        cost = np.where(family.pmd[rows] | (family.record_of[rows] == 0), 1, dear)
-        ahead = inside & (np.cumsum(cost, axis=1) - cost < left[:, None])
-        widest = int(np.count_nonzero(ahead, axis=1).max())
-        return rows[:, :widest], ahead[:, :widest]
 
     def _limits(self) -> Limits:
         return Limits(self.max_ptes_none, self.max_ptes_swap, self.max_ptes_shared)

@@ -1,0 +1,98 @@
+"""The rows that khugepaged's passes may get through next, laid out mm after mm, so that many are scanned together."""
+
+import dataclasses
+
+import numpy as np
+
+from thpsweep.model.bits import Bools, Ints
+from thpsweep.model.family import Family
+
+AT_ONCE = 1 << 12
+"""Rows that are laid out together, beyond those of the mms that the cursors are in."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ahead:
+    """What lies ahead of each cursor, in the order of a scan: the rest of its mm, then later living mms as a whole.
+
+    A scan lets some of it pass, and what was found behind may then be another: usable() says up to where it holds.
+    Shapes: sharers, regions, rows, inside (it is there), chosen (worth a scan), guess (what is scanned before it in its
+    mm) (n_cursors, n_rows); mm: which of the mms ahead, begin, end: where that begins and ends (n_rows,).
+    """
+
+    sharers: Ints
+    regions: Ints
+    rows: Ints
+    inside: Bools
+    chosen: Bools
+    guess: Ints
+    mm: Ints
+    begin: Ints
+    end: Ints
+
+    @property
+    def entered(self) -> Bools:
+        """Rows at which an mm is entered, but for the first. Shapes: -> (n_cursors, n_rows)."""
+        return np.asarray(self.inside & (self.mm > 0) & (self.begin == np.arange(self.mm.size)))
+
+    def usable(self, progress: Ints, passed: Bools, busy: Bools, left: Ints) -> Bools:
+        """Tell which of the chosen rows a pass would scan as they were scanned here, of those that it gets to.
+
+        An mm with something to attempt has to be the first; what lies behind an mm that is not scanned to its end, or
+        whose lock is held, is dropped. Shapes: progress, passed, busy (n_cursors, n_rows), left (n_cursors,).
+        """
+        if not self.mm[-1]:
+            return self.chosen
+        spent = _before(progress)[:, self.begin] + self.mm
+        fitting = self.chosen & (self.guess < np.maximum(1, left[:, None] - spent))
+        whole = _before(self.inside & ~fitting)[:, self.begin] == 0
+        calm = np.cumsum(passed | busy, axis=1)[:, self.end] == 0
+        return np.asarray(fitting & whole & (calm | (self.mm == 0)))
+
+
+def _before(amounts: Ints | Bools) -> Ints:
+    """Sum up what comes before each. Shapes: (n, k) -> (n, k)."""
+    return np.subtract(np.cumsum(amounts, axis=1, dtype=np.int64), amounts)
+
+
+def look_ahead(family: Family, going: Ints, sharer: Ints, region: Ints, left: Ints, dear: int) -> Ahead:
+    """Lay out what passes with so many ptes left may get through: a guess on the high side.
+
+    One that is passed over costs 1, of the others most cost `dear`. Shapes: each (n_cursors,), replicates in `going`.
+    """
+    ahead = _laid_out(family, going, sharer, region, left, dear, 0)
+    if (ahead.chosen == ahead.inside).all(axis=1).any():  # an mm may end before the pass does
+        n_mms = int((family.alive[going] & (np.arange(family.n_sharers) > sharer[:, None])).sum(axis=1).max())
+        n_mms = min(n_mms, AT_ONCE // (going.size * family.n_regions))
+        return _laid_out(family, going, sharer, region, left, dear, n_mms) if n_mms else ahead
+    widest = int(np.count_nonzero(ahead.chosen, axis=1).max())
+    cut = {
+        name: getattr(ahead, name)[..., :widest] for name in ("sharers", "regions", "rows", "inside", "chosen", "guess")
+    }
+    mm = ahead.mm[:widest]
+    return Ahead(**cut, mm=mm, begin=mm, end=mm + widest - 1)
+
+
+def _laid_out(family: Family, going: Ints, sharer: Ints, region: Ints, left: Ints, dear: int, n_mms: int) -> Ahead:
+    """Lay out the rest of the cursors' mms and so many mms behind them."""
+    width, n_regions = min(family.n_regions, int(left.max())), family.n_regions
+    width = width if not n_mms else int((n_regions - region).max())
+    later = family.alive[going] & (np.arange(family.n_sharers) > sharer[:, None])
+    others = np.argsort(~later, axis=1, kind="stable")[:, :n_mms]
+    there = np.take_along_axis(later, others, axis=1)
+    regions = region[:, None] + np.arange(width)
+    inside = np.concatenate((regions < n_regions, there.repeat(n_regions, axis=1)), axis=1)
+    regions = np.minimum(np.concatenate((regions, _tiled(n_regions, going.size, n_mms)), axis=1), n_regions - 1)
+    sharers = np.concatenate((sharer[:, None].repeat(width, axis=1), others.repeat(n_regions, axis=1)), axis=1)
+    rows = (regions + going[:, None] * n_regions) * family.n_sharers + sharers
+    mm = np.concatenate((np.zeros(width, np.int64), np.arange(1, n_mms + 1).repeat(n_regions)))
+    begin = np.where(mm == 0, 0, width + (mm - 1) * n_regions)
+    end = np.where(mm == 0, width, begin + n_regions) - 1
+    before = _before(np.where(family.pmd[rows] | (family.record_of[rows] == 0), 1, dear) * inside)
+    guess = before - before[:, begin]
+    chosen = inside & (guess < left[:, None]) & ((before[:, begin] + mm < left[:, None]) | (mm == 0))
+    return Ahead(sharers, regions, rows, inside, chosen, guess, mm, begin, end)
+
+
+def _tiled(n_regions: int, n_cursors: int, n_mms: int) -> Ints:
+    return np.broadcast_to(np.tile(np.arange(n_regions), n_mms), (n_cursors, n_mms * n_regions))
