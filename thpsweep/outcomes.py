@@ -42,7 +42,7 @@ SENTENCES = {
     ScanResult.EXCEED_NONE_PTE: "more empty ptes than max_ptes_none",
     ScanResult.EXCEED_SWAP_PTE: "more swapped ptes than max_ptes_swap",
     ScanResult.EXCEED_SHARED_PTE: "more shared ptes than max_ptes_shared",
-    ScanResult.PTE_NON_PRESENT: "a swapped page, which an all-sharers mechanism cannot take",
+    ScanResult.PTE_NON_PRESENT: "a page that is not there any more",
     ScanResult.PTE_MAPPED_HUGEPAGE: "already a folio of PMD order, mapped by ptes",
     ScanResult.LACK_REFERENCED_PAGE: "no young pte",
     ScanResult.ALLOC_HUGE_PAGE_FAIL: "no free 2 MiB block for the new folio",

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from tests.model.points import option, point, totals
+from tests.model.replay import Replay
+from tests.reference.families import NOTHING
+from tests.reference.families import Family as Drawn
 from thpsweep.errors import ThpsweepError
 from thpsweep.model import bits, draws, registry
 from thpsweep.model.counts import Counts
@@ -361,3 +364,18 @@ def test_aging_makes_all_ptes_old() -> None:
     luck = Luck(family_of(3), built.workload, draws.keys(7, "scene", 1), 60.0)
     reads = [luck._reads_since_old(tick)[0, 0] * 60 for tick in range(90)]  # in minutes: one read an hour and page
     assert reads == pytest.approx([1 + tick % 30 for tick in range(90)])
+
+
+def test_khugepaged_comes_to_a_recycled_worker_last() -> None:
+    """A new mm is put at the end of the list (__khugepaged_enter()), whatever number the model gives it."""
+    drawn = Drawn(1, 4, [(0, (0, 1, 2, 3), list(range(512)), 0)], {}, set(), {0, 1, 2, 3})
+    replay = Replay(drawn, {"pages_to_scan": 1, "max_ptes_shared": 511})
+    replay.tick({**NOTHING, "exits": [1], "forks": [(0, 1)], "writes": [(0, sharer, sharer) for sharer in range(4)]})
+    inputs = {(0, sharer): (512, False, 512) for sharer in range(4)}
+    order = []
+    for _ in range(12):
+        huge = replay.family.pmd.copy()
+        trigger = {"do": "khugepaged", "mechanism": "copy", "options": {}, "inputs": inputs, "locked": set()}
+        replay.tick({**NOTHING, "triggers": [trigger]})
+        order += np.flatnonzero(replay.family.pmd & ~huge).tolist()
+    assert order == [0, 2, 3, 1]

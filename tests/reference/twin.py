@@ -124,6 +124,9 @@ class Twin(Mechanisms):
         self.folios: set[Folio] = set()
         self.references: list[Reference] = []
         self._ever_shared: set[Swapped] = set()
+        self.registered = {
+            sharer: sharer for sharer in range(n_sharers)
+        }  # khugepaged's list of mms: a new one comes last
         self.counts: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         # What each process wrote last, by (region, sharer, slot): the truth that its page table has to lead to.
@@ -277,6 +280,7 @@ class Twin(Mechanisms):
         assert parent in self.alive, f"parent {parent} does not live"
         assert child not in self.alive, f"child {child} lives already"
         self.alive.add(child)
+        self.registered[child] = max(self.registered.values()) + 1
         self._count("forks")
         for region in range(self.n_regions):
             mine, its = self.rows[region, parent], self.rows[region, child]

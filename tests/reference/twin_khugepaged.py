@@ -11,7 +11,7 @@ Inputs = Callable[[int, int], tuple[int, bool, int]]
 
 
 class Khugepaged:
-    """Walk the living mms in sharer order as khugepaged_do_scan() and khugepaged_scan_mm_slot() do."""
+    """Walk the living mms in the order of their registration as khugepaged_do_scan() and khugepaged_scan_mm_slot() do."""
 
     def __init__(
         self,
@@ -28,6 +28,7 @@ class Khugepaged:
         }
         self.sharer: int | None = None  # the cursor: the current mm and the region that comes next in it
         self.region = 0
+        self.registered = -1
         self.full_scans = 0
 
     def pass_(
@@ -60,8 +61,9 @@ class Khugepaged:
         locked: Collection[tuple[int, int]],
     ) -> int:
         if self.sharer is None:
-            self.sharer, self.region = min(twin.alive), 0
-        if self.sharer not in twin.alive:
+            self.sharer, self.region = min(twin.alive, key=lambda mm: twin.registered[mm]), 0
+            self.registered = twin.registered[self.sharer]
+        if self.sharer not in twin.alive or twin.registered[self.sharer] != self.registered:
             self._next_mm(twin)
             return progress
         if (self.region, self.sharer) in locked:  # mmap_read_trylock() fails: no wait, and no progress
@@ -92,10 +94,11 @@ class Khugepaged:
 
     def _next_mm(self, twin: Twin) -> None:
         assert self.sharer is not None
-        later = [sharer for sharer in twin.alive if sharer > self.sharer]
+        later = [mm for mm in twin.alive if twin.registered[mm] > self.registered]
         self.region = 0
         if later:
-            self.sharer = min(later)
+            self.sharer = min(later, key=lambda mm: twin.registered[mm])
+            self.registered = twin.registered[self.sharer]
         else:
             self.sharer = None
             self.full_scans += 1

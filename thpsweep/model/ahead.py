@@ -62,7 +62,7 @@ def look_ahead(family: Family, going: Ints, sharer: Ints, region: Ints, left: In
     """
     ahead = _laid_out(family, going, sharer, region, left, dear, 0)
     if (ahead.chosen == ahead.inside).all(axis=1).any():  # an mm may end before the pass does
-        n_mms = int((family.alive[going] & (np.arange(family.n_sharers) > sharer[:, None])).sum(axis=1).max())
+        n_mms = int(_later(family, going, sharer).sum(axis=1).max())
         n_mms = min(n_mms, AT_ONCE // (going.size * family.n_regions))
         return _laid_out(family, going, sharer, region, left, dear, n_mms) if n_mms else ahead
     widest = int(np.count_nonzero(ahead.chosen, axis=1).max())
@@ -77,8 +77,9 @@ def _laid_out(family: Family, going: Ints, sharer: Ints, region: Ints, left: Int
     """Lay out the rest of the cursors' mms and so many mms behind them."""
     width, n_regions = min(family.n_regions, int(left.max())), family.n_regions
     width = width if not n_mms else int((n_regions - region).max())
-    later = family.alive[going] & (np.arange(family.n_sharers) > sharer[:, None])
-    others = np.argsort(~later, axis=1, kind="stable")[:, :n_mms]
+    later = _later(family, going, sharer)
+    when = np.where(later, family.registered[going], np.iinfo(np.int64).max)
+    others = np.argsort(when, axis=1, kind="stable")[:, :n_mms]
     there = np.take_along_axis(later, others, axis=1)
     regions = region[:, None] + np.arange(width)
     inside = np.concatenate((regions < n_regions, there.repeat(n_regions, axis=1)), axis=1)
@@ -92,6 +93,11 @@ def _laid_out(family: Family, going: Ints, sharer: Ints, region: Ints, left: Int
     guess = before - before[:, begin]
     chosen = inside & (guess < left[:, None]) & ((before[:, begin] + mm < left[:, None]) | (mm == 0))
     return Ahead(sharers, regions, rows, inside, chosen, guess, mm, begin, end)
+
+
+def _later(family: Family, going: Ints, sharer: Ints) -> Bools:
+    """Tell who lives and was registered later than the cursors' mms. Shapes: (n,), (n,) -> (n, n_sharers)."""
+    return np.asarray(family.alive[going] & (family.registered[going] > family.registered[going, sharer][:, None]))
 
 
 def _tiled(n_regions: int, n_cursors: int, n_mms: int) -> Ints:

@@ -33,7 +33,7 @@ class Family:
     """Rows, records, layers and folios of all replicates, and the totals that follow from them.
 
     Shapes: record_of (n_replicates * n_regions * n_sharers,) in row order region-major; pmd likewise;
-    alive (n_replicates, n_sharers); gauge[name] (n_replicates,).
+    alive, registered (n_replicates, n_sharers); gauge[name] (n_replicates,).
     """
 
     def __init__(self, n_replicates: int, n_regions: int, n_sharers: int) -> None:
@@ -42,6 +42,9 @@ class Family:
         self.record_of = np.zeros(n_rows, np.int32)
         self.pmd = np.zeros(n_rows, bool)
         self.alive = np.zeros((n_replicates, n_sharers), bool)
+        self.registered = np.tile(np.arange(n_sharers), (n_replicates, 1))
+        """When khugepaged was told of each mm: it scans them in this order, and a new one comes last."""
+        self._n_registered = n_sharers
         self.records, self.entries, self.layers = Records(), Entries(), Layers()
         self.missing, self.folios, self.pins = Missing(), Folios(), Pins()
         self.next_frame = 1
@@ -62,6 +65,11 @@ class Family:
         """List a sharer's rows, one a region. Shapes: -> (n_regions,)."""
         regions = np.arange(replicate * self.n_regions, (replicate + 1) * self.n_regions)
         return regions * self.n_sharers + sharer
+
+    def register(self, replicate: int, sharer: int) -> None:
+        """Put a new mm at the end of khugepaged's list. Source: mm/khugepaged.c __khugepaged_enter() (v6.18)."""
+        self.registered[replicate, sharer] = self._n_registered
+        self._n_registered += 1
 
     def region_of(self, rows: Ints) -> Ints:
         """Give the region of each row."""

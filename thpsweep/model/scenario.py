@@ -58,6 +58,7 @@ class Scenario:
         """Start a process that maps nothing yet."""
         found = self.unborn()
         self.family.alive[0, found.number] = True
+        self.family.register(0, found.number)
         return found
 
     def release(self, references: Ints) -> None:

@@ -157,6 +157,7 @@ class Process:
             turnover.fork(self.scene.family, self.scene.counts, 0, self.number, child.number)
         else:
             self.scene.family.alive[0, child.number] = True
+            self.scene.family.register(0, child.number)
             self.scene.counts.add_one("forks", 0)
         new = ledger.places(self._rows)
         ledger.renamed(old[new != old], new[new != old])

@@ -32,6 +32,7 @@ def fork(family: Family, counts: Counts, replicate: int, parent: int, child: int
     _map(family, rows, new_rows, records, child)
     family.records.exclusive[family.record_of[rows]] &= pinned
     family.alive[replicate, child] = True
+    family.register(replicate, child)
     zeroed = zeroed_slots(family, family.record_of[rows[some]].astype(np.int64))
     _copy(family, counts, new_rows[some], pinned[some])
     mark_mapped(family, new_rows[some], zeroed & pinned[some])

@@ -7,6 +7,7 @@ import numpy as np
 from thpsweep.model.ahead import look_ahead
 from thpsweep.model.allocation import NOT_REACHED
 from thpsweep.model.bits import Bools, Ints
+from thpsweep.model.family import Family
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.triggers.base import Collapser, Trigger
 from thpsweep.model.workloads.base import whole
@@ -18,11 +19,13 @@ from thpsweep.units import HPAGE_PMD_NR, MS_PER_S
 class _Cursors:
     """Where the daemon stands in each replicate, and how far its pass is. Shapes: each (n_replicates,).
 
-    A sharer of n_sharers means before the first mm. inside: the mmap lock is held, going on costs nothing; taking it,
-    also again after an attempt, costs 1. asleep: in the middle of a pass, after its first failed allocation.
+    A sharer of n_sharers means before the first mm; registered tells its mm from an earlier one of that number. inside: the
+    mmap lock is held, going on costs nothing; taking it, also again after an attempt, costs 1. asleep: in the middle of a
+    pass, after its first failed allocation.
     """
 
     sharer: Ints
+    registered: Ints
     region: Ints
     progress: Ints
     heads: Ints
@@ -33,7 +36,7 @@ class _Cursors:
     @classmethod
     def before_first(cls, n_replicates: int, n_sharers: int) -> "_Cursors":
         """Place the cursors before the first mm."""
-        zeros, flags = np.zeros((3, n_replicates), np.int64), np.zeros((3, n_replicates), bool)
+        zeros, flags = np.zeros((4, n_replicates), np.int64), np.zeros((3, n_replicates), bool)
         return cls(np.full(n_replicates, n_sharers), *zeros, *flags)
 
 
@@ -52,11 +55,11 @@ class _Clock:
 
 @dataclasses.dataclass
 class Khugepaged(Trigger):
-    """Scan the mms in the order of their numbers, living ones only, region after region; wake every scan_sleep.
+    """Scan the living mms in the order of their registration, region after region; wake every scan_sleep.
 
-    The defaults are the kernel's. A new mm keeps its number's place in the order, where the kernel puts it just behind
-    the cursor. The first allocation that fails in a pass makes the daemon sleep alloc_sleep, if the pass is not over
-    with it; then the pass goes on behind that region. The second ends the pass.
+    The defaults are the kernel's. A new mm comes last, so that the cursor, which goes round, meets it after all others. The
+    first allocation that fails in a pass makes the daemon sleep alloc_sleep, if the pass is not over with it; then the pass
+    goes on behind that region. The second ends the pass.
     Rows are scanned some at a time, of several mms where nothing is attempted, in all replicates at once, and what a pass
     would not have reached is dropped; where something is, regions are distinct, so that no attempt changes another's scan.
     Source: mm/khugepaged.c khugepaged_do_scan(), collapse_scan_mm_slot() (torvalds/linux b2128290c299).
@@ -118,11 +121,14 @@ class Khugepaged(Trigger):
                 cursors.heads[fresh] += 1
                 cursors.going &= ~(fresh & ((cursors.heads >= 2) | ~family.alive.any(axis=1)))
                 fresh &= cursors.going
-                cursors.sharer[fresh], cursors.region[fresh] = np.argmax(family.alive[fresh], axis=1), 0
+                first, registered = _earliest(family, family.alive)
+                cursors.sharer[fresh], cursors.registered[fresh] = first[fresh], registered[fresh]
+                cursors.region[fresh] = 0
                 moving &= cursors.going
             if not moving.any():
                 break
-            gone = moving & ~family.alive[replicates, np.minimum(cursors.sharer, family.n_sharers - 1)]
+            at = replicates, np.minimum(cursors.sharer, family.n_sharers - 1)
+            gone = moving & ~(family.alive[at] & (family.registered[at] == cursors.registered))
             enter = moving & ~gone & ~cursors.inside
             busy = self._busy(cursors, enter, collapser, tick)
             enter, gone = enter & ~busy, gone | busy
@@ -186,6 +192,7 @@ class Khugepaged(Trigger):
         cursors.progress[going] = used[last]
         cursors.inside[going] = ~passed[last]
         cursors.sharer[going], cursors.region[going] = ahead.sharers[last], ahead.regions[last] + 1
+        cursors.registered[going] = collapser.family.registered[going, cursors.sharer[going]]
         failed = np.zeros(cursors.going.size, bool)
         failed[going] = results[last] == ScanResult.ALLOC_HUGE_PAGE_FAIL
         return failed
@@ -198,10 +205,19 @@ class Khugepaged(Trigger):
         if not chosen.any():
             return
         family = collapser.family
-        later = family.alive & (np.arange(family.n_sharers) > cursors.sharer[:, None])
-        onward = np.where(later.any(axis=1), np.argmax(later, axis=1), family.n_sharers)
-        cursors.sharer[chosen], cursors.region[chosen], cursors.inside[chosen] = onward[chosen], 0, False
+        onward, registered = _earliest(family, family.alive & (family.registered > cursors.registered[:, None]))
+        cursors.sharer[chosen], cursors.registered[chosen] = onward[chosen], registered[chosen]
+        cursors.region[chosen], cursors.inside[chosen] = 0, False
         collapser.counts.add("full_scans", np.flatnonzero(chosen & (onward == family.n_sharers)), 1)
+
+
+def _earliest(family: Family, among: Bools) -> tuple[Ints, Ints]:
+    """Give the mm that was registered first of some in each replicate, n_sharers where there is none, and when it was.
+
+    Shapes: (n_replicates, n_sharers) -> (n_replicates,), (n_replicates,).
+    """
+    when = np.where(among, family.registered, np.iinfo(np.int64).max)
+    return np.where(among.any(axis=1), np.argmin(when, axis=1), family.n_sharers), when.min(axis=1)
 
 
 def _hold(collapser: Collapser, rows: Ints, progress: Ints, again: Bools, done: Bools) -> None:
