@@ -33,6 +33,8 @@ class Ahead:
     @property
     def entered(self) -> Bools:
         """Rows at which an mm is entered, but for the first. Shapes: -> (n_cursors, n_rows)."""
+        if not self.mm[-1]:
+            return np.zeros(self.rows.shape, bool)
         return np.asarray(self.inside & (self.mm > 0) & (self.begin == np.arange(self.mm.size)))
 
     def usable(self, progress: Ints, passed: Bools, busy: Bools, left: Ints) -> Bools:
@@ -60,24 +62,39 @@ def look_ahead(family: Family, going: Ints, sharer: Ints, region: Ints, left: In
 
     One that is passed over costs 1, of the others most cost `dear`. Shapes: each (n_cursors,), replicates in `going`.
     """
-    ahead = _laid_out(family, going, sharer, region, left, dear, 0)
-    if (ahead.chosen == ahead.inside).all(axis=1).any():  # an mm may end before the pass does
-        n_mms = int(_later(family, going, sharer).sum(axis=1).max())
-        n_mms = min(n_mms, AT_ONCE // (going.size * family.n_regions))
-        return _laid_out(family, going, sharer, region, left, dear, n_mms) if n_mms else ahead
-    widest = int(np.count_nonzero(ahead.chosen, axis=1).max())
-    cut = {
-        name: getattr(ahead, name)[..., :widest] for name in ("sharers", "regions", "rows", "inside", "chosen", "guess")
-    }
-    mm = ahead.mm[:widest]
-    return Ahead(**cut, mm=mm, begin=mm, end=mm + widest - 1)
-
-
-def _laid_out(family: Family, going: Ints, sharer: Ints, region: Ints, left: Ints, dear: int, n_mms: int) -> Ahead:
-    """Lay out the rest of the cursors' mms and so many mms behind them."""
-    width, n_regions = min(family.n_regions, int(left.max())), family.n_regions
-    width = width if not n_mms else int((n_regions - region).max())
+    ahead = _rest(family, going, sharer, region, left, dear)
+    if (ahead.regions[:, -1] < family.n_regions - 1).all():  # no mm ends before the pass does
+        return ahead
     later = _later(family, going, sharer)
+    n_mms = min(int(later.sum(axis=1).max()), AT_ONCE // (going.size * family.n_regions))
+    return _with_later(family, going, sharer, region, left, dear, later, n_mms) if n_mms else ahead
+
+
+def _rest(family: Family, going: Ints, sharer: Ints, region: Ints, left: Ints, dear: int) -> Ahead:
+    """Lay out the rest of the mms that the cursors are in, as far as the passes can get."""
+    n_regions = family.n_regions
+    regions = region[:, None] + np.arange(min(n_regions, int(left.max())))
+    inside = regions < n_regions
+    rows = (np.minimum(regions, n_regions - 1) + going[:, None] * n_regions) * family.n_sharers + sharer[:, None]
+    guess = _before(_guessed(family, rows, dear) * inside)
+    chosen = inside & (guess < left[:, None])
+    width = int(np.count_nonzero(chosen, axis=1).max())
+    sharers = np.broadcast_to(sharer[:, None], (going.size, width))
+    cut = (regions[:, :width], rows[:, :width], inside[:, :width], chosen[:, :width], guess[:, :width])
+    mm = np.zeros(width, np.int64)
+    return Ahead(sharers, *cut, mm, mm, mm)
+
+
+def _guessed(family: Family, rows: Ints, dear: int) -> Ints:
+    return np.where(family.pmd[rows] | (family.record_of[rows] == 0), 1, dear)
+
+
+def _with_later(
+    family: Family, going: Ints, sharer: Ints, region: Ints, left: Ints, dear: int, later: Bools, n_mms: int
+) -> Ahead:
+    """Lay out the rest of the cursors' mms and so many of the later ones."""
+    n_regions = family.n_regions
+    width = int((n_regions - region).max())
     when = np.where(later, family.registered[going], np.iinfo(np.int64).max)
     others = np.argsort(when, axis=1, kind="stable")[:, :n_mms]
     there = np.take_along_axis(later, others, axis=1)
@@ -89,7 +106,7 @@ def _laid_out(family: Family, going: Ints, sharer: Ints, region: Ints, left: Int
     mm = np.concatenate((np.zeros(width, np.int64), np.arange(1, n_mms + 1).repeat(n_regions)))
     begin = np.where(mm == 0, 0, width + (mm - 1) * n_regions)
     end = np.where(mm == 0, width, begin + n_regions) - 1
-    before = _before(np.where(family.pmd[rows] | (family.record_of[rows] == 0), 1, dear) * inside)
+    before = _before(_guessed(family, rows, dear) * inside)
     guess = before - before[:, begin]
     chosen = inside & (guess < left[:, None]) & ((before[:, begin] + mm < left[:, None]) | (mm == 0))
     return Ahead(sharers, regions, rows, inside, chosen, guess, mm, begin, end)

@@ -171,18 +171,20 @@ class Khugepaged(Trigger):
         found = collapser.look(ahead.rows[ahead.chosen], self._limits(), tick, khugepaged=True)
         progress, passed = np.zeros(ahead.rows.shape, np.int64), np.zeros(ahead.rows.shape, bool)
         progress[ahead.chosen], passed[ahead.chosen] = found.progress, found.passed
-        busy = self._locked(collapser, ahead.rows, ahead.entered, tick)
-        usable = ahead.usable(progress, passed, busy, left)
-        found = collapser.ask(found.where(usable[ahead.chosen]), self._limits())
+        entered = ahead.entered
+        usable = ahead.usable(progress, passed, self._locked(collapser, ahead.rows, entered, tick), left)
+        if usable is not ahead.chosen:
+            found = found.where(usable[ahead.chosen])
+        found = collapser.ask(found, self._limits())
         passed[:] = False
         passed[usable] = found.passed
         # After an attempt the lock is taken anew, which costs 1 before the next region is looked at; so does entering an mm.
-        taken = ahead.entered
+        taken = entered.copy()
         taken[:, 1:] |= passed[:, :-1]
         used = cursors.progress[going][:, None] + np.cumsum(progress, axis=1) + np.cumsum(taken, axis=1)
         before = used - progress - taken
         before[:, 0] = 0
-        locked = np.logical_or.accumulate(self._locked(collapser, ahead.rows, taken & ~ahead.entered, tick), axis=1)
+        locked = np.logical_or.accumulate(self._locked(collapser, ahead.rows, taken & ~entered, tick), axis=1)
         reached = usable & (before < self.pages_to_scan) & ~locked
         results = np.full(ahead.rows.shape, NOT_REACHED, np.int64)
         results[reached] = collapser.attempt(found.where(reached[usable]), self._limits(), until_failure=True)
