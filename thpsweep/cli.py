@@ -238,9 +238,14 @@ def _finish(sweep: "Sweep") -> None:
     from thpsweep.answers.table import table, text
 
     console = Console()
-    width = console.width if console.is_terminal else 170
-    Console(width=width).print(searched(sweep) if "search" in sweep.header else table(sweep, width=width))
-    (sweep.directory / "table.txt").write_text(text(sweep))
+    as_text = text(sweep)
+    if "search" in sweep.header:
+        Console(width=console.width if console.is_terminal else 170).print(searched(sweep))
+    elif console.is_terminal:
+        console.print(table(sweep, width=console.width))
+    else:
+        print(as_text)
+    (sweep.directory / "table.txt").write_text(as_text)
     frame.write_csv(sweep, sweep.directory / "table.csv")
     if sweep.done:
         plot(sweep, sweep.directory / "plot.png")

@@ -19,7 +19,7 @@ from thpsweep.sweep.drive import drive
 from thpsweep.sweep.plan import Plan
 from thpsweep.sweep.serial import Arrival, Task, Terms, serial
 from thpsweep.sweep.tracking import words
-from thpsweep.sweep.tracking.following import Following
+from thpsweep.sweep.tracking.following import EVERY_S, SELDOM_S, Following
 from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import Tracker
 
@@ -186,7 +186,7 @@ def followed(fake: Fake, *said: str | None) -> tuple[int, list[str], Script]:
 def test_mlflow_is_told_while_the_sweep_runs_and_once_at_the_end() -> None:
     fake = Fake()
     code, told, script = followed(fake, None, None, words.ENDED, words.FINAL)
-    assert (code, told) == (0, []) and script.waited == [0.0, 5.0, 5.0, 5.0]
+    assert (code, told) == (0, []) and script.waited == [0.0, EVERY_S, EVERY_S, EVERY_S]
     assert fake.asked == [(False, False), (False, False), (True, False), (True, True)]
 
 
@@ -194,8 +194,8 @@ def test_an_mlflow_that_fails_is_asked_less_and_less_and_spoken_of_once() -> Non
     def broken(_: Fake) -> None:
         raise OSError("no database\ntoday")
 
-    code, told, script = followed(Fake(broken), *[None] * 6, words.OVER)
-    assert code == 1 and script.waited == [0.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
+    code, told, script = followed(Fake(broken), *[None] * 7, words.OVER)
+    assert code == 1 and script.waited == [0.0, EVERY_S, 4.0, 8.0, 16.0, 32.0, SELDOM_S, SELDOM_S]
     assert len(told) == 1 and "OSError: no database today" in told[0]
 
 
@@ -205,7 +205,7 @@ def test_what_failed_and_then_worked_is_in_step() -> None:
             raise OSError("not yet")
 
     code, told, script = followed(Fake(at_first), None, None, None, words.OVER)
-    assert code == 0 and len(told) == 1 and script.waited[-1] == 5.0
+    assert code == 0 and len(told) == 1 and script.waited[-1] == EVERY_S
 
 
 def test_it_ends_without_a_word_to_mlflow_when_the_driver_is_gone() -> None:

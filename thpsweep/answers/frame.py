@@ -76,9 +76,9 @@ def write_csv(sweep: Sweep, path: Path) -> None:
     found = list(map(columns_of, rows(sweep)))
     columns = list(dict.fromkeys(key for row in found for key in row))
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(found)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(map(row.get, columns) for row in found)
 
 
 def columns_of(row: Row) -> Row:

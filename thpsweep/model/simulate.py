@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from thpsweep.errors import OptionError, ThpsweepError
-from thpsweep.model import draws, events, options, pins, registry, requests
+from thpsweep.model import drawn, draws, events, options, pins, registry, requests
 from thpsweep.model.allocation import Allocator
 from thpsweep.model.bits import Ints
 from thpsweep.model.counts import Counts
@@ -138,7 +138,7 @@ def check(point: Mapping[str, Any]) -> None:
     built = setting(point)
     _check_memory(built)
     built.sharing.check(int(built.workload.describe(built.n_sharers)["regions"]))
-    state_bytes = estimate(point)["state_bytes"]
+    state_bytes = _estimate(built)["state_bytes"]
     if state_bytes > MAX_STATE_BYTES:
         raise ThpsweepError(
             f"the state of one replicate would take about {state_bytes / 2**30:.1f} GiB: "
@@ -167,7 +167,10 @@ def estimate(point: Mapping[str, Any]) -> dict[str, float]:
     A row costs a pointer and a flag; a row that is ever written a record, two entries and a layer of its own; events are
     drawn a window at a time.
     """
-    built = setting(point)
+    return _estimate(setting(point))
+
+
+def _estimate(built: Setting) -> dict[str, float]:
     load = built.workload
     n_regions = int(load.describe(built.n_sharers)["regions"])
     scene = events.Scene(load, n_regions, built.n_sharers, built.n_ticks, built.tick_s)
@@ -243,7 +246,8 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
     state = built.trigger.begin(built.replicates)
     if early:
         _begin_early(early, collapser, integrals, start)
-    for number, tick in enumerate(_ticks(built, start)):
+    scene = events.Scene(built.workload, start.n_regions, built.n_sharers, built.n_ticks, built.tick_s)
+    for number, tick in enumerate(drawn.ticks(scene, built.seed, built.scene_key, built.replicates)):
         _turn_over(family, counts, tick, luck.born, number)
         _refer(family, counts, built.mechanism, tick, number)
         written = _keys(family, [mine.writes for mine in tick])
@@ -277,15 +281,6 @@ def _begin_early(early: Early, collapser: Collapser, integrals: Integrals, start
         for sharer in forked(start):
             fork(family, unseen, replicate, 0, int(sharer))
     family.alive[:] = True
-
-
-def _ticks(built: Setting, start: Start) -> "zip[tuple[events.Tick, ...]]":
-    """Draw the events of every replicate, tick by tick."""
-    scene = events.Scene(built.workload, start.n_regions, built.n_sharers, built.n_ticks, built.tick_s)
-    return zip(
-        *(events.ticks(scene, built.seed, built.scene_key, replicate) for replicate in range(built.replicates)),
-        strict=True,
-    )
 
 
 def _turn_over(family: Family, counts: Counts, tick: tuple[events.Tick, ...], born: Ints, number: int) -> None:

@@ -14,7 +14,7 @@ from thpsweep.sweep.tracking.target import Target
 if TYPE_CHECKING:
     from thpsweep.sweep.tracking.tracker import Tracker
 
-EVERY_S = 5.0
+EVERY_S = 2.0
 """How often MLflow is brought up to date; where it cannot be, half as often each time, down to every SELDOM_S."""
 
 SELDOM_S = 60.0
