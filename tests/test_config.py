@@ -13,7 +13,7 @@ from thpsweep.config import GROUPS, conf_dir, plan_of, point_of, register
 from thpsweep.errors import ThpsweepError
 from thpsweep.explain import BASE, explain
 from thpsweep.model import registry
-from thpsweep.model.simulate import check
+from thpsweep.model.setting import check
 
 
 @pytest.fixture(scope="module", autouse=True)

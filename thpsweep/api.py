@@ -49,7 +49,7 @@ def simulate(*point: str | Mapping[str, Any]) -> dict[str, Any]:
     >>> run["metrics"]["cost/pte_updates"]["mean"], run["units"]["cost/pte_updates"]
     (99840.0, 'ptes')
     """
-    from thpsweep.model.simulate import check
+    from thpsweep.model.setting import check
     from thpsweep.model.simulate import simulate as simulated
 
     given = point[0] if len(point) == 1 and isinstance(point[0], Mapping) else composed(point)

@@ -22,7 +22,7 @@ from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
 from thpsweep.model.linking import grow_older
 from thpsweep.model.mechanisms.base import NOBODY, Limits
-from thpsweep.model.simulate import setting
+from thpsweep.model.setting import setting
 from thpsweep.model.start import populate
 from thpsweep.model.writes import write
 

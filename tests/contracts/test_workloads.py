@@ -9,7 +9,8 @@ import pytest
 from tests.model.points import option, point, totals
 from thpsweep.model import bits, events, registry
 from thpsweep.model.family import Family
-from thpsweep.model.simulate import estimate, scene_key, setting, simulate
+from thpsweep.model.setting import estimate, scene_key, setting
+from thpsweep.model.simulate import simulate
 from thpsweep.model.start import populate
 
 NAMES = list(registry.members("workload"))

@@ -8,7 +8,8 @@ import pytest
 from thpsweep.api import composed
 from thpsweep.model import drawn
 from thpsweep.model.events import Scene, Tick
-from thpsweep.model.simulate import setting, simulate
+from thpsweep.model.setting import setting
+from thpsweep.model.simulate import simulate
 
 SMALL = ("workload=prefork", "workload.regions=2", "sharing.degree=5", "run.replicates=2", "run.duration_s=600")
 

@@ -6,7 +6,8 @@ import pytest
 
 from tests.model.points import option, point, totals
 from thpsweep.errors import OptionError
-from thpsweep.model.simulate import check, simulate
+from thpsweep.model.setting import check
+from thpsweep.model.simulate import simulate
 
 QUIET = {"hot_regions": 0.0}
 """Nobody writes anything: closed forms hold exactly."""

@@ -12,7 +12,8 @@ from tests.model.points import option, point, totals
 from thpsweep.model import registry
 from thpsweep.model.bits import Ints
 from thpsweep.model.mechanisms.base import Limits
-from thpsweep.model.simulate import scene_key, simulate
+from thpsweep.model.setting import scene_key
+from thpsweep.model.simulate import simulate
 from thpsweep.model.triggers.base import Collapser
 from thpsweep.model.turnover import exit
 from thpsweep.model.visit import Chances

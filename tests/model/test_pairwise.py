@@ -14,7 +14,8 @@ from thpsweep.model import registry
 from thpsweep.model.locks import CLASSES
 from thpsweep.model.metrics import benefit, contention, cost, tradeoff
 from thpsweep.model.metrics.base import Pair
-from thpsweep.model.simulate import _run, _without_policy, check, setting, simulate
+from thpsweep.model.setting import check, setting
+from thpsweep.model.simulate import _run, _without_policy, simulate
 from thpsweep.outcomes import ScanResult
 
 QUIET = {"root_hot": 0.0, "root_cold": 0.0, "worker_hot": 0.0, "worker_cold": 0.0}

@@ -20,7 +20,8 @@ from thpsweep.model.machines.profile import Profile
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.prices import tlb_ns_per_s
 from thpsweep.model.reclaim import reclaim
-from thpsweep.model.simulate import check, setting, simulate
+from thpsweep.model.setting import check, setting
+from thpsweep.model.simulate import simulate
 from thpsweep.model.start import populate
 from thpsweep.model.swapping import read_back
 from thpsweep.model.writes import write

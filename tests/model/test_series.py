@@ -10,7 +10,8 @@ import pytest
 from tests.model.points import point, totals
 from thpsweep.model.family import Family
 from thpsweep.model.series import MAX_STEPS, UNITS, steps
-from thpsweep.model.simulate import setting, simulate
+from thpsweep.model.setting import setting
+from thpsweep.model.simulate import simulate
 from thpsweep.model.start import populate
 from thpsweep.units import HPAGE_PMD_NR, PAGE_SIZE_BYTES
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from thpsweep.model.simulate import estimate
+from thpsweep.model.setting import estimate
 from thpsweep.sweep import forecast as module
 from thpsweep.sweep.forecast import ASSUMED_S_PER_WORK, Costs, Workers, forecast
 from thpsweep.sweep.plan import Plan

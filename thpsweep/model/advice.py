@@ -15,8 +15,9 @@ from thpsweep.model.mm_slots import hand_out
 from thpsweep.model.pins import held_slots
 from thpsweep.model.pmds import map_private
 from thpsweep.model.reclaim import split_folios, swap_out
+from thpsweep.model.slot_events import Events, entries_of
 from thpsweep.model.swapping import begin, hold_alone, read_in
-from thpsweep.model.writes import Events, entries_of, split_pmds, unmap
+from thpsweep.model.writes import split_pmds, unmap
 from thpsweep.model.zeroed import zeroed_slots
 from thpsweep.units import HPAGE_PMD_NR
 

@@ -14,8 +14,9 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.family import Family
+from thpsweep.model.slot_events import Events, entries_of
 from thpsweep.model.swapping import read_in
-from thpsweep.model.writes import Events, entries_of, write
+from thpsweep.model.writes import write
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 UNTIL_RELEASED = np.iinfo(np.int32).max

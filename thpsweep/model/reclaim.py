@@ -11,8 +11,9 @@ from thpsweep.model.family import Family
 from thpsweep.model.leaving import forget_slots
 from thpsweep.model.linking import move, open_rows
 from thpsweep.model.mm_slots import settle
+from thpsweep.model.slot_events import Events, entries_of
 from thpsweep.model.swapping import begin, drop_cached
-from thpsweep.model.writes import Events, entries_of, folio_of, split_pmds
+from thpsweep.model.writes import folio_of, split_pmds
 from thpsweep.model.zeroed import NEVER_UNDERUSED, underused
 from thpsweep.units import HPAGE_PMD_NR
 

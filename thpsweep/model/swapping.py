@@ -7,8 +7,6 @@ with one holder comes back without the swap cache, as from zram.
 Source: mm/memory.c do_swap_page(), should_try_to_free_swap(), wp_can_reuse_anon_folio() (v6.18).
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from thpsweep.model import bits
@@ -17,10 +15,8 @@ from thpsweep.model.counts import Counts
 from thpsweep.model.diverge import diverge, part_with
 from thpsweep.model.family import Family
 from thpsweep.model.leaving import forget_slots
+from thpsweep.model.slot_events import Events
 from thpsweep.units import HPAGE_PMD_NR
-
-if TYPE_CHECKING:
-    from thpsweep.model.writes import Events
 
 
 def begin(family: Family) -> None:
@@ -165,7 +161,7 @@ def _resident(family: Family, layer: Ints, slot: Ints) -> Bools:
     return np.asarray(((word >> (slot & 63).astype(np.uint64)) & np.uint64(1)) != 0)
 
 
-def written(family: Family, counts: Counts, events: "Events", entry: Ints) -> None:
+def written(family: Family, counts: Counts, events: Events, entry: Ints) -> None:
     """Let rows write what they have in swap, judged by the holders at the start; their new pages are the caller's to map.
 
     The last holder of a page that nobody maps takes the page itself; whoever else writes copies it in the swap cache.

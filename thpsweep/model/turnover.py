@@ -11,7 +11,8 @@ from thpsweep.model.leaving import count_forms, leave, shift_mappings, shift_mis
 from thpsweep.model.linking import forward
 from thpsweep.model.mm_slots import claim
 from thpsweep.model.pins import let_go, unshareable
-from thpsweep.model.writes import Events, map_new, split_pmds
+from thpsweep.model.slot_events import Events
+from thpsweep.model.writes import map_new, split_pmds
 from thpsweep.model.zeroed import mark_mapped, zeroed_slots
 
 

@@ -1,74 +1,20 @@
 """Writes of one tick: first touch, copy-on-write, reuse, PMD split, judged by the sharing at the start of the step.
 
-Everything is done by event (row, slot) on flat words, not by board: a tick writes few slots of each of many rows. Bits
-that are set or cleared are distinct, so that adding and subtracting them is exact, and np.add.at is fast where
-np.bitwise_or.at is not.
+Everything is done by event (row, slot), not by board: a tick writes few slots of each of many rows.
 """
 
-import dataclasses
-import functools
-
 import numpy as np
-import numpy.typing as npt
 
 from thpsweep.model import bits
-from thpsweep.model.bits import Boards, Bools, Ints
+from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.counts import Counts
 from thpsweep.model.diverge import diverge
 from thpsweep.model.family import Family
 from thpsweep.model.leaving import end_links
 from thpsweep.model.mm_slots import settle
+from thpsweep.model.slot_events import Events, entries_of, indices
 from thpsweep.model.swapping import written
-from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
-
-
-@dataclasses.dataclass
-class Events:
-    """Slots that are written or unmapped, ascending and distinct by (row, slot). Shapes: each (n,)."""
-
-    row: Ints
-    slot: Ints
-
-    @functools.cached_property
-    def word(self) -> Ints:
-        """Word of the slot in its board."""
-        return self.slot >> 6
-
-    @functools.cached_property
-    def bit(self) -> npt.NDArray[np.uint64]:
-        """The slot's bit in its word."""
-        return np.left_shift(np.uint64(1), (self.slot & 63).view(np.uint64))
-
-    def of(self, boards: Boards, owner: Ints) -> Bools:
-        """Tell whether each event's slot is on its owner's board."""
-        return np.asarray((_flat(boards).take(owner * BOARD_WORDS + self.word) & self.bit) != 0)
-
-    def set(self, boards: Boards, owner: Ints, chosen: Bools) -> None:
-        """Put the chosen slots, none of which is there, on their owners' boards."""
-        some = _indices(chosen)
-        np.add.at(_flat(boards), owner[some] * BOARD_WORDS + self.word[some], self.bit[some])
-
-    def clear(self, boards: Boards, owner: Ints, chosen: Bools) -> None:
-        """Take the chosen slots, all of which are there, off their owners' boards."""
-        some = _indices(chosen)
-        np.subtract.at(_flat(boards), owner[some] * BOARD_WORDS + self.word[some], self.bit[some])
-
-    def where(self, kept: Bools) -> "Events":
-        """Keep some of the events; all, as is usual, without a copy."""
-        return self if kept.all() else self.at(np.flatnonzero(kept))
-
-    def at(self, index: Ints) -> "Events":
-        """Keep some of the events, by index."""
-        return Events(self.row[index], self.slot[index])
-
-
-def _indices(chosen: Bools) -> Ints | slice:
-    """Index what is chosen; all of it without a copy, as is usual."""
-    return slice(None) if chosen.all() else np.flatnonzero(chosen)
-
-
-def _flat(boards: Boards) -> npt.NDArray[np.uint64]:
-    return boards.reshape(-1)
+from thpsweep.units import HPAGE_PMD_NR
 
 
 def write(family: Family, counts: Counts, keys: Ints) -> None:
@@ -96,7 +42,7 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
         asked = np.flatnonzero(swapped)
         mine = events.at(asked)
         written(family, counts, mine, entries_of(family, mine, record[asked], family.entries.swapped))
-    some = _indices(copy)
+    some = indices(copy)
     broken = unmap(family, events.where(copy), entry[some], mapcount[some])
     if broken.size:
         counts.tally("links_broken", family.replicate_of(broken))
@@ -117,13 +63,13 @@ def _faulting(family: Family, counts: Counts, events: Events) -> tuple[Events, I
         events = events.where(family.alive[family.replicate_of(events.row), events.row % family.n_sharers])
     record = family.record_of.take(events.row).astype(np.int64)
     left = ~((family.records.rows.take(record) == 1) & events.of(family.records.exclusive, record))
-    events, record = events.where(left), record[_indices(left)]
+    events, record = events.where(left), record[indices(left)]
     huge = family.pmd.take(events.row)
     if huge.any():
         rows = distinct(events.row[huge])
         settled = rows[_reuse_pmds(family, counts, rows)]
         left = ~np.isin(events.row, settled)
-        events, record = events.where(left), record[_indices(left)]
+        events, record = events.where(left), record[indices(left)]
     return events, record
 
 
@@ -178,29 +124,6 @@ def split_pmds(family: Family, counts: Counts, rows: Ints) -> None:
         counts.add("pmd_splits", family.replicate_of(huge), 1)
         family.adjust("pmds", huge, np.full(huge.size, -1))
         family.adjust("compound_ptes", huge, np.full(huge.size, HPAGE_PMD_NR))
-
-
-def entries_of(family: Family, events: Events, record: Ints, boards: Boards | None = None) -> Ints:
-    """Find in each event's record the entry that maps the slot; 0 where the slot is not present. Shapes: (n,) -> (n,).
-
-    boards: another column of the entries to look at, instead of what they map.
-    """
-    boards = family.entries.slots if boards is None else boards
-    entry = family.records.head.take(record).astype(np.int64)
-    here = events.of(boards, entry)
-    if here.all():
-        return entry
-    found = np.where(here, entry, 0)
-    left = np.flatnonzero(~here)
-    entry = family.entries.next[entry[left]].astype(np.int64)
-    slots, word, bit = _flat(boards), events.word[left], events.bit[left]
-    while left.size:
-        here = (slots.take(entry * BOARD_WORDS + word) & bit) != 0
-        found[left[here]] = entry[here]
-        entry = family.entries.next[entry].astype(np.int64)
-        going = ~here & (entry != 0)
-        left, word, bit, entry = left[going], word[going], bit[going], entry[going]
-    return found
 
 
 def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bools:
@@ -269,7 +192,7 @@ def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> Ints:
         _, first = np.unique(layer[unmapped] * HPAGE_PMD_NR + events.slot[unmapped], return_index=True)
         ended = _free(family, events, layer, compound, unmapped[first])
     if compound.any():
-        folios = family.layers.folio.take(layer[_indices(compound)]).astype(np.int64)
+        folios = family.layers.folio.take(layer[indices(compound)]).astype(np.int64)
         run = np.flatnonzero(folios[1:] != folios[:-1]) + 1
         first = np.concatenate(([0], run))
         family.map_folios(folios[first], -np.diff(first, append=folios.size))
@@ -322,7 +245,7 @@ def map_new(family: Family, events: Events, record: Ints, new: Bools) -> None:
 
     Events of a record come one after the other. Shapes: record (n,), one an event.
     """
-    events, record = events.where(new), record[_indices(new)]
+    events, record = events.where(new), record[indices(new)]
     if not record.size:
         return
     own, layer, lacking = _own_layers(family, record)

@@ -8,7 +8,7 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.family import Family
-from thpsweep.model.writes import Events, entries_of
+from thpsweep.model.slot_events import Events, entries_of
 from thpsweep.units import HPAGE_PMD_NR
 
 NEVER_UNDERUSED = HPAGE_PMD_NR - 1

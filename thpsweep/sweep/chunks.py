@@ -3,7 +3,7 @@
 import collections
 from collections.abc import Sequence
 
-from thpsweep.model.simulate import estimate
+from thpsweep.model.setting import estimate
 from thpsweep.sweep.point import scene_id
 from thpsweep.sweep.serial import Task
 

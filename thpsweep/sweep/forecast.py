@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from thpsweep.errors import ThpsweepError
-from thpsweep.model.simulate import estimate
+from thpsweep.model.setting import estimate
 from thpsweep.sweep.journal import FILE_NAME, Record
 from thpsweep.sweep.plan import Plan
 from thpsweep.sweep.point import Point

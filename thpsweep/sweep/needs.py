@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from thpsweep.model.simulate import estimate
+from thpsweep.model.setting import estimate
 from thpsweep.sweep.chunks import Chunk, Chunks
 from thpsweep.sweep.point import Point
 from thpsweep.sweep.serial import Task

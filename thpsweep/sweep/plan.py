@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from thpsweep.errors import CaptureError, SweepError
 from thpsweep.model import registry
-from thpsweep.model.simulate import check
+from thpsweep.model.setting import check
 from thpsweep.sweep.attempt import Limits
 from thpsweep.sweep.axes import Job
 from thpsweep.sweep.point import Point, content_id, point_id

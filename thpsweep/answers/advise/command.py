@@ -20,7 +20,7 @@ from thpsweep.linux.command import observed
 from thpsweep.linux.live import profiles
 from thpsweep.model.layout import Layout
 from thpsweep.model.machines.profile import Profile
-from thpsweep.model.simulate import estimate
+from thpsweep.model.setting import estimate
 from thpsweep.sweep import journal
 from thpsweep.sweep.attempt import Limits
 from thpsweep.sweep.auto import auto

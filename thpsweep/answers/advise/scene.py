@@ -13,7 +13,7 @@ from thpsweep.errors import ThpsweepError
 from thpsweep.model import captures, registry
 from thpsweep.model.layout import Layout
 from thpsweep.model.machines.profile import Profile
-from thpsweep.model.simulate import check
+from thpsweep.model.setting import check
 from thpsweep.model.workloads.base import Workload
 from thpsweep.sweep.plan import PlannedPoint
 from thpsweep.sweep.point import Point, point_id

@@ -1,0 +1,154 @@
+"""A point, built and checked before anything runs: its scene, its policy, its machine, and what it will take."""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from thpsweep.errors import OptionError, ThpsweepError
+from thpsweep.model import events, options, registry, requests
+from thpsweep.model.gates.base import Gate
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.mechanisms.base import Mechanism
+from thpsweep.model.memories.base import Memory
+from thpsweep.model.sharings.base import Sharing
+from thpsweep.model.triggers.base import Early, Trigger
+from thpsweep.model.workloads.base import Loaded, Workload, whole
+from thpsweep.units import HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
+
+MAX_TICKS = 60_000
+MAX_REPLICATES = 10_000
+MAX_STATE_BYTES = 8 << 30
+LISTING_BYTES = 300
+"""Bytes of an entry and its share of a layer, where a shape cuts the memory into pieces that different sharers map."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A point, built and checked."""
+
+    workload: Workload
+    sharing: Sharing
+    n_sharers: int
+    mechanism: Mechanism
+    trigger: Trigger
+    gate: Gate
+    machine: Profile
+    memory: Memory
+    seed: int
+    replicates: int
+    duration_s: float
+    tick_s: float
+    scene_key: str
+
+    @property
+    def n_ticks(self) -> int:
+        """Ticks of the run, the last one whole."""
+        return math.ceil(self.duration_s / self.tick_s - 1e-9)
+
+
+def setting(point: Mapping[str, Any]) -> Setting:
+    """Build and check a point. Raises: OptionError naming the key, its value and what is allowed."""
+    run, policy = point["run"], point["policy"]
+    whole("run.seed", run["seed"], 0, 2**63 - 1)
+    whole("run.replicates", run["replicates"], 1, MAX_REPLICATES)
+    options.positive("run.duration_s", run["duration_s"])
+    options.positive("run.tick_s", run["tick_s"])
+    if run["duration_s"] / run["tick_s"] > MAX_TICKS:
+        raise OptionError("run.tick_s", run["tick_s"], f"at least run.duration_s / {MAX_TICKS}")
+    sharing = registry.build("sharing", point["sharing"])
+    built = Setting(
+        workload=registry.build("workload", {k: v for k, v in point["workload"].items() if k != "sha256"}),
+        sharing=sharing,
+        n_sharers=sharing.sharers,
+        mechanism=registry.build("mechanism", policy["mechanism"]),
+        trigger=registry.build("trigger", policy["trigger"]),
+        gate=registry.build("gate", policy.get("gate", {"kind": "always"})),
+        machine=registry.build("machine", point["machine"]),
+        memory=registry.build("memory", point.get("memory", {"kind": "plentiful"})),
+        scene_key=scene_key(point),
+        **{name: run[name] for name in ("seed", "replicates", "duration_s", "tick_s")},
+    )
+    life_s = built.workload.worker_life_s
+    if 0 < life_s < built.tick_s:
+        raise OptionError("workload.worker_life_s", life_s, f"0, or at least run.tick_s={built.tick_s:g}")
+    if built.mechanism.active:
+        built.trigger.check(built.duration_s)
+        _check_early(built, point)
+    return built
+
+
+def _check_early(built: Setting, point: Mapping[str, Any]) -> None:
+    """Refuse to go back before the fork where the sharers do not all begin with what the root has."""
+    if not isinstance(built.trigger, Early):
+        return
+    kind = point["policy"]["trigger"]["kind"]
+    if not isinstance(built.workload, Loaded) or point["sharing"]["kind"] != "fixed":
+        scene = f"workload={point['workload']['kind']}, sharing={point['sharing']['kind']}"
+        raise OptionError(
+            "policy.trigger", kind, f"one after the fork; in {scene} the sharers have diverged since then"
+        )
+
+
+def scene_key(point: Mapping[str, Any]) -> str:
+    """Hash what the events depend on: workload, sharing, duration and tick; neither policy, machine nor memory.
+
+    No process does anything else because blocks are scarce, so that runs with other memories are paired too.
+    """
+    run = {name: point["run"][name] for name in ("duration_s", "tick_s")}
+    workload = {name: value for name, value in point["workload"].items() if name != "path"}
+    scene = {"workload": workload, "sharing": point["sharing"], "run": run}
+    return hashlib.sha256(json.dumps(scene, sort_keys=True).encode()).hexdigest()
+
+
+def check(point: Mapping[str, Any]) -> None:
+    """Refuse a point that cannot run, before anything starts. Raises: OptionError, CaptureError, ThpsweepError."""
+    built = setting(point)
+    _check_memory(built)
+    built.sharing.check(int(built.workload.describe(built.n_sharers)["regions"]))
+    state_bytes = _estimate(built)["state_bytes"]
+    if state_bytes > MAX_STATE_BYTES:
+        raise ThpsweepError(
+            f"the state of one replicate would take about {state_bytes / 2**30:.1f} GiB: "
+            f"allowed is {MAX_STATE_BYTES / 2**30:.0f} GiB; lower sharing.degree={built.n_sharers} or the regions"
+        )
+
+
+def _check_memory(built: Setting) -> None:
+    """Refuse a family that the machine could not hold: its frames once, and a page table of each sharer for each region."""
+    n_regions = int(built.workload.describe(built.n_sharers)["regions"])
+    tables_bytes = n_regions * PAGE_SIZE_BYTES
+    most = int((built.machine.memory_bytes - n_regions * HPAGE_PMD_SIZE_BYTES) // tables_bytes)
+    if most < 1:
+        least = (
+            f"at least {n_regions * HPAGE_PMD_SIZE_BYTES + tables_bytes:g}: {n_regions} regions and their page tables"
+        )
+        raise OptionError("machine.memory_bytes", built.machine.memory_bytes, least)
+    if built.n_sharers > most:
+        allowed = f"1..{most} for {n_regions} regions in machine.memory_bytes={built.machine.memory_bytes:g}"
+        raise OptionError("sharing.degree", built.n_sharers, f"{allowed}: each sharer has page tables of its own")
+
+
+def estimate(point: Mapping[str, Any]) -> dict[str, float]:
+    """Predict the memory of one replicate's state and the work of the whole point.
+
+    A row costs a pointer and a flag; a row that is ever written a record, two entries and a layer of its own; events are
+    drawn a window at a time.
+    """
+    return _estimate(setting(point))
+
+
+def _estimate(built: Setting) -> dict[str, float]:
+    load = built.workload
+    n_regions = int(load.describe(built.n_sharers)["regions"])
+    scene = events.Scene(load, n_regions, built.n_sharers, built.n_ticks, built.tick_s)
+    rows, n_ticks = n_regions * built.n_sharers, built.n_ticks
+    drawn_at_once = events.expected_writes(scene, events.window_ticks(scene))
+    state_bytes = rows * 5 + n_regions * 2048 + events.expected_rows(scene) * 800 + drawn_at_once * events.WRITE_BYTES
+    state_bytes += built.sharing.listings(n_regions) * LISTING_BYTES
+    turnover = scene.forks_per_tick * n_ticks * n_regions * 2
+    asked = events.expected_writes(scene, n_ticks) + requests.expected(scene, n_ticks)
+    work = asked + n_ticks * 1000.0 + rows + turnover
+    return {"state_bytes": state_bytes, "work": built.replicates * work}
