@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -120,7 +119,7 @@ class Composer:
         return self._parser.parse_override(override)
 
     def _find_group(self, key: str) -> bool:
-        return any(self.loader.get_group_options(key, kind) for kind in (ObjectType.CONFIG, ObjectType.GROUP))
+        return bool(self.loader.get_group_options(key, None))  # options and groups alike
 
 
 def _restructures(override: Override) -> bool:
