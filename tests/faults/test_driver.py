@@ -25,7 +25,9 @@ def test_killed_at_random_moments_of_500_points(make_place: MakePlace, launcher:
             place.wait(lambda moment=moment: place.count() >= moment)
             time.sleep(dice.uniform(0.0, 0.1))
         else:  # the last one came further: this one is killed while it starts
-            time.sleep(dice.uniform(0.0, 0.5))  # before it begins a point: three deaths within one are the point's fault
+            time.sleep(
+                dice.uniform(0.0, 0.5)
+            )  # before it begins a point: three deaths within one are the point's fault
         assert driver.poll() is None
         driver.kill()
         driver.wait()
