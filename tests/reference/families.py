@@ -16,8 +16,10 @@ import random
 from collections import defaultdict
 from typing import Any, NamedTuple
 
-from tests.reference.twin import NOBODY, Row, Twin
+from tests.reference.twin import Twin
+from tests.reference.twin_frames import Row
 from tests.reference.twin_khugepaged import Khugepaged, madvise
+from tests.reference.twin_mechanisms import NOBODY
 from thpsweep.units import HPAGE_PMD_NR
 
 MECHANISMS = ("copy", "unshare", "inplace", "inplace_pmd", "switch", "switch_pmd", "retract", "shared_table")

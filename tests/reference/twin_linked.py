@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tests.reference.twin import Folio, Frame, Row, Twin
+from tests.reference.twin import Twin
+from tests.reference.twin_frames import Folio, Frame, Row
 from thpsweep.units import HPAGE_PMD_NR
 
 

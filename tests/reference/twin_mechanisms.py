@@ -1,17 +1,12 @@
 """What the slow twin does to collapse a region: the scan, and each mechanism step by step.
 
-Written from the table of the design and the kernel's sources, one page at a time; twin.py has the memory that it acts on.
+Written from the table of the design and the kernel's sources, one page at a time; twin_frames.py has what it acts on.
 """
 
-from __future__ import annotations
-
 from collections import Counter
-from typing import TYPE_CHECKING
 
+from tests.reference.twin_frames import Folio, Frame, Row
 from thpsweep.units import HPAGE_PMD_NR
-
-if TYPE_CHECKING:
-    from tests.reference.twin import Folio, Frame, Row
 
 NOBODY = HPAGE_PMD_NR
 """A race_slot that stands for: no reference arrives while the attempt runs."""
