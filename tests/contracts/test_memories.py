@@ -27,7 +27,7 @@ NAMES = list(MEMORIES)
 
 def collapser(replay: Replay, memory: Memory, mechanism: str = "inplace") -> Collapser:
     """Put a memory between the scans and the attempts of a mechanism."""
-    keys = draws.keys(1, "scene", replay.family.n_replicates)
+    keys = draws.keys([(1, number) for number in range(replay.family.n_replicates)], "scene")
     place = Place(replay.family, replay.counts, keys)
     allocator = Allocator.begin(memory, place)
     made = registry.build("mechanism", {"kind": mechanism})

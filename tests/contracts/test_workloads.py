@@ -29,7 +29,7 @@ def drawn(one: dict[str, Any], replicate: int = 0) -> list[events.Tick]:
     built = setting(one)
     start = built.workload.start(built.n_sharers)
     scene = events.Scene(built.workload, start.n_regions, built.n_sharers, built.n_ticks, built.tick_s)
-    return list(events.ticks(scene, built.seed, built.scene_key, replicate))
+    return list(events.ticks(scene, *built.seeds, built.scene_key, replicate))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,6 +12,8 @@ from thpsweep.model.setting import setting
 from thpsweep.model.simulate import simulate
 
 SMALL = ("workload=prefork", "workload.regions=2", "sharing.degree=5", "run.replicates=2", "run.duration_s=600")
+TWO = ((3, 0), (3, 1))
+"""The replicates of a point with seed 3."""
 
 
 def scene(**other: float) -> Scene:
@@ -27,17 +29,17 @@ def content(ticks: list[tuple[Tick, ...]]) -> list[list[list[int]]]:
 
 
 def test_what_is_kept_is_what_would_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = drawn.ticks(scene(), 3, "ab" * 32, 2)
-    assert drawn.ticks(scene(), 3, "ab" * 32, 2) is kept
+    kept = drawn.ticks(scene(), TWO, "ab" * 32)
+    assert drawn.ticks(scene(), TWO, "ab" * 32) is kept
     monkeypatch.setattr(drawn, "MOST_WORDS", 0)
-    anew = drawn.ticks(scene(), 3, "ab" * 32, 2)
+    anew = drawn.ticks(scene(), TWO, "ab" * 32)
     assert anew is not kept and content(list(anew)) == content(list(kept))
 
 
 def test_another_scene_of_the_same_key_is_not_taken_for_it() -> None:
-    first = content(list(drawn.ticks(scene(), 3, "ab" * 32, 2)))
+    first = content(list(drawn.ticks(scene(), TWO, "ab" * 32)))
     busier = scene(worker_hot_writes_per_page_hour=500.0)
-    second = content(list(drawn.ticks(busier, 3, "ab" * 32, 2)))
+    second = content(list(drawn.ticks(busier, TWO, "ab" * 32)))
     assert np.size(np.concatenate([x for t in second for x in t])) > np.size(
         np.concatenate([x for t in first for x in t])
     )

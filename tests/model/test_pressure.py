@@ -150,7 +150,7 @@ def test_reads_bring_pages_back_from_swap_at_their_rate() -> None:
     every = (np.arange(16)[:, None] * degree * 512 + np.arange(512)).reshape(-1)
     reclaim(family, counts, every, NEVER_YOUNG)
     assert family.pages_in_use[0] == 0 and counts.total["swap_out_ptes"][0] == pages * degree
-    luck = Luck(family, built.workload, draws.keys(1, "scene", 1), tick_s)
+    luck = Luck(family, built.workload, draws.keys([(1, 0)], "scene"), tick_s)
     read_back(family, counts, *luck.read_back(0))
     chance = 1 - math.exp(-per_hour * tick_s / 3600)
     read = counts.total["swap_ins"][0] + counts.total["swap_cache_faults"][0]
@@ -350,7 +350,7 @@ def test_a_page_is_young_for_all_sharers_where_any_of_them_read_it(all_sharers: 
 def test_a_fork_leaves_the_childs_ptes_old() -> None:
     built = setting(point("copy", 3, **QUIET, reads_per_page_hour=1e-3, aging_passes_per_hour=0.0))
     family = family_of(3)
-    luck = Luck(family, built.workload, draws.keys(7, "scene", 1), 60.0)
+    luck = Luck(family, built.workload, draws.keys([(7, 0)], "scene"), 60.0)
     young = [luck.chances(np.array([0, 1]), tick, khugepaged=True).young for tick in range(0, 6000, 10)]
     assert np.mean([one[0] for one in young]) > 0, "some are young by now"
     for tick in range(0, 6000, 10):  # forked in each of these ticks, just before khugepaged comes
@@ -362,7 +362,7 @@ def test_a_fork_leaves_the_childs_ptes_old() -> None:
 
 def test_aging_makes_all_ptes_old() -> None:
     built = setting(point("copy", 3, **QUIET, reads_per_page_hour=1.0, aging_passes_per_hour=2.0))
-    luck = Luck(family_of(3), built.workload, draws.keys(7, "scene", 1), 60.0)
+    luck = Luck(family_of(3), built.workload, draws.keys([(7, 0)], "scene"), 60.0)
     reads = [luck._reads_since_old(tick)[0, 0] * 60 for tick in range(90)]  # in minutes: one read an hour and page
     assert reads == pytest.approx([1 + tick % 30 for tick in range(90)])
 

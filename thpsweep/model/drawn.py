@@ -5,18 +5,19 @@ import functools
 from collections.abc import Iterable, Iterator
 
 from thpsweep.model import events
+from thpsweep.model.draws import Stream
 from thpsweep.model.events import Scene, Tick
 
 MOST_WORDS, TICK_WORDS = 2 << 20, 100
 """Of a scene with more words of events none are kept; what a tick takes beside its writes. Units: 8 bytes."""
 
 
-def ticks(scene: Scene, seed: int, scene_key: str, replicates: int) -> Iterable[tuple[Tick, ...]]:
+def ticks(scene: Scene, streams: tuple[Stream, ...], scene_key: str) -> Iterable[tuple[Tick, ...]]:
     """Give the events of every replicate, tick by tick; nobody may change them. `scene_key` tells scenes apart."""
-    words = replicates * (events.expected_writes(scene, scene.n_ticks) + scene.n_ticks * TICK_WORDS)
+    words = len(streams) * (events.expected_writes(scene, scene.n_ticks) + scene.n_ticks * TICK_WORDS)
     if words > MOST_WORDS:
-        return _drawn(scene, seed, scene_key, replicates)
-    return _kept(scene_key, seed, replicates, _Whole(scene))
+        return _drawn(scene, streams, scene_key)
+    return _kept(scene_key, streams, _Whole(scene))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +28,10 @@ class _Whole:
 
 
 @functools.lru_cache(maxsize=1)
-def _kept(scene_key: str, seed: int, replicates: int, whole: _Whole) -> list[tuple[Tick, ...]]:
+def _kept(scene_key: str, streams: tuple[Stream, ...], whole: _Whole) -> list[tuple[Tick, ...]]:
     """Keep the events of the last scene: its baseline and policies come one after the other."""
-    return list(_drawn(whole.scene, seed, scene_key, replicates))
+    return list(_drawn(whole.scene, streams, scene_key))
 
 
-def _drawn(scene: Scene, seed: int, scene_key: str, replicates: int) -> Iterator[tuple[Tick, ...]]:
-    return zip(*(events.ticks(scene, seed, scene_key, number) for number in range(replicates)), strict=True)
+def _drawn(scene: Scene, streams: tuple[Stream, ...], scene_key: str) -> Iterator[tuple[Tick, ...]]:
+    return zip(*(events.ticks(scene, seed, scene_key, number) for seed, number in streams), strict=True)

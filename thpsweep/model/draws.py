@@ -1,6 +1,7 @@
 """Look-ups whose moment the policy chooses: keyed hashes, so that what is drawn there moves no other draw."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,14 +9,17 @@ import numpy.typing as npt
 
 from thpsweep.model.bits import Ints
 
+Stream = tuple[int, int]
+"""A point's seed and the number of one of its replicates: what a replicate draws depends on no other."""
+
 _GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)
 _MIX_1 = np.uint64(0xBF58_476D_1CE4_E5B9)
 _MIX_2 = np.uint64(0x94D0_49BB_1331_11EB)
 
 
-def keys(seed: int, scene_key: str, n_replicates: int) -> npt.NDArray[np.uint64]:
+def keys(streams: Sequence[Stream], scene_key: str) -> npt.NDArray[np.uint64]:
     """Give each replicate a 64-bit key, equal on every machine. Shapes: -> (n_replicates,)."""
-    texts = (f"{seed} {scene_key} {replicate}" for replicate in range(n_replicates))
+    texts = (f"{seed} {scene_key} {replicate}" for seed, replicate in streams)
     digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
     return np.array([int.from_bytes(digest, "little") for digest in digests], np.uint64)
 

@@ -23,21 +23,35 @@ NOT_PRICES = ("cpus", "memory_bytes", "tlb_l1_entries", "tlb_l2_entries", "tlb_c
 """Fields of a profile that are sizes: what a run counts depends on them, so that they cannot be changed afterwards."""
 
 
-def counted(pair: Pair, *, fed_back: bool) -> dict[str, Any]:
-    """Give what both runs counted, operations that did not happen left out, and why it cannot be priced anew, if so."""
-    runs = {"policy": _as_lists(pair.policy), "baseline": _as_lists(pair.baseline)}
-    first_s = pair.policy.integrals.first_collapse_s.tolist()
-    return {
-        **runs,
-        "first_collapse_s": first_s,
-        "duration_s": pair.duration_s,
-        "fed_back": FED_BACK if fed_back else "",
-    }
+def counted(pair: Pair, n_points: int = 1, *, fed_back: bool) -> list[dict[str, Any]]:
+    """Give for each point what both runs counted, operations that did not happen left out, and why it cannot be priced
+    anew, if so."""
+    runs = {"policy": _by_point(pair.policy, n_points), "baseline": _by_point(pair.baseline, n_points)}
+    first_s = pair.policy.integrals.first_collapse_s.reshape(n_points, -1).tolist()
+    return [
+        {name: amounts[number] for name, amounts in runs.items()}
+        | {
+            "first_collapse_s": first_s[number],
+            "duration_s": pair.duration_s,
+            "fed_back": FED_BACK if fed_back else "",
+        }
+        for number in range(n_points)
+    ]
 
 
-def _as_lists(run: Counted) -> dict[str, list[float]]:
-    amounts = {**run.counts.total, **run.integrals.aged, **run.integrals.missed}
-    return {name: values.tolist() for name, values in amounts.items() if np.count_nonzero(values)}
+def _by_point(run: Counted, n_points: int) -> list[dict[str, list[float]]]:
+    """Give each point's amounts, by name, one a replicate: whole numbers, then what is not."""
+    found: list[dict[str, list[float]]] = [{} for _ in range(n_points)]
+    for amounts in (run.counts.total, run.integrals.aged | run.integrals.missed):
+        if not amounts:
+            continue
+        names = np.array(list(amounts), object)
+        table = np.array(list(amounts.values())).reshape(names.size, n_points, -1)
+        there = np.count_nonzero(table, axis=2) > 0
+        for number, mine in enumerate(found):
+            kept = there[:, number]
+            mine.update(zip(names[kept], table[kept, number].tolist(), strict=True))
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

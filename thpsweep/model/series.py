@@ -57,16 +57,20 @@ class Series:
         return self.ticks * tick_s
 
 
-def report(policy: Series, baseline: Series, tick_s: float) -> dict[str, Any]:
-    """Turn two runs of the same events into plain JSON types: times, then each series' means over replicates."""
-    found: dict[str, Any] = {"time_s": policy.time_s(tick_s).tolist()}
-    for name in UNITS:
-        found[name] = {"mean": _means(policy, name), "baseline": _means(baseline, name)}
-    return found
+def report(policy: Series, baseline: Series, tick_s: float, n_points: int = 1) -> list[dict[str, Any]]:
+    """Turn two runs of the same events into plain JSON types: times, then each series' means over a point's replicates."""
+    time_s = policy.time_s(tick_s).tolist()
+    runs = {"mean": _means(policy, n_points), "baseline": _means(baseline, n_points)}
+    return [
+        {"time_s": time_s} | {name: {run: means[name][number] for run, means in runs.items()} for name in UNITS}
+        for number in range(n_points)
+    ]
 
 
-def _means(series: Series, name: str) -> list[float]:
-    return list(series.values[name].mean(axis=1).tolist())
+def _means(series: Series, n_points: int) -> dict[str, list[list[float]]]:
+    """Average over each point's replicates. Shapes: -> each (n_points, n_steps)."""
+    by_point = {name: values.reshape(series.ticks.size, n_points, -1) for name, values in series.values.items()}
+    return {name: values.mean(axis=2).T.tolist() for name, values in by_point.items()}
 
 
 def _now(family: Family, counts: Counts) -> dict[str, Ints | Floats]:

@@ -4,11 +4,12 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.model import events, options, registry, requests
+from thpsweep.model.draws import Stream
 from thpsweep.model.gates.base import Gate
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.mechanisms.base import Mechanism
@@ -27,7 +28,7 @@ LISTING_BYTES = 300
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """A point, built and checked."""
+    """A point, built and checked, or several that differ in nothing but their seeds. Each has so many replicates."""
 
     workload: Workload
     sharing: Sharing
@@ -37,7 +38,7 @@ class Setting:
     gate: Gate
     machine: Profile
     memory: Memory
-    seed: int
+    seeds: tuple[int, ...]
     replicates: int
     duration_s: float
     tick_s: float
@@ -48,11 +49,16 @@ class Setting:
         """Ticks of the run, the last one whole."""
         return math.ceil(self.duration_s / self.tick_s - 1e-9)
 
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """All replicates of all seeds, point by point."""
+        return tuple((seed, number) for seed in self.seeds for number in range(self.replicates))
+
 
 def setting(point: Mapping[str, Any]) -> Setting:
     """Build and check a point. Raises: OptionError naming the key, its value and what is allowed."""
     run, policy = point["run"], point["policy"]
-    whole("run.seed", run["seed"], 0, 2**63 - 1)
+    _check_seed(point)
     whole("run.replicates", run["replicates"], 1, MAX_REPLICATES)
     options.positive("run.duration_s", run["duration_s"])
     options.positive("run.tick_s", run["tick_s"])
@@ -69,7 +75,8 @@ def setting(point: Mapping[str, Any]) -> Setting:
         machine=registry.build("machine", point["machine"]),
         memory=registry.build("memory", point.get("memory", {"kind": "plentiful"})),
         scene_key=scene_key(point),
-        **{name: run[name] for name in ("seed", "replicates", "duration_s", "tick_s")},
+        seeds=(run["seed"],),
+        **{name: run[name] for name in ("replicates", "duration_s", "tick_s")},
     )
     life_s = built.workload.worker_life_s
     if 0 < life_s < built.tick_s:
@@ -78,6 +85,17 @@ def setting(point: Mapping[str, Any]) -> Setting:
         built.trigger.check(built.duration_s)
         _check_early(built, point)
     return built
+
+
+def side_by_side(points: Sequence[Mapping[str, Any]]) -> Setting:
+    """Build points that differ in nothing but run.seed as one. Raises: as setting()."""
+    for point in points[1:]:
+        _check_seed(point)
+    return dataclasses.replace(setting(points[0]), seeds=tuple(point["run"]["seed"] for point in points))
+
+
+def _check_seed(point: Mapping[str, Any]) -> None:
+    whole("run.seed", point["run"]["seed"], 0, 2**63 - 1)
 
 
 def _check_early(built: Setting, point: Mapping[str, Any]) -> None:

@@ -2,13 +2,13 @@
 
 A point names a scene (workload, sharing, run) and what acts on it (policy, machine). simulate() draws the scene's events,
 lets them act on the family tick by tick together with the policy's collapser, does the same for the baseline `none`, and
-prices the difference. Plain dicts go in and come out, so that any process on any machine can run a point.
+results.py prices the difference. Plain dicts go in and come out, so that any process on any machine can run a point.
 """
 
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,14 +24,12 @@ from thpsweep.model.locks import Locks
 from thpsweep.model.luck import Luck
 from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.model.memories.base import Place
-from thpsweep.model.metrics import benefit, contention, cost, tradeoff
-from thpsweep.model.metrics.base import Metrics, Pair, Run
+from thpsweep.model.metrics.base import Run
 from thpsweep.model.reclaim import Young, reclaim
-from thpsweep.model.recording import counted
-from thpsweep.model.series import Series, report
-from thpsweep.model.setting import Setting, setting
+from thpsweep.model.results import results
+from thpsweep.model.series import Series
+from thpsweep.model.setting import Setting, side_by_side
 from thpsweep.model.start import Start, forked, populate, unforked
-from thpsweep.model.summary import summary
 from thpsweep.model.swapping import read_back
 from thpsweep.model.triggers.base import Collapser, Early, Trigger
 from thpsweep.model.turnover import exit, fork
@@ -46,19 +44,15 @@ MODEL_VERSION = "10"
 
 def simulate(point: Mapping[str, Any]) -> dict[str, Any]:
     """Run a point and its baseline on the same events; give metrics with intervals, outcomes and facts."""
-    built = setting(point)
-    baseline, _ = _baseline(_without_policy(built, point))
+    return simulate_each([point])[0]
+
+
+def simulate_each(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Run points that differ in nothing but run.seed side by side; each has the result that it has alone."""
+    built = side_by_side(points)
+    baseline, _ = _baseline(_without_policy(built, points[0]))
     policy, outcomes = (baseline, _no_outcomes(built)) if not built.mechanism.active else _run(built)
-    pair = Pair(
-        policy, baseline, built.machine, built.n_sharers, built.n_ticks * built.tick_s, built.mechanism.shares_tables
-    )
-    pair = dataclasses.replace(pair, payer=built.trigger.payer)
-    found: Metrics = {**cost.metrics(pair), **contention.metrics(pair), **benefit.metrics(pair)}
-    found.update(tradeoff.metrics(pair, found))
-    facts = {"sharers": built.n_sharers, **built.workload.describe(built.n_sharers), **cost.facts(found)}
-    facts.update(tradeoff.facts(pair, found))
-    found_summary = summary(found, outcomes, facts, report(policy.series, baseline.series, built.tick_s))
-    return found_summary | {"counted": counted(pair, fed_back=built.gate.by_price)}
+    return results(built, policy, baseline, outcomes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +60,7 @@ class _Baseline:
     """A point without its policy: two are the same where scene, run and machine are."""
 
     point: str
+    seeds: tuple[int, ...]
     built: Setting = dataclasses.field(compare=False)
 
 
@@ -74,7 +69,8 @@ def _without_policy(built: Setting, point: Mapping[str, Any]) -> _Baseline:
     kept = {name: value for name, value in point.items() if name not in ("policy", "memory")}
     nothing = registry.build("mechanism", {"kind": "none"})
     plenty = registry.build("memory", {"kind": "plentiful"})
-    return _Baseline(json.dumps(kept, sort_keys=True), dataclasses.replace(built, mechanism=nothing, memory=plenty))
+    without = dataclasses.replace(built, mechanism=nothing, memory=plenty)
+    return _Baseline(json.dumps(kept, sort_keys=True), built.seeds, without)
 
 
 @functools.lru_cache(maxsize=1)
@@ -84,30 +80,30 @@ def _baseline(baseline: _Baseline) -> tuple[Run, np.ndarray]:
 
 
 def _no_outcomes(built: Setting) -> np.ndarray:
-    return np.zeros((built.replicates, len(ScanResult)), np.int64)
+    return np.zeros((len(built.streams), len(ScanResult)), np.int64)
 
 
 def _run(built: Setting) -> tuple[Run, np.ndarray]:
     """Run all replicates of one policy side by side."""
-    start = built.sharing.shape(built.workload.start(built.n_sharers))
-    family = Family(built.replicates, start.n_regions, built.n_sharers)
+    start, streams = built.sharing.shape(built.workload.start(built.n_sharers)), built.streams
+    family = Family(len(streams), start.n_regions, built.n_sharers)
     early = built.trigger if built.mechanism.active and isinstance(built.trigger, Early) else None
     populate(family, unforked(start) if early else start)
-    counts, integrals = Counts(built.replicates), Integrals.zero(built.replicates)
-    keys = draws.keys(built.seed, built.scene_key, built.replicates)
+    counts, integrals = Counts(len(streams)), Integrals.zero(len(streams))
+    keys = draws.keys(streams, built.scene_key)
     luck = Luck(family, built.workload, keys, built.tick_s, built.mechanism.all_sharers)
-    series = Series(built.n_ticks, built.replicates)
-    guard = Guard(built.gate, built.machine, built.workload, built.gate.begin(built.replicates))
+    series = Series(built.n_ticks, len(streams))
+    guard = Guard(built.gate, built.machine, built.workload, built.gate.begin(len(streams)))
     locks = Locks(family, built.mechanism.locks, built.machine, built.workload)
     counts.locks = locks.record
     place = Place(family, counts, keys)
     allocator = Allocator.begin(built.memory, place)
     collapser = Collapser(family, counts, built.mechanism, luck.chances, guard, allocator, luck.locked)
-    state = built.trigger.begin(built.replicates)
+    state = built.trigger.begin(len(streams))
     if early:
         _begin_early(early, collapser, integrals, start)
     scene = events.Scene(built.workload, start.n_regions, built.n_sharers, built.n_ticks, built.tick_s)
-    for number, tick in enumerate(drawn.ticks(scene, built.seed, built.scene_key, built.replicates)):
+    for number, tick in enumerate(drawn.ticks(scene, streams, built.scene_key)):
         _turn_over(family, counts, tick, luck.born, number)
         _refer(family, counts, built.mechanism, tick, number)
         written = _keys(family, [mine.writes for mine in tick])

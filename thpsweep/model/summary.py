@@ -1,14 +1,10 @@
-"""Fold the replicates of a run into what is reported: mean and 95 % interval."""
+"""Fold replicates into what is reported: mean and 95 % interval."""
 
 import functools
-from typing import Any
 
 import numpy as np
 
-from thpsweep.model.metrics.base import Metrics
 from thpsweep.model.prices import Floats
-from thpsweep.model.series import UNITS
-from thpsweep.outcomes import SENTENCES, ScanResult
 
 
 def intervals(values: Floats) -> list[dict[str, float]]:
@@ -35,20 +31,3 @@ def _quantile(n: int) -> float:
     from scipy.special import stdtrit  # a quarter second, which commands that simulate nothing do not have
 
     return float(stdtrit(n - 1, 0.975))
-
-
-def summary(metrics: Metrics, outcomes: np.ndarray, facts: dict[str, Any], series: dict[str, Any]) -> dict[str, Any]:
-    """Turn arrays into plain dicts of JSON types. Shapes: outcomes (n_replicates, number of results)."""
-    totals = {result.name: int(outcomes[:, result].sum()) for result in ScanResult if outcomes[:, result].any()}
-    if totals and "SUCCEED" not in totals:
-        most = max(totals, key=lambda name: totals[name])
-        facts = {**facts, "note_refused": f"nothing was collapsed: {SENTENCES[ScanResult[most]]} ({most})"}
-    every = np.array([values for values, _ in metrics.values()], np.float64)
-    return {
-        "metrics": dict(zip(metrics, intervals(every), strict=True)),
-        "replicates": dict(zip(metrics, every.tolist(), strict=True)),
-        "series": series,
-        "outcomes": totals,
-        "facts": facts,
-        "units": {name: unit for name, (_, unit) in metrics.items()} | {"time_s": "s"} | UNITS,
-    }

@@ -1,11 +1,13 @@
 """What collapsing cost."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from thpsweep.model.bits import Ints
 from thpsweep.model.counts import LARGEST, PTE_UPDATES
 from thpsweep.model.metrics.base import Metrics, Pair
-from thpsweep.model.prices import collapse_ns, collapse_ns_by_payer, compaction_ns, ipis, split_ns
+from thpsweep.model.prices import Floats, collapse_ns, collapse_ns_by_payer, compaction_ns, ipis, split_ns
 from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES
 
 
@@ -57,9 +59,9 @@ def metrics(pair: Pair) -> Metrics:
     return {f"cost/{name}": value for name, value in found.items()}
 
 
-def facts(found: Metrics) -> dict[str, str]:
+def facts(found: Mapping[str, Floats]) -> dict[str, str]:
     """Say in words what became of the sharing that private copies ended; nothing where none was lost."""
-    lost, healed = (float(found[f"cost/sharing_{what}_bytes"][0].mean()) for what in ("lost", "healed"))
+    lost, healed = (float(found[f"cost/sharing_{what}_bytes"].mean()) for what in ("lost", "healed"))
     if not lost:
         return {}
     return {

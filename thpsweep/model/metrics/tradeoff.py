@@ -1,5 +1,7 @@
 """Cost against benefit."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from thpsweep.model.metrics.base import Counted, Metrics, Pair
@@ -31,22 +33,22 @@ def metrics(pair: Pair, found: Metrics) -> Metrics:
 
 def payback_s(policy: Counted, duration_s: float, cost_ms: Floats, gain_ms: Floats) -> Floats:
     """Divide the cost by the mean rate of the gain from the first collapse on. Units: s. Shapes: -> (n_replicates,)."""
-    since_s = _since_s(policy, duration_s)
-    gain_ms_per_s = np.divide(gain_ms, since_s, out=np.zeros(gain_ms.size), where=np.isfinite(since_s) & (since_s > 0))
+    after_s = since_s(policy, duration_s)
+    gain_ms_per_s = np.divide(gain_ms, after_s, out=np.zeros(gain_ms.size), where=np.isfinite(after_s) & (after_s > 0))
     found: Floats = np.divide(cost_ms, gain_ms_per_s, out=np.full(cost_ms.size, np.inf), where=gain_ms_per_s > 0)
     found[policy.counts.total["collapses"] == 0] = np.nan
     return found
 
 
-def _since_s(policy: Counted, duration_s: float) -> Floats:
+def since_s(policy: Counted, duration_s: float) -> Floats:
     """Give for how long there was something to gain. Shapes: -> (n_replicates,)."""
     return duration_s - policy.integrals.first_collapse_s
 
 
-def facts(pair: Pair, found: Metrics) -> dict[str, str]:
-    """Say where payback_s is an extrapolation; nothing where it is none."""
-    paid_s = found["tradeoff/payback_s"][0]
-    beyond = int(np.count_nonzero(np.isfinite(paid_s) & (paid_s > _since_s(pair.policy, pair.duration_s))))
+def facts(found: Mapping[str, Floats], after_s: Floats) -> dict[str, str]:
+    """Say where payback_s is an extrapolation, beyond what since_s() gives; nothing where it is none."""
+    paid_s = found["tradeoff/payback_s"]
+    beyond = int(np.count_nonzero(np.isfinite(paid_s) & (paid_s > after_s)))
     if not beyond:
         return {}
     return {

@@ -1,0 +1,76 @@
+"""From the runs of a policy and its baseline to one result a point, in plain JSON types."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from thpsweep.model.bits import Ints
+from thpsweep.model.metrics import benefit, contention, cost, tradeoff
+from thpsweep.model.metrics.base import Metrics, Pair, Run
+from thpsweep.model.prices import Floats
+from thpsweep.model.recording import counted
+from thpsweep.model.series import UNITS, report
+from thpsweep.model.setting import Setting
+from thpsweep.model.summary import intervals
+from thpsweep.outcomes import SENTENCES, ScanResult
+
+Result = dict[str, Any]
+
+
+def results(built: Setting, policy: Run, baseline: Run, outcomes: Ints) -> list[Result]:
+    """Price the difference of two runs on the same events, and fold each point's replicates into means and intervals.
+
+    Shapes: outcomes (n_points * n_replicates, number of results), point by point -> one result a point.
+    """
+    n_points, duration_s = len(built.seeds), built.n_ticks * built.tick_s
+    shares, payer = built.mechanism.shares_tables, built.trigger.payer
+    pair = Pair(policy, baseline, built.machine, built.n_sharers, duration_s, shares, payer)
+    found = _metrics(pair)
+    every = np.array([values for values, _ in found.values()], np.float64)
+    by_point = np.ascontiguousarray(every.reshape(len(found), n_points, -1).swapaxes(0, 1))
+    parts = zip(
+        by_point,
+        zip(*[iter(intervals(by_point.reshape(-1, built.replicates)))] * len(found), strict=True),
+        outcomes.reshape(n_points, built.replicates, -1).sum(axis=1),
+        tradeoff.since_s(policy, duration_s).reshape(n_points, -1),
+        report(policy.series, baseline.series, built.tick_s, n_points),
+        counted(pair, n_points, fed_back=built.gate.by_price),
+        strict=True,
+    )
+    told = {"sharers": built.n_sharers, **built.workload.describe(built.n_sharers)}
+    units = {name: unit for name, (_, unit) in found.items()} | {"time_s": "s"} | UNITS
+    return [
+        {
+            "metrics": dict(zip(found, means, strict=True)),
+            "replicates": dict(zip(found, values.tolist(), strict=True)),
+            "series": series,
+            "outcomes": (met := _met(numbers)),
+            "facts": told | _said(dict(zip(found, values, strict=True)), since_s) | _refused(met),
+            "units": units,
+            "counted": counts,
+        }
+        for values, means, numbers, since_s, series, counts in parts
+    ]
+
+
+def _metrics(pair: Pair) -> Metrics:
+    found: Metrics = {**cost.metrics(pair), **contention.metrics(pair), **benefit.metrics(pair)}
+    return found | tradeoff.metrics(pair, found)
+
+
+def _met(numbers: Ints) -> dict[str, int]:
+    """Name the outcomes that attempts had. Shapes: (number of results,)."""
+    return {result.name: int(numbers[result]) for result in ScanResult if numbers[result]}
+
+
+def _said(values: Mapping[str, Floats], since_s: Floats) -> dict[str, str]:
+    return cost.facts(values) | tradeoff.facts(values, since_s)
+
+
+def _refused(met: Mapping[str, int]) -> dict[str, str]:
+    """Say in words why nothing was collapsed; nothing where something was, or nothing was tried."""
+    if not met or "SUCCEED" in met:
+        return {}
+    most = max(met, key=lambda name: met[name])
+    return {"note_refused": f"nothing was collapsed: {SENTENCES[ScanResult[most]]} ({most})"}
