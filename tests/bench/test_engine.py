@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.each import each
 from tests.faults.driver import plan_of
 from tests.sweep.conftest import degrees, make_point
 from thpsweep.sweep.drive import drive
@@ -38,7 +39,7 @@ def trivial(point: dict[str, Any]) -> dict[str, Any]:
 def main(file: str, root: str, launcher: str) -> None:
     """Drive the points of a file; print seconds without the start of the launcher, and the most memory and the last."""
     plan = plan_of(Path(root), json.loads(Path(file).read_text()))
-    launch = functools.partial(serial if launcher == "serial" else pool, function=trivial)
+    launch = functools.partial(serial if launcher == "serial" else pool, function=each(trivial))
     start_s: list[float] = []
     held_bytes: list[int] = []
 

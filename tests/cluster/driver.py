@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 from tests.bench.test_engine import trivial
+from tests.each import each
 from tests.faults import points as functions
 from tests.faults.driver import plan_of
 from thpsweep.errors import ThpsweepError
-from thpsweep.model.simulate import simulate
+from thpsweep.model.simulate import simulate_each
 from thpsweep.sweep.drive import drive
 from thpsweep.sweep.pool import pool
 from thpsweep.sweep.serial import serial
@@ -17,7 +18,7 @@ from thpsweep.sweep.serial import serial
 
 def main(file: str, root: str, function: str, launcher: str = "cluster") -> int:
     """Drive to the end, without an answer, and do what the command line does with an error."""
-    named = {"trivial": trivial, "simulate": simulate}
+    named = {"trivial": each(trivial), "simulate": simulate_each}
     run = named.get(function) or getattr(functions, function)
     launch = (
         functools.partial(serial, function=run)

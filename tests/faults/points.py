@@ -3,14 +3,17 @@
 import os
 import signal
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from thpsweep.model.simulate import simulate
+from tests.each import each
+from thpsweep.model.simulate import simulate_each
 
 RAISES, EXITS, KILLS, HANGS, HOGS, STUCK, UNSENDABLE = range(901, 908)
 """Sharing degrees that make trouble; any other is an honest point."""
 
 
+@each
 def misbehave(point: dict[str, Any]) -> dict[str, Any]:
     """Do what the sharing degree says."""
     degree = point["sharing"]["degree"]
@@ -33,18 +36,20 @@ def misbehave(point: dict[str, Any]) -> dict[str, Any]:
     return {"degree": degree, "pid": os.getpid()}
 
 
-def slow(point: dict[str, Any]) -> dict[str, Any]:
+def slow(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Simulate, and take long enough for somebody to interfere."""
-    time.sleep(0.015)
-    return simulate(point)
+    time.sleep(0.015 * len(points))
+    return simulate_each(points)
 
 
+@each
 def very_slow(point: dict[str, Any]) -> dict[str, Any]:
     """Simulate, and take a second."""
     time.sleep(1.0)
-    return simulate(point)
+    return simulate_each([point])[0]
 
 
+@each
 def endless(point: dict[str, Any]) -> dict[str, Any]:
     """Take longer than anybody waits."""
     time.sleep(600)

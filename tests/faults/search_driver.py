@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from tests.each import each
 from tests.faults.driver import LAUNCHERS
 from tests.sweep import planted
 from thpsweep.answers.searched import searched
@@ -15,7 +16,7 @@ from thpsweep.sweep.drive import drive
 def main(file: str, root: str, launcher: str, function: str, kind: str) -> int:
     """Drive to the end, with its answer."""
     search = getattr(planted, kind)(json.loads(Path(file).read_text()))
-    run = functools.partial(LAUNCHERS[launcher], function=getattr(planted, function))
+    run = functools.partial(LAUNCHERS[launcher], function=each(getattr(planted, function)))
     return drive(planted.plan_of(Path(root), search), run, searched).exit_code
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.each import each
 from thpsweep.errors import SweepError
 from thpsweep.sweep import drive as drive_module
 from thpsweep.sweep import journal
@@ -58,7 +59,7 @@ def test_failed_points_are_listed_and_run_again(
             raise ValueError("three")
         return {}
 
-    assert drive(plan, functools.partial(serial, function=fail_three), nothing).exit_code == 1
+    assert drive(plan, functools.partial(serial, function=each(fail_three)), nothing).exit_code == 1
     assert "sharing.degree=3: ValueError: three" in capsys.readouterr().err
     ran: list[str] = []
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.each import each
 from tests.faults.points import EXITS, HANGS, HOGS, KILLS, RAISES, UNSENDABLE, misbehave
 from thpsweep.sweep import auto as auto_module
 from thpsweep.sweep import serial as serial_module
@@ -151,4 +152,4 @@ def test_nothing_new_begins_while_draining(degrees: Degrees) -> None:
             terms.draining.set()
         return {}
 
-    assert [key for key, _ in flat(serial(degrees(*ECHOES), terms, function=drain))] == ["1", "2", "3"]
+    assert [key for key, _ in flat(serial(degrees(*ECHOES), terms, function=each(drain)))] == ["1", "2", "3"]

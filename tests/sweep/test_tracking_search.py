@@ -9,6 +9,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
+from tests.each import each
 from tests.sweep.planted import bisection, falling, plan_of
 from thpsweep.answers.searched import searched
 from thpsweep.sweep import journal
@@ -32,7 +33,7 @@ def test_a_pause_between_two_proposals_is_not_the_end(root: Path, degrees: Calla
             os.kill(os.getpid(), signal.SIGINT)
         return falling(point)
 
-    launch = functools.partial(serial, function=interrupted)
+    launch = functools.partial(serial, function=each(interrupted))
     assert drive(plan, launch, searched).exit_code == 130
     assert str(track(plan.directory, target=where)) == "27 runs added"
     parent = own_run(where.uri)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.each import each
 from thpsweep.sweep import auto as auto_module
 from thpsweep.sweep.attempt import outcome
 from thpsweep.sweep.auto import auto
@@ -28,7 +29,7 @@ def die_of_it(tasks: Sequence[Task], file: Path) -> None:
     """Let another process run into it."""
     child = os.fork()
     if child == 0:
-        list(serial(tasks, Terms(watch=Watch(file)), function=deadly))
+        list(serial(tasks, Terms(watch=Watch(file)), function=each(deadly)))
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 1
@@ -45,7 +46,7 @@ def test_a_point_is_given_up_after_three_deaths_and_tried_again_by_the_next_comm
     file, tasks = tmp_path / FILE_NAME, degrees(POISON, 8)
     for _ in range(MAX_DEATHS):
         die_of_it(tasks, file)
-    assert states(serial(tasks, Terms(watch=Watch(file)), function=deadly)) == ["quarantined", "done"]
+    assert states(serial(tasks, Terms(watch=Watch(file)), function=each(deadly))) == ["quarantined", "done"]
     die_of_it(tasks, file)
 
 
@@ -54,7 +55,7 @@ def test_points_that_end_before_it_each_time_clear_nobody_but_themselves(tmp_pat
     for _ in range(MAX_DEATHS):
         die_of_it(tasks, file)
     assert [Watch(file).deaths(key) for key, _ in tasks] == [0, MAX_DEATHS]
-    assert states(serial(tasks, Terms(watch=Watch(file)), function=deadly)) == ["done", "quarantined"]
+    assert states(serial(tasks, Terms(watch=Watch(file)), function=each(deadly))) == ["done", "quarantined"]
 
 
 def test_what_ends_by_itself_leaves_nothing_behind(tmp_path: Path, degrees: Degrees) -> None:
@@ -62,7 +63,7 @@ def test_what_ends_by_itself_leaves_nothing_behind(tmp_path: Path, degrees: Degr
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(serial(degrees(8), Terms(watch=Watch(tmp_path / FILE_NAME)), function=interrupted))
+        list(serial(degrees(8), Terms(watch=Watch(tmp_path / FILE_NAME)), function=each(interrupted)))
     ((key, _),) = degrees(8)
     assert Watch(tmp_path / FILE_NAME).deaths(key) == 0
 
@@ -75,9 +76,9 @@ def test_auto_keeps_a_suspect_out_of_the_driver(
 
     monkeypatch.setattr(auto_module, "pool", away)
     file, tasks = tmp_path / FILE_NAME, degrees(POISON, 8)
-    assert states(auto(degrees(8), Terms(watch=Watch(file)), function=deadly)) == ["done"]
+    assert states(auto(degrees(8), Terms(watch=Watch(file)), function=each(deadly))) == ["done"]
     die_of_it(tasks, file)
-    assert states(auto(tasks, Terms(watch=Watch(file)), function=deadly)) == ["quarantined", "quarantined"]
+    assert states(auto(tasks, Terms(watch=Watch(file)), function=each(deadly))) == ["quarantined", "quarantined"]
 
 
 def test_a_torn_file_accuses_nobody(tmp_path: Path) -> None:

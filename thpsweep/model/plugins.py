@@ -10,14 +10,14 @@ import hashlib
 import sys
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from thpsweep.errors import PluginError
 from thpsweep.model import registry
 
-Function = Callable[[dict[str, Any]], Any]
+Function = Callable[[Sequence[dict[str, Any]]], Sequence[Any]]
 
 PACKAGE = "thpsweep_plugins"
 """Where the modules stand in sys.modules; there is no such folder."""
@@ -87,15 +87,15 @@ def _run(plugin: Plugin) -> types.ModuleType:
 
 @dataclasses.dataclass(frozen=True)
 class Carrying:
-    """A function of a point that takes along the plugins which the point may name, wherever it is called."""
+    """A function of points that takes along the plugins which they may name, wherever it is called."""
 
     function: Function
     plugins: tuple[Plugin, ...]
 
-    def __call__(self, point: dict[str, Any]) -> Any:
+    def __call__(self, points: Sequence[dict[str, Any]]) -> Sequence[Any]:
         for plugin in self.plugins:
             load(plugin)
-        return self.function(point)
+        return self.function(points)
 
 
 def carrying(function: Function) -> Function:

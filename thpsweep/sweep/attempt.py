@@ -1,14 +1,15 @@
-"""Run one point within its limits: whatever it does to itself becomes data, with what it cost."""
+"""Run points within their limits: whatever they do to themselves becomes data, with what it cost."""
 
 import contextlib
 import dataclasses
+import functools
 import os
 import resource
 import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +18,9 @@ from thpsweep.sweep.point import Point
 
 Outcome = dict[str, Any]
 """How a point ended: state, result, error, host, wall_s, cpu_s, peak_bytes, attempts; plain JSON types."""
+
+Function = Callable[[Sequence[Point]], Sequence[Any]]
+"""What runs points side by side that differ in their seeds only, and gives a result each."""
 
 MEMORY_SHARE = 0.8
 """Of the machine's memory, what all points that run at once may take together."""
@@ -41,14 +45,17 @@ class Overrun(BaseException):
     """A point took longer than its deadline. Not an Exception: the point may catch those."""
 
 
-def attempt(function: Callable[[Point], Any], point: Point, limits: Limits) -> Outcome:
-    """Run a point; whatever it raises becomes data. The limits end with it."""
+def attempt(function: Function, points: Sequence[Point], limits: Limits) -> list[Outcome]:
+    """Run points; whatever they raise becomes data. The limits are those of one point, and end with it.
+
+    Several that do not all end well have no outcome: whose fault it was shows when each of them runs alone.
+    """
     _forget_peak()
     began_s, began_cpu_s = time.perf_counter(), time.thread_time()
-    state, result, error = "done", None, None
+    state, results, error = "done", [None] * len(points), None
     try:
         with _deadline(limits.deadline_s), _memory(limits.memory_bytes):
-            result = function(point)
+            results = list(function(points))
     except Overrun as problem:
         state, error = "timeout", as_error(problem)
     except MemoryError as problem:
@@ -56,14 +63,18 @@ def attempt(function: Callable[[Point], Any], point: Point, limits: Limits) -> O
         state, error = "failed", {**as_error(problem), "message": f"{str(problem) or 'out of memory'}; {allowed}"}
     except (Exception, SystemExit) as problem:
         state, error = "failed", as_error(problem)
-    return outcome(
+    if error and len(points) > 1:
+        return []
+    wall_s, cpu_s = time.perf_counter() - began_s, time.thread_time() - began_cpu_s
+    share = functools.partial(
+        outcome,
         state,
-        result=result,
         error=error,
-        wall_s=time.perf_counter() - began_s,
-        cpu_s=time.thread_time() - began_cpu_s,
+        wall_s=wall_s / len(points),
+        cpu_s=cpu_s / len(points),
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
+    return [share(result=result) for result in results]
 
 
 def outcome(

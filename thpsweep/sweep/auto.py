@@ -3,10 +3,10 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from collections.abc import Generator, Sequence
 
-from thpsweep.model.simulate import simulate
+from thpsweep.model.simulate import simulate_each
+from thpsweep.sweep.attempt import Function
 from thpsweep.sweep.chunks import Pace
 from thpsweep.sweep.point import Point
 from thpsweep.sweep.pool import pool
@@ -21,7 +21,7 @@ def auto(
     terms: Terms | None = None,
     *,
     actors: int | None = None,
-    function: Callable[[Point], Any] = simulate,
+    function: Function = simulate_each,
 ) -> Generator[Arrival, None, None]:
     """Run points here, small ones first, until those that are left are worth the start of Ray; then run them there.
 

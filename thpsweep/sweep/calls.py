@@ -114,7 +114,8 @@ class Calls:
 
     def _call(self, seat: Seat, chunk: Chunk) -> None:
         deadline_s = self._terms.limits.deadline_s
-        due_s = math.inf if deadline_s is None else time.monotonic() + deadline_s + MOST_S + GRACE_S
+        in_turn = min(len(chunk), 2)  # points that ran side by side, and then the first of them alone
+        due_s = math.inf if deadline_s is None else time.monotonic() + in_turn * deadline_s + MOST_S + GRACE_S
         points = [point for _, point in chunk]
         reference = seat.worker.run.remote(points, self._luggage(points))
         self._in_flight[reference] = Call(seat, chunk, due_s)
@@ -148,10 +149,12 @@ class Calls:
             self._dismiss(seat)
             self._crew.refuse(seat.machine, unlike)
 
-    def _ended(self, chunk: Chunk, outcomes: list[Outcome]) -> Arrival:
-        self._needs.again(chunk[len(outcomes) :])
+    def _ended(self, chunk: Chunk, outcomes: list[Outcome | None]) -> Arrival:
+        self._needs.again([task for task, ended in zip(chunk, outcomes, strict=True) if not ended])
         arrival = []
-        for (key, _), ended in zip(chunk, outcomes, strict=False):
+        for (key, _), ended in zip(chunk, outcomes, strict=True):
+            if not ended:
+                continue
             self._needs.measured(key, ended["wall_s"])
             arrival.append((key, {**ended, "attempts": self._deaths.attempts(key)}))
         return arrival

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from thpsweep.errors import ThpsweepError
-from thpsweep.model.setting import estimate
+from thpsweep.sweep.bundles import expected
 from thpsweep.sweep.journal import FILE_NAME, Record
 from thpsweep.sweep.plan import Plan
 from thpsweep.sweep.point import Point
@@ -50,7 +50,7 @@ def forecast(plan: Plan, done: set[str], workers: Workers) -> Forecast:
     """Predict what the points that are not done yet will take."""
     points = [point.point for point in plan.points if point.id not in done]
     costs = Costs(plan.root)
-    estimates = [estimate(point) for point in points]
+    estimates = [expected(point) for point in points]
     taken_s = [costs.seconds(point, e["work"]) for point, e in zip(points, estimates, strict=True)]
     state = sorted(
         (e["state_bytes"] * p["run"]["replicates"] for p, e in zip(points, estimates, strict=True)), reverse=True
@@ -95,7 +95,7 @@ class Costs:
 
     def _learn(self, point: Point, wall_s: float) -> None:
         try:
-            work = max(estimate(point)["work"], 1.0)
+            work = max(expected(point)["work"], 1.0)
         except (ThpsweepError, KeyError, TypeError):  # of a member or a version that is not here
             return
         self._n_results += 1

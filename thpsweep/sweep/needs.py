@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from thpsweep.model.setting import estimate
+from thpsweep.sweep.bundles import expected
 from thpsweep.sweep.chunks import Chunk, Chunks
 from thpsweep.sweep.point import Point
 from thpsweep.sweep.serial import Task
@@ -17,7 +17,7 @@ LEAST_BAND_BYTES = 512 << 20
 
 def need_bytes(point: Point) -> int:
     """Predict what a worker takes with this point, all its replicates at once."""
-    return IDLE_BYTES + int(estimate(point)["state_bytes"] * point["run"]["replicates"])
+    return IDLE_BYTES + int(expected(point)["state_bytes"] * point["run"]["replicates"])
 
 
 class Needs:

@@ -11,7 +11,8 @@ from typing import Any
 
 from thpsweep.model import captures
 from thpsweep.model.plugins import carrying
-from thpsweep.model.simulate import simulate
+from thpsweep.model.simulate import simulate_each
+from thpsweep.sweep.attempt import Function
 from thpsweep.sweep.calls import Calls
 from thpsweep.sweep.crew import Crew, Machine, Seat
 from thpsweep.sweep.identity import identity
@@ -28,7 +29,7 @@ def pool(
     *,
     address: str = "local",
     actors: int | None = None,
-    function: Callable[[Point], Any] = simulate,
+    function: Function = simulate_each,
 ) -> Generator[Arrival, None, None]:
     """Run points in `actors` processes (None: one a CPU), yield outcomes as they come, whichever process dies.
 

@@ -5,11 +5,11 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
 
-from thpsweep.model.simulate import simulate
-from thpsweep.sweep.attempt import Limits, Outcome, attempt, outcome
-from thpsweep.sweep.point import Point, scene_id
+from thpsweep.model.simulate import simulate_each
+from thpsweep.sweep.attempt import Function, Limits, Outcome, attempt, outcome
+from thpsweep.sweep.bundles import bundles
+from thpsweep.sweep.point import Point
 from thpsweep.sweep.watch import MAX_DEATHS, Watch
 
 Task = tuple[str, Point]
@@ -56,12 +56,12 @@ ARRIVAL_S = 0.2
 
 
 def serial(
-    tasks: Sequence[Task], terms: Terms | None = None, *, function: Callable[[Point], Any] = simulate
+    tasks: Sequence[Task], terms: Terms | None = None, *, function: Function = simulate_each
 ) -> Generator[Arrival, None, None]:
-    """Run points scene by scene, since those of a scene have one baseline; the next when the last have been taken."""
+    """Run points bundle by bundle; the next when the last have been taken."""
     terms = terms or Terms()
     limits = terms.limits.shared_by(1)
-    waiting = collections.deque(by_scene(tasks))
+    waiting = collections.deque(bundles(tasks))
     arrival: Arrival = []
     due_s = time.monotonic() + ARRIVAL_S
     while not terms.draining.is_set():
@@ -70,11 +70,14 @@ def serial(
             arrival, due_s = [], time.monotonic() + ARRIVAL_S
             continue
         if not waiting:
-            waiting.extend(by_scene(terms.source.more(1)))
+            waiting.extend(bundles(terms.source.more(1)))
         if not waiting:
             break
-        key, point = waiting.popleft()
-        arrival.append((key, _watched(function, key, point, limits, terms.watch)))
+        bundle = waiting.popleft()
+        if ended := _watched(function, bundle, limits, terms.watch):
+            arrival += [(key, mine) for (key, _), mine in zip(bundle, ended, strict=True)]
+        else:
+            waiting.extendleft([task] for task in reversed(bundle))
         if time.monotonic() >= due_s:
             yield arrival
             arrival, due_s = [], time.monotonic() + ARRIVAL_S
@@ -82,21 +85,13 @@ def serial(
         yield arrival
 
 
-def by_scene(tasks: Sequence[Task]) -> list[Task]:
-    """Put the points of each scene one after the other, where the first of them was."""
-    scenes: dict[str, list[Task]] = {}
-    for task in tasks:
-        scenes.setdefault(scene_id(task[1]), []).append(task)
-    return [task for scene in scenes.values() for task in scene]
-
-
-def _watched(function: Callable[[Point], Any], key: str, point: Point, limits: Limits, watch: Watch) -> Outcome:
-    """Run a point, unless too many processes have ended within it."""
-    if watch.deaths(key) >= MAX_DEATHS:
-        said = (
-            f"{watch.deaths(key)} processes ended while they ran it; hydra/launcher=ray keeps it away from the driver"
-        )
-        with watch.at(key):  # so that the next command tries again
-            return outcome("quarantined", error={"type": "DriverDied", "message": said, "traceback": ""})
-    with watch.at(key):
-        return attempt(function, point, limits)
+def _watched(function: Function, bundle: Sequence[Task], limits: Limits, watch: Watch) -> Sequence[Outcome]:
+    """Run points, one alone unless too many processes have ended within it; nothing where each has to run alone."""
+    keys, deaths = [key for key, _ in bundle], max(watch.deaths(key) for key, _ in bundle)
+    if deaths and len(bundle) > 1:
+        return []
+    with watch.at(*keys):  # also one that is given up, so that the next command tries again
+        if deaths >= MAX_DEATHS:
+            said = f"{deaths} processes ended while they ran it; hydra/launcher=ray keeps it away from the driver"
+            return [outcome("quarantined", error={"type": "DriverDied", "message": said, "traceback": ""})]
+        return attempt(function, [point for _, point in bundle], limits)

@@ -1,15 +1,19 @@
-"""Remember, beyond the end of this process, which point it was at: one that kills its process must not do so for ever."""
+"""Remember, beyond the end of this process, which points it was at: one that kills its process must not do so for ever."""
 
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from thpsweep.sweep.bundles import MOST_POINTS
+
 FILE_NAME = "running.json"
-ROOM_BYTES = 4096
-MOST_SUSPECTS = 20
-"""Points that are remembered; each takes less than 100 bytes of the room."""
+MOST_SUSPECTS = 2 * MOST_POINTS
+"""Points that are remembered."""
+
+ROOM_BYTES = 100 * (MOST_SUSPECTS + MOST_POINTS)
+"""Room for those, and for the ones that run side by side: each takes less than 100 bytes."""
 
 MAX_DEATHS = 3
 """Processes that may end within the same point; the next one does not begin it."""
@@ -32,25 +36,26 @@ class Watch:
         return self._deaths.get(key, 0)
 
     @contextlib.contextmanager
-    def at(self, key: str) -> Iterator[None]:
-        """Run a point in here. Nothing waits for the disk: the file outlives this process, not this machine."""
-        self._write(key)
+    def at(self, *keys: str) -> Iterator[None]:
+        """Run points in here. Nothing waits for the disk: the file outlives this process, not this machine."""
+        self._write(keys)
         try:
             yield
         finally:  # also an interruption: whoever is asked to stop does not die of the point
-            self._deaths.pop(key, None)
-            self._write("")
+            for key in keys:
+                self._deaths.pop(key, None)
+            self._write(())
 
-    def _write(self, running: str) -> None:
+    def _write(self, running: Sequence[str]) -> None:
         if self._handle >= 0:
             os.pwrite(self._handle, json.dumps([running, self._deaths]).encode().ljust(ROOM_BYTES), 0)
 
     def _left_behind(self) -> dict[str, int]:
         try:
-            running, deaths = json.loads(os.pread(self._handle, ROOM_BYTES, 0) or b'["", {}]')
+            running, deaths = json.loads(os.pread(self._handle, ROOM_BYTES, 0) or b"[[], {}]")
             found = {str(key): int(n) for key, n in deaths.items()}
+            for key in map(str, running):
+                found[key] = found.pop(key, 0) + 1
         except (ValueError, TypeError, AttributeError):  # torn by the end of the machine: nobody is suspected
             return {}
-        if running:
-            found[running] = found.pop(running, 0) + 1
         return dict(list(found.items())[-MOST_SUSPECTS:])

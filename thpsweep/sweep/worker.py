@@ -1,10 +1,11 @@
 """What runs in a worker process; it knows neither Ray nor Hydra nor MLflow."""
 
+import collections
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from thpsweep.sweep.attempt import Limits, Outcome, attempt
+from thpsweep.sweep.attempt import Function, Limits, Outcome, attempt
+from thpsweep.sweep.bundles import bundles
 from thpsweep.sweep.point import Point
 
 MOST_S = 2.0
@@ -17,18 +18,20 @@ MARGIN = 2
 class Worker:
     """Run points in a process of its own, one of so many on its machine."""
 
-    def __init__(
-        self, function: Callable[[Point], Any], limits: Limits, n_workers: int, declared_bytes: int = 0
-    ) -> None:
+    def __init__(self, function: Function, limits: Limits, n_workers: int, declared_bytes: int = 0) -> None:
         self._function = function
         self._limits = limits.shared_by(n_workers, at_least_bytes=MARGIN * declared_bytes)
 
-    def run(self, points: Sequence[Point]) -> list[Outcome]:
-        """Give the outcomes of the first points, in order: of all of them where none takes long."""
-        outcomes: list[Outcome] = []
+    def run(self, points: Sequence[Point]) -> list[Outcome | None]:
+        """Give the outcomes of points, in their order; of some at least, and of all of them where none takes long."""
+        outcomes: list[Outcome | None] = [None] * len(points)
+        waiting = collections.deque(bundles(list(enumerate(points))))
         began_s = time.monotonic()
-        for point in points:
-            outcomes.append(attempt(self._function, point, self._limits))
-            if time.monotonic() - began_s > MOST_S:
-                break
+        while waiting and not (any(outcomes) and time.monotonic() - began_s > MOST_S):
+            bundle = waiting.popleft()
+            ended = attempt(self._function, [point for _, point in bundle], self._limits)
+            if not ended:
+                waiting.extendleft([task] for task in reversed(bundle))
+            for (number, _), mine in zip(bundle, ended, strict=False):
+                outcomes[number] = mine
         return outcomes
