@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from thpsweep.sweep.drive import Driven
+    from thpsweep.sweep.follow import Process
     from thpsweep.sweep.forecast import Workers
     from thpsweep.sweep.journal import Sweep
     from thpsweep.sweep.plan import Plan
@@ -34,6 +35,7 @@ class Application:
         self.previews, self._whole = previews, whole
         self.exit_code = 0
         self.problem: Exception | None = None
+        self._begun: Process | None = None
 
     def __call__(self, config: "DictConfig") -> Any:
         """Run the job of a composed config: in a multirun just the simulation, else a sweep of one point."""
@@ -52,11 +54,25 @@ class Application:
             self.problem = problem
             return None
 
+    def expect(self, *, tracked: bool) -> None:
+        """Let MLflow make itself ready while a plan is made."""
+        from thpsweep.sweep import follow
+
+        if tracked and not self.previews:
+            self._begun = follow.begin()
+
+    def close(self) -> None:
+        """Do without MLflow where there was no plan for it."""
+        if self._begun is not None:
+            from thpsweep.sweep import follow
+
+            follow.end(self._begun)
+
     def drive(self, plan: "Plan", launch: "Launch") -> "Driven":
         """Run a plan to its table and plot."""
         from thpsweep.sweep.drive import drive
 
-        driven = drive(plan, launch, _finish)
+        driven = drive(plan, launch, _finish, self._begun)
         if driven.exit_code in (0, 1) and plan.tracked:
             print(f"Compare the runs in a browser: {plan.target.shown_by(plan.root, plan.directory)}")
         self.exit_code = driven.exit_code
@@ -142,6 +158,8 @@ def _hydra(arguments: list[str]) -> int:
         if line is None:
             raise
         raise ThpsweepError(line) from error
+    finally:
+        application.close()
     return application.exit_code
 
 

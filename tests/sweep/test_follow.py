@@ -1,6 +1,8 @@
 """MLflow follows the journal while a sweep runs, and keeps no sweep from running or from ending."""
 
+import contextlib
 import dataclasses
+import io
 import os
 import signal
 import subprocess
@@ -70,7 +72,7 @@ def test_the_process_is_told_what_to_record_and_what_has_happened(
 
     def finish(_: journal.Sweep) -> None:
         while not seen or not seen[-1].endswith("ended\n"):
-            seen.append(told.read_text())
+            seen.append(told.read_text() if told.exists() else "")
 
     drive(plan, serial, finish)
     order, *said = told.read_text().splitlines()
@@ -98,9 +100,9 @@ def test_a_sweep_that_is_over_does_not_wait_for_an_mlflow_that_hangs(
 def test_it_waits_for_one_that_is_slow(
     tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "STUCK_S", 0.3)
+    monkeypatch.setattr(follow, "STUCK_S", 1.5)
     plan = tracked(
-        f"{WAITS}while next(words) != 'final\\n': pass\nfor _ in range(12): time.sleep(0.1); print(flush=True)"
+        f"{WAITS}while next(words) != 'final\\n': pass\nfor _ in range(20): time.sleep(0.1); print(flush=True)"
     )
     assert drive(plan, serial, nothing).exit_code == 0
     assert "sync" not in capfd.readouterr().err
@@ -239,6 +241,41 @@ def test_the_process_ends_with_its_driver(root: Path) -> None:
     assert process.poll() is None
     process.stdin.close()
     assert process.wait(30) == 1
+
+
+def test_a_process_that_is_told_of_no_sweep_ends_without_a_word() -> None:
+    process = follow.begin()
+    assert process.stdin and process.stdout
+    process.stdin.close()
+    assert (process.stdout.read(), process.wait(30)) == ("", 1)
+
+
+def test_a_process_that_was_begun_before_is_the_one_that_records(
+    tracked: Callable[[str], Plan], tmp_path: Path
+) -> None:
+    plan = tracked(f"{WAITS}print('recorded by', __import__('os').getpid(), flush=True)\nsys.exit(0)")
+    begun = follow.begin()
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        assert drive(plan, serial, nothing, begun).exit_code == 0
+    assert f"thpsweep: recorded by {begun.pid}\n" in said.getvalue() and begun.returncode is not None
+
+
+def test_a_command_without_a_plan_leaves_no_process(tmp_path: Path) -> None:
+    mark = f"THPSWEEP_TEST={tmp_path}"
+    with (tmp_path / "said").open("w") as said:
+        command = [sys.executable, "-m", "thpsweep", "sweep", "sharing.degree=0,2"]
+        ended = subprocess.run(
+            command, cwd=tmp_path, env=os.environ | dict([mark.split("=")]), stderr=said, check=False
+        )
+    assert ended.returncode == 2 and "sharing.degree=0" in (tmp_path / "said").read_text()
+    assert [file.parent.name for file in Path("/proc").glob("[0-9]*/environ") if mark in text_of(file)] == []
+
+
+def text_of(file: Path) -> str:
+    """Read a file that may be gone or nobody's business."""
+    with contextlib.suppress(OSError):
+        return file.read_bytes().decode(errors="replace")
+    return ""
 
 
 def test_the_journal_is_read_on_from_where_it_was(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from thpsweep.errors import StorageError
 from thpsweep.model.simulate import MODEL_VERSION
 from thpsweep.sweep import environment, journal, watch
 from thpsweep.sweep.attempt import Outcome
-from thpsweep.sweep.follow import Follower
+from thpsweep.sweep.follow import Follower, Process
 from thpsweep.sweep.interrupts import interruptible
 from thpsweep.sweep.names import refuse_other
 from thpsweep.sweep.plan import Plan
@@ -36,10 +36,11 @@ class Driven:
     results: Mapping[str, journal.Record]
 
 
-def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None]) -> Driven:
+def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None], begun: Process | None = None) -> Driven:
     """Run the points that the plan's journal has no success of.
 
-    `finish` is called when all points have ended, before MLflow is brought up to date.
+    `finish` is called when all points have ended, before MLflow is brought up to date. `begun` is a process for MLflow
+    that was begun before, if any.
     Raises: SweepError where another process runs the same sweep, or another sweep has its name; StorageError.
     """
     refuse_other(plan)
@@ -48,7 +49,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None]) -
         environment.record(plan.directory)
         given = supply(plan, log, found)
         _announce(plan, given, len(found.done))
-        with Follower(plan) as follower:
+        with Follower(plan, begun) as follower:
             exit_code = _run(plan, given, launch, log, follower) if given.tasks else ALL_DONE
             _conclude(given, log)
             sweep = journal.read(plan.directory)

@@ -1,7 +1,7 @@
 """Keep MLflow up to date with a journal while it is written. The sweep goes on whatever becomes of MLflow.
 
 MLflow is talked to by a process of its own (`thpsweep.sweep.tracking.following`): what it takes to start and to write
-does not slow the driver down, and one that hangs can be left.
+does not slow the driver down, and one that hangs can be left. It may be begun before there is a plan.
 """
 
 import contextlib
@@ -26,24 +26,23 @@ PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from thpsweep.sweep.tracking.
 """What the process runs: it finds modules where this one does."""
 
 
-class Follower:
-    """Have MLflow brought up to date, between entering and leaving, from a process that ends with this one."""
+Process = subprocess.Popen[str]
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._process: subprocess.Popen[str] | None = None
+
+class Follower:
+    """Have MLflow brought up to date, between entering and leaving, from a process that ends with this one.
+
+    `begun` is a process that is ready for it or soon will be.
+    """
+
+    def __init__(self, plan: Plan, begun: Process | None = None) -> None:
+        self._plan, self._process = plan, begun
         self._listener = threading.Thread(target=self._listen, name="thpsweep-follower", daemon=True)
         self._moved_s = 0.0
 
     def __enter__(self) -> Self:
         if self._plan.tracked:
-            self._process = subprocess.Popen(
-                command(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                start_new_session=True,  # Ctrl-C is for this process, which tells the other one what to do
-            )
+            self._process = self._process or begin()
             self._say(words.Order(self._plan.directory, self._plan.target).written())
             self._listener.start()
         return self
@@ -86,12 +85,8 @@ class Follower:
         if self._process is None:
             return
         self._process.kill()  # what it was writing is not there, or is completed at the next time
-        self._process.wait()
         self._listener.join()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):  # something may be left that it did not read
-                assert pipe is not None
-                pipe.close()
+        end(self._process)
         self._process = None
 
     def _say(self, word: str) -> None:
@@ -111,6 +106,27 @@ class Follower:
 
     def _tell(self, what: str) -> None:
         print(f"thpsweep: {what}", file=sys.stderr)
+
+
+def begin() -> Process:
+    """Begin a process that makes itself ready, which takes MLflow seconds, and then waits to be told of a sweep."""
+    return subprocess.Popen(
+        command(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for this process, which tells the other one what to do
+    )
+
+
+def end(process: Process) -> None:
+    """Do without a process, whatever it is at; of one that has ended nothing is left."""
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):  # something may be left that it did not read
+            assert pipe is not None
+            pipe.close()
 
 
 def command() -> Sequence[str]:

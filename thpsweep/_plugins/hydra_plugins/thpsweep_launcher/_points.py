@@ -50,6 +50,7 @@ def sweep(
     loader = context.config_loader
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
     master = _with_sweep_keys(master, parsed)
+    application.expect(tracked=bool(master.sweep.track))
     plan = planner(master, parsed, Composer(loader, master))
     if plan.search is not None and not hasattr(launcher, "backend"):
         raise SweepError(
