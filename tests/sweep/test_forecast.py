@@ -19,7 +19,7 @@ MiB = 1 << 20
 TWO = Workers("two", 2, start_s=5.0, process_bytes=100 * MiB, overhead_bytes=300 * MiB)
 
 
-def record(folder: Path, *results: tuple[Point, float], broken: str = "") -> Path:
+def record(folder: Path, *results: tuple[Point, float], broken: str = "", abreast: Sequence[int] | None = None) -> Path:
     """Write a journal by hand."""
     folder.mkdir(parents=True)
     lines: list[dict[str, Any]] = [{"type": "sweep"}]
@@ -27,6 +27,7 @@ def record(folder: Path, *results: tuple[Point, float], broken: str = "") -> Pat
         lines.append({"type": "point", "id": str(number), "point": point})
     for number, (_, wall_s) in enumerate(results):
         lines.append({"type": "result", "id": str(number), "state": "done", "wall_s": wall_s})
+        lines[-1] |= {"abreast": abreast[number]} if abreast else {}
     file = folder / "journal.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines) + broken)
     return file
@@ -38,7 +39,8 @@ def work(point: Point) -> float:
 
 def test_without_results_it_says_what_it_assumes(tmp_path: Path, make_point: Callable[..., Point]) -> None:
     costs, point = Costs(tmp_path / "nowhere"), make_point()
-    assert costs.seconds(point, work(point)) == pytest.approx(work(point) * ASSUMED_S_PER_WORK)
+    for abreast, how in ((1, "alone"), (2, "together")):
+        assert costs.seconds(point, work(point), abreast) == pytest.approx(work(point) * ASSUMED_S_PER_WORK[how])
     assert "assumed" in costs.source
 
 
@@ -63,11 +65,24 @@ def test_time_and_memory_of_what_is_left(
     done = {plan.points[0].id}
     predicted = forecast(plan, done, TWO)
     left = [point for _, point in tasks[1:]]
-    taken = [work(point) * ASSUMED_S_PER_WORK for point in left]
+    taken = [work(point) * ASSUMED_S_PER_WORK["alone"] for point in left]
     assert predicted.busy_s == pytest.approx(sum(taken))
     assert predicted.wall_s == pytest.approx(5.0 + max(sum(taken) / 2, max(taken)))
     state = sum(estimate(point)["state_bytes"] * point["run"]["replicates"] for point in left)
     assert predicted.peak_bytes == pytest.approx((300 + 2 * 100) * MiB + state, abs=2)
+
+
+def test_what_ran_side_by_side_says_nothing_of_what_runs_alone(
+    tmp_path: Path, make_point: Callable[..., Point], make_plan: Callable[[Sequence[Any]], Plan]
+) -> None:
+    seeds = [make_point(f"run.seed={seed}") for seed in range(4)]
+    record(tmp_path / "a", (seeds[0], 7.0), *((point, 0.5) for point in seeds), abreast=[1, 4, 4, 4, 4])
+    costs = Costs(tmp_path)
+    assert costs.seconds(seeds[1], work(seeds[1])) == pytest.approx(7.0)
+    assert costs.seconds(seeds[1], work(seeds[1]), abreast=3) == pytest.approx(0.5)
+    plan = make_plan([("", point) for point in seeds])
+    predicted = [forecast(plan, {point.id for point in plan.points[n:]}, TWO).busy_s for n in (1, 4)]
+    assert predicted == pytest.approx([7.0, 2.0])
 
 
 def test_nothing_left_takes_nothing(

@@ -17,7 +17,9 @@ from typing import Any
 from thpsweep.sweep.point import Point
 
 Outcome = dict[str, Any]
-"""How a point ended: state, result, error, host, wall_s, cpu_s, peak_bytes, attempts; plain JSON types."""
+"""How a point ended: state, result, error, host, wall_s, cpu_s, peak_bytes, abreast, attempts; plain JSON types.
+
+Points that ran side by side share the time evenly; `abreast` says how many they were."""
 
 Function = Callable[[Sequence[Point]], Sequence[Any]]
 """What runs points side by side that differ in their seeds only, and gives a result each."""
@@ -73,6 +75,7 @@ def attempt(function: Function, points: Sequence[Point], limits: Limits) -> list
         wall_s=wall_s / len(points),
         cpu_s=cpu_s / len(points),
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        abreast=len(points),
     )
     return [share(result=result) for result in results]
 
@@ -85,6 +88,7 @@ def outcome(
     wall_s: float = 0.0,
     cpu_s: float = 0.0,
     peak_bytes: int = 0,
+    abreast: int = 1,
     attempts: int = 1,
 ) -> Outcome:
     """Put together how a point ended on this host."""
@@ -96,6 +100,7 @@ def outcome(
         "wall_s": wall_s,
         "cpu_s": cpu_s,
         "peak_bytes": peak_bytes,
+        "abreast": abreast,
         "attempts": attempts,
     }
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from thpsweep.errors import ThpsweepError
-from thpsweep.sweep.bundles import expected
+from thpsweep.sweep.bundles import bundles, expected
 from thpsweep.sweep.journal import FILE_NAME, Record
 from thpsweep.sweep.plan import Plan
 from thpsweep.sweep.point import Point
@@ -15,9 +15,10 @@ from thpsweep.sweep.point import Point
 MAX_JOURNALS, MAX_BYTES, MAX_RESULTS = 5, 4 << 20, 500
 """What is read of other sweeps: the newest journals, of each so much from either end, and so many of its results."""
 
-ASSUMED_S_PER_WORK = 1.2e-6
-"""Where nothing was recorded: the median of nine points of six workloads on a busy 2-vCPU VM. The others lay from 0.4 to
-4.3 times of it."""
+ASSUMED_S_PER_WORK = {"alone": 0.8e-6, "together": 0.3e-6}
+"""Where nothing was recorded, for points that run alone and for those that run side by side: medians of 30 points of five
+workloads with 1 to 16 regions, 4 to 32 sharers, 1 and 60 minutes, on a 2-vCPU VM. The others lay from 0.1 to 8 times of
+it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +49,12 @@ class Forecast:
 
 def forecast(plan: Plan, done: set[str], workers: Workers) -> Forecast:
     """Predict what the points that are not done yet will take."""
-    points = [point.point for point in plan.points if point.id not in done]
+    left = [(point.id, point.point) for point in plan.points if point.id not in done]
+    points = [point for _, point in left]
     costs = Costs(plan.root)
+    abreast = {key: len(bundle) for bundle in bundles(left) for key, _ in bundle}
     estimates = [expected(point) for point in points]
-    taken_s = [costs.seconds(point, e["work"]) for point, e in zip(points, estimates, strict=True)]
+    taken_s = [costs.seconds(point, e["work"], abreast[key]) for (key, point), e in zip(left, estimates, strict=True)]
     state = sorted(
         (e["state_bytes"] * p["run"]["replicates"] for p, e in zip(points, estimates, strict=True)), reverse=True
     )
@@ -67,47 +70,55 @@ def forecast(plan: Plan, done: set[str], workers: Workers) -> Forecast:
 
 
 class Costs:
-    """Seconds a unit of work took, of the newest sweeps below a folder: by mechanism and workload, and in all."""
+    """Seconds a unit of work took, of the newest sweeps below a folder: by mechanism and workload, and in all.
+
+    What points took side by side says nothing of what one takes alone.
+    """
 
     def __init__(self, root: Path) -> None:
         self._of: dict[tuple[str, ...], tuple[float, float]] = {}
         self._n_results = self._n_journals = 0
         for file in _newest(root):
             before = self._n_results
-            for point, wall_s in _results(file):
-                self._learn(point, wall_s)
+            for point, result in _results(file):
+                self._learn(point, float(result["wall_s"]), result.get("abreast", 1))
             self._n_journals += self._n_results > before
 
     @property
     def source(self) -> str:
         """Say what the prediction rests on."""
         if not self._n_results:
-            return f"no results yet to learn from: {ASSUMED_S_PER_WORK * 1e6:g} us a unit of work assumed, maybe 4 times off"
+            us = " or ".join(f"{s * 1e6:g} ({how})" for how, s in ASSUMED_S_PER_WORK.items())
+            return f"no results yet to learn from: {us} us a unit of work assumed, maybe 4 times off"
         return f"learnt from {self._n_results} results in {self._n_journals} journals"
 
-    def seconds(self, point: Point, work: float) -> float:
-        """Predict one point from those most like it."""
-        for kind in _kinds(point):
+    def seconds(self, point: Point, work: float, abreast: int = 1) -> float:
+        """Predict one point, of so many that run side by side, from those most like it."""
+        for kind in _kinds(point, abreast):
             if kind in self._of:
                 wall_s, known_work = self._of[kind]
                 return work * wall_s / known_work
-        return work * ASSUMED_S_PER_WORK
+        return work * ASSUMED_S_PER_WORK[_how(abreast)]
 
-    def _learn(self, point: Point, wall_s: float) -> None:
+    def _learn(self, point: Point, wall_s: float, abreast: int) -> None:
         try:
             work = max(expected(point)["work"], 1.0)
         except (ThpsweepError, KeyError, TypeError):  # of a member or a version that is not here
             return
         self._n_results += 1
-        for kind in _kinds(point):
+        for kind in _kinds(point, abreast):
             known_s, known_work = self._of.get(kind, (0.0, 0.0))
             self._of[kind] = known_s + wall_s, known_work + work
 
 
-def _kinds(point: Point) -> list[tuple[str, ...]]:
+def _kinds(point: Point, abreast: int) -> list[tuple[str, ...]]:
     """Name what a point is like, the closest likeness first."""
-    mechanism, workload = point["policy"]["mechanism"]["kind"], point["workload"]["kind"]
-    return [(mechanism, workload), (mechanism,), ()]
+    how, mechanism, workload = _how(abreast), point["policy"]["mechanism"]["kind"], point["workload"]["kind"]
+    return [(how, mechanism, workload), (how, mechanism), (how,)]
+
+
+def _how(abreast: int) -> str:
+    return "together" if abreast > 1 else "alone"
 
 
 def _newest(root: Path) -> list[Path]:
@@ -115,12 +126,12 @@ def _newest(root: Path) -> list[Path]:
     return [file for _, file in sorted(files, reverse=True)[:MAX_JOURNALS]]
 
 
-def _results(file: Path) -> list[tuple[Point, float]]:
-    """Give the newest results of a journal whose points are near its beginning, and what they took."""
+def _results(file: Path) -> list[tuple[Point, Record]]:
+    """Give the newest results of a journal whose points are near its beginning."""
     head, tail = _ends(file)
     points = {record["id"]: record["point"] for record in _records(head) if record["type"] == "point"}
     newest = [r for r in _records(tail) if r["type"] == "result" and r["state"] == "done" and r["id"] in points]
-    return [(points[record["id"]], float(record["wall_s"])) for record in newest[-MAX_RESULTS:]]
+    return [(points[record["id"]], record) for record in newest[-MAX_RESULTS:]]
 
 
 def _ends(file: Path) -> tuple[bytes, bytes]:
