@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thpsweep import __version__, verbs
+from thpsweep import __version__, streams, verbs
 from thpsweep.arguments import HYDRA_VERBS, ONLY_OURS, for_hydra, line_to_complete, load_plugins
 from thpsweep.errors import ThpsweepError
 
@@ -116,16 +116,25 @@ class Application:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 some points failed, 2 bad input, 3 disk full, 130 and 143 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    streams.prepare()
     try:
         code = _hydra(arguments) if _is_hydra(arguments) else _plain(arguments)
+        streams.flush()
     except ThpsweepError as error:
         print(f"thpsweep: {error}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.give_up()
         code = PIPE_CLOSED
+    except OSError as problem:
+        said = streams.explained(problem)
+        if said is None or for_developers:
+            raise
+        print(f"thpsweep: {said[0]}", file=sys.stderr)
+        code = said[1]
     sys.exit(code)
 
 
@@ -263,7 +272,7 @@ def _finish(sweep: "Sweep") -> None:
         console.print(table(sweep, width=console.width))
     else:
         print(as_text)
-    (sweep.directory / "table.txt").write_text(as_text)
+    (sweep.directory / "table.txt").write_text(as_text, encoding="utf-8")
     frame.write_csv(sweep, sweep.directory / "table.csv")
     if sweep.done:
         plot(sweep, sweep.directory / "plot.png")

@@ -3,13 +3,13 @@
 import contextlib
 import dataclasses
 import datetime
-import errno
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
 from thpsweep import __version__
 from thpsweep.errors import StorageError
 from thpsweep.model.simulate import MODEL_VERSION
+from thpsweep.streams import NO_ROOM
 from thpsweep.sweep import environment, journal, watch
 from thpsweep.sweep.attempt import Outcome
 from thpsweep.sweep.follow import Follower, Process
@@ -24,8 +24,6 @@ from thpsweep.sweep.writer import Journal, writing
 
 ALL_DONE, SOME_FAILED = 0, 1
 """Exit codes; 2 is bad input, 3 a disk that takes no more, 130 and 143 are those of the signals."""
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +43,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None], b
     """
     refuse_other(plan)
     with _room(plan), writing(plan.directory, _header(plan), _point_records(plan)) as (log, found):
-        (plan.directory / "config.yaml").write_text(plan.config)
+        (plan.directory / "config.yaml").write_text(plan.config, encoding="utf-8")
         environment.record(plan.directory)
         given = supply(plan, log, found)
         _announce(plan, given, len(found.done))
