@@ -86,14 +86,18 @@ def test_filtered_points_are_not_checked(place: Place) -> None:
         (["sweep.where=sharing.degre < 3"], "sharing.degree"),
         (["sweep.where=sharing.degree < 0"], "holds for none"),
         (["sweep.name=a,b"], "cannot be swept"),
+        (["sharing.degree=range(9,1)"], "sharing.degree: no value"),
+        (["policy=glob(nothing*)"], "policy: no value"),
         (["hydra/sweeper=basic"], "hydra/sweeper"),
         (["--plugin"], "--plugin FILE.py"),
         (["--plugin=../home/broken.py"], "line 1: SyntaxError"),
         (["--plugin=../home/always.py"], "always is taken"),
+        (["--plugin=../home/odd_option.py"], "odd_option.py: allowed is options of type int"),
     ],
 )
 def test_bad_plans_are_refused_in_one_line(place: Place, arguments: list[str], wanted: str) -> None:
-    for name, text in (("broken", "def ("), ("always", GATE)):
+    odd = GATE.replace("n: int = 1", "n: set = dataclasses.field(default_factory=set)")
+    for name, text in (("broken", "def ("), ("always", GATE), ("odd_option", odd)):
         (place.home / f"{name}.py").write_text(text)
     ended = place.run("plan", *arguments)
     assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (2, "", 1), ended
