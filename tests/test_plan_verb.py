@@ -40,6 +40,14 @@ def test_plan_knows_what_is_done_and_learns_from_it(place: Place) -> None:
     assert sorted(place.work.rglob("*")) == before
 
 
+def test_plan_of_a_sweep_that_was_killed_before_its_first_record(place: Place) -> None:
+    shown = place.run("plan", *SMALL, "sharing.degree=1,4").stdout
+    directory = Path(shown.partition("already done in ")[2].splitlines()[0])
+    directory.mkdir(parents=True)
+    (directory / "journal.jsonl").touch()
+    assert place.run("plan", *SMALL, "sharing.degree=1,4").stdout == shown
+
+
 def test_long_plan_is_shortened_unless_asked(place: Place) -> None:
     sweep = ["plan", *SMALL, "sharing.degree=range(1,61)"]
     short, whole = place.run(*sweep).stdout, place.run(*sweep, "--all").stdout

@@ -86,8 +86,8 @@ class Application:
         from thpsweep.sweep import journal
         from thpsweep.sweep.forecast import forecast
 
-        has_begun = (plan.directory / journal.FILE_NAME).is_file()
-        found = journal.read(plan.directory) if has_begun else None
+        file = plan.directory / journal.FILE_NAME
+        found = journal.contents(file) if file.is_file() else None
         done = found.done if found else set()
         console = Console()
         Console(width=None if console.is_terminal else 170).print(points_table(plan, done, whole=self._whole))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -215,6 +216,8 @@ def target_of(directory: Path, uri: str | None) -> Target:
         return target(root, uri, literal=False, key="--tracking-uri")
     try:
         return target(root, OmegaConf.select(OmegaConf.load(file), "sweep.tracking_uri"), literal=False)
+    except (UnicodeDecodeError, yaml.YAMLError) as problem:
+        raise ThpsweepError(f"{file}: cannot be read; the sweep's own command writes it anew") from problem
     except OmegaConfBaseException as problem:
         raise ThpsweepError(
             f"{file}: sweep.tracking_uri: {first_line(problem)}; allowed is --tracking-uri URI"

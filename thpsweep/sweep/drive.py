@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import datetime
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from thpsweep import __version__
 from thpsweep.errors import StorageError
@@ -43,7 +45,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None], b
     """
     refuse_other(plan)
     with _room(plan), writing(plan.directory, _header(plan), _point_records(plan)) as (log, found):
-        (plan.directory / "config.yaml").write_text(plan.config, encoding="utf-8")
+        _write_whole(plan.directory / "config.yaml", plan.config)
         environment.record(plan.directory)
         given = supply(plan, log, found)
         _announce(plan, given, len(found.done))
@@ -100,6 +102,13 @@ def _room(plan: Plan) -> Iterator[None]:
             raise
         kept = "all results that were reported are kept; the same command goes on when there is room"
         raise StorageError(f"{problem.filename or plan.directory}: {problem.strerror}; {kept}") from problem
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """Put a text under a name at once: no reader and no end of this process finds a part of it."""
+    unfinished = file.with_name(f".{file.name}")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, file)
 
 
 def _header(plan: Plan) -> journal.Record:
