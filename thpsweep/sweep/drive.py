@@ -12,7 +12,7 @@ from thpsweep import __version__
 from thpsweep.errors import StorageError
 from thpsweep.model.simulate import MODEL_VERSION
 from thpsweep.streams import NO_ROOM
-from thpsweep.sweep import environment, journal, watch
+from thpsweep.sweep import environment, journal, run_record, watch
 from thpsweep.sweep.attempt import Outcome
 from thpsweep.sweep.follow import Follower, Process
 from thpsweep.sweep.interrupts import interruptible
@@ -54,10 +54,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None], b
             _conclude(given, log)
             sweep = journal.read(plan.directory)
             if exit_code == ALL_DONE:
-                follower.ended()
-                finish(sweep)
-                follower.finish(final=True)
-                exit_code = _report_failures(sweep)
+                exit_code = _end(plan, sweep, follower, finish)
     return Driven(exit_code, sweep.results)
 
 
@@ -84,6 +81,21 @@ def _run(plan: Plan, given: Supply, launch: Launch, log: Journal, follower: Foll
         print(f"thpsweep: stopped; {said}", file=sys.stderr)
         return interrupts.exit_code
     return ALL_DONE
+
+
+def _end(plan: Plan, sweep: journal.Sweep, follower: Follower, finish: Callable[[journal.Sweep], None]) -> int:
+    """Make of all results what there is to be made; whoever does not wait for it loses none of them."""
+    with interruptible(at_once=True) as interrupts:
+        try:
+            follower.ended()
+            finish(sweep)
+            follower.finish(final=True)
+        except KeyboardInterrupt:
+            follower.leave()
+            said = f"all {len(sweep.points)} points have ended and are kept in {plan.directory}"
+            print(f"thpsweep: stopped; {said}; the same command makes the rest of them", file=sys.stderr)
+            return interrupts.exit_code
+    return _report_failures(sweep)
 
 
 def _conclude(given: Supply, log: Journal) -> None:
@@ -162,5 +174,4 @@ def _report_failures(sweep: journal.Sweep) -> int:
 def _why(sweep: journal.Sweep, key: str, what: str) -> str:
     if key not in sweep.states:
         return f"failed: {what}: its record was damaged on the disk"
-    error = sweep.results[key]["error"]
-    return f"{sweep.states[key]}: {what}: {error['type']}: {error['message']}"
+    return f"{sweep.states[key]}: {what}: {run_record.error_line(sweep.results[key])}"
