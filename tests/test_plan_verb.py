@@ -20,7 +20,7 @@ def test_plan_shows_points_and_makes_nothing(place: Place) -> None:
     shown = place.run("plan", *SMALL, "sharing.degree=1,4,4", "policy=copy,inplace")
     assert (shown.returncode, shown.stderr) == (0, ""), shown
     assert "4 points, 2 duplicates dropped; 0 already done" in shown.stdout
-    assert "4 to run" in shown.stdout and "2 Ray actors" in shown.stdout and "assumed" in shown.stdout
+    assert "4 to run" in shown.stdout and "in one process" in shown.stdout and "assumed" in shown.stdout
     assert [line.split()[1:4] for line in shown.stdout.splitlines() if line.strip()[:1].isdigit()][:4] == [
         ["copy", "prefork", "1"],
         ["inplace", "prefork", "1"],

@@ -94,7 +94,7 @@ class Application:
         if plan.search is not None:
             print(*search_summary(plan, found, workers), sep="\n")
             return
-        print(*summary(plan, done, workers, forecast(plan, done, workers)), sep="\n")
+        print(*summary(plan, done, forecast(plan, done, workers)), sep="\n")
 
     def refuse_to_run(self) -> None:
         """Hold back what another sweeper wants to run where the command only asked for the plan."""

@@ -11,7 +11,7 @@ import pytest
 
 from thpsweep.model.setting import estimate
 from thpsweep.sweep import forecast as module
-from thpsweep.sweep.forecast import ASSUMED_S_PER_WORK, Costs, Workers, forecast
+from thpsweep.sweep.forecast import ALONE, ASSUMED_S_PER_WORK, MLFLOW_BYTES, Costs, Workers, forecast
 from thpsweep.sweep.plan import Plan
 from thpsweep.sweep.point import Point
 
@@ -117,4 +117,16 @@ def test_who_may_stay_in_the_driver_pays_for_no_start(
 ) -> None:
     plan = make_plan(degrees(2, 4))
     alone = forecast(plan, set(), dataclasses.replace(TWO, may_stay=True))
-    assert alone.wall_s == alone.busy_s < forecast(plan, set(), TWO).wall_s
+    there = forecast(plan, set(), TWO)
+    assert alone.wall_s == alone.busy_s < there.wall_s and alone.workers.processes == 1
+    assert alone.peak_bytes < there.peak_bytes - 300 * MiB + 100 * MiB
+
+
+def test_mlflow_takes_memory_where_nobody_has_counted_it(
+    degrees: Callable[..., list[tuple[str, Point]]], make_plan: Callable[[Sequence[Any]], Plan]
+) -> None:
+    plan = make_plan(degrees(2))
+    tracked = dataclasses.replace(plan, tracked=True)
+    for workers, more in ((ALONE, MLFLOW_BYTES), (TWO, 0)):
+        peaks = [forecast(one, set(), workers).peak_bytes for one in (tracked, plan)]
+        assert peaks[0] - peaks[1] == more

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from thpsweep.errors import ThpsweepError
@@ -15,9 +15,12 @@ from thpsweep.sweep.point import Point
 MAX_JOURNALS, MAX_BYTES, MAX_RESULTS = 5, 4 << 20, 500
 """What is read of other sweeps: the newest journals, of each so much from either end, and so many of its results."""
 
-ASSUMED_S_PER_WORK = 1.2e-6
-"""Where nothing was recorded: the median of nine points of six workloads on a busy 2-vCPU VM. The others lay from 0.4 to
-4.3 times of it."""
+ASSUMED_S_PER_WORK = 0.15e-6
+"""Where nothing was recorded: the median of 14 points of six workloads on one core of a Zen 5. The others lay from 0.5 to 3
+times of it; another machine may be a few times slower."""
+
+MLFLOW_BYTES = 130 << 20
+"""What the process that talks to MLflow takes; where Ray starts it is part of what that takes beside its actors."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,14 +39,21 @@ class Workers:
     may_stay: bool = False
 
 
+ALONE = Workers("one process", 1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-    """What is still to do takes so long in one process and in all of them, and so much memory on the way."""
+    """What is still to do takes so long in one process and in all of them, and so much memory on the way.
+
+    `workers` are those who will do it: the driver alone where they may leave it to it, and that is faster.
+    """
 
     busy_s: float
     wall_s: float
     peak_bytes: int
     source: str
+    workers: Workers
 
 
 def forecast(plan: Plan, done: set[str], workers: Workers) -> Forecast:
@@ -55,15 +65,24 @@ def forecast(plan: Plan, done: set[str], workers: Workers) -> Forecast:
     state = sorted(
         (e["state_bytes"] * p["run"]["replicates"] for p, e in zip(points, estimates, strict=True)), reverse=True
     )
+    if workers.may_stay and sum(taken_s) <= _wall_s(taken_s, workers):
+        workers = ALONE
+    if plan.tracked and not workers.overhead_bytes:
+        workers = dataclasses.replace(workers, overhead_bytes=MLFLOW_BYTES)
     processes = min(workers.processes or 1, len(points))
-    longest_s = max(taken_s, default=0.0)
-    wall_s = (workers.start_s + max(sum(taken_s) / processes, longest_s)) if points else 0.0
     return Forecast(
         busy_s=sum(taken_s),
-        wall_s=min(wall_s, sum(taken_s)) if workers.may_stay else wall_s,
+        wall_s=_wall_s(taken_s, workers),
         peak_bytes=workers.overhead_bytes + processes * workers.process_bytes + int(sum(state[:processes])),
         source=costs.source,
+        workers=workers,
     )
+
+
+def _wall_s(taken_s: Sequence[float], workers: Workers) -> float:
+    """Predict how long so many points take side by side; none take no time."""
+    processes = min(workers.processes or 1, len(taken_s))
+    return workers.start_s + max(sum(taken_s) / processes, max(taken_s)) if taken_s else 0.0
 
 
 class Costs:
