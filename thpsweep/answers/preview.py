@@ -41,7 +41,7 @@ def summary(plan: Plan, done: set[str], predicted: Forecast) -> list[str]:
     """Say how many points there are, how many are left, what these will take, and how that is known."""
     n_left = sum(point.id not in done for point in plan.points)
     n_done = len(plan.points) - n_left
-    lines = [f"{count(len(plan.points))} points{plan.left_out}; {count(n_done)} already done in {plan.directory}"]
+    lines = [f"{plan.counted}{plan.left_out}; {count(n_done)} already done in {plan.directory}"]
     if not n_left:
         return [*lines, "nothing is left to run"]
     workers = predicted.workers

@@ -155,7 +155,7 @@ def _now() -> str:
 
 def _announce(plan: Plan, given: Supply, n_done: int) -> None:
     already = f", {n_done} already done" if n_done else ""
-    points = f"{len(plan.points)} points" if plan.search is None else f"about {n_done + given.total} points"
+    points = plan.counted if plan.search is None else f"about {n_done + given.total} points"
     print(f"{points}{already}{plan.left_out}; journal in {plan.directory}", file=sys.stderr)
 
 

@@ -31,7 +31,7 @@ def behind(target: Target, sweep: str, finished: Mapping[str, str]) -> str:
 def _in_file(file: Path, sweep: str) -> dict[str, str]:
     if not file.exists():
         return {}
-    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+    with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         return dict(connection.execute(RECORDED, [sweep]))
 
 
