@@ -139,8 +139,7 @@ def _sync(directory: Path, target: "Target") -> int:
     except Busy:
         print(f"{directory}: is being run, and brings MLflow up to date itself")
     except Exception as problem:  # whatever MLflow and its database raise: the other sweeps may be recorded elsewhere
-        text = target.shown(" ".join(str(problem).split()))
-        print(f"thpsweep: {directory}: not recorded ({type(problem).__name__}: {text[:300]})", file=sys.stderr)
+        print(f"thpsweep: {directory}: not recorded ({target.why(problem)})", file=sys.stderr)
         return NOT_DONE
     return DONE
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from thpsweep.errors import OptionError, SweepError
+from thpsweep.errors import OptionError, SweepError, ThpsweepError
 
 KEY = "sweep.tracking_uri"
 
@@ -63,6 +63,15 @@ class Target:
             text = text.replace(form, "***")
         return text
 
+    def why(self, problem: BaseException) -> str:
+        """Say in a line why it cannot be reached or used: the system's reason, which MLflow wraps in a page of others."""
+        if isinstance(problem, ThpsweepError):
+            return self.shown(str(problem))
+        reasons = [cause for cause in _causes(problem) if isinstance(cause, OSError)]
+        if self.is_server and reasons and (text := reasons[-1].strerror or str(reasons[-1])):
+            return f"{self.without_user}: {text}"
+        return f"{type(problem).__name__}: {self.shown(' '.join(str(problem).split()))[:300]}"
+
     def shown_by(self, root: Path, directory: Path) -> str:
         """Say how a person gets to see the runs of a sweep in `directory`, whose root is `root`."""
         if self.is_server:
@@ -79,6 +88,16 @@ class Target:
         with (where / LOCK_NAME).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _causes(problem: BaseException) -> Iterator[BaseException]:
+    """Give an error and what led to it, the innermost last."""
+    seen: set[int] = set()
+    cause: BaseException | None = problem
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def target(root: Path, uri: str | None, *, literal: bool = True, key: str = KEY) -> Target:
