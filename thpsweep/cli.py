@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thpsweep import __version__, streams, verbs
-from thpsweep.arguments import HYDRA_VERBS, ONLY_OURS, for_hydra, line_to_complete, load_plugins
+from thpsweep.arguments import HYDRA_VERBS, NOBODY_RECORDS, ONLY_OURS, for_hydra, line_to_complete, load_plugins
 from thpsweep.errors import ThpsweepError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Application:
 
     def __init__(self, *, previews: bool = False, whole: bool = False) -> None:
         self.previews, self._whole = previews, whole
+        self._records = False
         self.exit_code = 0
         self.problem: Exception | None = None
         self._begun: Process | None = None
@@ -47,7 +48,10 @@ class Application:
 
         self.refuse_to_run()
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            return simulate(point_of(config))
+            if self._records:
+                return simulate(point_of(config))
+            self.problem = ThpsweepError(NOBODY_RECORDS)
+            return None
         try:
             return self._run_alone(config)
         except Exception as problem:  # Hydra would add lines of its own to what the user reads
@@ -72,6 +76,7 @@ class Application:
         """Run a plan to its table and plot."""
         from thpsweep.sweep.drive import drive
 
+        self._records = True
         driven = drive(plan, launch, _finish, self._begun)
         if driven.exit_code in (0, 1) and plan.tracked:
             print(f"Compare the runs in a browser: {plan.target.shown_by(plan.root, plan.directory)}")
