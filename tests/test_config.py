@@ -95,6 +95,12 @@ def test_where_a_sweep_is_recorded_changes_no_point() -> None:
         ("run.seed=${nowhere}", ["run.seed", "nowhere"]),
         ("sharing.degree=[1", ["sharing.degree=[1", "KEY=VALUE"]),
         ("sharing.degree=1,2", ["sharing.degree=1,2", "thpsweep sweep"]),
+        ("policy.mechanism=copy", ["policy.mechanism='copy'", "policy/mechanism=NAME", "inplace"]),
+        ("policy.gate=budget", ["policy.gate='budget'", "policy/gate=NAME"]),
+        ("policy.trigger=null", ["policy.trigger=None", "policy/trigger=NAME", "madvise"]),
+        ("~run", ["run=None", "run.KEY=VALUE"]),
+        ("~policy.gate", ["~policy.gate", "policy.gate=VALUE"]),
+        ("run=3", ["run=3", "run.NAME=VALUE"]),
         ("experiment=nothing", ["experiment='nothing'", "first_light"]),
     ],
 )
@@ -105,7 +111,7 @@ def test_one_line_names_the_key_its_value_and_what_is_allowed(override: str, wan
     line = str(error) if isinstance(error, ThpsweepError) else explain(error)
     assert line and "\n" not in line
     assert [word for word in wanted if word not in line] == []
-    assert BASE not in line
+    assert [word for word in (BASE, "DictConfig", "<class", "typing") if word in line] == []
 
 
 def test_errors_of_ours_stay_as_they_are() -> None:

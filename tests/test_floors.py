@@ -12,6 +12,7 @@ FLOORS = {
     "units": 0,
     "outcomes": 0,
     "errors": 0,
+    "streams": 0,
     "model": 1,
     "linux": 2,
     "sweep": 2,

@@ -20,7 +20,7 @@ def test_plan_shows_points_and_makes_nothing(place: Place) -> None:
     shown = place.run("plan", *SMALL, "sharing.degree=1,4,4", "policy=copy,inplace")
     assert (shown.returncode, shown.stderr) == (0, ""), shown
     assert "4 points, 2 duplicates dropped; 0 already done" in shown.stdout
-    assert "4 to run" in shown.stdout and "2 Ray actors" in shown.stdout and "assumed" in shown.stdout
+    assert "4 to run" in shown.stdout and "in one process" in shown.stdout and "assumed" in shown.stdout
     assert [line.split()[1:4] for line in shown.stdout.splitlines() if line.strip()[:1].isdigit()][:4] == [
         ["copy", "prefork", "1"],
         ["inplace", "prefork", "1"],
@@ -38,6 +38,14 @@ def test_plan_knows_what_is_done_and_learns_from_it(place: Place) -> None:
     more = place.run("plan", *SMALL, SERIAL, "sharing.degree=1,4,16").stdout
     assert "0 already done" in more and "in one process" in more and "learnt from 2 results in 1 journals" in more
     assert sorted(place.work.rglob("*")) == before
+
+
+def test_plan_of_a_sweep_that_was_killed_before_its_first_record(place: Place) -> None:
+    shown = place.run("plan", *SMALL, "sharing.degree=1,4").stdout
+    directory = Path(shown.partition("already done in ")[2].splitlines()[0])
+    directory.mkdir(parents=True)
+    (directory / "journal.jsonl").touch()
+    assert place.run("plan", *SMALL, "sharing.degree=1,4").stdout == shown
 
 
 def test_long_plan_is_shortened_unless_asked(place: Place) -> None:
@@ -86,14 +94,18 @@ def test_filtered_points_are_not_checked(place: Place) -> None:
         (["sweep.where=sharing.degre < 3"], "sharing.degree"),
         (["sweep.where=sharing.degree < 0"], "holds for none"),
         (["sweep.name=a,b"], "cannot be swept"),
+        (["sharing.degree=range(9,1)"], "sharing.degree: no value"),
+        (["policy=glob(nothing*)"], "policy: no value"),
         (["hydra/sweeper=basic"], "hydra/sweeper"),
         (["--plugin"], "--plugin FILE.py"),
         (["--plugin=../home/broken.py"], "line 1: SyntaxError"),
         (["--plugin=../home/always.py"], "always is taken"),
+        (["--plugin=../home/odd_option.py"], "odd_option.py: allowed is options of type int"),
     ],
 )
 def test_bad_plans_are_refused_in_one_line(place: Place, arguments: list[str], wanted: str) -> None:
-    for name, text in (("broken", "def ("), ("always", GATE)):
+    odd = GATE.replace("n: int = 1", "n: set = dataclasses.field(default_factory=set)")
+    for name, text in (("broken", "def ("), ("always", GATE), ("odd_option", odd)):
         (place.home / f"{name}.py").write_text(text)
     ended = place.run("plan", *arguments)
     assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (2, "", 1), ended

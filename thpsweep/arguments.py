@@ -33,6 +33,11 @@ ONLY_OURS = (
     "hydra/sweeper: allowed for `thpsweep plan` is grid, breakeven or pareto; the points of others show as they run"
 )
 
+NOBODY_RECORDS = (
+    "hydra/sweeper, hydra/launcher: neither is thpsweep's, so that nobody would record the results; allowed is any sweeper "
+    "with hydra/launcher=auto, serial or ray, or any launcher with hydra/sweeper=grid"
+)
+
 
 def for_hydra(arguments: list[str]) -> list[str]:
     """Give the arguments that Hydra reads. Raises: ThpsweepError for a plan of another sweeper's points."""

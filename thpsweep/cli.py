@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thpsweep import __version__, verbs
-from thpsweep.arguments import HYDRA_VERBS, ONLY_OURS, for_hydra, line_to_complete, load_plugins
+from thpsweep import __version__, streams, verbs
+from thpsweep.arguments import HYDRA_VERBS, NOBODY_RECORDS, ONLY_OURS, for_hydra, line_to_complete, load_plugins
 from thpsweep.errors import ThpsweepError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Application:
 
     def __init__(self, *, previews: bool = False, whole: bool = False) -> None:
         self.previews, self._whole = previews, whole
+        self._records = False
         self.exit_code = 0
         self.problem: Exception | None = None
         self._begun: Process | None = None
@@ -47,7 +48,10 @@ class Application:
 
         self.refuse_to_run()
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            return simulate(point_of(config))
+            if self._records:
+                return simulate(point_of(config))
+            self.problem = ThpsweepError(NOBODY_RECORDS)
+            return None
         try:
             return self._run_alone(config)
         except Exception as problem:  # Hydra would add lines of its own to what the user reads
@@ -72,6 +76,7 @@ class Application:
         """Run a plan to its table and plot."""
         from thpsweep.sweep.drive import drive
 
+        self._records = True
         driven = drive(plan, launch, _finish, self._begun)
         if driven.exit_code in (0, 1) and plan.tracked:
             print(f"Compare the runs in a browser: {plan.target.shown_by(plan.root, plan.directory)}")
@@ -86,15 +91,15 @@ class Application:
         from thpsweep.sweep import journal
         from thpsweep.sweep.forecast import forecast
 
-        has_begun = (plan.directory / journal.FILE_NAME).is_file()
-        found = journal.read(plan.directory) if has_begun else None
+        file = plan.directory / journal.FILE_NAME
+        found = journal.contents(file) if file.is_file() else None
         done = found.done if found else set()
         console = Console()
         Console(width=None if console.is_terminal else 170).print(points_table(plan, done, whole=self._whole))
         if plan.search is not None:
             print(*search_summary(plan, found, workers), sep="\n")
             return
-        print(*summary(plan, done, workers, forecast(plan, done, workers)), sep="\n")
+        print(*summary(plan, done, forecast(plan, done, workers)), sep="\n")
 
     def refuse_to_run(self) -> None:
         """Hold back what another sweeper wants to run where the command only asked for the plan."""
@@ -116,16 +121,25 @@ class Application:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 some points failed, 2 bad input, 3 disk full, 130 and 143 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    streams.prepare()
     try:
         code = _hydra(arguments) if _is_hydra(arguments) else _plain(arguments)
+        streams.flush()
     except ThpsweepError as error:
         print(f"thpsweep: {error}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.give_up()
         code = PIPE_CLOSED
+    except OSError as problem:
+        said = streams.explained(problem)
+        if said is None or for_developers:
+            raise
+        print(f"thpsweep: {said[0]}", file=sys.stderr)
+        code = said[1]
     sys.exit(code)
 
 
@@ -263,7 +277,7 @@ def _finish(sweep: "Sweep") -> None:
         console.print(table(sweep, width=console.width))
     else:
         print(as_text)
-    (sweep.directory / "table.txt").write_text(as_text)
+    (sweep.directory / "table.txt").write_text(as_text, encoding="utf-8")
     frame.write_csv(sweep, sweep.directory / "table.csv")
     if sweep.done:
         plot(sweep, sweep.directory / "plot.png")

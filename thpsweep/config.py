@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from thpsweep.errors import OptionError, ThpsweepError
+from thpsweep.errors import OptionError, PluginError, ThpsweepError
 from thpsweep.explain import BASE, first_line, unknown_key
-from thpsweep.model import registry
+from thpsweep.model import plugins, registry
 from thpsweep.sweep.attempt import Limits
 from thpsweep.sweep.axes import Job, zips
 from thpsweep.sweep.plan import Plan, planned
@@ -115,11 +116,23 @@ def register() -> None:
     for family, group in GROUPS.items():
         prefix = "" if group.startswith("policy/") else BASE
         for name, member in registry.members(family).items():
-            node = OmegaConf.structured(member)
+            node = _schema(name, member)
             OmegaConf.set_readonly(node, None)  # a frozen member is read-only once made, not while Hydra fills it
             store.store(group=group, name=f"{prefix}{name}", node=node)
             if registry.is_added(family, name):  # which has no YAML file to be chosen by
                 store.store(group=group, name=name, node=node)
+
+
+def _schema(name: str, member: type) -> DictConfig:
+    """Make a schema of a member's options. Raises: PluginError for a user's own of a type that no override could give."""
+    try:
+        made: DictConfig = OmegaConf.structured(member)
+    except OmegaConfBaseException as error:
+        if name not in plugins.LOADED:
+            raise
+        allowed = "options of type int, float, bool, str, list or dict, with defaults of it"
+        raise PluginError(plugins.LOADED[name].path, f"{allowed} ({first_line(error)})") from error
+    return made
 
 
 def point_of(config: DictConfig) -> Point:
@@ -128,7 +141,7 @@ def point_of(config: DictConfig) -> Point:
     Raises: OptionError for a value that a member refuses; OmegaConf's errors for keys and types.
     """
     _refuse_unknown_keys(config, "", nested=False)
-    nodes = {name: None if OmegaConf.is_missing(config, name) else config[name] for name in PARTS}
+    nodes = {name: config.get(name) for name in PARTS}
     parts = {name: part_of(name, node) for name, node in nodes.items()}
     return {name: part for name, part in parts.items() if name != "sweep"}
 
@@ -136,16 +149,28 @@ def point_of(config: DictConfig) -> Point:
 def part_of(name: str, node: DictConfig | None) -> Any:
     """Check one part of a composed config and turn it into plain JSON types. Raises: as point_of()."""
     if not isinstance(node, DictConfig):
-        raise OptionError(name, node, f"one of the options of group {name!r}: {name}=NAME")
+        is_group = name in (*GROUPS, "policy")
+        allowed = (
+            f"one of the options of group {name!r}: {name}=NAME" if is_group else f"{name}.KEY=VALUE; it has to be"
+        )
+        raise OptionError(name, node, allowed)
     _refuse_unknown_keys(node, f"{name}.")
     made = OmegaConf.to_object(node)
     if isinstance(made, PolicyConfig):
-        gate = {"kind": "always"} if made.gate is None else registry.spec(made.gate)
-        members = {"mechanism": registry.spec(made.mechanism), "trigger": registry.spec(made.trigger), "gate": gate}
-        return {"name": made.name, **members}
+        gate = {"kind": "always"} if made.gate is None else _part_of_policy("gate", made.gate)
+        members = {family: _part_of_policy(family, getattr(made, family)) for family in ("mechanism", "trigger")}
+        return {"name": made.name, **members, "gate": gate}
     if isinstance(made, RunConfig | SweepConfig):
         return dataclasses.asdict(made)
     return registry.spec(made)
+
+
+def _part_of_policy(family: str, member: Any) -> Any:
+    """Turn a member into its spec; refuse a value in its place, such as the name of an option, which is the group's."""
+    if not dataclasses.is_dataclass(member):
+        key, names = f"policy/{family}", ", ".join(registry.members(family))
+        raise OptionError(f"policy.{family}", member, f"one of the options of group {key!r}: {key}=NAME ({names})")
+    return registry.spec(member)
 
 
 def plan_of(
@@ -191,6 +216,8 @@ def target_of(directory: Path, uri: str | None) -> Target:
         return target(root, uri, literal=False, key="--tracking-uri")
     try:
         return target(root, OmegaConf.select(OmegaConf.load(file), "sweep.tracking_uri"), literal=False)
+    except (UnicodeDecodeError, yaml.YAMLError) as problem:
+        raise ThpsweepError(f"{file}: cannot be read; the sweep's own command writes it anew") from problem
     except OmegaConfBaseException as problem:
         raise ThpsweepError(
             f"{file}: sweep.tracking_uri: {first_line(problem)}; allowed is --tracking-uri URI"

@@ -54,6 +54,8 @@ def _explain_value(error: OmegaConfBaseException, context: str) -> str:
     key = error.full_key or str(error.key)
     if isinstance(error, MissingMandatoryValue):
         return f"{key} is not set: give {key}=VALUE"
+    if "does not support deletion" in str(error):
+        return f"~{key}: it has to be; allowed is {key}=VALUE, or another option of its group"
     if isinstance(error, ConfigAttributeError | ConfigKeyError):
         quoted = re.search(r"use \+(\S+?)=(.*)$", context, re.MULTILINE)
         key, value = (quoted[1], quoted[2]) if quoted else (key, error.value)
@@ -72,9 +74,9 @@ def _wanted(error: OmegaConfBaseException) -> str:
     if wanted is None:
         named = re.search(r"could not be converted to (\w+)", str(error))
         return f"a value of type {named[1].lower()}" if named else first_line(error)
-    return (
-        f"a value of type {wanted.__name__ if isinstance(wanted, type) and wanted.__module__ == 'builtins' else wanted}"
-    )
+    if dataclasses.is_dataclass(wanted):
+        return f"{error.key}.NAME=VALUE for the values below it"
+    return f"a value of type {wanted.__name__ if isinstance(wanted, type) else str(wanted).replace('typing.', '')}"
 
 
 def _raised_by_hydra(error: Exception) -> bool:
@@ -92,7 +94,7 @@ def unknown_key(key: str, value: object, known: Iterable[str]) -> str:
 
 
 def _one_of(names: Iterable[str]) -> str:
-    return "one of " + (", ".join(sorted(names)) or "none")
+    return "one of " + (", ".join(sorted(name for name in names if name != "_target_")) or "none")
 
 
 def first_line(error: Exception) -> str:

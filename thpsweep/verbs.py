@@ -5,9 +5,11 @@ import gc
 import os
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thpsweep import streams
 from thpsweep.errors import ThpsweepError
 
 if TYPE_CHECKING:
@@ -63,10 +65,11 @@ def validate(options: argparse.Namespace) -> int:
 def ui(options: argparse.Namespace) -> int:
     """Become the server of the runs' database; returns only where that fails, or where a server has the runs."""
     from thpsweep.config import target_of
+    from thpsweep.sweep.status import found
     from thpsweep.sweep.tracking import ui
     from thpsweep.sweep.tracking.target import target
 
-    where = target_of(options.sweep, None) if options.sweep else target(options.dir, None)
+    where = target_of(found(options.sweep, options.dir)[0], None) if options.sweep else target(options.dir, None)
     if where.is_server:
         print(f"These runs are on a server, which has the UI: {where.without_user}")
         return DONE
@@ -79,11 +82,28 @@ def status(options: argparse.Namespace) -> int:
     """Say how sweeps stand."""
     from thpsweep.sweep import status
 
-    for directory in status.found(options.sweep, options.dir):
+    def say(directory: Path) -> int:
         known = status.status(directory)
-        for line in known.lines(time.time(), _behind(known)):
-            print(line)
-    return DONE
+        print(*known.lines(time.time(), _behind(known)), sep="\n")
+        return DONE
+
+    return _with_each(status.found(options.sweep, options.dir), say)
+
+
+def _with_each(sweeps: Sequence[Path], do: Callable[[Path], int]) -> int:
+    """Do something with each sweep, and give the worst exit code: one that cannot be used keeps no other from its turn."""
+    worst = DONE
+    for directory in sweeps:
+        try:
+            code = do(directory)
+        except (ThpsweepError, OSError) as problem:
+            said = streams.explained(problem) if isinstance(problem, OSError) else (str(problem), problem.exit_code)
+            if said is None or isinstance(problem, BrokenPipeError):
+                raise
+            print(f"thpsweep: {said[0]}", file=sys.stderr)
+            code = said[1]
+        worst = max(worst, code)
+    return worst
 
 
 def _behind(known: "Status") -> str:
@@ -103,8 +123,10 @@ def sync(options: argparse.Namespace) -> int:
     from thpsweep.config import target_of
     from thpsweep.sweep.status import found
 
-    targets = {path: target_of(path, options.tracking_uri) for path in found(options.sweep, options.dir)}
-    return max(_sync(directory, target) for directory, target in targets.items())
+    sweeps = found(options.sweep, options.dir)
+    if options.tracking_uri is not None:
+        target_of(sweeps[0], options.tracking_uri)  # where that is none, it is none for all
+    return _with_each(sweeps, lambda directory: _sync(directory, target_of(directory, options.tracking_uri)))
 
 
 def _sync(directory: Path, target: "Target") -> int:
@@ -117,8 +139,7 @@ def _sync(directory: Path, target: "Target") -> int:
     except Busy:
         print(f"{directory}: is being run, and brings MLflow up to date itself")
     except Exception as problem:  # whatever MLflow and its database raise: the other sweeps may be recorded elsewhere
-        text = target.shown(" ".join(str(problem).split()))
-        print(f"thpsweep: {directory}: not recorded ({type(problem).__name__}: {text[:300]})", file=sys.stderr)
+        print(f"thpsweep: {directory}: not recorded ({target.why(problem)})", file=sys.stderr)
         return NOT_DONE
     return DONE
 
@@ -129,6 +150,8 @@ def report(options: argparse.Namespace) -> int:
     from thpsweep.sweep import journal
     from thpsweep.sweep.status import found
 
-    for directory in found(options.sweep, options.dir):
+    def write(directory: Path) -> int:
         print(write_report(journal.read(directory), options.machine))
-    return DONE
+        return DONE
+
+    return _with_each(found(options.sweep, options.dir), write)

@@ -114,6 +114,37 @@ def test_second_interruption_stops_at_once(
     assert closed == ["cleaned up"]
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interruption_of_what_follows_the_last_result_says_that_all_are_kept(
+    make_plan: MakePlan, degrees: Degrees, capsys: pytest.CaptureFixture[str], number: int, code: int
+) -> None:
+    plan = make_plan(degrees(1, 3))
+    before = signal.getsignal(number)
+
+    def interrupted(sweep: journal.Sweep) -> None:
+        os.kill(os.getpid(), number)
+        raise AssertionError("too late")
+
+    signal.signal(number, signal.SIG_IGN)  # what pytest is run with decides nothing
+    try:
+        assert drive(plan, serial, interrupted).exit_code == code
+    finally:
+        signal.signal(number, before)
+    said = capsys.readouterr().err
+    assert "all 2 points have ended" in said and "the same command" in said and "draining" not in said
+    assert len(journal.read(plan.directory).done) == 2
+
+
+def test_a_failure_is_one_line_whatever_its_message(
+    make_plan: MakePlan, degrees: Degrees, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(point: dict[str, Any]) -> Any:
+        raise ValueError("a\nlong\nstory")
+
+    assert drive(make_plan(degrees(3)), functools.partial(serial, function=each(fail)), nothing).exit_code == 1
+    assert "sharing.degree=3: ValueError: a long story\n" in capsys.readouterr().err
+
+
 def test_signals_are_as_before_afterwards(make_plan: MakePlan, degrees: Degrees) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
     drive(make_plan(degrees(1)), serial, nothing)

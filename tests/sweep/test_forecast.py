@@ -11,7 +11,7 @@ import pytest
 
 from thpsweep.model.setting import estimate
 from thpsweep.sweep import forecast as module
-from thpsweep.sweep.forecast import ASSUMED_S_PER_WORK, Costs, Workers, forecast
+from thpsweep.sweep.forecast import ALONE, ASSUMED_S_PER_WORK, ASSUMED_SHARED, MLFLOW_BYTES, Costs, Workers, forecast
 from thpsweep.sweep.plan import Plan
 from thpsweep.sweep.point import Point
 
@@ -37,10 +37,16 @@ def work(point: Point) -> float:
     return estimate(point)["work"]
 
 
+def assumed_s(point: Point, abreast: int = 1) -> float:
+    """Give what is assumed for a point of so many side by side."""
+    return work(point) * ASSUMED_S_PER_WORK * (1 + ASSUMED_SHARED / (abreast * point["run"]["replicates"]))
+
+
 def test_without_results_it_says_what_it_assumes(tmp_path: Path, make_point: Callable[..., Point]) -> None:
     costs, point = Costs(tmp_path / "nowhere"), make_point()
-    for abreast, how in ((1, "alone"), (2, "together")):
-        assert costs.seconds(point, work(point), abreast) == pytest.approx(work(point) * ASSUMED_S_PER_WORK[how])
+    for abreast in (1, 32):
+        assert costs.seconds(point, work(point), abreast) == pytest.approx(assumed_s(point, abreast))
+    assert assumed_s(point, 1) > 2 * assumed_s(point, 32)
     assert "assumed" in costs.source
 
 
@@ -65,7 +71,7 @@ def test_time_and_memory_of_what_is_left(
     done = {plan.points[0].id}
     predicted = forecast(plan, done, TWO)
     left = [point for _, point in tasks[1:]]
-    taken = [work(point) * ASSUMED_S_PER_WORK["alone"] for point in left]
+    taken = [assumed_s(point) for point in left]
     assert predicted.busy_s == pytest.approx(sum(taken))
     assert predicted.wall_s == pytest.approx(5.0 + max(sum(taken) / 2, max(taken)))
     state = sum(estimate(point)["state_bytes"] * point["run"]["replicates"] for point in left)
@@ -132,4 +138,16 @@ def test_who_may_stay_in_the_driver_pays_for_no_start(
 ) -> None:
     plan = make_plan(degrees(2, 4))
     alone = forecast(plan, set(), dataclasses.replace(TWO, may_stay=True))
-    assert alone.wall_s == alone.busy_s < forecast(plan, set(), TWO).wall_s
+    there = forecast(plan, set(), TWO)
+    assert alone.wall_s == alone.busy_s < there.wall_s and alone.workers.processes == 1
+    assert alone.peak_bytes < there.peak_bytes - 300 * MiB + 100 * MiB
+
+
+def test_mlflow_takes_memory_where_nobody_has_counted_it(
+    degrees: Callable[..., list[tuple[str, Point]]], make_plan: Callable[[Sequence[Any]], Plan]
+) -> None:
+    plan = make_plan(degrees(2))
+    tracked = dataclasses.replace(plan, tracked=True)
+    for workers, more in ((ALONE, MLFLOW_BYTES), (TWO, 0)):
+        peaks = [forecast(one, set(), workers).peak_bytes for one in (tracked, plan)]
+        assert peaks[0] - peaks[1] == more

@@ -1,6 +1,7 @@
 """The contract of launchers: every point has one outcome, whatever it does; one Ray session serves all its questions."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from tests.each import each
 from tests.faults.points import EXITS, HANGS, HOGS, KILLS, RAISES, UNSENDABLE, misbehave
 from thpsweep.sweep import auto as auto_module
 from thpsweep.sweep import serial as serial_module
-from thpsweep.sweep.attempt import Limits, Outcome
+from thpsweep.sweep.attempt import Limits, Outcome, outcome
 from thpsweep.sweep.auto import auto
 from thpsweep.sweep.pool import pool
 from thpsweep.sweep.serial import Arrival, Task, Terms, serial
@@ -43,6 +44,7 @@ def auto_outcomes(degrees: Degrees, ray_token: None) -> list[tuple[str, Outcome]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
         patch.setattr(auto_module, "RAY_START_S", 0.0)
+        patch.setattr(auto_module, "WARM_S", 0.0)
         patch.setattr(serial_module, "ARRIVAL_S", 0.0)
         return flat(auto(degrees(*ECHOES, *TROUBLE), TERMS, function=misbehave))
 
@@ -142,6 +144,24 @@ def test_auto_stays_here_where_ray_saves_nothing(
 
     monkeypatch.setattr(auto_module, "pool", unwanted)
     assert {ended["result"]["pid"] for _, ended in flat(auto(degrees(*ECHOES), function=misbehave))} == {os.getpid()}
+
+
+def test_auto_takes_what_the_first_point_loads_for_no_points_own(
+    degrees: Degrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(auto_module, "pool", lambda *_, **__: iter([[("pool", outcome("done"))]]))
+    loaded: list[int] = []
+
+    def loading(point: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(0.3 if not loaded else 0.001)  # 100 like the first one would be worth the start of Ray
+        loaded.append(1)
+        return {}
+
+    small = flat(auto(degrees(*range(1, 101)), function=each(loading)))
+    assert len(small) == 100 and "pool" not in dict(small)
+    heavy = flat(auto(degrees(*range(1, 101)), function=each(lambda point: {"slept": time.sleep(0.7)})))
+    assert len(heavy) == 2 and "pool" in dict(heavy)
 
 
 def test_nothing_new_begins_while_draining(degrees: Degrees) -> None:

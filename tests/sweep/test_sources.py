@@ -86,6 +86,7 @@ def test_auto_hands_over_what_is_still_to_come(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     monkeypatch.setattr(auto_module, "RAY_START_S", 0.0)
+    monkeypatch.setattr(auto_module, "WARM_S", 0.0)
     source, where = Chains(degrees, slow_ms=1), []
 
     def noted(tasks: Sequence[Task], terms: Terms) -> Iterator[Arrival]:

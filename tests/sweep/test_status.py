@@ -7,6 +7,7 @@ import pytest
 
 from tests.sweep.journals import a_failure, a_point, a_result, header, write
 from tests.sweep.recorded import at
+from thpsweep import cli
 from thpsweep.errors import SweepError
 from thpsweep.sweep import status, writer
 from thpsweep.sweep.tracking.behind import behind
@@ -86,6 +87,39 @@ def test_asking_makes_no_database(tmp_path):
 def test_a_damaged_database_is_said_and_not_raised(tmp_path):
     (tmp_path / "mlflow.db").write_text("something else, long enough to be taken for a header" * 40)
     assert behind(at(tmp_path), "5" * 64, {"a": "b"}).startswith("MLflow cannot be asked (DatabaseError")
+
+
+def test_points_that_are_not_in_the_journal_yet_count(tmp_path):
+    points = [a_point(index, degree=index + 1) for index in range(9)]
+    with writer.writing(tmp_path / "t", header("t", "5" * 64, 9), points[:4]):
+        pass
+    assert "0 of 9 points done" in said(tmp_path / "t")[0]
+
+
+@pytest.mark.parametrize("verb", ["status", "sync"])
+def test_a_sweep_that_cannot_be_used_keeps_no_other_from_its_turn(tmp_path, capsys, verb):
+    for name in ("a", "z"):
+        point = a_point(0)
+        write(tmp_path, [point, a_result(point, {})], name=name)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "journal.jsonl").touch()
+    (tmp_path / "folder" / "journal.jsonl").mkdir(parents=True)
+    unreadable = write(tmp_path, [a_point(0), a_result(a_point(0), {})], name="unreadable")
+    (unreadable / "config.yaml").write_text(":: {")
+    with pytest.raises(SystemExit) as ended:
+        cli.main([verb, "--dir", str(tmp_path)])
+    out, err = capsys.readouterr()
+    assert ended.value.code == 2 and [name for name in ("a-5", "z-5") if str(tmp_path / name) not in out] == []
+    assert [name for name in ("empty", "folder") if name not in err] == [] and "Traceback" not in err
+    assert "config.yaml: cannot be read" in out + err
+
+
+def test_a_sweep_without_results_keeps_no_other_from_being_reported(tmp_path, capsys):
+    for name in ("a", "z"):
+        write(tmp_path, [a_point(0)], name=name)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["report", "--dir", str(tmp_path)])
+    assert ended.value.code == 2 and capsys.readouterr().err.count("nothing to report") == 2
 
 
 def test_a_folder_without_a_journal_is_an_error(tmp_path):

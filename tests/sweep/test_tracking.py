@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import math
+import shutil
 import sqlite3
 
 import pytest
@@ -13,7 +14,10 @@ from tests.sweep.recorded import at, client_of, dump, history, runs
 from thpsweep.config import conf_dir
 from thpsweep.errors import SweepError
 from thpsweep.sweep import environment, run_series
+from thpsweep.sweep.tracking import client as api
 from thpsweep.sweep.tracking import views
+from thpsweep.sweep.tracking.behind import behind
+from thpsweep.sweep.tracking.target import check_database
 from thpsweep.sweep.tracking.tracker import track
 
 
@@ -244,10 +248,40 @@ def test_a_new_database_is_whole_and_in_wal_mode(migrated):
     assert client_of(migrated.parent).search_experiments()
 
 
+@pytest.mark.parametrize("name", ["a%20b", "c#d", "e?f", "g%h i"])
+def test_a_folder_may_have_a_name_that_means_something_in_a_uri(tmp_path, migrated, name):
+    root = tmp_path / name
+    root.mkdir()
+    shutil.copy(migrated, root)
+    point = a_point(0)
+    directory = write(root, [point, a_result(point, {"cost/cpu_ms": 1.0})])
+    (directory / "table.txt").write_text("1")
+    assert track(directory, target=at(root)).added == 1
+    assert behind(at(root), SWEEP_ID, {point["id"]: a_result(point, {})["finished"]}) == "MLflow is in step"
+    assert (
+        list(root.glob("artifacts/**/table.txt"))
+        and [file for file in tmp_path.rglob("*.db") if root not in file.parents] == []
+    )
+
+
+def test_the_experiment_that_mlflow_makes_itself_has_its_artefacts_there_too(tmp_path):
+    root = tmp_path / "a b%20c"
+    root.mkdir()
+    api.opened(at(root))
+    assert client_of(root).get_experiment("0").artifact_location == f"{at(root).artefacts_uri}/0"
+
+
 def test_another_file_under_the_name_of_the_database_is_an_error(tmp_path):
     (tmp_path / "mlflow.db").write_text("something else, long enough to be taken for a header" * 40)
     with pytest.raises(SweepError, match="not an MLflow database"):
         track(write(tmp_path, [a_point(0)]), target=at(tmp_path))
+
+
+def test_a_database_that_cannot_be_opened_is_not_to_be_moved_away(tmp_path):
+    (tmp_path / "mlflow.db").mkdir()
+    with pytest.raises(SweepError, match="cannot be used now") as error:
+        check_database(tmp_path / "mlflow.db")
+    assert "move it away" not in str(error.value)
 
 
 def test_a_database_of_another_mlflow_is_one_line(root):

@@ -101,6 +101,8 @@ def test_the_hint_at_the_end_of_a_sweep_leads_to_where_its_runs_are(
     here, there = tmp_path / "sweeps", tmp_path / "there"
     assert target(here, None).shown_by(here, here / "a") == "thpsweep ui"
     assert target(there, None).shown_by(there, there / "a") == f"thpsweep ui --dir {there}"
+    spaced = tmp_path / "there too"
+    assert target(spaced, None).shown_by(spaced, spaced / "a") == f"thpsweep ui --dir '{spaced}'"
     assert target(here, f"sqlite:///{tmp_path}/b.db").shown_by(here, here / "a") == f"thpsweep ui {here}/a"
 
 

@@ -26,8 +26,8 @@ FORMAT = 1
 def write(sweep: Sweep, found: Sequence[Answer]) -> None:
     """Leave the answer in the sweep's directory. Numbers that JSON has not (inf, nan) are null there."""
     content = json.dumps(finite(document(sweep, found)), indent=1, allow_nan=False)
-    (sweep.directory / JSON_NAME).write_text(content + "\n")
-    (sweep.directory / TEXT_NAME).write_text(as_text(table(sweep, found)))
+    (sweep.directory / JSON_NAME).write_text(content + "\n", encoding="utf-8")
+    (sweep.directory / TEXT_NAME).write_text(as_text(table(sweep, found)), encoding="utf-8")
 
 
 def as_text(laid: Table) -> str:

@@ -1,12 +1,13 @@
 """What `thpsweep plan` prints: the points of a sweep, and what they would take."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
 
 from thpsweep.answers.table import count, duration, size
-from thpsweep.sweep.forecast import Forecast, Workers, forecast
+from thpsweep.sweep.forecast import ALONE, Forecast, Workers, forecast
 from thpsweep.sweep.journal import Sweep
 from thpsweep.sweep.plan import Plan, PlannedPoint
 
@@ -36,19 +37,20 @@ def _shown(numbered: Sequence[tuple[int, PlannedPoint]], whole: bool) -> list[tu
     return [*numbered[: MOST_ROWS // 2], None, *numbered[-MOST_ROWS // 2 :]]
 
 
-def summary(plan: Plan, done: set[str], workers: Workers, predicted: Forecast) -> list[str]:
+def summary(plan: Plan, done: set[str], predicted: Forecast) -> list[str]:
     """Say how many points there are, how many are left, what these will take, and how that is known."""
     n_left = sum(point.id not in done for point in plan.points)
     n_done = len(plan.points) - n_left
-    lines = [f"{count(len(plan.points))} points{plan.left_out}; {count(n_done)} already done in {plan.directory}"]
+    lines = [f"{plan.counted}{plan.left_out}; {count(n_done)} already done in {plan.directory}"]
     if not n_left:
         return [*lines, "nothing is left to run"]
+    workers = predicted.workers
     known = workers.processes is not None
     wall = f"{duration(predicted.wall_s)} in {workers.name}" if known else f"as long as {workers.name} takes"
     each = "" if known else " for each process"
     left = f"{count(n_left)} to run: about {wall} ({duration(predicted.busy_s)} of CPU)"
     lines.append(f"{left}, about {size(predicted.peak_bytes)} of memory at the peak{each}")
-    return [*lines, f"time: {predicted.source}; memory: the model's estimate, and {_overhead(workers)}"]
+    return [*lines, *_basis(plan, predicted)]
 
 
 def search_summary(plan: Plan, found: Sweep | None, workers: Workers) -> list[str]:
@@ -59,17 +61,24 @@ def search_summary(plan: Plan, found: Sweep | None, workers: Workers) -> list[st
     lines = [f"a search: about {count(n_all)} points; {count(n_done)} already done in {plan.directory}"]
     if found and found.concluded:
         return [*lines, "it is over: nothing is left to run"]
-    each = forecast(plan, set(), workers)
+    each = forecast(plan, set(), dataclasses.replace(workers, may_stay=False))
     busy_s = each.busy_s / len(plan.points) * max(n_all - n_done, 1)
-    wall_s = (
-        busy_s if workers.may_stay and busy_s < workers.start_s else workers.start_s + busy_s / (workers.processes or 1)
-    )
+    wall_s = workers.start_s + busy_s / (workers.processes or 1)
+    if workers.may_stay and busy_s <= wall_s:
+        each, workers, wall_s = forecast(plan, set(), ALONE), ALONE, busy_s
     known = workers.processes is not None
     wall = f"about {duration(wall_s)} in {workers.name}" if known else f"as long as {workers.name} takes"
     lines.append(f"{wall} ({duration(busy_s)} of CPU), about {size(each.peak_bytes)} of memory at the peak")
-    return [*lines, f"points: {basis}", f"time: {each.source}; memory: the model's estimate, and {_overhead(workers)}"]
+    return [*lines, f"points: {basis}", *_basis(plan, each)]
 
 
-def _overhead(workers: Workers) -> str:
-    fixed = f" and {size(workers.overhead_bytes)} for Ray, driver and MLflow" if workers.overhead_bytes else ""
-    return f"{size(workers.process_bytes)} a process{fixed}"
+def _basis(plan: Plan, predicted: Forecast) -> list[str]:
+    """Say what a prediction rests on, and what it leaves out."""
+    workers = predicted.workers
+    whose = "Ray, driver and MLflow" if workers.start_s else "MLflow"
+    fixed = f" and {size(workers.overhead_bytes)} for {whose}" if workers.overhead_bytes else ""
+    around = "start, table and MLflow" if plan.tracked else "start and table"
+    return [
+        f"time: {predicted.source}; beside it {around} take some seconds",
+        f"memory: the model's estimate, and {size(workers.process_bytes)} a process{fixed}",
+    ]

@@ -66,9 +66,9 @@ def _known(value: float, line: tuple[float, str] | None, file: Path | None) -> t
 
 def _lines(file: Path) -> Iterator[tuple[str, tuple[float, str]]]:
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
         values = yaml.safe_load(text)
-    except (OSError, yaml.YAMLError) as problem:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
         raise ThpsweepError(
             f"--machine {file}: allowed is a machine profile ({str(problem).splitlines()[0]})"
         ) from problem

@@ -158,7 +158,8 @@ def _leading(rows: Sequence[Row]) -> list[str]:
 def _title(sweep: Sweep, rows: Sequence[Row]) -> str:
     workloads = ", ".join(dict.fromkeys(str(row["workload"]) for row in rows))
     replicates = ", ".join(dict.fromkeys(str(row["run.replicates"]) for row in rows))
-    return f"{sweep.header['name']}: {len(rows)} points on {workloads}, {replicates} replicates each"
+    counted = "1 point" if len(rows) == 1 else f"{count(len(rows))} points"
+    return f"{sweep.header['name']}: {counted} on {workloads}, {replicates} replicates each"
 
 
 def _text(value: object) -> str:

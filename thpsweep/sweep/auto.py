@@ -15,6 +15,10 @@ from thpsweep.sweep.serial import Arrival, Source, Task, Terms, serial
 RAY_START_S = 8.0
 """From the decision for Ray to its first results, and its end: measured 5 to 10 s on two cores."""
 
+WARM_S = 0.5
+"""What the first points of a process may take beside themselves, for what is loaded when it is first needed: 0.15 to 0.4 s,
+the more as MLflow starts meanwhile. It does not count: a hundred points of milliseconds are none of seconds."""
+
 
 def auto(
     tasks: Sequence[Task],
@@ -36,11 +40,13 @@ def auto(
     pace = Pace(tasks)
     left = dict(sorted(tasks, key=lambda task: pace.work(task[0])))
     noting = dataclasses.replace(terms, source=_Noting(terms.source, left, pace))
+    warming_s = WARM_S
     with contextlib.closing(serial(list(left.items()), noting, function=function)) as arrivals:
         for arrival in arrivals:
             for key, ended in arrival:
                 del left[key]
-                pace.measured(key, ended["wall_s"])
+                pace.measured(key, max(ended["wall_s"] - warming_s, 0.0))
+                warming_s = max(warming_s - ended["wall_s"], 0.0)
             yield arrival
             n_later, abreast = terms.source.ahead()
             saved = saved_s(pace, min(n_workers, len(left) + abreast), n_later)

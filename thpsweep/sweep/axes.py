@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from thpsweep.errors import OptionError
+from thpsweep.errors import OptionError, SweepError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,8 @@ def zips(value: Any) -> tuple[tuple[str, ...], ...]:
 def combined(axes: Sequence[Axis], zipped: Sequence[Sequence[str]]) -> Iterator[Job]:
     """Give one job a combination, the last axis varying fastest; zipped axes advance where the first of them stands.
 
-    Raises: OptionError for zipped keys that are not swept, or that have unequal numbers of values.
+    Raises: SweepError for a swept key without values; OptionError for zipped keys that are not swept, or that have unequal
+    numbers of values.
     """
     _check(axes, zipped)
     leader = {axis.name: axis.name for axis in axes} | {key: keys[0] for keys in zipped for key in keys}
@@ -56,6 +57,8 @@ def combined(axes: Sequence[Axis], zipped: Sequence[Sequence[str]]) -> Iterator[
 
 def _check(axes: Sequence[Axis], zipped: Sequence[Sequence[str]]) -> None:
     swept = {axis.name: len(axis.choices) for axis in axes if axis.swept}
+    for key in [key for key, n_choices in swept.items() if not n_choices]:
+        raise SweepError(f"{key}: no value to sweep; allowed is a range() or a glob() that has one")
     for keys in zipped:
         for key in keys:
             if key not in swept:

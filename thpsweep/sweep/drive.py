@@ -3,14 +3,16 @@
 import contextlib
 import dataclasses
 import datetime
-import errno
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from thpsweep import __version__
 from thpsweep.errors import StorageError
 from thpsweep.model.simulate import MODEL_VERSION
-from thpsweep.sweep import environment, journal, watch
+from thpsweep.streams import NO_ROOM
+from thpsweep.sweep import environment, journal, run_record, watch
 from thpsweep.sweep.attempt import Outcome
 from thpsweep.sweep.follow import Follower, Process
 from thpsweep.sweep.interrupts import interruptible
@@ -24,8 +26,6 @@ from thpsweep.sweep.writer import Journal, writing
 
 ALL_DONE, SOME_FAILED = 0, 1
 """Exit codes; 2 is bad input, 3 a disk that takes no more, 130 and 143 are those of the signals."""
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None], b
     """
     refuse_other(plan)
     with _room(plan), writing(plan.directory, _header(plan), _point_records(plan)) as (log, found):
-        (plan.directory / "config.yaml").write_text(plan.config)
+        _write_whole(plan.directory / "config.yaml", plan.config)
         environment.record(plan.directory)
         given = supply(plan, log, found)
         _announce(plan, given, len(found.done))
@@ -54,10 +54,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None], b
             _conclude(given, log)
             sweep = journal.read(plan.directory)
             if exit_code == ALL_DONE:
-                follower.ended()
-                finish(sweep)
-                follower.finish(final=True)
-                exit_code = _report_failures(sweep)
+                exit_code = _end(plan, sweep, follower, finish)
     return Driven(exit_code, sweep.results)
 
 
@@ -86,6 +83,21 @@ def _run(plan: Plan, given: Supply, launch: Launch, log: Journal, follower: Foll
     return ALL_DONE
 
 
+def _end(plan: Plan, sweep: journal.Sweep, follower: Follower, finish: Callable[[journal.Sweep], None]) -> int:
+    """Make of all results what there is to be made; whoever does not wait for it loses none of them."""
+    with interruptible(at_once=True) as interrupts:
+        try:
+            follower.ended()
+            finish(sweep)
+            follower.finish(final=True)
+        except KeyboardInterrupt:
+            follower.leave()
+            said = f"all {len(sweep.points)} points have ended and are kept in {plan.directory}"
+            print(f"thpsweep: stopped; {said}; the same command makes the rest of them", file=sys.stderr)
+            return interrupts.exit_code
+    return _report_failures(sweep)
+
+
 def _conclude(given: Supply, log: Journal) -> None:
     """Note in the journal that a search is over, unless that is the last it says."""
     if isinstance(given, Searching) and given.is_over and not given.is_concluded:
@@ -102,6 +114,13 @@ def _room(plan: Plan) -> Iterator[None]:
             raise
         kept = "all results that were reported are kept; the same command goes on when there is room"
         raise StorageError(f"{problem.filename or plan.directory}: {problem.strerror}; {kept}") from problem
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """Put a text under a name at once: no reader and no end of this process finds a part of it."""
+    unfinished = file.with_name(f".{file.name}")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, file)
 
 
 def _header(plan: Plan) -> journal.Record:
@@ -136,7 +155,7 @@ def _now() -> str:
 
 def _announce(plan: Plan, given: Supply, n_done: int) -> None:
     already = f", {n_done} already done" if n_done else ""
-    points = f"{len(plan.points)} points" if plan.search is None else f"about {n_done + given.total} points"
+    points = plan.counted if plan.search is None else f"about {n_done + given.total} points"
     print(f"{points}{already}{plan.left_out}; journal in {plan.directory}", file=sys.stderr)
 
 
@@ -155,5 +174,4 @@ def _report_failures(sweep: journal.Sweep) -> int:
 def _why(sweep: journal.Sweep, key: str, what: str) -> str:
     if key not in sweep.states:
         return f"failed: {what}: its record was damaged on the disk"
-    error = sweep.results[key]["error"]
-    return f"{sweep.states[key]}: {what}: {error['type']}: {error['message']}"
+    return f"{sweep.states[key]}: {what}: {run_record.error_line(sweep.results[key])}"

@@ -5,6 +5,7 @@ does not slow the driver down, and one that hangs can be left. It may be begun b
 """
 
 import contextlib
+import shlex
 import subprocess
 import sys
 import threading
@@ -64,14 +65,18 @@ class Follower:
             return
         self._say(words.FINAL if final else words.OVER)
         if self._waited() != 0:
-            self._tell(f"MLflow is not up to date; nothing is lost: `thpsweep sync {self._plan.directory}` catches up")
+            self._tell(f"MLflow is not up to date; nothing is lost: {self._catching_up}")
         self._end()
 
     def leave(self) -> None:
         """Do without what it has not added yet."""
         if self._process is not None:
-            self._tell(f"MLflow may not be up to date: `thpsweep sync {self._plan.directory}` catches up")
+            self._tell(f"MLflow may not be up to date: {self._catching_up}")
             self._end()
+
+    @property
+    def _catching_up(self) -> str:
+        return f"`thpsweep sync {shlex.quote(str(self._plan.directory))}` catches up"
 
     def _waited(self) -> int | None:
         """Wait for the process to end, as long as something is done; give its exit code, none where it did not end."""

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from thpsweep.errors import ThpsweepError
@@ -15,10 +15,14 @@ from thpsweep.sweep.point import Point
 MAX_JOURNALS, MAX_BYTES, MAX_RESULTS = 5, 4 << 20, 500
 """What is read of other sweeps: the newest journals, of each so much from either end, and so many of its results."""
 
-ASSUMED_S_PER_WORK = {"alone": 0.8e-6, "together": 0.3e-6}
-"""Where nothing was recorded, for points that run alone and for those that run side by side: medians of 30 points of five
-workloads with 1 to 16 regions, 4 to 32 sharers, 1 and 60 minutes, on a 2-vCPU VM. The others lay from 0.1 to 8 times of
-it."""
+ASSUMED_S_PER_WORK, ASSUMED_SHARED = 0.15e-6, 4.0
+"""Where nothing was recorded: what a unit of work takes of many replicates at once, and how many times that each run takes
+on top, which those that run at once share. Of 14 points of six workloads with their usual replicates the median is that of
+the former, of 30 small ones with a single one 0.8e-6, and 0.3e-6 where many of them run side by side, on one core of a Zen
+5. Single points lay from a fifth to eight times of it; another machine may be a few times slower."""
+
+MLFLOW_BYTES = 130 << 20
+"""What the process that talks to MLflow takes; where Ray starts it is part of what that takes beside its actors."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +41,21 @@ class Workers:
     may_stay: bool = False
 
 
+ALONE = Workers("one process", 1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-    """What is still to do takes so long in one process and in all of them, and so much memory on the way."""
+    """What is still to do takes so long in one process and in all of them, and so much memory on the way.
+
+    `workers` are those who will do it: the driver alone where they may leave it to it, and that is faster.
+    """
 
     busy_s: float
     wall_s: float
     peak_bytes: int
     source: str
+    workers: Workers
 
 
 def forecast(plan: Plan, done: set[str], workers: Workers) -> Forecast:
@@ -58,15 +69,24 @@ def forecast(plan: Plan, done: set[str], workers: Workers) -> Forecast:
     state = sorted(
         (e["state_bytes"] * p["run"]["replicates"] for p, e in zip(points, estimates, strict=True)), reverse=True
     )
+    if workers.may_stay and sum(taken_s) <= _wall_s(taken_s, workers):
+        workers = ALONE
+    if plan.tracked and not workers.overhead_bytes:
+        workers = dataclasses.replace(workers, overhead_bytes=MLFLOW_BYTES)
     processes = min(workers.processes or 1, len(points))
-    longest_s = max(taken_s, default=0.0)
-    wall_s = (workers.start_s + max(sum(taken_s) / processes, longest_s)) if points else 0.0
     return Forecast(
         busy_s=sum(taken_s),
-        wall_s=min(wall_s, sum(taken_s)) if workers.may_stay else wall_s,
+        wall_s=_wall_s(taken_s, workers),
         peak_bytes=workers.overhead_bytes + processes * workers.process_bytes + int(sum(state[:processes])),
         source=costs.source,
+        workers=workers,
     )
+
+
+def _wall_s(taken_s: Sequence[float], workers: Workers) -> float:
+    """Predict how long so many points take side by side; none take no time."""
+    processes = min(workers.processes or 1, len(taken_s))
+    return workers.start_s + max(sum(taken_s) / processes, max(taken_s)) if taken_s else 0.0
 
 
 class Costs:
@@ -88,8 +108,10 @@ class Costs:
     def source(self) -> str:
         """Say what the prediction rests on."""
         if not self._n_results:
-            us = " or ".join(f"{s * 1e6:g} ({how})" for how, s in ASSUMED_S_PER_WORK.items())
-            return f"no results yet to learn from: {us} us a unit of work assumed, maybe 4 times off"
+            us = f"{ASSUMED_S_PER_WORK * 1e6:g} us"
+            return (
+                f"no results yet to learn from: {us} a unit of work assumed, more for few replicates, maybe 4 times off"
+            )
         return f"learnt from {self._n_results} results in {self._n_journals} journals"
 
     def seconds(self, point: Point, work: float, abreast: int = 1) -> float:
@@ -98,7 +120,8 @@ class Costs:
             if kind in self._of:
                 wall_s, known_work = self._of[kind]
                 return work * wall_s / known_work
-        return work * ASSUMED_S_PER_WORK[_how(abreast)]
+        shared = abreast * int(point["run"]["replicates"])
+        return work * ASSUMED_S_PER_WORK * (1 + ASSUMED_SHARED / shared)
 
     def _learn(self, point: Point, wall_s: float, abreast: int) -> None:
         try:

@@ -33,8 +33,9 @@ class Interrupts:
         It has to be KeyboardInterrupt: Ray's compiled calls turn any other exception of a handler into a SystemError.
         """
         self.count += 1
-        if self.count == 1:
+        if not self.draining.is_set():
             self.number = number
+        if self.count == 1:
             self.draining.set()
             os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, DRAINING.encode())  # print() is not reentrant
         elif self.count == 2:
@@ -42,9 +43,9 @@ class Interrupts:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[Interrupts]:
-    """Handle signals in here, where this is the main thread, which alone can."""
-    interrupts = Interrupts()
+def interruptible(*, at_once: bool = False) -> Iterator[Interrupts]:
+    """Handle signals in here, where this is the main thread, which alone can; `at_once` takes the first for the second."""
+    interrupts = Interrupts(count=int(at_once))
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return

@@ -21,6 +21,8 @@ FILE_NAME = "journal.jsonl"
 CONCLUDED = "concluded"
 """Type of the record that a search proposes no more points; one that proposes again later has another at its end."""
 
+NO_HEADER = "the record of the sweep is missing or damaged; the sweep's own command writes it anew"
+
 Record = dict[str, Any]
 
 
@@ -137,9 +139,7 @@ def read(path: Path) -> Sweep:
         raise SweepError(f"{file}: no such journal")
     sweep = contents(file)
     if not sweep.header:
-        raise SweepError(
-            f"{file}: the record of the sweep is missing or damaged; the sweep's own command writes it anew"
-        )
+        raise SweepError(f"{file}: {NO_HEADER}")
     return sweep
 
 

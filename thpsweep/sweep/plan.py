@@ -73,6 +73,11 @@ class Plan:
         return filtered + (f", {self.duplicates} duplicates dropped" if self.duplicates else "")
 
     @property
+    def counted(self) -> str:
+        """Say how many points there are."""
+        return "1 point" if len(self.points) == 1 else f"{len(self.points):,} points"
+
+    @property
     def directory(self) -> Path:
         """Where the sweep's journal and artefacts are."""
         return self.root / f"{self.name}-{self.id[:12]}"

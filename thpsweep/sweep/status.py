@@ -82,8 +82,10 @@ def status(directory: Path) -> Status:
             if last_s >= since_s:
                 pace.add(last_s)
     if not header:
-        raise SweepError(f"{directory / FILE_NAME}: does not begin with the record of a sweep")
-    return Status(directory, header["sweep"], len(named), results, failures, driver, pace, last_s, searches)
+        raise SweepError(f"{directory / FILE_NAME}: {journal.NO_HEADER}")
+    # A driver that was killed while it wrote the plan, or a disk, may have left fewer points than there are.
+    n_points = len(named) if "search" in header else max(len(named), header["n_points"])
+    return Status(directory, header["sweep"], n_points, results, failures, driver, pace, last_s, searches)
 
 
 def holder(directory: Path) -> str | None:

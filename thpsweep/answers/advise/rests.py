@@ -62,7 +62,9 @@ def _forbidden(layout: Layout) -> Iterator[str]:
 
 
 def _prices(machine: Profile, file: Path, is_default: bool) -> Iterator[str]:
-    kinds = {key: kind for key, kind in _LINE.findall(file.read_text()) if hasattr(machine, key) and kind}
+    kinds = {
+        key: kind for key, kind in _LINE.findall(file.read_text(encoding="utf-8")) if hasattr(machine, key) and kind
+    }
     assumed = [key for key, kind in kinds.items() if kind == "assumed"]
     counted = {
         word: sum(kind == word for kind in kinds.values()) for word in ("measured", "derived", "assumed", "CPUID")

@@ -23,7 +23,7 @@ def behind(target: Target, sweep: str, finished: Mapping[str, str]) -> str:
     try:
         recorded = _in_file(target.file, sweep) if target.file else _through_mlflow(target, sweep)
     except Exception as problem:  # whatever a database or a server may raise: a question must not fail on it
-        return f"MLflow cannot be asked ({type(problem).__name__}: {target.shown(str(problem))[:100]})"
+        return f"MLflow cannot be asked ({target.why(problem)[:200]})"
     missing = sum(recorded.get(point) != at for point, at in finished.items())
     return f"MLflow is {missing} runs behind" if missing else "MLflow is in step"
 
@@ -31,7 +31,7 @@ def behind(target: Target, sweep: str, finished: Mapping[str, str]) -> str:
 def _in_file(file: Path, sweep: str) -> dict[str, str]:
     if not file.exists():
         return {}
-    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+    with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         return dict(connection.execute(RECORDED, [sweep]))
 
 

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 # Read when MLflow is imported or when it asks a server, and inherited by `thpsweep ui`.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -23,7 +24,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from thpsweep.errors import SweepError
 from thpsweep.sweep.tracking import views
 from thpsweep.sweep.tracking.run import FINISHED_AT, PARENT, POINT, RUNNING, SWEEP, Recorded, Run
-from thpsweep.sweep.tracking.target import Target, check_database
+from thpsweep.sweep.tracking.target import Target, check_database, uri_of
 
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # else lists of experiments call it GenAI
@@ -122,7 +123,7 @@ def create(file: Path, artefacts_uri: str) -> None:
     unfinished = file.with_name(f".{file.stem}-unfinished.db")
     unfinished.unlink(missing_ok=True)
     with quiet():
-        store(Target(f"sqlite:///{unfinished}", Path(artefacts_uri.removeprefix("file://")))).engine.dispose()
+        store(Target(uri_of(unfinished), Path(unquote(urlsplit(artefacts_uri).path)))).engine.dispose()
     with contextlib.closing(sqlite3.connect(unfinished)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")  # stays with the file; halves the time of a run
     unfinished.rename(file)

@@ -55,8 +55,7 @@ class Following:
             self._tracker = self._tracker or self._connect()
             self._tracker.catch_up(ended=has_ended, final=final, is_idle=self._is_wanted)
         except Exception as problem:  # whatever MLflow and its database raise: the journal has it all
-            text = self._target.shown(" ".join(str(problem).split()))
-            said = f"MLflow cannot be brought up to date now ({type(problem).__name__}: {text[:300]})"
+            said = f"MLflow cannot be brought up to date now ({self._target.why(problem)})"
             if said not in self._told:
                 self._told.add(said)
                 self._say(said)

@@ -5,12 +5,13 @@ import dataclasses
 import fcntl
 import os
 import re
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from thpsweep.errors import OptionError, SweepError
+from thpsweep.errors import OptionError, SweepError, ThpsweepError
 
 KEY = "sweep.tracking_uri"
 
@@ -40,7 +41,7 @@ class Target:
     @property
     def file(self) -> Path | None:
         """The SQLite database; None for anything else."""
-        return Path(self.uri.removeprefix("sqlite:///")) if self.uri.startswith("sqlite:///") else None
+        return _file_of(self.uri) if self.uri.startswith("sqlite:///") else None
 
     @property
     def artefacts_uri(self) -> str:
@@ -62,13 +63,22 @@ class Target:
             text = text.replace(form, "***")
         return text
 
+    def why(self, problem: BaseException) -> str:
+        """Say in a line why it cannot be reached or used: the system's reason, which MLflow wraps in a page of others."""
+        if isinstance(problem, ThpsweepError):
+            return self.shown(str(problem))
+        reasons = [cause for cause in _causes(problem) if isinstance(cause, OSError)]
+        if self.is_server and reasons and (text := reasons[-1].strerror or str(reasons[-1])):
+            return f"{self.without_user}: {text}"
+        return f"{type(problem).__name__}: {self.shown(' '.join(str(problem).split()))[:300]}"
+
     def shown_by(self, root: Path, directory: Path) -> str:
         """Say how a person gets to see the runs of a sweep in `directory`, whose root is `root`."""
         if self.is_server:
             return self.without_user
         if self.file != root / SQLITE_NAME:
-            return f"thpsweep ui {directory}"
-        return "thpsweep ui" if root == Path("sweeps").absolute() else f"thpsweep ui --dir {root}"
+            return f"thpsweep ui {shlex.quote(str(directory))}"
+        return "thpsweep ui" if root == Path("sweeps").absolute() else f"thpsweep ui --dir {shlex.quote(str(root))}"
 
     @contextlib.contextmanager
     def locked(self, directory: Path) -> Iterator[None]:
@@ -80,6 +90,16 @@ class Target:
             yield
 
 
+def _causes(problem: BaseException) -> Iterator[BaseException]:
+    """Give an error and what led to it, the innermost last."""
+    seen: set[int] = set()
+    cause: BaseException | None = problem
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
 def target(root: Path, uri: str | None, *, literal: bool = True, key: str = KEY) -> Target:
     """Check a tracking URI; None is mlflow.db in `root`. `literal`: it was typed, and so may be journaled.
 
@@ -87,7 +107,7 @@ def target(root: Path, uri: str | None, *, literal: bool = True, key: str = KEY)
     Raises: OptionError naming `key`, without the password.
     """
     root = root.absolute()
-    uri = f"sqlite:///{root / SQLITE_NAME}" if uri is None else _checked(uri, literal, key)
+    uri = uri_of(root / SQLITE_NAME) if uri is None else _checked(uri, literal, key)
     return Target(uri, root / "artifacts")
 
 
@@ -97,7 +117,31 @@ def check_database(file: Path) -> None:
         with contextlib.closing(sqlite3.connect(file)) as connection:
             connection.execute("SELECT count(*) FROM experiments").fetchone()
     except sqlite3.DatabaseError as error:
+        if any(words in str(error) for words in ("unable to open", "locked", "readonly")):
+            raise SweepError(f"{file}: cannot be used now ({error})") from error
         raise SweepError(f"{file}: not an MLflow database ({error}); move it away") from error
+
+
+def uri_of(file: Path) -> str:
+    """Write a file's name as SQLAlchemy reads it, whose releases take %20 and ? in it for something else, or do not."""
+    plain = f"sqlite:///{file}"
+    if _file_of(plain) == file:
+        return plain
+    import sqlalchemy
+
+    # MLflow takes it literally once, and makes an empty folder of this name beside ours.
+    quoted: str = sqlalchemy.URL.create("sqlite", database=str(file)).render_as_string()
+    if _file_of(quoted) != file:
+        raise OptionError("sweep.dir", str(file.parent), "a path without ?, by which no database is found")
+    return quoted
+
+
+def _file_of(uri: str) -> Path:
+    if not set("%?") & set(uri):
+        return Path(uri.removeprefix("sqlite:///"))
+    import sqlalchemy
+
+    return Path(sqlalchemy.make_url(uri).database or "")
 
 
 def _checked(uri: str, literal: bool, key: str) -> str:
@@ -123,7 +167,7 @@ def _checked(uri: str, literal: bool, key: str) -> str:
 
 def _checked_file(uri: str, key: str) -> str:
     name = uri.removeprefix("sqlite:///")
-    path = Path(name)
+    path = _file_of(uri)
     if name == uri or not name or ":memory:" in name or "?" in name:
         raise OptionError(key, uri, "sqlite:////ABSOLUTE/FILE")
     if not path.is_absolute():  # MLflow takes it from wherever a command runs, so that runs would be spread
