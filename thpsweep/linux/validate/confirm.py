@@ -1,6 +1,6 @@
 """Tell what the kernel does from what others did to memory meanwhile: only what has a sign of theirs is asked again.
 
-Compaction moves pages, reclaim splits folios and swaps, DAMON takes references and makes ptes old. Each leaves a sign
+Compaction moves pages, reclaim splits folios and swaps, DAMON takes references and young bits. Each leaves a sign
 (`signs`). A difference without one is the model's or the harness's, though it came once. One with a sign is the model's if
 it comes again.
 """

@@ -72,7 +72,7 @@ class OnKernel:
         looks = {name: look(actor.pid, self._memory) for name, actor in self._actors.items()}
         views = {name: _view(seen) for name, seen in looks.items()}
         pages = None if self._held else pages_in_use(looks.values())  # a page that is only held is not seen
-        self.signs.after("")
+        self.signs.after("", any(seen.idle for seen in looks.values()))
         return State(views, pages)
 
     def warm(self) -> None:

@@ -41,7 +41,7 @@ class Verdict:
 
     @property
     def meddled(self) -> bool:
-        """Whether others changed pages when the first difference showed; DAMON only looks at them."""
+        """Whether others changed something by when the first difference showed."""
         return bool(set(self.signs) - {DAMON})
 
     @property
