@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from thpsweep.errors import LiveError
-from thpsweep.linux.live.actor import Advice
+from thpsweep.linux.live.actor import Advice, Memory
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.khugepaged import OneShot
 from thpsweep.linux.live.look import look
@@ -59,6 +59,7 @@ class Bench:
         self.settings = stack.enter_context(Settings(self._patience_s))
         self._require_thp()
         self._warmer = stack.enter_context(Family()).start()
+        self._huge = self._huge_region()
         self._tracing = self._try("tracefs", lambda: stack.enter_context(Tracing()))
         self._khugepaged = self._try("khugepaged", lambda: OneShot(self.settings))
         self._swap = self._try("swap", lambda: stack.enter_context(zram_swap(_SWAP_BYTES)) or True)
@@ -102,6 +103,22 @@ class Bench:
         self._warmer.write(memory, range(0, memory.n_pages, 512))
         self._warmer.unmap(memory)
 
+    def drain_lru(self) -> None:
+        """Have all CPUs put on their LRU lists what waits in batches of new pages, each of which a reference is held to.
+
+        Until then MADV_PAGEOUT leaves such a page where it is, and a write to it is no reuse, if another CPU has it: both
+        drain only their own CPU's. MADV_COLLAPSE drains those of all CPUs, and has nothing else to do where memory is huge.
+        Source: mm/swap.c folio_add_lru(), mm/madvise.c madvise_pageout(), mm/memory.c wp_can_reuse_anon_folio(),
+        mm/khugepaged.c madvise_collapse() (v6.18).
+        """
+        self._warmer.advise(self._huge, Advice.COLLAPSE)
+
+    def _huge_region(self) -> Memory:
+        memory = self._warmer.map(1)
+        self._warmer.advise(memory, Advice.HUGEPAGE)
+        self._warmer.write(memory, range(1))
+        return memory
+
     def _require_frames(self) -> None:
         memory = self._warmer.map(1)
         self._warmer.write(memory, range(1))
@@ -119,16 +136,12 @@ class Bench:
 
         Raises: LiveError where the kernel does not know it.
         """
-        memory = self._warmer.map(1)
-        self._warmer.advise(memory, Advice.HUGEPAGE)
-        self._warmer.write(memory, range(1))
         times = []
         for _ in range(_EMPTY_CALLS):
             with mmap.mmap(-1, PAGE_SIZE_BYTES) as page:  # a new page of ours, most likely on another CPU
                 page[0] = 1
-                reply = self._warmer.advise(memory, Advice.COLLAPSE)
+                reply = self._warmer.advise(self._huge, Advice.COLLAPSE)
                 times.append(sum(reply.cpu_ns))
-        self._warmer.unmap(memory)
         if reply.error == "EINVAL":
             raise LiveError("this kernel has no MADV_COLLAPSE (Linux 6.1)")
         return statistics.median(times)

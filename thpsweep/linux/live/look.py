@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thpsweep.errors import CaptureError
-from thpsweep.linux.kpage import KPF_COMPOUND, KPF_ZERO_PAGE, FrameTable, pmd_folio_heads
+from thpsweep.linux.kpage import KPF_COMPOUND, KPF_IDLE, KPF_ZERO_PAGE, FrameTable, pmd_folio_heads
 from thpsweep.linux.live.actor import Memory
 from thpsweep.linux.pagemap import ENTRY_BYTES, PAGE_IS_HUGE, Pagemap
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
@@ -28,7 +28,8 @@ class Look:
 
     Shapes: frames (n_pages,) PFN or 0 for none and for the zero page; swapped, alone (mapped by nobody else) (n_pages,);
     huge (n_regions,). `frames` is None where the kernel hides them, all four are where there is no pagemap. `kib` has the
-    fields of smaps summed over the range, n_vmas how many were summed.
+    fields of smaps summed over the range, n_vmas how many were summed. idle: whether somebody marked a folio of it idle, and
+    took the young bits of its ptes for that.
     """
 
     frames: npt.NDArray[np.int64] | None
@@ -37,6 +38,7 @@ class Look:
     huge: npt.NDArray[np.bool_] | None
     kib: dict[str, int]
     n_vmas: int
+    idle: bool = False
 
 
 def look(pid: int, memory: Memory) -> Look:
@@ -48,13 +50,15 @@ def look(pid: int, memory: Memory) -> Look:
     present = (entries & _PRESENT) != 0
     frames = np.where(present, entries & _FRAME, np.uint64(0)).astype(np.int64)
     shown = bool(frames.any()) or not present.any()
+    known, idle = _known(frames) if shown else (None, False)
     return Look(
-        frames=_known(frames) if shown else None,
+        frames=known,
         swapped=(entries & _SWAPPED) != 0,
         alone=present & ((entries & _EXCLUSIVE) != 0),
         huge=_huge(pid, memory),
         kib=kib,
         n_vmas=n_vmas,
+        idle=idle,
     )
 
 
@@ -104,17 +108,21 @@ def _entries(pid: int, memory: Memory) -> npt.NDArray[np.uint64] | None:
     return entries if n_read == entries.nbytes else None
 
 
-def _known(frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
-    """Take the zero page out; give nothing where the kernel tells nothing of frames, or a container masks what it tells."""
+def _known(frames: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64] | None, bool]:
+    """Take the zero page out, and tell whether one of the others is idle.
+
+    Gives nothing where the kernel tells nothing of frames, or a container masks what it tells.
+    """
     numbers, index = np.unique(frames, return_inverse=True)
     try:
         with FrameTable("kpageflags") as flags:
             words = flags.read(numbers)
     except CaptureError:
-        return None
+        return None, False
     if not (words[numbers != 0] != 0).all():  # a page that somebody maps has flags
-        return None
-    return np.where(((words & KPF_ZERO_PAGE) != 0)[index], 0, frames)
+        return None, False
+    ours = (numbers != 0) & ((words & KPF_ZERO_PAGE) == 0)
+    return np.where(ours[index], frames, 0), bool(((words & KPF_IDLE) != 0)[ours].any())
 
 
 def _huge(pid: int, memory: Memory) -> npt.NDArray[np.bool_]:

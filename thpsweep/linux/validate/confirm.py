@@ -1,7 +1,8 @@
-"""Tell what the kernel does from what happened to it once: compaction, DAMON, other CPUs' LRU batches meddle at times.
+"""Tell what the kernel does from what others did to memory meanwhile: only what has a sign of theirs is asked again.
 
-They move pages, take references and locks, or make ptes old for a moment. None of it comes at the same step of every
-repetition; a difference of the model's does.
+Compaction moves pages, reclaim splits folios and swaps, DAMON takes references and young bits. Each leaves a sign
+(`signs`). A difference without one is the model's or the harness's, though it came once. One with a sign is the model's if
+it comes again.
 """
 
 from collections.abc import Callable
@@ -12,26 +13,38 @@ _CLEAN, _TRIES = 2, 6
 
 
 def settled(run: Callable[[], Verdict]) -> Verdict:
-    """Run a case, and where it differs again: until a difference came twice, or two runs had none.
+    """Run a case, and again where it differs under a sign: until two runs are clean, or a difference counts.
 
-    A case that differs in another way each time, so often that neither comes about, differs. A run that differs and during
-    which somebody else had folios split is no evidence, and only reported.
+    That is one without a sign, one that came twice, and one of a case that differs in another way each time, so often that
+    neither comes about. A difference while others changed what is compared is no evidence; where there is no other the
+    case is skipped.
     """
     verdict = run()
-    seen, known, clean = list(verdict.lines), set[str]() if verdict.meddled else set(verdict.lines), 0
-    for _ in range(_TRIES if verdict.differences else 0):
+    if not verdict.signs:
+        return verdict
+    seen, known, clean = _named(verdict), _evidence(verdict), 0
+    for _ in range(_TRIES):
         again = run()
         clean += again.equal
         if clean == _CLEAN:
             again.once = seen
             return again
-        if again.differences:
-            verdict = again
-        if not again.meddled and not known.isdisjoint(again.lines):
-            break
-        seen += again.lines
-        known |= set() if again.meddled else set(again.lines)
+        if not again.differences:
+            continue
+        verdict = again
+        if not verdict.signs or not known.isdisjoint(_evidence(verdict)):
+            return verdict
+        seen += _named(verdict)
+        known |= _evidence(verdict)
     if verdict.meddled:
-        verdict.skipped = "other programs' memory is reclaimed all the time, which splits the folios of this case"
+        verdict.skipped = f"others do not let this case be told: {', '.join(verdict.signs)} each time"
         verdict.differences, verdict.once = {}, seen
     return verdict
+
+
+def _evidence(verdict: Verdict) -> set[str]:
+    return set() if verdict.meddled else set(verdict.lines)
+
+
+def _named(verdict: Verdict) -> list[str]:
+    return [f"{line} (meanwhile: {', '.join(verdict.signs)})" for line in verdict.lines]

@@ -1,7 +1,6 @@
 """Do a case's steps on the live kernel."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +17,7 @@ from thpsweep.linux.live.forms import split_pmd
 from thpsweep.linux.live.look import Look, look, page_table_kib, pages_in_use
 from thpsweep.linux.validate.on_model import tally
 from thpsweep.linux.validate.results import last_failure, mm_of, results
+from thpsweep.linux.validate.signs import FILL, Signs
 from thpsweep.linux.validate.state import State, Told, View
 from thpsweep.linux.validate.steps import HEADROOM_BYTES, Case, Step
 from thpsweep.outcomes import ScanResult
@@ -26,8 +26,8 @@ from thpsweep.units import HPAGE_PMD_NR
 _MOSTLY = 0.9
 """Part of the moved pages that has to be ours, for the time of all to be theirs."""
 
-_SPLITTING = ("page_out", "punch")
-"""Steps that have folios split."""
+_DRAINING = ("collapse", "scan")
+"""Steps that drain the CPUs' LRU batches themselves; the time of that is in them."""
 
 _EVENTS = ("huge_memory", "exceptions/page_fault_user")
 
@@ -55,28 +55,25 @@ class OnKernel:
         self._dense: list[int] = []
         self._idler = family.start()
         self._counts_faults = counts_faults and not (case.low or case.shmem)
-        self._splits = _folio_splits()
-        self.retries, self.meddled = 0, False
+        self.signs = Signs()
+        self.retries = 0
 
     def do(self, step: Step) -> Told:
         """Do a step. Raises: LiveError where this machine cannot."""
         method: Callable[[Step], Told] = getattr(self, f"_{step.verb}")
+        if step.verb not in _DRAINING:
+            self._bench.drain_lru()
         told = method(step)
-        splits = _folio_splits()
-        self.meddled |= splits != self._splits and step.verb not in _SPLITTING
-        self._splits = splits
+        self.signs.after(FILL if self._case.low and step.verb == "write" else step.verb)
         return told
 
     def look(self) -> State:
         """Look at all living processes."""
-        splits = _folio_splits()
-        self.meddled |= splits != self._splits
-        self._splits = splits
         looks = {name: look(actor.pid, self._memory) for name, actor in self._actors.items()}
         views = {name: _view(seen) for name, seen in looks.items()}
-        return State(
-            views, None if self._held else pages_in_use(looks.values())
-        )  # a page that is only held is not seen
+        pages = None if self._held else pages_in_use(looks.values())  # a page that is only held is not seen
+        self.signs.after("", any(seen.idle for seen in looks.values()))
+        return State(views, pages)
 
     def warm(self) -> None:
         """Make memory ready that the host has backed, so that no step waits for it; it would undo a layout of frames."""
@@ -198,7 +195,7 @@ class OnKernel:
         with self._bench.recording(*_EVENTS * self._counts_faults, **counted) as events:
             reply = self._advise(step, Advice.COLLAPSE)
             if reply.error == "EAGAIN" and not self._held:
-                self.retries += 1  # a page in another CPU's LRU batch; the kernel's selftest tries again, too
+                self.retries += 1  # somebody's reference of a moment; the kernel's selftest tries again, too
                 reply = self._advise(step, Advice.COLLAPSE)
         ns = _cpu_ns(reply) - self._bench.empty_call_ns
         if self._case.shmem:
@@ -262,12 +259,6 @@ class OnKernel:
 
     def _advise(self, step: Step, advice: Advice) -> Reply:
         return self._actors[step.who].advise(self._memory, advice, step.pages)
-
-
-def _folio_splits() -> int:
-    """Count the splits of huge pages of the whole machine: reclaim that others cause splits what is mapped in part."""
-    found = re.search(r"^thp_split_page (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
-    return int(found.group(1)) if found else 0
 
 
 def _view(seen: Look) -> View:

@@ -94,6 +94,8 @@ def _us(ns: float | None) -> str:
 
 def _lines(verdict: Verdict) -> list[str]:
     lines = [line for kind in _KINDS for line in verdict.differences.get(kind, [])]
+    if verdict.differences:
+        lines.append(f"meanwhile, when it first differed: {', '.join(verdict.signs) or 'no sign of anybody else'}")
     if verdict.inexpressible:
         lines.append(f"not in the model: {verdict.inexpressible}; the kernel: {', '.join(verdict.kernel)}")
     if verdict.equal and verdict.measured_ns and not verdict.predicted_ns:
@@ -114,6 +116,7 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
         "model": verdict.model,
         "equal": verdict.equal,
         "differences": verdict.differences,
+        "signs": verdict.signs,
         "came_once": verdict.once,
         "retries": verdict.retries,
         "inexpressible": verdict.inexpressible,

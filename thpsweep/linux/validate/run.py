@@ -96,7 +96,7 @@ def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -
             model = watch.step(kernel, model, step, timed=True)
             watch.look(kernel, model)
         if verdict:
-            verdict.retries, verdict.meddled = kernel.retries, kernel.meddled
+            verdict.retries = kernel.retries
             predicted_ns = sum(watch.predicted)  # nothing, where a step of it has no price
             predicted_ns = 0.0 if math.isnan(predicted_ns) else predicted_ns
             verdict.predicted_ns = predicted_ns if model and watch.predicted else None
@@ -110,6 +110,7 @@ class _Watch:
         self._verdict = verdict
         self._before: tuple[State, State] | None = None
         self._step = Step("")
+        self._signed = False
         self.measured: list[float] = []
         self.predicted: list[float] = []
 
@@ -149,6 +150,9 @@ class _Watch:
             self._note("sharing", compare.kept((live_before, live), (mine_before, mine)))
         self._verdict.compared_sharing &= all(view.frames is not None for view in live.views.values())
         self._before = live, mine
+        signs = kernel.signs.take(self._step.verb)
+        if self._verdict.differences and not self._signed:
+            self._verdict.signs, self._signed = signs, True
 
     def _note(self, kind: str, lines: Sequence[str]) -> None:
         assert self._verdict is not None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from thpsweep.linux.validate.signs import DAMON
 from thpsweep.linux.validate.steps import Case
 
 
@@ -10,9 +11,9 @@ class Verdict:
     """Hold what both sides did, what differs, and how long it took.
 
     kernel, model: results of the question's steps. differences: by kind ("outcome", "sharing", "memory"), what differs
-    and after which step. inexpressible: what the model has no word for; skipped: what the machine lacks. once: differences
-    that did not come again when the case was repeated. retries: calls that the kernel refused once with EAGAIN. meddled:
-    whether folios were split meanwhile that the case did not have split.
+    and after which step. inexpressible: what the model has no word for; skipped: what the machine lacks. signs: what others
+    did during the step after which the first difference showed. once: differences under such signs that did not come again
+    when the case was repeated. retries: calls that the kernel refused once with EAGAIN.
     """
 
     case: Case
@@ -24,9 +25,9 @@ class Verdict:
     measured_ns: float | None = None
     predicted_ns: float | None = None
     compared_sharing: bool = True
+    signs: list[str] = field(default_factory=list)
     once: list[str] = field(default_factory=list)
     retries: int = 0
-    meddled: bool = False
 
     @property
     def equal(self) -> bool:
@@ -37,6 +38,11 @@ class Verdict:
     def differs(self) -> bool:
         """Whether the two sides disagree."""
         return bool(self.differences)
+
+    @property
+    def meddled(self) -> bool:
+        """Whether others changed something by when the first difference showed."""
+        return bool(set(self.signs) - {DAMON})
 
     @property
     def lines(self) -> list[str]:
