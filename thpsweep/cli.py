@@ -152,7 +152,7 @@ def _hydra(arguments: list[str]) -> int:
     """Hand over to Hydra, and turn what it raises into one line."""
     import hydra
 
-    from thpsweep.config import conf_dir, register
+    from thpsweep.config import conf_dir, hydra_defaults, register
     from thpsweep.explain import explain
 
     for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -164,7 +164,7 @@ def _hydra(arguments: list[str]) -> int:
     if "COMP_LINE" in os.environ:
         os.environ["COMP_LINE"] = line_to_complete(os.environ["COMP_LINE"])
     try:
-        hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(application)()
+        hydra.main(config_path=str(conf_dir()), config_name="config", **hydra_defaults())(application)()
         if application.problem is not None:
             raise application.problem
     except Exception as error:

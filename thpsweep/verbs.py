@@ -108,14 +108,16 @@ def _with_each(sweeps: Sequence[Path], do: Callable[[Path], int]) -> int:
 
 def _behind(known: "Status") -> str:
     """Say how MLflow stands to a sweep, which is no reason to say nothing of the sweep."""
-    from thpsweep.config import target_of
+    from thpsweep.config import is_tracked, target_of
     from thpsweep.sweep.tracking.behind import behind
 
     try:
         target = target_of(known.directory, None)
     except ThpsweepError as problem:
         return f"MLflow cannot be asked ({problem})"
-    return behind(target, known.id, {point: finished for point, (_, finished) in known.results.items()})
+    said = behind(target, known.id, {point: finished for point, (_, finished) in known.results.items()})
+    wants_none = said.endswith("behind") and not is_tracked(known.directory)
+    return "not in MLflow, as sweep.track=false" if wants_none else said
 
 
 def sync(options: argparse.Namespace) -> int:
