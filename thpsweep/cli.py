@@ -261,7 +261,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.set_defaults(verb=verbs.report)
     for about_sweeps in (status, sync, report):
-        about_sweeps.add_argument("sweep", type=Path, nargs="?", metavar="SWEEP", help="its directory (default: all)")
+        about_sweeps.add_argument("sweep", type=Path, nargs="*", metavar="SWEEP", help="its directory (default: all)")
         about_sweeps.add_argument("--dir", type=Path, default=Path("sweeps"), help="where sweeps are (default: sweeps)")
     return parser
 

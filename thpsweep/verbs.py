@@ -69,7 +69,7 @@ def ui(options: argparse.Namespace) -> int:
     from thpsweep.sweep.tracking import ui
     from thpsweep.sweep.tracking.target import target
 
-    where = target_of(found(options.sweep, options.dir)[0], None) if options.sweep else target(options.dir, None)
+    where = target_of(found([options.sweep], options.dir)[0], None) if options.sweep else target(options.dir, None)
     if where.is_server:
         print(f"These runs are on a server, which has the UI: {where.without_user}")
         return DONE

@@ -134,4 +134,9 @@ def test_a_sweep_without_results_keeps_no_other_from_being_reported(tmp_path, ca
 
 def test_a_folder_without_a_journal_is_an_error(tmp_path):
     with pytest.raises(SweepError, match="no sweep there"):
-        status.found(tmp_path, tmp_path)
+        status.found([tmp_path], tmp_path)
+
+
+def test_sweeps_are_those_given_or_all_of_a_folder(tmp_path):
+    made = [write(tmp_path, [a_point(0)], name=name) for name in ("a", "b", "c")]
+    assert status.found([], tmp_path) == made and status.found(made[:2], tmp_path) == made[:2]
