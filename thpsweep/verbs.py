@@ -74,6 +74,7 @@ def ui(options: argparse.Namespace) -> int:
         print(f"These runs are on a server, which has the UI: {where.without_user}")
         return DONE
     command, variables = ui.ui_command(where, options.port)
+    ui.check_port(options.port)
     print(*ui.links(where, options.port), sep="\n", flush=True)
     os.execve(command[0], command, {**os.environ, **variables})
 
