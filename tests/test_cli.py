@@ -1,7 +1,10 @@
 """The command line as a user meets it: exit codes, one line an error, nothing left behind by a refusal."""
 
+import contextlib
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from thpsweep import cli
+from thpsweep.arguments import HYDRA_VERBS, PLAIN_VERBS
 from thpsweep.model.workloads.captured import SAMPLES
 
 ROOT = Path(__file__).parents[1]
@@ -213,6 +218,29 @@ def test_shells_complete_group_options(place: Place, monkeypatch: pytest.MonkeyP
         "policy=inplace",
         "policy=inplace_pmd",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("thpsweep s", ["status", "sweep", "sync"]),
+        ("thpsweep status sweeps/a", []),  # the shell then completes files
+        ("thpsweep sweep sharing.degree=1,,", []),
+    ],
+)
+def test_shells_complete_verbs_and_are_told_of_no_errors(
+    place: Place, monkeypatch: pytest.MonkeyPatch, line: str, wanted: list[str]
+) -> None:
+    monkeypatch.setenv("COMP_LINE", line)
+    ended = place.run("-sc", "query=bash")
+    assert (sorted(ended.stdout.split()), ended.stderr) == (wanted, "")
+
+
+def test_every_verb_is_completed() -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as said, pytest.raises(SystemExit):
+        cli.main(["--help"])
+    shown = set(re.findall(r"^    (\w+)\b", said.getvalue(), re.MULTILINE))
+    assert shown == {*HYDRA_VERBS, *PLAIN_VERBS}
 
 
 def test_a_given_name_is_one_sweeps(place: Place) -> None:

@@ -73,7 +73,7 @@ def composed(overrides: tuple[Any, ...]) -> dict[str, Any]:
     """Give the point that overrides make, as the command line would. Raises: ThpsweepError for what it refuses."""
     from hydra import compose, initialize_config_dir
 
-    from thpsweep.config import conf_dir, point_of, register
+    from thpsweep.config import conf_dir, hydra_defaults, point_of, register
     from thpsweep.explain import explain
     from thpsweep.sweep.where import as_override
 
@@ -81,7 +81,7 @@ def composed(overrides: tuple[Any, ...]) -> dict[str, Any]:
         raise ThpsweepError("simulate(): allowed are overrides like 'sharing.degree=16', or one point as a dict")
     register()
     try:
-        with _beside_any_other(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with _beside_any_other(), initialize_config_dir(str(conf_dir()), **hydra_defaults()):
             return point_of(compose("config", overrides=[as_override(one) for one in overrides]))
     except Exception as error:
         line = None if isinstance(error, ThpsweepError) else explain(error)

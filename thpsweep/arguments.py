@@ -12,6 +12,10 @@ HYDRA_VERBS = {
     "plan": "show what sweep would run, and how long and in how much memory: thpsweep plan [--all] [Hydra overrides]",
 }
 
+PLAIN_VERBS = ("capture", "advise", "ui", "calibrate", "validate", "status", "sync", "report")
+
+COMPLETION = ("-sc", "--shell-completion")
+
 HYDRA_QUESTIONS = (
     "--help",
     "-h",
@@ -21,8 +25,7 @@ HYDRA_QUESTIONS = (
     "-c",
     "--info",
     "-i",
-    "--shell-completion",
-    "-sc",
+    *COMPLETION,
 )
 """Flags that make Hydra answer instead of running anything; with them it accepts no --multirun."""
 
@@ -51,6 +54,15 @@ def for_hydra(arguments: list[str]) -> list[str]:
             raise ThpsweepError(ONLY_OURS)
     asks = any(argument.partition("=")[0] in HYDRA_QUESTIONS for argument in rest)
     return ["--multirun", *rest] if verb in ("sweep", "plan") and not asks else rest
+
+
+def verbs_to_complete(line: str) -> list[str] | None:
+    """Complete the verb of a line, or nothing behind a verb that is none of Hydra's; None where Hydra completes it."""
+    words = line.lstrip().split(" ")
+    verb = words[1] if len(words) > 1 else ""
+    if len(words) < 2 or "=" in verb or verb.startswith("-") or (verb in HYDRA_VERBS and len(words) > 2):
+        return None
+    return [known for known in (*HYDRA_VERBS, *PLAIN_VERBS) if len(words) == 2 and known.startswith(verb)]
 
 
 def line_to_complete(line: str) -> str:

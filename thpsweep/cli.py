@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thpsweep import __version__, streams, verbs
-from thpsweep.arguments import HYDRA_VERBS, NOBODY_RECORDS, ONLY_OURS, for_hydra, line_to_complete, load_plugins
+from thpsweep.arguments import (
+    COMPLETION,
+    HYDRA_VERBS,
+    NOBODY_RECORDS,
+    ONLY_OURS,
+    for_hydra,
+    line_to_complete,
+    load_plugins,
+    verbs_to_complete,
+)
 from thpsweep.errors import ThpsweepError
 
 if TYPE_CHECKING:
@@ -124,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"
     streams.prepare()
     try:
-        code = _hydra(arguments) if _is_hydra(arguments) else _plain(arguments)
+        code = _run(arguments)
         streams.flush()
     except ThpsweepError as error:
         print(f"thpsweep: {error}", file=sys.stderr)
@@ -143,16 +152,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+def _run(arguments: list[str]) -> int:
+    if arguments and arguments[0] in COMPLETION and "COMP_LINE" in os.environ:
+        return _complete(arguments)
+    return _hydra(arguments) if _is_hydra(arguments) else _plain(arguments)
+
+
+def _complete(arguments: list[str]) -> int:
+    """Print how a line may go on: its verb, or what Hydra knows of. A line that is not ready is not judged."""
+    found = verbs_to_complete(os.environ["COMP_LINE"])
+    if found is not None:
+        print(*found, sep="\n" if "query=fish" in arguments else " ")
+        return 0
+    try:
+        return _hydra(arguments)
+    except ThpsweepError as error:
+        return error.exit_code
+
+
 def _is_hydra(arguments: Sequence[str]) -> bool:
     # Hydra's completion script calls the program with its own flag first, whatever the verb.
-    return bool(arguments) and arguments[0] in (*HYDRA_VERBS, "-sc", "--shell-completion")
+    return bool(arguments) and arguments[0] in (*HYDRA_VERBS, *COMPLETION)
 
 
 def _hydra(arguments: list[str]) -> int:
     """Hand over to Hydra, and turn what it raises into one line."""
     import hydra
 
-    from thpsweep.config import conf_dir, register
+    from thpsweep.config import conf_dir, hydra_defaults, register
     from thpsweep.explain import explain
 
     for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -164,7 +191,7 @@ def _hydra(arguments: list[str]) -> int:
     if "COMP_LINE" in os.environ:
         os.environ["COMP_LINE"] = line_to_complete(os.environ["COMP_LINE"])
     try:
-        hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(application)()
+        hydra.main(config_path=str(conf_dir()), config_name="config", **hydra_defaults())(application)()
         if application.problem is not None:
             raise application.problem
     except Exception as error:
@@ -234,7 +261,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.set_defaults(verb=verbs.report)
     for about_sweeps in (status, sync, report):
-        about_sweeps.add_argument("sweep", type=Path, nargs="?", metavar="SWEEP", help="its directory (default: all)")
+        about_sweeps.add_argument("sweep", type=Path, nargs="*", metavar="SWEEP", help="its directory (default: all)")
         about_sweeps.add_argument("--dir", type=Path, default=Path("sweeps"), help="where sweeps are (default: sweeps)")
     return parser
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hydra
 import yaml
 from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
@@ -109,6 +110,11 @@ def conf_dir() -> Path:
     raise ThpsweepError(f"no conf/config.yaml beside or inside {here}: the installation is incomplete")
 
 
+def hydra_defaults() -> dict[str, str]:
+    """Ask Hydra 1.3 for the defaults of its own release; 1.4 has no others, and warns of being asked."""
+    return {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+
+
 def register() -> None:
     """Tell Hydra the schema: every member of every family becomes an option or the base of options."""
     store = ConfigStore.instance()
@@ -203,6 +209,12 @@ def plan_of(
         named=sweep.name is not None,
         force=sweep.force,
     )
+
+
+def is_tracked(directory: Path) -> bool:
+    """Tell whether a recorded sweep was to be in MLflow, too."""
+    file = directory / "config.yaml"
+    return not file.exists() or OmegaConf.select(OmegaConf.load(file), "sweep.track") is not False
 
 
 def target_of(directory: Path, uri: str | None) -> Target:

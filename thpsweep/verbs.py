@@ -69,11 +69,12 @@ def ui(options: argparse.Namespace) -> int:
     from thpsweep.sweep.tracking import ui
     from thpsweep.sweep.tracking.target import target
 
-    where = target_of(found(options.sweep, options.dir)[0], None) if options.sweep else target(options.dir, None)
+    where = target_of(found([options.sweep], options.dir)[0], None) if options.sweep else target(options.dir, None)
     if where.is_server:
         print(f"These runs are on a server, which has the UI: {where.without_user}")
         return DONE
     command, variables = ui.ui_command(where, options.port)
+    ui.check_port(options.port)
     print(*ui.links(where, options.port), sep="\n", flush=True)
     os.execve(command[0], command, {**os.environ, **variables})
 
@@ -108,14 +109,16 @@ def _with_each(sweeps: Sequence[Path], do: Callable[[Path], int]) -> int:
 
 def _behind(known: "Status") -> str:
     """Say how MLflow stands to a sweep, which is no reason to say nothing of the sweep."""
-    from thpsweep.config import target_of
+    from thpsweep.config import is_tracked, target_of
     from thpsweep.sweep.tracking.behind import behind
 
     try:
         target = target_of(known.directory, None)
     except ThpsweepError as problem:
         return f"MLflow cannot be asked ({problem})"
-    return behind(target, known.id, {point: finished for point, (_, finished) in known.results.items()})
+    said = behind(target, known.id, {point: finished for point, (_, finished) in known.results.items()})
+    wants_none = said.endswith("behind") and not is_tracked(known.directory)
+    return "not in MLflow, as sweep.track=false" if wants_none else said
 
 
 def sync(options: argparse.Namespace) -> int:

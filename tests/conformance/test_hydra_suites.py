@@ -3,7 +3,10 @@
 The apps of these suites are not ours, so that a launcher runs their jobs and a sweeper expands their overrides.
 """
 
+import importlib
+import inspect
 import os
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +14,14 @@ import pytest
 from hydra import version
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.plugin import Plugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
 from hydra.test_utils.test_utils import TSweepRunner
 
 import thpsweep
 
+thpsweep_launcher = importlib.import_module("hydra_plugins.thpsweep_launcher")  # found once thpsweep is imported
 PACKAGE = Path(thpsweep.__file__).parent
 GRID = ["hydra/sweeper=grid"]
 
@@ -43,6 +48,15 @@ def one_ray(token: None) -> Iterator[None]:
     ray = _started("local", 2)
     yield
     ray.shutdown()
+
+
+def test_every_plugin_is_an_entry_point_of_its_own() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    named = [value.partition(":") for value in project["entry-points"]["hydra.plugins"].values()]
+    ours = {cls for cls in vars(thpsweep_launcher).values() if inspect.isclass(cls) and issubclass(cls, Plugin)}
+    public = {cls.__name__ for cls in ours if cls.__module__ == thpsweep_launcher.__name__ and cls.__name__[0] != "_"}
+    assert {module for module, _, _ in named} == {thpsweep_launcher.__name__}
+    assert {name for _, _, name in named} == public and len(named) == len(public)
 
 
 def test_plugins_are_discovered() -> None:

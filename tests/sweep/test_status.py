@@ -79,6 +79,16 @@ def test_behind_counts_what_mlflow_lacks(root):
     )
 
 
+def test_a_sweep_that_was_not_to_be_tracked_is_not_behind(root, capsys):
+    point = a_point(0)
+    directory = write(root, [point, a_result(point, {})])
+    for config, wanted in (("sweep:\n  track: true\n", "1 runs behind"), ("sweep:\n  track: false\n", "not in MLflow")):
+        (directory / "config.yaml").write_text(config)
+        with pytest.raises(SystemExit):
+            cli.main(["status", str(directory)])
+        assert wanted in capsys.readouterr().out
+
+
 def test_asking_makes_no_database(tmp_path):
     assert behind(at(tmp_path), "5" * 64, {"a": "b"}) == "MLflow is 1 runs behind"
     assert list(tmp_path.iterdir()) == []
@@ -124,4 +134,9 @@ def test_a_sweep_without_results_keeps_no_other_from_being_reported(tmp_path, ca
 
 def test_a_folder_without_a_journal_is_an_error(tmp_path):
     with pytest.raises(SweepError, match="no sweep there"):
-        status.found(tmp_path, tmp_path)
+        status.found([tmp_path], tmp_path)
+
+
+def test_sweeps_are_those_given_or_all_of_a_folder(tmp_path):
+    made = [write(tmp_path, [a_point(0)], name=name) for name in ("a", "b", "c")]
+    assert status.found([], tmp_path) == made and status.found(made[:2], tmp_path) == made[:2]

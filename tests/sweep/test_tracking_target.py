@@ -1,5 +1,6 @@
 """Is a tracking URI that cannot work refused before anything runs, and does no password get out?"""
 
+import socket
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from thpsweep.errors import OptionError, SweepError
 from thpsweep.sweep.tracking.target import target
-from thpsweep.sweep.tracking.ui import ui_command
+from thpsweep.sweep.tracking.ui import check_port, ui_command
 
 
 def test_none_is_the_database_beside_the_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +87,19 @@ def test_the_ui_is_for_this_machine_only_and_finds_the_database(root: Path) -> N
 def test_the_ui_without_a_database_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match=r"mlflow\.db: no such file"):
         ui_command(target(tmp_path, None), 5000)
+
+
+def test_a_port_that_nobody_can_listen_on_is_one_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SweepError, match=rf"--port {port}: Address already in use"):
+            check_port(port)
+    check_port(port)
+    for wrong in (0, 65536):
+        with pytest.raises(SweepError, match=r"1\.\.65535"):
+            check_port(wrong)
 
 
 def test_a_browser_is_told_no_password_and_no_user(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from thpsweep.errors import SweepError
@@ -100,11 +100,12 @@ def holder(directory: Path) -> str | None:
     return None
 
 
-def found(directory: Path | None, root: Path) -> list[Path]:
-    """List one sweep's directory, or all below `root`. Raises: SweepError where there is none."""
-    every = [directory] if directory else sorted(path.parent for path in root.glob(f"*/{FILE_NAME}"))
+def found(directories: Sequence[Path], root: Path) -> list[Path]:
+    """List the directories of sweeps: those given, else all below `root`. Raises: SweepError where one is none."""
+    every = list(directories) or sorted(path.parent for path in root.glob(f"*/{FILE_NAME}"))
     if not every:
         raise SweepError(f"{root}: no sweeps there")
-    if directory and not (directory / FILE_NAME).is_file():
-        raise SweepError(f"{directory}: no sweep there; allowed is a folder with a {FILE_NAME}")
+    for directory in directories:
+        if not (directory / FILE_NAME).is_file():
+            raise SweepError(f"{directory}: no sweep there; allowed is a folder with a {FILE_NAME}")
     return every

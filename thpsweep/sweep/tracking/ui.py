@@ -1,5 +1,6 @@
 """The command that shows recorded runs in a browser; needs no MLflow in this process."""
 
+import socket
 import sys
 from collections.abc import Mapping
 
@@ -34,6 +35,20 @@ def ui_command(target: Target, port: int) -> tuple[list[str], Mapping[str, str]]
     where = ["--artifacts-destination", target.artefacts_uri, "--host", "127.0.0.1", "--port", str(port)]
     # One worker: SQLite gains nothing from four, and each takes 200 MB.
     return [sys.executable, "-m", "mlflow", "ui", *where, "--workers", "1"], {"MLFLOW_BACKEND_STORE_URI": target.uri}
+
+
+def check_port(port: int) -> None:
+    """Find out what the server would say in a page of its own. Raises: SweepError where nobody can listen on it."""
+    if not 1 <= port <= 65535:
+        raise SweepError(f"--port {port}: allowed is 1..65535")
+    try:
+        with socket.socket() as trial:
+            trial.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # as servers do: not held up by one that has ended
+            trial.bind(("127.0.0.1", port))
+    except OSError as problem:
+        raise SweepError(f"--port {port}: {problem.strerror}; allowed is a port that is free") from problem
 
 
 def links(target: Target, port: int) -> list[str]:
