@@ -141,24 +141,28 @@ def hold_prices(machine: Profile, n_sharers: int) -> dict[str, float]:
     }
 
 
+_ALWAYS = [*spans((SCAN,)), *spans((SPLIT,))]
+"""What is done under every mechanism."""
+
+
 class Locks:
     """Holds of a run by lock class, added up as mechanisms tell what they did.
 
     squares are sums of squared hold times, hidden those of squared hold times times the accesses per ns that wait.
-    Shapes: each [class] (n_replicates,). Units: ns, ns2, ns.
+    Shapes: each [class] (n_replicates,), each `by_class` (n_classes, n_replicates). Units: ns, ns2, ns.
     """
 
     def __init__(self, family: Family, sequence: tuple[Step, ...], machine: Profile, workload: Workload) -> None:
         self._family = family
-        self._spans = [span for part in (sequence, (SCAN,), (SPLIT,)) for span in spans(part)]
+        self._spans = [*spans(sequence), *_ALWAYS]
         self._known = measures_of((*sequence, SCAN, SPLIT))
         self._prices = hold_prices(machine, family.n_sharers)
         self._hot_regions = hot_count(family.n_regions, workload.hot_regions)
         self._accesses_per_ns = [accesses_per_ns(workload, family.n_sharers, hot) for hot in (False, True)]
         self._works: dict[frozenset[str], list[_Work]] = {}
-        self.total_ns, self.max_ns, self.squares, self.hidden = (
-            {lock: np.zeros(family.n_replicates) for lock in CLASSES} for _ in range(4)
-        )
+        tables = np.zeros((4, len(CLASSES), family.n_replicates))
+        self.total_ns, self.max_ns, self.squares, self.hidden = (dict(zip(CLASSES, t, strict=True)) for t in tables)
+        self.total_ns_by_class, self.max_ns_by_class = tables[:2]
 
     def record(self, rows: Ints, measures: Mapping[str, Ints]) -> None:
         """Add the holds of attempts, or of one part of them, one after the other: how calls are cut changes no sum.

@@ -61,7 +61,7 @@ def _metrics(pair: Pair) -> Metrics:
 
 def _met(numbers: Ints) -> dict[str, int]:
     """Name the outcomes that attempts had. Shapes: (number of results,)."""
-    return {result.name: int(numbers[result]) for result in ScanResult if numbers[result]}
+    return {ScanResult(result).name: int(numbers[result]) for result in np.flatnonzero(numbers).tolist()}
 
 
 def _said(values: Mapping[str, Floats], since_s: Floats) -> dict[str, str]:

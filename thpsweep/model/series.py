@@ -36,11 +36,15 @@ def steps(n_ticks: int, most: int = MAX_STEPS) -> Ints:
 
 
 class Series:
-    """What one run records as it goes. Shapes: ticks (n_steps,), values[name] (n_steps, n_replicates)."""
+    """What one run records as it goes.
+
+    Shapes: ticks (n_steps,), values[name] (n_steps, n_replicates), table (n_series, n_steps, n_replicates).
+    """
 
     def __init__(self, n_ticks: int, n_replicates: int) -> None:
         self.ticks = steps(n_ticks)
-        self.values = {name: np.zeros((self.ticks.size, n_replicates)) for name in UNITS}
+        self.table = np.zeros((len(UNITS), self.ticks.size, n_replicates))
+        self.values = dict(zip(UNITS, self.table, strict=True))
         self._recorded = 0
 
     def add(self, number: int, family: Family, counts: Counts) -> None:
@@ -62,15 +66,17 @@ def report(policy: Series, baseline: Series, tick_s: float, n_points: int = 1) -
     time_s = policy.time_s(tick_s).tolist()
     runs = {"mean": _means(policy, n_points), "baseline": _means(baseline, n_points)}
     return [
-        {"time_s": time_s} | {name: {run: means[name][number] for run, means in runs.items()} for name in UNITS}
+        {"time_s": time_s}
+        | {name: {run: means[series][number] for run, means in runs.items()} for series, name in enumerate(UNITS)}
         for number in range(n_points)
     ]
 
 
-def _means(series: Series, n_points: int) -> dict[str, list[list[float]]]:
-    """Average over each point's replicates. Shapes: -> each (n_points, n_steps)."""
-    by_point = {name: values.reshape(series.ticks.size, n_points, -1) for name, values in series.values.items()}
-    return {name: values.mean(axis=2).T.tolist() for name, values in by_point.items()}
+def _means(series: Series, n_points: int) -> list[list[list[float]]]:
+    """Average over each point's replicates. Shapes: -> (n_series, n_points, n_steps)."""
+    by_point = series.table.reshape(len(UNITS), series.ticks.size, n_points, -1)
+    found: list[list[list[float]]] = by_point.mean(axis=3).swapaxes(1, 2).tolist()
+    return found
 
 
 def _now(family: Family, counts: Counts) -> dict[str, Ints | Floats]:

@@ -1,6 +1,7 @@
 """A point, built and checked before anything runs: its scene, its policy, its machine, and what it will take."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -72,7 +73,7 @@ def setting(point: Mapping[str, Any]) -> Setting:
         mechanism=registry.build("mechanism", policy["mechanism"]),
         trigger=registry.build("trigger", policy["trigger"]),
         gate=registry.build("gate", policy.get("gate", {"kind": "always"})),
-        machine=registry.build("machine", point["machine"]),
+        machine=_machine(json.dumps(point["machine"])),
         memory=registry.build("memory", point.get("memory", {"kind": "plentiful"})),
         scene_key=scene_key(point),
         seeds=(run["seed"],),
@@ -85,6 +86,13 @@ def setting(point: Mapping[str, Any]) -> Setting:
         built.trigger.check(built.duration_s)
         _check_early(built, point)
     return built
+
+
+@functools.lru_cache(maxsize=16)
+def _machine(spec: str) -> Profile:
+    """Build a machine, which has many prices to check, once for all points of a sweep."""
+    found: Profile = registry.build("machine", json.loads(spec))
+    return found
 
 
 def side_by_side(points: Sequence[Mapping[str, Any]]) -> Setting:

@@ -67,10 +67,16 @@ class _Baseline:
 def _without_policy(built: Setting, point: Mapping[str, Any]) -> _Baseline:
     """Give the same point with the baseline's policy."""
     kept = {name: value for name, value in point.items() if name not in ("policy", "memory")}
-    nothing = registry.build("mechanism", {"kind": "none"})
-    plenty = registry.build("memory", {"kind": "plentiful"})
-    without = dataclasses.replace(built, mechanism=nothing, memory=plenty)
+    without = dataclasses.replace(built, **_plain())
     return _Baseline(json.dumps(kept, sort_keys=True), built.seeds, without)
+
+
+@functools.cache
+def _plain() -> dict[str, Any]:
+    return {
+        "mechanism": registry.build("mechanism", {"kind": "none"}),
+        "memory": registry.build("memory", {"kind": "plentiful"}),
+    }
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,9 +1,8 @@
 """How long locks were held, and how long others waited for them."""
 
-from collections.abc import Mapping
+import itertools
 
 import numpy as np
-import numpy.typing as npt
 
 from thpsweep.model.counts import Counts
 from thpsweep.model.locks import CLASSES
@@ -46,8 +45,8 @@ def metrics(pair: Pair) -> Metrics:
     Shapes: values (n_replicates,).
     """
     policy, baseline = pair.policy.locks, pair.baseline.locks
-    total_ns = _by_class(policy.total_ns) - _by_class(baseline.total_ns)
-    max_ns = _beyond(_by_class(policy.max_ns), _by_class(baseline.max_ns))
+    total_ns = policy.total_ns_by_class - baseline.total_ns_by_class
+    max_ns = _beyond(policy.max_ns_by_class, baseline.max_ns_by_class)
     found: Metrics = {}
     for lock, total_ms, max_ms in zip(CLASSES, total_ns / NS_PER_MS, max_ns / NS_PER_MS, strict=True):
         found[f"lock_hold_{lock}_ms"] = (total_ms, "ms")
@@ -56,11 +55,6 @@ def metrics(pair: Pair) -> Metrics:
     found["stall_ms"] = ((stall_ns - before_ns) / NS_PER_MS, "ms")
     found["stall_max_ms"] = (_beyond(worst_ns, before_worst_ns) / NS_PER_MS, "ms")
     return {f"cost/{name}": value for name, value in found.items()}
-
-
-def _by_class(values: Mapping[str, Floats]) -> npt.NDArray[np.float64]:
-    """Put the values of all classes into one table. Shapes: -> (n_classes, n_replicates)."""
-    return np.stack([values[lock] for lock in CLASSES], dtype=np.float64)
 
 
 def _beyond(value: Floats, other: Floats) -> Floats:
@@ -72,7 +66,7 @@ def _stalls(pair: Pair, run: Run) -> tuple[Floats, Floats]:
     per_ns, locks = arrivals_per_ns(pair, run), run.locks
     zero = np.zeros(run.family.n_replicates)
     stall_ns, worst_ns = zero.copy(), zero.copy()
-    for lock in (lock for lock in CLASSES if np.count_nonzero(locks.max_ns[lock])):
+    for lock in itertools.compress(CLASSES, locks.max_ns_by_class.any(axis=1)):
         twice = per_ns.get(WAITERS[lock], zero) * locks.squares[lock] + locks.hidden[lock]
         stall_ns += twice / 2
         worst_ns = np.maximum(worst_ns, np.where(twice > 0, locks.max_ns[lock], 0.0))
