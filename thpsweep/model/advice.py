@@ -114,7 +114,7 @@ def map_lone_subpages(family: Family, rows: Ints, boards: Boards) -> None:
     layers = family.new_layers(lone, one, folios, lone, np.zeros(index.size, bool))
     rank = np.arange(index.size) - np.searchsorted(index, index)
     for step in range(int(rank.max(initial=-1)) + 1):
-        part = np.flatnonzero(rank == step)  # a record's list is extended one entry at a time
+        part = bits.where(rank == step)  # a record's list is extended one entry at a time
         family.list_layer(records[index[part]], layers[part], lone[part])
     table.present[records] |= new
     table.exclusive[records] |= new
@@ -154,7 +154,7 @@ def _to_swap(family: Family, rows: Ints, records: Ints, boards: Boards) -> Ints:
     for index, entry in list(family.walk(records)):
         layer = family.entries.layer[entry].astype(np.int64)
         gone = family.entries.slots[entry] & (boards & ~large)[index]
-        some = np.flatnonzero(bits.any_slot(gone))
+        some = bits.where(bits.any_slot(gone))
         written[index[some]] += swap_out(family, layer[some], gone[some], rows[index[some]])
     _unmap_slots(family, rows, records, large)
     hold_alone(family, records, np.ones(rows.size, np.int64), large, zeroed)

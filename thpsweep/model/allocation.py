@@ -87,7 +87,7 @@ class Allocator:
         ready[first[made]] = True
         failed = first[~made]
         if not until_failure and not self.memory.compacts_directly:
-            failed = np.flatnonzero(asking[left] & np.isin(replicates, replicates[failed]))
+            failed = bits.where(asking[left] & np.isin(replicates, replicates[failed]))
         counts.add("thp_collapse_alloc_failed", replicates[failed], 1)
         ready, uncharged = self._charge(replicates, ready, asking[left])
         counts.add("thp_collapse_alloc", replicates[(ready & asking[left]) | uncharged], 1)

@@ -25,6 +25,11 @@ _FEW = 128
 """Boards up to which NumPy's own reduction is faster: what counts there is the number of calls."""
 
 
+def where(flags: npt.NDArray[Any]) -> Ints:
+    """List where flags are set: np.flatnonzero() without its layers, which take five times as long for a few flags."""
+    return flags.ravel().nonzero()[0]
+
+
 def empty(n: int) -> Boards:
     """Give n boards without a slot. Shapes: (n, 8)."""
     return np.zeros((n, BOARD_WORDS), np.uint64)
@@ -78,7 +83,7 @@ def pack(flags: npt.NDArray[np.bool_] | npt.NDArray[np.uint8]) -> Boards:
 
 def pairs(boards: Boards) -> tuple[Ints, Ints]:
     """List the set slots as (board index, slot), boards ascending, slots ascending. Shapes: (n, 8) -> (k,), (k,)."""
-    words = np.flatnonzero(boards.reshape(-1))
+    words = where(boards.reshape(-1))
     if words.size == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     raw = np.ascontiguousarray(boards).reshape(-1)[words].view(np.uint8).reshape(-1, 8)

@@ -11,7 +11,7 @@ from thpsweep.model.leaving import free_layers
 def diverge(family: Family, rows: Ints) -> Ints:
     """Give each of the distinct rows a record of its own, copying the list where it is shared. Shapes: (n,) -> (n,)."""
     records = family.record_of[rows].astype(np.int64)
-    shared = np.flatnonzero(family.records.rows[records] != 1)
+    shared = bits.where(family.records.rows[records] != 1)
     if shared.size:
         old = records[shared]
         records[shared] = _copies(family, old, np.ones(old.size, np.int64))
@@ -24,7 +24,7 @@ def part_with(family: Family, rows: Ints) -> Ints:
     """Give distinct rows records that no other row shares; those that shared one go on sharing. Shapes: (n,) -> (n,)."""
     every = family.record_of[rows].astype(np.int64)
     records, which, leaving = np.unique(every, return_inverse=True, return_counts=True)
-    shared = np.flatnonzero(family.records.rows[records] != leaving)
+    shared = bits.where(family.records.rows[records] != leaving)
     if shared.size:
         records[shared] = _copies(family, records[shared], leaving[shared].astype(np.int64))
         family.record_of[rows] = records[which]

@@ -99,7 +99,7 @@ class Family:
         entry = self.records.head.take(records).astype(np.int64)
         while True:
             if not entry.all():
-                going = np.flatnonzero(entry)
+                going = bits.where(entry)
                 index, entry = index.take(going), entry.take(going)
             if not index.size:
                 return
@@ -116,7 +116,7 @@ class Family:
     def mapcount_sums(self, layers: Ints, boards: Boards) -> Ints:
         """Sum the mapcounts of the given slots of each layer. Shapes: (n,), (n, 8) -> (n,)."""
         sums = self.layers.reach[layers] * bits.count(boards)
-        partial = np.flatnonzero(self.layers.missing[layers])
+        partial = bits.where(self.layers.missing[layers])
         if partial.size:
             lists = self.missing.ptes[self.layers.missing[layers[partial]]]
             sums[partial] -= np.einsum("ij,ij->i", lists, bits.expand(boards[partial]), dtype=np.int64)
@@ -126,7 +126,7 @@ class Family:
         """Keep of each board the slots whose frame has more than one mapping. Shapes: (n,), (n, 8) -> (n, 8)."""
         reach = self.layers.reach[layers]
         multi = np.where((reach > 1)[:, None], boards, np.uint64(0))
-        partial = np.flatnonzero((reach > 1) & (self.layers.missing[layers] != 0))
+        partial = bits.where((reach > 1) & (self.layers.missing[layers] != 0))
         if partial.size:
             missing = self.missing.ptes[self.layers.missing[layers[partial]]]
             multi[partial] &= bits.pack(reach[partial, None] - missing > 1)
@@ -165,7 +165,7 @@ class Family:
             boards[index] |= self.multi_mapped(layer, slots & ~compound)
             folio = self.layers.folio[layer]
             # A single mapping is exclusive, whatever the slots say.
-            shared = np.flatnonzero(self.folios.maybe_shared[folio] & (self.folios.mapped[folio] > 1))
+            shared = bits.where(self.folios.maybe_shared[folio] & (self.folios.mapped[folio] > 1))
             boards[index[shared]] |= (slots & compound)[shared]
         return boards
 
@@ -215,7 +215,7 @@ class Family:
     def away_slots(self, layers: Ints) -> Boards:
         """Give the slots of each layer that somebody holds a swap pte for. Shapes: (n,) -> (n, 8)."""
         boards = bits.empty(layers.size)
-        some = np.flatnonzero(self.layers.away[layers])
+        some = bits.where(self.layers.away[layers])
         if some.size:
             boards[some] = bits.pack(self.missing.ptes[self.layers.away[layers[some]]] > 0)
         return boards
@@ -244,7 +244,7 @@ class Family:
     def list_behind(self, records: Ints, layers: Ints, slots: Boards) -> Ints:
         """Put a new entry behind the head of each record's list, which stays where most is found; else as list_layer()."""
         head = self.records.head[records]
-        listed = np.flatnonzero(head)
+        listed = bits.where(head)
         entries = self.list_layer(records, layers, slots)
         self.records.head[records[listed]] = head[listed]
         self.entries.next[entries[listed]] = self.entries.next[head[listed]]
@@ -287,7 +287,7 @@ class Family:
 
         Shapes: (n,), (n, 8); layers are distinct.
         """
-        held = np.flatnonzero(bits.any_slot(dead & self.layers.held[layers])) if self.pins.in_use else layers[:0]
+        held = bits.where(bits.any_slot(dead & self.layers.held[layers])) if self.pins.in_use else layers[:0]
         if not held.size:
             return
         rows, layers = rows[held], layers[held]

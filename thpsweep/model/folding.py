@@ -25,7 +25,7 @@ def fold(family: Family, found: Sources) -> Ints:
     for index, entry in family.walk(family.record_of[rows].astype(np.int64)):
         layer = family.entries.layer[entry].astype(np.int64)
         slots = bits.at(family.entries.slots, entry)
-        taken = np.flatnonzero(bits.any_slot(bits.at(family.layers.compound, layer)) & bits.any_slot(slots))
+        taken = bits.where(bits.any_slot(bits.at(family.layers.compound, layer)) & bits.any_slot(slots))
         if taken.size:
             layer[taken] = split_layers(family, rows[index[taken]], layer[taken], slots[taken])
         used = bits.any_slot(slots)
@@ -53,10 +53,10 @@ def split_layers(family: Family, rows: Ints, layers: Ints, slots: Boards) -> Int
     table.slots[layers] &= ~slots
     table.compound[layers] &= ~slots
     flags = bits.expand(slots) != 0
-    partial = np.flatnonzero(table.missing[layers])
+    partial = bits.where(table.missing[layers])
     family.missing.ptes[table.missing[layers[partial]]] *= ~flags[partial]
     lacking = np.where(flags, table.reach[new][:, None] - mapcounts, 0)
-    some = np.flatnonzero(lacking.any(axis=1))
+    some = bits.where(np.count_nonzero(lacking, axis=1))
     lists = family.missing_rows(new[some])  # first: it may move the table
     family.missing.ptes[lists] = lacking[some]
     return new
@@ -69,11 +69,11 @@ def _list_new(family: Family, rows: Ints, layers: Ints, slots: Boards, new: Ints
     records, owner = block[chosen], chosen // family.n_sharers
     of_record = layers[owner]
     for index, entry in family.walk(records):
-        here = np.flatnonzero(family.entries.layer.take(entry) == of_record.take(index))
+        here = bits.where(family.entries.layer.take(entry) == of_record.take(index))
         index, entry = index.take(here), entry.take(here)
         mine = bits.at(family.entries.slots, entry)
         moved = mine & bits.at(slots, owner.take(index))
-        listed = np.flatnonzero(bits.any_slot(moved))
+        listed = bits.where(bits.any_slot(moved))
         if listed.size < here.size:
             index, entry, mine, moved = index[listed], entry[listed], bits.at(mine, listed), bits.at(moved, listed)
         if listed.size:
@@ -120,7 +120,7 @@ def relatives(family: Family, rows: Ints) -> Relatives:
     regions = family.region_of(rows)
     block = family.record_of.reshape(-1, family.n_sharers)[regions]
     same = block == family.record_of[rows][:, None]
-    others = np.flatnonzero(~same & (block != 0))  # on a flat array: much faster than nonzero() on a table
+    others = bits.where(~same & (block != 0))  # on a flat array: much faster than nonzero() on a table
     index = others // family.n_sharers
     return Relatives(same, index, others + ((regions - np.arange(rows.size)) * family.n_sharers)[index])
 
@@ -142,7 +142,7 @@ def one_a_record(records: Ints) -> Ints:
     """Choose one index for each distinct record, without sorting. Shapes: (n,) -> (k,)."""
     last = np.zeros(int(records.max(initial=0)) + 1, np.int64)
     last[records] = np.arange(records.size)
-    return np.flatnonzero(last[records] == np.arange(records.size))
+    return bits.where(last[records] == np.arange(records.size))
 
 
 def maps_folio(family: Family, rows: Ints, folios: Ints) -> Bools:
@@ -153,7 +153,7 @@ def maps_folio(family: Family, rows: Ints, folios: Ints) -> Bools:
         found = np.zeros(chosen.size, bool)
         for index, entry in family.walk(records[chosen]):
             layer = family.entries.layer[entry]
-            near = np.flatnonzero(family.layers.folio[layer] == folios[chosen[index]])
+            near = bits.where(family.layers.folio[layer] == folios[chosen[index]])
             hit = bits.at(family.entries.slots, entry[near]) & bits.at(family.layers.compound, layer[near])
             found[index[near]] |= bits.any_slot(hit)
         return found

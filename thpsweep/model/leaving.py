@@ -42,7 +42,7 @@ def drop_dead(family: Family, rows: Ints, layers: Ints, left: bits.Boards) -> In
     """
     alive = left & bits.at(family.layers.slots, layers)
     reach = family.layers.reach[layers]
-    partial = np.flatnonzero(family.layers.missing[layers])
+    partial = bits.where(family.layers.missing[layers])
     if partial.size:
         missing = family.missing.ptes[family.layers.missing[layers[partial]]]
         alive[partial] &= bits.pack(missing < reach[partial, None])
@@ -52,7 +52,7 @@ def drop_dead(family: Family, rows: Ints, layers: Ints, left: bits.Boards) -> In
         dead &= ~family.away_slots(layers)  # they stay in the swap cache
     if not dead.any():
         return bits.count(alive)
-    linked = np.flatnonzero((family.layers.link[layers] != 0) & bits.any_slot(dead))
+    linked = bits.where((family.layers.link[layers] != 0) & bits.any_slot(dead))
     if linked.size:
         end_links(family, rows[linked], layers[linked], dead[linked])
     family.adjust("small_frames", rows, -bits.count(dead & ~bits.at(family.layers.compound, layers)))
@@ -66,7 +66,7 @@ def drop_swap_ptes(family: Family, rows: Ints, layers: Ints, boards: bits.Boards
 
     Shapes: (n,), (n,), (n, 8).
     """
-    some = np.flatnonzero(bits.any_slot(boards))
+    some = bits.where(bits.any_slot(boards))
     if not some.size:
         return
     rows, layers, boards = rows[some], layers[some], boards[some]
@@ -87,7 +87,7 @@ def end_links(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> No
     family.missing.ptes[lists] += bits.expand(dead)
     drop_dead(family, rows, copies, dead)
     family.map_folios(family.layers.folio[copies].astype(np.int64), -ended)
-    over = np.flatnonzero(~bits.any_slot(bits.at(family.layers.slots, layers) & ~dead))
+    over = bits.where(~bits.any_slot(bits.at(family.layers.slots, layers) & ~dead))
     if over.size:
         family.layers.link[layers[over]] = 0
         family.layers.reach[copies[over]] -= 1
@@ -98,13 +98,13 @@ def end_links(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> No
 def forget_slots(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> None:
     """Take frames without a mapping out of their layers. Shapes: (n,), (n,), (n, 8); layers are distinct."""
     large = bits.count(dead & bits.at(family.layers.compound, layers))
-    some = np.flatnonzero(large)
+    some = bits.where(large)
     family.lose(rows[some], family.layers.folio[layers[some]].astype(np.int64), large[some])
     family.layers.slots[layers] &= ~dead
     family.layers.compound[layers] &= ~dead
     if family.holds_zeroes:
         family.layers.zeroed[layers] &= ~dead
-    listed = np.flatnonzero((family.layers.missing[layers] != 0) & bits.any_slot(dead))
+    listed = bits.where((family.layers.missing[layers] != 0) & bits.any_slot(dead))
     if listed.size:
         lists = family.layers.missing[layers[listed]]
         family.missing.ptes[lists] *= 1 - bits.expand(dead[listed])
@@ -121,7 +121,7 @@ def free_layers(family: Family, layers: Ints) -> None:
 def shift_missing(family: Family, layers: Ints, entries: Ints, sign: int) -> None:
     """Account for one row more (or less) that lists the layers but maps only its entry's slots. Layers are distinct."""
     lacking = bits.at(family.layers.slots, layers) & ~bits.at(family.entries.slots, entries)
-    some = np.flatnonzero(bits.any_slot(lacking))
+    some = bits.where(bits.any_slot(lacking))
     if some.size:
         rows = family.missing_rows(layers[some])
         family.missing.ptes[rows] += bits.expand(lacking[some]).astype(np.int32) * np.int32(sign)
@@ -134,7 +134,7 @@ def shift_mappings(family: Family, rows: Ints, layers: Ints, entries: Ints, sign
     by_pte = np.where(family.pmd[rows], 0, large)
     family.adjust("small_ptes", rows, sign * bits.count(slots & ~compound))
     family.adjust("compound_ptes", rows, sign * by_pte)
-    some = np.flatnonzero(large)
+    some = bits.where(large)
     if some.size:
         family.map_folios(family.layers.folio[layers[some]].astype(np.int64), sign * large[some])
 

@@ -111,7 +111,7 @@ class Bookkeeper(Collapser):
     def look(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Found:
         """Scan; a VMA that does not allow THP costs khugepaged one step, and is told as VMA_CHECK for each region."""
         found = super().look(rows, limits, tick, khugepaged)
-        by_pte = np.flatnonzero((found.results != ScanResult.PMD_MAPPED) & (found.results != ScanResult.NO_PTE_TABLE))
+        by_pte = bits.where((found.results != ScanResult.PMD_MAPPED) & (found.results != ScanResult.NO_PTE_TABLE))
         for result, boards in self.refusing(rows, khugepaged):
             refuse_beyond(found.results, found.progress, by_pte, boards[by_pte], 0, result)
         if khugepaged:

@@ -32,10 +32,10 @@ def link(family: Family, rows: Ints, isolate: bool, forward: bool) -> Ints:
     folios = family.new_folios(family.region_of(rows), pages)
     for index, entry in family.walk(records):
         slots = bits.at(family.entries.slots, entry)
-        used = np.flatnonzero(bits.any_slot(slots))
+        used = bits.where(bits.any_slot(slots))
         index, slots = index[used], slots[used]
         layer = family.entries.layer[entry[used]].astype(np.int64)
-        wider = np.flatnonzero(family.other_slots(layer, slots))
+        wider = bits.where(family.other_slots(layer, slots))
         if (
             wider.size
         ):  # frames of the same generation that a row does not map stay as they are, in a layer of their own
@@ -75,7 +75,7 @@ def move(family: Family, rows: Ints, within: Boards) -> Ints:
     for index, entry in list(family.walk(distinct)):
         old = family.entries.layer[entry].astype(np.int64)
         slots = bits.at(family.entries.slots, entry) & within[first[index]]
-        some = np.flatnonzero((family.layers.link[old] != 0) & bits.any_slot(slots))
+        some = bits.where((family.layers.link[old] != 0) & bits.any_slot(slots))
         if some.size:
             index, entry, old, slots = index[some], entry[some], old[some], slots[some]
             moved[index] += bits.count(slots)
@@ -92,7 +92,7 @@ def _claim(family: Family, rows: Ints, which: Ints, came: list[tuple[Ints, Ints]
     for index, folios in came:
         at = np.full(int(which.max()) + 1, -1)
         at[index] = np.arange(index.size)
-        mine = np.flatnonzero(at[which] >= 0)
+        mine = bits.where(at[which] >= 0)
         pairs.append((folios[at[which[mine]]], rows[mine] % family.n_sharers))
     if pairs:
         claim(family, *(np.concatenate(part) for part in zip(*pairs, strict=True)))
@@ -104,7 +104,7 @@ def _move_entries(family: Family, records: Ints, rows: Ints, entry: Ints, old: I
     copies = family.layers.link[old].astype(np.int64)
     family.layers.common[copies] |= family.layers.common[old]  # forks since then have widened the old anon_vma
     target = _entry_of(family, records, copies)
-    fresh, listed = np.flatnonzero(target == 0), np.flatnonzero(target)
+    fresh, listed = bits.where(target == 0), bits.where(target)
     if fresh.size:
         target[fresh] = family.list_layer(records[fresh], copies[fresh], bits.empty(fresh.size))
         np.add.at(family.layers.reach, copies[fresh], weight[fresh].astype(np.int32))
@@ -118,7 +118,7 @@ def _move_entries(family: Family, records: Ints, rows: Ints, entry: Ints, old: I
     family.adjust("compound_ptes", rows, ptes)
     family.map_folios(family.layers.folio[copies].astype(np.int64), ptes)
     order = np.argsort(old, kind="stable")
-    first = np.flatnonzero(np.concatenate(([True], np.diff(old[order]) != 0)))
+    first = bits.where(np.concatenate(([True], np.diff(old[order]) != 0)))
     left = np.bitwise_or.reduceat(slots[order], first, axis=0)
     drop_dead(family, rows[order][first], old[order][first], left)
 
@@ -134,7 +134,7 @@ def _entry_of(family: Family, records: Ints, layers: Ints) -> Ints:
 
 def _add_missing(family: Family, layers: Ints, slots: Boards, amounts: Ints) -> None:
     """Add to the missing mappings of slots; layers may repeat. Shapes: (n,), (n, 8), (n,)."""
-    some = np.flatnonzero(bits.any_slot(slots))
+    some = bits.where(bits.any_slot(slots))
     if some.size < layers.size:
         layers, slots, amounts = layers[some], bits.at(slots, some), amounts[some]
     if not layers.size:
@@ -142,7 +142,7 @@ def _add_missing(family: Family, layers: Ints, slots: Boards, amounts: Ints) -> 
     lists = family.missing_rows(layers)
     if bits.count(slots).sum() > DENSE * layers.size:
         order = np.argsort(lists, kind="stable")
-        bounds = np.flatnonzero(np.diff(lists[order], prepend=-1, append=-1))
+        bounds = bits.where(np.diff(lists[order], prepend=-1, append=-1))
         slots, amounts, lists = slots[order], amounts[order, None].astype(np.int32), lists[order[bounds[:-1]]]
         if lists.size == layers.size:
             family.missing.ptes[lists] += bits.expand(slots) * amounts
@@ -177,7 +177,7 @@ def open_rows(family: Family) -> tuple[Ints, Boards, Ints]:
 def grow_older(family: Family) -> None:
     """Count one more tick for every link."""
     if family.linking:
-        family.layers.age_ticks[np.flatnonzero(family.layers.link)] += 1
+        family.layers.age_ticks[bits.where(family.layers.link)] += 1
 
 
 def forward(family: Family, rows: Ints) -> None:

@@ -68,11 +68,11 @@ class Luck:
         unread = reads[replicates, sharers]
         drawn = self._uniform(_YOUNG, rows, tick, sharers)
         young = (drawn < -np.expm1(-unread * pages)).astype(np.int64)
-        old = np.flatnonzero(young == 0) if self.all_sharers else young[:0]
+        old = bits.where(young == 0) if self.all_sharers else young[:0]
         if old.size:
             mean = self._mean_of_living(reads)[replicates[old]]
             young[old] = drawn[old] < -np.expm1(-mean * sources(self.family, rows[old]).ptes)
-        swapped = np.flatnonzero(bits.any_slot(self.family.records.swapped[self.family.record_of[rows]]))
+        swapped = bits.where(bits.any_slot(self.family.records.swapped[self.family.record_of[rows]]))
         if swapped.size:
             from scipy import stats  # takes half a second, which few points need
 
@@ -100,7 +100,7 @@ class Luck:
         none = np.zeros(0, np.int64), bits.empty(0)
         if chance <= 0 or not family.swaps:
             return none
-        rows = np.flatnonzero(bits.any_slot(family.records.swapped)[family.record_of])
+        rows = bits.where(bits.any_slot(family.records.swapped)[family.record_of])
         index, slot = bits.pairs(family.records.swapped[family.record_of[rows]])
         read = self._uniform(_READ_BACK, rows[index], tick, rows[index] % family.n_sharers, slot) < chance
         boards = bits.from_pairs(rows.size, index[read], slot[read])

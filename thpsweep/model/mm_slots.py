@@ -67,13 +67,13 @@ def settle(family: Family) -> None:
     for some in family.unsettled:
         touched[some] = True
     family.unsettled.clear()
-    folios = np.flatnonzero(touched & (table.mapped > 0))
+    folios = bits.where(touched & (table.mapped > 0))
     owners = np.concatenate((table.mm_0[folios], table.mm_1[folios])).astype(np.int64)
-    some = np.flatnonzero(owners)
+    some = bits.where(owners)
     held = folios[some % max(folios.size, 1)]
     rows = table.region[held].astype(np.int64) * family.n_sharers + owners[some] - 1
     records = family.record_of[rows].astype(np.int64)
-    left = np.flatnonzero((table.mapped[held] <= HPAGE_PMD_NR) | ~_begins_with(family, records, held))
+    left = bits.where((table.mapped[held] <= HPAGE_PMD_NR) | ~_begins_with(family, records, held))
     held, some = held[left], some[left]
     ptes = family.folio_ptes(records[left], held)
     table.maybe_shared[held[ptes == table.mapped[held]]] = False

@@ -107,7 +107,7 @@ def held_slots(family: Family, records: Ints) -> Boards:
         boards[index] |= slots & ~compound & family.layers.held[layer]
         if family.swaps:  # in the swap cache
             boards[index] |= family.entries.swapped[entry] & family.layers.held[layer]
-        large = np.flatnonzero(family.folios.held[family.layers.folio[layer]])
+        large = bits.where(family.folios.held[family.layers.folio[layer]])
         boards[index[large]] |= (slots & compound)[large]
     return boards
 

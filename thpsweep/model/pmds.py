@@ -40,7 +40,7 @@ def takers(family: Family, rows: Ints, slots: Boards, folios: Ints, *, one_way: 
     records = family.record_of[rows].astype(np.int64)
     able = around.same & _wholly(family, records, slots, folios, one_way)[:, None]
     others, index = family.record_of[around.row].astype(np.int64), around.index
-    left = np.flatnonzero(starts_in(family, others, folios[index]))
+    left = bits.where(starts_in(family, others, folios[index]))
     others, index, row = others[left], index[left], around.row[left]
     chosen = by_record(
         others, lambda some: _wholly(family, others[some], slots[index[some]], folios[index[some]], one_way)
@@ -59,7 +59,7 @@ def permitted(family: Family, rows: Ints, able: Bools) -> Bools:
 def starts_in(family: Family, records: Ints, folios: Ints) -> Bools:
     """Tell who has no page of its own that is not the folio's: a quick look that settles most rows."""
     entry = family.records.own[records]
-    other = np.flatnonzero(family.layers.folio[family.entries.layer[entry]] != folios)
+    other = bits.where(family.layers.folio[family.entries.layer[entry]] != folios)
     able = np.ones(records.size, bool)
     able[other] = ~bits.any_slot(bits.at(family.entries.slots, entry[other]))
     return able
@@ -69,7 +69,7 @@ def _wholly(family: Family, records: Ints, slots: Boards, folios: Ints, one_way:
     """Tell which records map just these slots, all to the folio. Shapes: (k,), (k, 8), (k,) -> (k,)."""
     table, pages = family.records, bits.count(slots)
     able = ~bits.any_slot((bits.at(table.present, records) ^ slots) | bits.at(table.swapped, records))
-    left = np.flatnonzero(able)
+    left = bits.where(able)
     able[left] = family.folio_ptes(records[left], folios[left]) == pages[left]
     if one_way:
         exclusive = np.where(table.rows[records] == 1, bits.count(bits.at(table.exclusive, records)), 0)
@@ -100,7 +100,7 @@ def map_shared(family: Family, rows: Ints, slots: Boards, folios: Ints, able: Bo
 def _fill_holes(family: Family, regions: Ints, slots: Boards, folios: Ints, able: Bools) -> None:
     """Give the subpages without a source a layer, which the records of the able sharers list from now on."""
     holes, sharers = ~slots, np.count_nonzero(able, axis=1)
-    holed = np.flatnonzero(bits.any_slot(holes) & (sharers > 0))
+    holed = bits.where(bits.any_slot(holes) & (sharers > 0))
     if not holed.size:
         return
     layers = np.zeros(regions.size, np.int64)

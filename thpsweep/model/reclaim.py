@@ -189,7 +189,7 @@ def _unmap_from(family: Family, records: Ints, at: Ints, gone: Boards, to_swap: 
     table = family.records
     board = table.swapped if to_swap else table.zero
     for index, entry in family.walk(records[records != 0]):
-        some = np.flatnonzero(at[family.entries.layer[entry]])
+        some = bits.where(at[family.entries.layer[entry]])
         owner = records[records != 0][index[some]]
         hit = family.entries.slots[entry[some]] & gone[at[family.entries.layer[entry[some]]] - 1]
         family.entries.slots[entry[some]] &= ~hit

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from thpsweep.model import bits
 from thpsweep.model.bits import Ints
 from thpsweep.model.metrics import benefit, contention, cost, tradeoff
 from thpsweep.model.metrics.base import Metrics, Pair, Run
@@ -61,7 +62,7 @@ def _metrics(pair: Pair) -> Metrics:
 
 def _met(numbers: Ints) -> dict[str, int]:
     """Name the outcomes that attempts had. Shapes: (number of results,)."""
-    return {ScanResult(result).name: int(numbers[result]) for result in np.flatnonzero(numbers).tolist()}
+    return {ScanResult(result).name: int(numbers[result]) for result in bits.where(numbers).tolist()}
 
 
 def _said(values: Mapping[str, Floats], since_s: Floats) -> dict[str, str]:

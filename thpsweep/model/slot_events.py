@@ -10,6 +10,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
+from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.family import Family
 from thpsweep.units import BOARD_WORDS
@@ -48,7 +49,7 @@ class Events:
 
     def where(self, kept: Bools) -> "Events":
         """Keep some of the events; all, as is usual, without a copy."""
-        return self if kept.all() else self.at(np.flatnonzero(kept))
+        return self if kept.all() else self.at(bits.where(kept))
 
     def at(self, index: Ints) -> "Events":
         """Keep some of the events, by index."""
@@ -57,7 +58,7 @@ class Events:
 
 def indices(chosen: Bools) -> Ints | slice:
     """Index what is chosen; all of it without a copy, as is usual."""
-    return slice(None) if chosen.all() else np.flatnonzero(chosen)
+    return slice(None) if chosen.all() else bits.where(chosen)
 
 
 def _flat(boards: Boards) -> npt.NDArray[np.uint64]:
@@ -75,7 +76,7 @@ def entries_of(family: Family, events: Events, record: Ints, boards: Boards | No
     if here.all():
         return entry
     found = np.where(here, entry, 0)
-    left = np.flatnonzero(~here)
+    left = bits.where(~here)
     entry = family.entries.next[entry[left]].astype(np.int64)
     slots, word, bit = _flat(boards), events.word[left], events.bit[left]
     while left.size:

@@ -39,7 +39,7 @@ def populate(family: Family, start: Start) -> None:
     sharers_of_class = np.bincount(start.class_of, minlength=start.cell_classes.shape[1]).astype(np.int64)
     for replicate in range(family.n_replicates):
         layers = _lay_cells(family, start, sharers_of_class, replicate)
-        for number in np.flatnonzero(sharers_of_class):
+        for number in bits.where(sharers_of_class):
             _lay_class(family, start, int(number), layers, replicate)
     hand_out(family, family.folios.live())
     family.alive[:] = True
@@ -48,7 +48,7 @@ def populate(family: Family, start: Start) -> None:
 def unforked(start: Start) -> Start:
     """Give the same memory before the root forked anybody: all its own. The other sharers have to map what it maps, or
     nothing."""
-    empty = np.flatnonzero(start.cell_classes.sum(axis=0) == 0)
+    empty = bits.where(start.cell_classes.sum(axis=0) == 0)
     alone, swapped, pmd = start, start.swapped, start.pmd
     if not empty.size:
         none = np.zeros((start.cell_classes.shape[0], 1), bool)
@@ -63,13 +63,13 @@ def unforked(start: Start) -> Start:
 def forked(start: Start) -> Ints:
     """List the sharers that the root forked before the run. Shapes: -> (n,)."""
     has_memory = start.cell_classes.sum(axis=0)[start.class_of] > 0
-    return np.flatnonzero(has_memory & (np.arange(start.class_of.size) > 0))
+    return bits.where(has_memory & (np.arange(start.class_of.size) > 0))
 
 
 def _lay_cells(family: Family, start: Start, sharers_of_class: Ints, replicate: int) -> Ints:
     """Make a layer of each cell that somebody maps, and the folios; give the layer of each cell (0 for none)."""
     reach = (start.cell_classes * sharers_of_class[None, :]).sum(axis=1)
-    used = np.flatnonzero(reach)
+    used = bits.where(reach)
     region = start.cell_region[used] + replicate * family.n_regions
     slots, pages = start.cell_slots[used], bits.count(start.cell_slots[used])
     folio = _lay_folios(family, region, start.cell_folio[used], pages * reach[used])
@@ -90,17 +90,17 @@ def _lay_folios(family: Family, region: Ints, number: Ints, ptes: Ints) -> Ints:
     numbers, first, which = np.unique(number, return_index=True, return_inverse=True)
     mapped = np.bincount(which, weights=ptes, minlength=numbers.size).astype(np.int64)
     folio_of_number = np.zeros(numbers.size, np.int64)
-    large = np.flatnonzero(numbers)
+    large = bits.where(numbers)
     folio_of_number[large] = family.new_folios(region[first[large]], mapped[large])
     return np.asarray(folio_of_number[which])
 
 
 def _lay_class(family: Family, start: Start, number: int, layers: Ints, replicate: int) -> None:
     """Give each region of a class one record, and point the rows of its sharers there."""
-    sharers = np.flatnonzero(start.class_of == number)
-    cells = np.flatnonzero(start.cell_classes[:, number])
+    sharers = bits.where(start.class_of == number)
+    cells = bits.where(start.cell_classes[:, number])
     swapped = start.swapped[number]
-    regions = np.union1d(start.cell_region[cells], np.flatnonzero(bits.any_slot(swapped)))
+    regions = np.union1d(start.cell_region[cells], bits.where(bits.any_slot(swapped)))
     records = np.zeros(family.n_regions, np.int64)
     records[regions] = family.records.take(regions.size)
     table = family.records

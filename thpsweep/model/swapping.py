@@ -30,7 +30,7 @@ def hold_alone(family: Family, records: Ints, n_rows: Ints, boards: Boards, zero
 
     Shapes: (n,), (n,) rows that point at each, (n, 8), (n, 8).
     """
-    some = np.flatnonzero(bits.any_slot(boards))
+    some = bits.where(bits.any_slot(boards))
     if not some.size:
         return
     begin(family)
@@ -82,13 +82,13 @@ def drop_cached(family: Family, rows: Ints) -> None:
     layers, where = [], []
     for index, entry in family.walk(records):
         layer = family.entries.layer[entry].astype(np.int64)
-        away = np.flatnonzero(family.layers.away[layer])
+        away = bits.where(family.layers.away[layer])
         layers.append(layer[away])
         where.append(block[first[index[away]]])
     layer, at = np.unique(np.concatenate([*layers, np.zeros(0, np.int64)]), return_index=True)
     row = np.concatenate([*where, np.zeros(0, np.int64)])[at].astype(np.int64)
     idle = _unmapped(family, layer) & ~family.layers.held[layer]
-    some = np.flatnonzero(bits.any_slot(idle))
+    some = bits.where(bits.any_slot(idle))
     evict(family, row[some], layer[some], idle[some])
 
 
@@ -99,7 +99,7 @@ def read_in(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Ints:
     swap cache, which refers to it still; others are shared again.
     Shapes: (n,), (n, 8) on the rows' swapped boards -> (n,).
     """
-    some = np.flatnonzero(bits.any_slot(boards))
+    some = bits.where(bits.any_slot(boards))
     read = np.zeros(rows.size, np.int64)
     if not some.size:
         return read
@@ -144,7 +144,7 @@ def _come_back(family: Family, layer: Ints, slot: Ints, row: Ints, wanted: Bools
 
     Shapes: each (n,) -> (k,).
     """
-    out = np.flatnonzero(wanted & ~_resident(family, layer, slot))
+    out = bits.where(wanted & ~_resident(family, layer, slot))
     _, at = np.unique(layer[out] * HPAGE_PMD_NR + slot[out], return_index=True)
     came = out[at]
     if came.size:
@@ -215,5 +215,5 @@ def bring_back(family: Family, counts: Counts, rows: Ints) -> None:
     boards = bits.empty(block.size)
     for index, entry in family.walk(family.record_of[block].astype(np.int64)):
         boards[index] |= family.entries.swapped[entry] & wanted_of[at[family.entries.layer[entry]]]
-    some = np.flatnonzero(bits.any_slot(boards))
+    some = bits.where(bits.any_slot(boards))
     read_in(family, counts, block[some], boards[some])

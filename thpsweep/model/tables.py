@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from thpsweep.model import bits
 from thpsweep.model.bits import Ints
 
 _FIRST_CAPACITY = 64
@@ -61,7 +62,7 @@ class Table:
         flags = np.ones(self._used, bool)
         flags[0] = False
         flags[self._free] = False
-        return np.flatnonzero(flags)
+        return bits.where(flags)
 
     @property
     def state_bytes(self) -> int:

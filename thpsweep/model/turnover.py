@@ -26,7 +26,7 @@ def fork(family: Family, counts: Counts, replicate: int, parent: int, child: int
     mapped = family.record_of[rows] != 0
     rows, new_rows = rows[mapped], new_rows[mapped]
     pinned = unshareable(family, rows) if family.pins.in_use else bits.empty(rows.size)
-    some = np.flatnonzero(bits.any_slot(pinned))
+    some = bits.where(bits.any_slot(pinned))
     _set_apart(family, counts, rows[some], pinned[some])
     count_forms(family, counts, "fork", replicate, rows)
     records = _share(family, rows, pinned)
@@ -60,7 +60,7 @@ def _set_apart(family: Family, counts: Counts, rows: Ints, pinned: Boards) -> No
     split_pmds(family, counts, rows)
     for index, entry in list(family.walk(family.record_of[rows].astype(np.int64))):
         layer, slots = family.entries.layer[entry].astype(np.int64), family.entries.slots[entry] & pinned[index]
-        some = np.flatnonzero(bits.any_slot(slots) & family.other_slots(layer, slots))
+        some = bits.where(bits.any_slot(slots) & family.other_slots(layer, slots))
         if some.size:
             split_layers(family, rows[index[some]], layer[some], slots[some])
 
@@ -68,7 +68,7 @@ def _set_apart(family: Family, counts: Counts, rows: Ints, pinned: Boards) -> No
 def _share(family: Family, rows: Ints, pinned: Boards) -> Ints:
     """Give the child's records: the parent's own, or a copy without what is pinned. Shapes: (n,), (n, 8) -> (n,)."""
     records, table = family.record_of[rows].astype(np.int64), family.records
-    apart = np.flatnonzero(bits.any_slot(pinned))
+    apart = bits.where(bits.any_slot(pinned))
     old, new = records[apart], table.take(apart.size)
     table.present[new], table.swapped[new] = table.present[old] & ~pinned[apart], table.swapped[old]
     table.zero[new] = table.zero[old]
@@ -92,7 +92,7 @@ def _map(family: Family, rows: Ints, new_rows: Ints, records: Ints, child: int) 
         family.layers.reach[layer] += 1
         shift_missing(family, layer, entry, +1)
         if family.swaps:
-            some = np.flatnonzero(bits.any_slot(family.entries.swapped[entry]))
+            some = bits.where(bits.any_slot(family.entries.swapped[entry]))
             family.missing.ptes[family.away_rows(layer[some])] += bits.expand(family.entries.swapped[entry[some]])
         shift_mappings(family, new_rows[index], layer, entry, +1)
         large = bits.any_slot(family.entries.slots[entry] & family.layers.compound[layer])

@@ -61,7 +61,7 @@ def look(family: Family, mechanism: Mechanism, rows: Ints, limits: Limits, chanc
     linked = np.zeros(rows.size, bool)
     if family.linking:
         linked = bits.any_slot(linked_slots(family, family.record_of[rows].astype(np.int64)))
-    asked = np.flatnonzero(passed | linked)
+    asked = bits.where(passed | linked)
     if asked.size:
         met = chances(rows[asked])
         race_slots[asked] = met.race_slots
@@ -81,7 +81,7 @@ def attempt(
     """Collapse where the scan passed; count ptes and give the final results. Shapes: -> (n,)."""
     counts.add("ptes_scanned", family.replicate_of(found.rows), found.progress)
     results = found.results.copy()
-    tried = np.flatnonzero(found.passed)
+    tried = bits.where(found.passed)
     if tried.size:
         if mechanism.all_sharers:
             _bring_back(family, counts, found.rows[tried])
@@ -109,7 +109,7 @@ def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple
     results[~bits.any_slot(present | swapped | family.records.zero[records])] = ScanResult.NO_PTE_TABLE
     results[family.pmd[rows]] = ScanResult.PMD_MAPPED
     progress[results != ScanResult.SUCCEED] = 1
-    by_pte = np.flatnonzero(results == ScanResult.SUCCEED)
+    by_pte = bits.where(results == ScanResult.SUCCEED)
     if by_pte.size:
         in_swap = shared_in_swap(family, records[by_pte]) if all_sharers else swapped[by_pte]
         kinds = [
@@ -124,7 +124,7 @@ def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple
         for result, boards, limit in kinds:
             refuse_beyond(results, progress, by_pte, boards, limit, result)
     if all_sharers:
-        left = np.flatnonzero(results == ScanResult.SUCCEED)
+        left = bits.where(results == ScanResult.SUCCEED)
         chosen = records[left]
         results[left[~bits.any_slot((present | swapped)[left])]] = ScanResult.PAGE_NULL
         results[left[bits.any_slot(family.compound_slots(chosen))]] = ScanResult.PTE_MAPPED_HUGEPAGE
@@ -140,7 +140,7 @@ def refuse_beyond(
     result: ScanResult,
 ) -> None:
     """Refuse rows with more than `limit` slots on their board, at the first slot beyond it, unless refused earlier."""
-    over = np.flatnonzero(bits.count(boards) > limit)
+    over = bits.where(bits.count(boards) > limit)
     if over.size:
         running = np.cumsum(bits.expand(boards[over]), axis=1, dtype=np.int64)
         looked_at = np.argmax(running > limit, axis=1) + 1

@@ -39,7 +39,7 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
         swapped = absent & events.of(family.records.swapped, record)
     _count(family, counts, events, copy | zero, ~(absent | copy), absent & ~(swapped | zero))
     if absent.any() and swapped.any():
-        asked = np.flatnonzero(swapped)
+        asked = bits.where(swapped)
         mine = events.at(asked)
         written(family, counts, mine, entries_of(family, mine, record[asked], family.entries.swapped))
     some = indices(copy)
@@ -134,7 +134,7 @@ def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bool
     """
     # An old page with a link is never reused: its copy would keep the old content. Nor is a page that has a long reference,
     # or lies in the swap cache.
-    copy, single = mapcount > 1, np.flatnonzero(mapcount == 1)
+    copy, single = mapcount > 1, bits.where(mapcount == 1)
     if not single.size:
         return copy
     kept = family.layers.link[layer[single]] != 0
@@ -183,7 +183,7 @@ def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> Ints:
     # No more mappings can have gone than there were events in the region.
     region = family.region_of(events.row)
     gone = np.bincount(region)
-    few = np.flatnonzero(mapcount <= gone[region]) if mapcount.min() <= gone.max() else region[:0]
+    few = bits.where(mapcount <= gone[region]) if mapcount.min() <= gone.max() else region[:0]
     unmapped = few[family.mapcounts(layer[few], events.slot[few]) == 0]
     if family.swaps:
         unmapped = unmapped[family.away_counts(layer[unmapped], events.slot[unmapped]) == 0]
@@ -193,7 +193,7 @@ def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> Ints:
         ended = _free(family, events, layer, compound, unmapped[first])
     if compound.any():
         folios = family.layers.folio.take(layer[indices(compound)]).astype(np.int64)
-        run = np.flatnonzero(folios[1:] != folios[:-1]) + 1
+        run = bits.where(folios[1:] != folios[:-1]) + 1
         first = np.concatenate(([0], run))
         family.map_folios(folios[first], -np.diff(first, append=folios.size))
     settle(family)

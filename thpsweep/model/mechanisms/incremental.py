@@ -68,7 +68,7 @@ class Incremental(Mechanism):
     ) -> None:
         """Work off so many slices of one replicate's rows, which come by region, then sharer."""
         ptes, region = bits.count(slots), family.region_of(rows)
-        first = np.flatnonzero(np.concatenate(([True], region[1:] != region[:-1])))
+        first = bits.where(np.concatenate(([True], region[1:] != region[:-1])))
         whole, cut = 0, slots[:0]
         for begin, end in zip(first.tolist(), [*first[1:].tolist(), rows.size], strict=True):
             if slices <= 0:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from thpsweep.model import draws, options
+from thpsweep.model import bits, draws, options
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.memories.base import Memory, Place
 from thpsweep.model.workloads.base import whole
@@ -111,7 +111,7 @@ class Fragmented(Memory):
         """Work on so many blocks at most in each replicate where it is awake; a full stock sends it to sleep."""
         for _ in range(blocks):
             state.woken &= state.free < self.kcompactd_stock_blocks
-            replicates = np.flatnonzero(state.woken)
+            replicates = bits.where(state.woken)
             if not replicates.size:
                 return
             _, pages, ptes = self._move(state, place, _KCOMPACTD, replicates, np.zeros(replicates.size, np.int64))

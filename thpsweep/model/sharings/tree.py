@@ -64,7 +64,7 @@ class Tree(Sharing):
         cuts = _Cuts(start, refined)
         patterns, which = np.unique(start.cell_classes, axis=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
-            cells = np.flatnonzero(which.reshape(-1) == number)
+            cells = bits.where(which.reshape(-1) == number)
             for slots, writer, nodes in _groups(written & pattern[class_of_node][:, None], parent[:n_forking]):
                 cuts.add(cells, slots, writer, pattern[refined.old] & nodes[refined.label])
         return cuts.start()

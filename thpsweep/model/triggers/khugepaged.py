@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from thpsweep.model import bits
 from thpsweep.model.ahead import look_ahead
 from thpsweep.model.allocation import NOT_REACHED
 from thpsweep.model.bits import Bools, Ints
@@ -142,7 +143,7 @@ class Khugepaged(Trigger):
     def _busy(cursors: _Cursors, enter: Bools, collapser: Collapser, tick: int) -> Bools:
         """Tell which mms that are to be entered have their lock held: mmap_read_trylock() fails, they are passed over."""
         busy = np.zeros(enter.size, bool)
-        tried = np.flatnonzero(enter)
+        tried = bits.where(enter)
         if collapser.locked is not None and tried.size:
             busy[tried] = collapser.locked(tick, tried, cursors.sharer[tried], cursors.region[tried])
             collapser.counts.total["trylocks_failed"] += busy
@@ -163,7 +164,7 @@ class Khugepaged(Trigger):
 
         Shapes: inside (cursors that go on, rows ahead) -> whether an allocation failed (n_replicates,).
         """
-        going = np.flatnonzero(cursors.going)
+        going = bits.where(cursors.going)
         left = self.pages_to_scan - cursors.progress[going]
         dear = HPAGE_PMD_NR if collapser.mechanism.all_sharers else min(HPAGE_PMD_NR, self.max_ptes_shared + 1)
         place = cursors.sharer[going], cursors.region[going]
@@ -210,7 +211,7 @@ class Khugepaged(Trigger):
         onward, registered = _earliest(family, family.alive & (family.registered > cursors.registered[:, None]))
         cursors.sharer[chosen], cursors.registered[chosen] = onward[chosen], registered[chosen]
         cursors.region[chosen], cursors.inside[chosen] = 0, False
-        collapser.counts.add("full_scans", np.flatnonzero(chosen & (onward == family.n_sharers)), 1)
+        collapser.counts.add("full_scans", bits.where(chosen & (onward == family.n_sharers)), 1)
 
 
 def _earliest(family: Family, among: Bools) -> tuple[Ints, Ints]:
