@@ -210,6 +210,24 @@ def test_options_of_ones_own_and_hydras_questions(place: Place) -> None:
     assert shown.returncode == 0 and "name: mine" in shown.stdout
 
 
+@pytest.mark.parametrize(
+    ("option", "content", "wanted"),
+    [
+        ("experiment", b"run:\n  seed: {3\n", "experiment/mine.yaml: line 3: cannot be read as YAML"),
+        ("experiment", b"\xff\xfe", "cannot be read as YAML"),
+        ("experiment", b"run:\n  seed: 3\n", "@package _global_"),
+        ("workload", b"regions: 3\n", "defaults: [base_NAME, _self_]"),
+    ],
+)
+def test_files_of_ones_own_that_are_wrong_are_one_line(place: Place, option: str, content: bytes, wanted: str) -> None:
+    file = place.home / "conf" / option / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    ended = place.run("plan", "--config-dir", str(file.parents[1]), f"{option}=mine")
+    assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (2, "", 1), ended
+    assert wanted in ended.stderr
+
+
 @pytest.mark.parametrize("line", ["thpsweep sweep policy=in", "thpsweep policy=in"])
 def test_shells_complete_group_options(place: Place, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     monkeypatch.setenv("COMP_LINE", line)
