@@ -136,6 +136,13 @@ def test_sweep_with_ray_ends_with_table_plot_and_mlflow(place: Place) -> None:
     assert [path.name for path in place.work.iterdir()] == ["sweeps"]
 
 
+def test_a_small_terminal_breaks_lines_and_no_numbers(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("FORCE_COLOR", "1"), ("COLUMNS", "40"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    out = re.sub(r"\x1b\[[\d;]*m", "", place.run("sweep", *SMALL, IN_PROCESS, "policy=none,inplace_pmd").stdout)
+    assert "inplace_pmd" in out and "payback" in out and re.search(r"\d,\d{3} ", out), out
+
+
 def test_run_records_one_point_as_a_sweep_does(place: Place) -> None:
     assert place.run("run", *SMALL, "sharing.degree=4").returncode == 0
     alone = place.results()
