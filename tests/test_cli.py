@@ -136,6 +136,13 @@ def test_sweep_with_ray_ends_with_table_plot_and_mlflow(place: Place) -> None:
     assert [path.name for path in place.work.iterdir()] == ["sweeps"]
 
 
+def test_a_small_terminal_breaks_lines_and_no_numbers(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("FORCE_COLOR", "1"), ("COLUMNS", "40"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    out = re.sub(r"\x1b\[[\d;]*m", "", place.run("sweep", *SMALL, IN_PROCESS, "policy=none,inplace_pmd").stdout)
+    assert "inplace_pmd" in out and "payback" in out and re.search(r"\d,\d{3} ", out), out
+
+
 def test_run_records_one_point_as_a_sweep_does(place: Place) -> None:
     assert place.run("run", *SMALL, "sharing.degree=4").returncode == 0
     alone = place.results()
@@ -208,6 +215,24 @@ def test_options_of_ones_own_and_hydras_questions(place: Place) -> None:
     mine.write_text("defaults:\n  - mechanism: copy\n  - trigger: madvise\n  - _self_\nname: mine\n")
     shown = place.run("sweep", "--config-dir", str(mine.parents[1]), "policy=mine", "--cfg", "job")
     assert shown.returncode == 0 and "name: mine" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "wanted"),
+    [
+        ("experiment", b"run:\n  seed: {3\n", "experiment/mine.yaml: line 3: cannot be read as YAML"),
+        ("experiment", b"\xff\xfe", "cannot be read as YAML"),
+        ("experiment", b"run:\n  seed: 3\n", "@package _global_"),
+        ("workload", b"regions: 3\n", "defaults: [base_NAME, _self_]"),
+    ],
+)
+def test_files_of_ones_own_that_are_wrong_are_one_line(place: Place, option: str, content: bytes, wanted: str) -> None:
+    file = place.home / "conf" / option / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    ended = place.run("plan", "--config-dir", str(file.parents[1]), f"{option}=mine")
+    assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (2, "", 1), ended
+    assert wanted in ended.stderr
 
 
 @pytest.mark.parametrize("line", ["thpsweep sweep policy=in", "thpsweep policy=in"])

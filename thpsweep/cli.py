@@ -22,6 +22,7 @@ from thpsweep.errors import ThpsweepError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+    from rich.console import Console
 
     from thpsweep.sweep.drive import Driven
     from thpsweep.sweep.follow import Process
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
+
+NARROWEST = 80
+"""Columns that tables take at least: a smaller terminal breaks their lines, which can still be read."""
 
 
 class Application:
@@ -104,7 +108,7 @@ class Application:
         found = journal.contents(file) if file.is_file() else None
         done = found.done if found else set()
         console = Console()
-        Console(width=None if console.is_terminal else 170).print(points_table(plan, done, whole=self._whole))
+        Console(width=_width(console)).print(points_table(plan, done, whole=self._whole))
         if plan.search is not None:
             print(*search_summary(plan, found, workers), sep="\n")
             return
@@ -285,6 +289,11 @@ def _add_advise(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     advise.set_defaults(verb=verbs.advise)
 
 
+def _width(console: "Console") -> int:
+    """Give the width of tables: the terminal's, unless it is so small that they would break numbers in two."""
+    return max(console.width, NARROWEST) if console.is_terminal else 170
+
+
 def _finish(sweep: "Sweep") -> None:
     """Show the answer of a sweep and leave it in the sweep's directory: table as text and CSV, plot, report."""
     from rich.console import Console
@@ -298,10 +307,11 @@ def _finish(sweep: "Sweep") -> None:
 
     console = Console()
     as_text = text(sweep)
+    width = _width(console)
     if "search" in sweep.header:
-        Console(width=console.width if console.is_terminal else 170).print(searched(sweep))
+        Console(width=width).print(searched(sweep))
     elif console.is_terminal:
-        console.print(table(sweep, width=console.width))
+        Console(width=width).print(table(sweep, width=width))
     else:
         print(as_text)
     (sweep.directory / "table.txt").write_text(as_text, encoding="utf-8")

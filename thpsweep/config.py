@@ -168,6 +168,9 @@ def part_of(name: str, node: DictConfig | None) -> Any:
         return {"name": made.name, **members, "gate": gate}
     if isinstance(made, RunConfig | SweepConfig):
         return dataclasses.asdict(made)
+    if not dataclasses.is_dataclass(made):
+        allowed = f"a file with `defaults: [{BASE}NAME, _self_]`, which says what it is a variant of"
+        raise ThpsweepError(f"{name}: allowed is {allowed}")
     return registry.spec(made)
 
 

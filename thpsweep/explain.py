@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import yaml
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
@@ -22,6 +23,9 @@ BASE = "base_"
 """Before a member's name it names the schema that a YAML file of the group starts from; no option of a user's."""
 
 
+NO_PACKAGE = "experiment: allowed is a file that begins with `# @package _global_`, as it sets values of other groups"
+
+
 def explain(error: Exception) -> str | None:
     """Say in one line what Hydra or OmegaConf found wrong, and what is allowed; None for any other error."""
     cause = error.__cause__ or error.__context__
@@ -29,6 +33,8 @@ def explain(error: Exception) -> str | None:
         return f"{error.override}: cannot be read ({first_line(error)}); allowed is KEY=VALUE in Hydra's grammar"
     if isinstance(error, MissingConfigException):
         return _explain_option(error)
+    if isinstance(error, yaml.YAMLError | UnicodeDecodeError) and _raised_by(error, "yaml", "codecs"):
+        return _explain_yaml(error)
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
         return _explain_value(cause, str(error))
     if isinstance(error, OmegaConfBaseException):
@@ -36,7 +42,7 @@ def explain(error: Exception) -> str | None:
     ambiguous = re.match(r"Ambiguous value for argument '(.*)'", str(error))
     if ambiguous:
         return f"{ambiguous[1]}: several values; allowed is one, or `thpsweep sweep`, or KEY=[A,B] for a list"
-    if isinstance(error, HydraException) or (isinstance(error, ValueError) and _raised_by_hydra(error)):
+    if isinstance(error, HydraException) or (isinstance(error, ValueError) and _raised_by(error, "hydra")):
         return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
     return None
 
@@ -49,6 +55,14 @@ def _explain_option(error: MissingConfigException) -> str:
     return str(OptionError(group, option, _one_of(known)))
 
 
+def _explain_yaml(error: Exception) -> str:
+    """Name the file and the line where it stops being YAML."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return f"{getattr(error, 'name', 'a file of --config-dir')}: cannot be read as YAML ({first_line(error)})"
+    return f"{mark.name}: line {mark.line + 1}: cannot be read as YAML ({getattr(error, 'problem', '')})"
+
+
 def _explain_value(error: OmegaConfBaseException, context: str) -> str:
     """Explain a key or value; `context` is Hydra's text around it, which quotes the override."""
     key = error.full_key or str(error.key)
@@ -59,6 +73,8 @@ def _explain_value(error: OmegaConfBaseException, context: str) -> str:
     if isinstance(error, ConfigAttributeError | ConfigKeyError):
         quoted = re.search(r"use \+(\S+?)=(.*)$", context, re.MULTILINE)
         key, value = (quoted[1], quoted[2]) if quoted else (key, error.value)
+        if key == "experiment":
+            return NO_PACKAGE
         known = map(str, error.parent_node) if isinstance(error.parent_node, DictConfig) else ()
         return unknown_key(key, value, known)
     if isinstance(error, ValidationError) and not isinstance(error, InterpolationResolutionError):
@@ -79,12 +95,12 @@ def _wanted(error: OmegaConfBaseException) -> str:
     return f"a value of type {wanted.__name__ if isinstance(wanted, type) else str(wanted).replace('typing.', '')}"
 
 
-def _raised_by_hydra(error: Exception) -> bool:
-    """Tell what Hydra refuses with a plain ValueError from a mistake of ours."""
+def _raised_by(error: Exception, *packages: str) -> bool:
+    """Tell what a library refuses with an error of Python's from a mistake of ours."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
-    return last is not None and last.tb_frame.f_globals.get("__name__", "").startswith("hydra.")
+    return last is not None and last.tb_frame.f_globals.get("__name__", "").partition(".")[0] in packages
 
 
 def unknown_key(key: str, value: object, known: Iterable[str]) -> str:
