@@ -1,0 +1,97 @@
+"""New pages wait in a batch of the CPU that got them; what another CPU does with them hangs on that, and on no model."""
+
+import os
+
+import numpy as np
+import pytest
+
+from tests.linux.live import bench_or_skip
+from thpsweep.linux.kpage import FrameTable
+from thpsweep.linux.live.bench import Bench
+from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.look import look
+from thpsweep.linux.live.profiles import default_file, load
+from thpsweep.linux.validate.on_kernel import OnKernel
+from thpsweep.linux.validate.run import validate
+from thpsweep.linux.validate.signs import Signs
+from thpsweep.linux.validate.steps import Case, Step, end, fork, page_out, start, write
+
+KPF_LRU = np.uint64(1 << 5)
+NEW = range(8)  # fewer than a batch holds, with what a new child touches
+PAGED_OUT = Case("paged_out", "new pages", (start("p"),), (write("p", NEW), page_out("p", NEW)))
+REUSED = Case(
+    "reused", "new pages that a child that is gone shared",
+    (start("p"),), (write("p", NEW), fork("p", "c"), end("c"), write("p", NEW)),
+)  # fmt: skip
+TRIES = 40
+
+
+@pytest.fixture(scope="module")
+def bench():
+    with bench_or_skip("frames", "swap") as found:
+        yield found
+
+
+@pytest.fixture
+def cpus():
+    """Give two CPUs; we ourselves stay on the second one, or our own new pages would push others out of a batch."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        pytest.skip("only one CPU")
+    os.sched_setaffinity(0, allowed[1:2])
+    yield allowed[:2]
+    os.sched_setaffinity(0, allowed)
+
+
+@pytest.fixture
+def apart(cpus, monkeypatch):
+    """Have the last step done on another CPU than the others; nobody else gives a sign."""
+    plain = OnKernel.do
+
+    def do(self: OnKernel, step: Step):
+        os.sched_setaffinity(self._idler.pid, cpus[1:])
+        for name, actor in self._actors.items():  # who exits drains the batch of the CPU that it is on
+            os.sched_setaffinity(actor.pid, {cpus[name == "c" or step is self._case.question[-1]]})
+        return plain(self, step)
+
+    monkeypatch.setattr(OnKernel, "do", do)
+    monkeypatch.setattr(Signs, "_damon", lambda self: [])
+
+
+def differences(case: Case, bench: Bench) -> list[str]:
+    return validate([case], load(default_file()), bench, rounds=1)[0].lines
+
+
+def off_lru(pid: int, memory) -> int:
+    frames = np.sort(look(pid, memory).frames)
+    with FrameTable("kpageflags") as flags:
+        return int(np.count_nonzero((flags.read(frames[frames != 0]) & KPF_LRU) == 0))
+
+
+def test_after_a_drain_no_page_waits(bench, cpus) -> None:
+    seen = []
+    for _ in range(TRIES):
+        with Family() as family:
+            actor = family.start()
+            os.sched_setaffinity(actor.pid, cpus[:1])
+            memory = actor.map(1)
+            actor.write(memory, NEW)
+            seen.append(off_lru(actor.pid, memory))
+            bench.drain_lru()
+            assert off_lru(actor.pid, memory) == 0
+    assert any(seen), "no page waited before"
+
+
+def test_the_model_agrees_wherever_the_process_ran_before(bench, apart) -> None:
+    assert [differences(PAGED_OUT, bench) for _ in range(5)] == [[]] * 5
+    assert [differences(REUSED, bench) for _ in range(5)] == [[]] * 5
+
+
+def test_without_the_drain_it_would_not(bench, apart, monkeypatch) -> None:
+    monkeypatch.setattr(Bench, "drain_lru", lambda self: None)
+    for _ in range(TRIES):
+        lines = differences(PAGED_OUT, bench)
+        if lines:
+            assert any("pages swapped on one side only" in line for line in lines)
+            return
+    pytest.fail(f"in {TRIES} runs no page waited in the other CPU's batch")
