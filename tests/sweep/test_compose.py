@@ -187,6 +187,7 @@ def compare(composer: Composer, overrides: list[str]) -> None:
         ["sharing.degree=3", "+memory@run.spare=plentiful"],
         ["run.seed=1", "++run.seed=2", "run.seed=3"],
         ["run.tick_s=${run.duration_s}", "run.duration_s=60"],
+        [r"sharing.degree=$\{run.replicates\}", "run.replicates=3"],  # as a swept ${run.replicates} is written
         ["policy/gate=all_of", "policy.gate.gates=[{kind:max_ptes,max_ptes:99},{kind:budget}]"],
         ["~policy.gate", "policy=copy"],
     ],

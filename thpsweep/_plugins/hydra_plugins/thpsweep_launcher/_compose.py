@@ -107,7 +107,7 @@ class Composer:
         return set(base) == set(PARTS) and "${" not in OmegaConf.to_yaml(base, resolve=False)
 
     def _stays_in_its_part(self, text: str) -> bool:
-        return "${" not in text and "." in self._parsed(text).key_or_group
+        return "$" not in text and "." in self._parsed(text).key_or_group
 
     def _part_name(self, text: str) -> str:
         return self._parsed(text).key_or_group.partition(".")[0]
