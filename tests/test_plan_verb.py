@@ -112,6 +112,14 @@ def test_bad_plans_are_refused_in_one_line(place: Place, arguments: list[str], w
     assert wanted in ended.stderr and list(place.work.iterdir()) == []
 
 
+def test_an_objective_that_is_no_metric_is_refused(place: Place) -> None:
+    swept = [*SMALL, SERIAL, "hydra/sweeper=basic", "sharing.degree=1,2"]
+    for value, wanted in (("[cost/cpu_ms,cost/nothing]", "benefit/lru_reduction"), ("3", "a metric of the results")):
+        ended = place.run("sweep", *swept, f"sweep.objective={value}")
+        assert ended.returncode == 2 and "sweep.objective=" in ended.stderr and wanted in ended.stderr, ended
+        assert not place.results()
+
+
 def test_zip_and_filter_are_refused_under_other_sweepers(place: Place) -> None:
     ended = place.run("sweep", *SMALL, SERIAL, "hydra/sweeper=basic", "sharing.degree=1,2", "sweep.where=run.seed < 3")
     assert ended.returncode == 2 and "hydra/sweeper" in ended.stderr and not place.results()

@@ -67,6 +67,7 @@ class SweepConfig:
     track: bool = MISSING
     zip: list[Any] = dataclasses.field(default_factory=list)
     where: str | None = None
+    objective: Any = None
     tracking_uri: str | None = None
     force: bool = MISSING
     deadline_s: float | None = MISSING
@@ -82,6 +83,9 @@ class SweepConfig:
         zips(self.zip)
         if self.where is not None:
             Where(self.where)
+        objectives = self.objective if isinstance(self.objective, list) else [self.objective or ""]
+        if not objectives or not all(isinstance(metric, str) for metric in objectives):
+            raise OptionError("sweep.objective", self.objective, "null, a metric of the results, or a list of them")
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Small points that differ in their seeds only run side by side; nobody's end becomes another's."""
 
+import asyncio
 import collections
 import os
 import time
@@ -88,6 +89,11 @@ def raises() -> None:
     raise ValueError("trouble")
 
 
+def cancels() -> None:
+    """Raise what is no Exception."""
+    raise asyncio.CancelledError
+
+
 def hoards() -> None:
     hoard = []
     while True:
@@ -100,6 +106,7 @@ def hoards() -> None:
     [
         (raises, "failed", "ValueError"),
         (lambda: exit(3), "failed", "SystemExit"),
+        (cancels, "failed", "CancelledError"),
         (hoards, "failed", "MemoryError"),
         (lambda: time.sleep(60), "timeout", "Overrun"),
     ],

@@ -20,14 +20,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from thpsweep.config import GROUPS, RunConfig, SweepConfig, conf_dir, point_of, register
-from thpsweep.errors import SweepError, ThpsweepError
+from thpsweep.errors import OptionError, SweepError, ThpsweepError
 from thpsweep.model import registry
 from thpsweep.sweep.axes import Job
+from thpsweep.sweep.plan import Plan
 
 Plugins.instance()  # Hydra finds and names the plugin's modules; only then can they be imported as what they are
 
 from hydra_plugins.thpsweep_launcher._compose import Composer  # noqa: E402
-from hydra_plugins.thpsweep_launcher._points import jobs  # noqa: E402
+from hydra_plugins.thpsweep_launcher._points import _returned, jobs  # noqa: E402
 
 CHOICES = {
     group: sorted({file.stem for file in (conf_dir() / group).glob("*.yaml")} | (own if "/" in group else set()))
@@ -243,3 +244,15 @@ def test_swept_keys_are_named_as_people_name_them(composer: Composer) -> None:
 def test_continuous_intervals_are_refused(composer: Composer) -> None:
     with pytest.raises(SweepError, match="interval"):
         expanded(composer, ["sharing.degree=interval(1,3)"])
+
+
+def test_sweepers_that_optimise_are_told_means_of_metrics(
+    make_plan: Callable[..., Plan], degrees: Callable[..., Any]
+) -> None:
+    plan = make_plan(degrees(2))
+    result = {"metrics": {"cost/cpu_ms": {"mean": 2.5}, "benefit/lru_reduction": {"mean": 0.5}}}
+    assert _returned("cost/cpu_ms", plan)(result) == 2.5
+    assert _returned(["benefit/lru_reduction", "cost/cpu_ms"], plan)(result) == [0.5, 2.5]
+    assert _returned(None, plan)(result) is result
+    with pytest.raises(OptionError, match=r"sweep\.objective='cost/nothing'.*cost/cpu_ms"):
+        _returned("cost/nothing", plan)

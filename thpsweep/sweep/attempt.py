@@ -63,7 +63,9 @@ def attempt(function: Function, points: Sequence[Point], limits: Limits) -> list
     except MemoryError as problem:
         allowed = f"it may take {limits.memory_bytes} bytes more than an idle worker (sweep.memory_bytes)"
         state, error = "failed", {**as_error(problem), "message": f"{str(problem) or 'out of memory'}; {allowed}"}
-    except (Exception, SystemExit) as problem:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as problem:  # also what a user's own member raises that is no Exception
         state, error = "failed", as_error(problem)
     if error and len(points) > 1:
         return []

@@ -130,6 +130,10 @@ class Guard:
     now_s: float = 0.0
 
     def allows(self, family: Family, counts: Counts, mechanism: Mechanism, rows: Ints, limits: Limits) -> Flags:
-        """Ask the gate about rows whose scan passed. Shapes: (n,) -> (n,)."""
+        """Ask the gate about rows whose scan passed. Shapes: (n,) -> (n,). Raises: ValueError for another answer."""
         proposal = Proposal(family, counts, mechanism, rows, limits, self.machine, self.workload, self.now_s)
-        return self.gate.allow(self.state, proposal)
+        answer = self.gate.allow(self.state, proposal)
+        if not isinstance(answer, np.ndarray) or answer.dtype != bool or answer.shape != rows.shape:
+            found = f"{answer.dtype} of shape {answer.shape}" if isinstance(answer, np.ndarray) else repr(answer)
+            raise ValueError(f"{type(self.gate).__name__}.allow() gave {found}; allowed is bool of shape {rows.shape}")
+        return answer

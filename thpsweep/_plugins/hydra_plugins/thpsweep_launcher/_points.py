@@ -20,6 +20,7 @@ from thpsweep.sweep.axes import Axis, Job, combined, zips
 from thpsweep.sweep.drive import Driven
 from thpsweep.sweep.forecast import Workers
 from thpsweep.sweep.plan import Plan
+from thpsweep.sweep.search.objective import refuse_unknown
 from thpsweep.sweep.serial import Arrival, Launch, Task, Terms
 
 from ._compose import Composer, without_hydra
@@ -80,11 +81,27 @@ def launch(
     composer = Composer(context.config_loader, master)
     batch = [Job(tuple(overrides), _varied_in(overrides)) for overrides in job_overrides]
     plan = _plan(master, batch, composer)
+    returned = _returned(master.sweep.objective, plan)
     results = application.drive(plan, backend).results
     return [
-        _job_return(composer, job.overrides, number, results.get(plan.id_of[job.overrides]))
+        _job_return(composer, job.overrides, number, results.get(plan.id_of[job.overrides]), returned)
         for number, job in enumerate(batch, start=first)
     ]
+
+
+def _returned(objective: Any, plan: Plan) -> Callable[[Any], Any]:
+    """Make what a sweeper is told of a result: all of it, or means of metrics. Raises: OptionError for an unknown one."""
+    if objective is None:
+        return lambda result: result
+    metrics = [objective] if isinstance(objective, str) else list(objective)
+    for metric in metrics:
+        refuse_unknown("sweep.objective", metric, plan.points[0].point)
+
+    def means(result: Any) -> Any:
+        found = [result["metrics"][metric]["mean"] for metric in metrics]
+        return found[0] if isinstance(objective, str) else found
+
+    return means
 
 
 def jobs(overrides: Sequence[Override], zipped: Sequence[Sequence[str]] = ()) -> list[Job]:
@@ -151,7 +168,9 @@ def _outcome_of(returned: JobReturn) -> Outcome:
     return outcome("failed", error=as_error(problem))
 
 
-def _job_return(composer: Composer, overrides: Sequence[str], number: int, result: Any) -> JobReturn:
+def _job_return(
+    composer: Composer, overrides: Sequence[str], number: int, result: Any, returned_of: Callable[[Any], Any]
+) -> JobReturn:
     """Tell Hydra how a job ended. Nobody knows of a job that was not reached: its status stays UNKNOWN."""
     config = composer.with_hydra(overrides)
     with open_dict(config.hydra):
@@ -168,6 +187,6 @@ def _job_return(composer: Composer, overrides: Sequence[str], number: int, resul
         returned.status = JobStatus.COMPLETED if done else JobStatus.FAILED
         error = result["error"] or {}
         returned.return_value = (
-            result["result"] if done else PointFailed(f"{error.get('type')}: {error.get('message')}")
+            returned_of(result["result"]) if done else PointFailed(f"{error.get('type')}: {error.get('message')}")
         )
     return returned
