@@ -102,15 +102,15 @@ def test_two_actors_against_one_on_heavy_points(make_point: Callable[..., Any], 
 
 
 def warm(tasks: list[Task], actors: int) -> tuple[float, float]:
-    """Time a pool from its first results on: seconds, scaled to all points, and the share that actors were at work."""
-    began_s, work_s, n_first, ended = 0.0, 0.0, 0, 0
-    for arrival in pool(tasks, actors=actors):
+    """Time a pool from first to last results: seconds, scaled to all points, and the share that actors were at work."""
+    began_s, took_s, work_s, n_first, ended = 0.0, 0.0, 0.0, 0, 0
+    for arrival in pool(tasks, actors=actors):  # whose end is not that of its last result: Ray shuts down in between
         ended += len(arrival)
         if began_s:
             work_s += sum(outcome["wall_s"] for _, outcome in arrival)
+            took_s = time.perf_counter() - began_s
         elif ended >= actors:
             began_s, n_first = time.perf_counter(), ended
-    took_s = time.perf_counter() - began_s
     return took_s * len(tasks) / (len(tasks) - n_first), work_s / took_s / actors
 
 
