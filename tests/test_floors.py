@@ -20,6 +20,7 @@ FLOORS = {
     "config": 4,
     "explain": 4,
     "arguments": 4,
+    "application": 4,
     "cli": 4,
     "verbs": 4,
     "api": 4,
@@ -30,8 +31,8 @@ DOORS = {
     "ray": {"sweep/pool.py"},
     "optuna": {"sweep/search/suggest.py"},
     "mlflow": {"sweep/tracking"},
-    "hydra": {"config.py", "explain.py", "cli.py", "api.py", "_plugins"},
-    "omegaconf": {"config.py", "explain.py", "cli.py", "_plugins"},
+    "hydra": {"config.py", "explain.py", "application.py", "cli.py", "api.py", "_plugins"},
+    "omegaconf": {"config.py", "explain.py", "application.py", "_plugins"},
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -5,14 +5,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from thpsweep import __version__, streams, verbs
 from thpsweep.arguments import (
     COMPLETION,
     HYDRA_VERBS,
-    NOBODY_RECORDS,
-    ONLY_OURS,
     for_hydra,
     line_to_complete,
     load_plugins,
@@ -20,115 +17,8 @@ from thpsweep.arguments import (
 )
 from thpsweep.errors import ThpsweepError
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-    from rich.console import Console
-
-    from thpsweep.sweep.drive import Driven
-    from thpsweep.sweep.follow import Process
-    from thpsweep.sweep.forecast import Workers
-    from thpsweep.sweep.journal import Sweep
-    from thpsweep.sweep.plan import Plan
-    from thpsweep.sweep.serial import Launch
-
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-
-NARROWEST = 80
-"""Columns that tables take at least: a smaller terminal breaks their lines, which can still be read."""
-
-
-class Application:
-    """The task function of the Hydra app. Hydra gives it to our plugins too, which plan and drive through it.
-
-    exit_code and problem are what a command ended with: Hydra itself hands neither back.
-    """
-
-    def __init__(self, *, previews: bool = False, whole: bool = False) -> None:
-        self.previews, self._whole = previews, whole
-        self._records = False
-        self.exit_code = 0
-        self.problem: Exception | None = None
-        self._begun: Process | None = None
-
-    def __call__(self, config: "DictConfig") -> Any:
-        """Run the job of a composed config: in a multirun just the simulation, else a sweep of one point."""
-        from hydra.core.hydra_config import HydraConfig
-        from hydra.types import RunMode
-
-        from thpsweep.config import point_of
-        from thpsweep.model.simulate import simulate
-
-        self.refuse_to_run()
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            if self._records:
-                return simulate(point_of(config))
-            self.problem = ThpsweepError(NOBODY_RECORDS)
-            return None
-        try:
-            return self._run_alone(config)
-        except Exception as problem:  # Hydra would add lines of its own to what the user reads
-            self.problem = problem
-            return None
-
-    def expect(self, *, tracked: bool) -> None:
-        """Let MLflow make itself ready while a plan is made."""
-        from thpsweep.sweep import follow
-
-        if tracked and not self.previews:
-            self._begun = follow.begin()
-
-    def close(self) -> None:
-        """Do without MLflow where there was no plan for it."""
-        if self._begun is not None:
-            from thpsweep.sweep import follow
-
-            follow.end(self._begun)
-
-    def drive(self, plan: "Plan", launch: "Launch") -> "Driven":
-        """Run a plan to its table and plot."""
-        from thpsweep.sweep.drive import drive
-
-        self._records = True
-        driven = drive(plan, launch, _finish, self._begun)
-        if driven.exit_code in (0, 1) and plan.tracked:
-            print(f"Compare the runs in a browser: {plan.target.shown_by(plan.root, plan.directory)}")
-        self.exit_code = driven.exit_code
-        return driven
-
-    def preview(self, plan: "Plan", workers: "Workers") -> None:
-        """Show a plan and what it would take."""
-        from rich.console import Console
-
-        from thpsweep.answers.preview import points_table, search_summary, summary
-        from thpsweep.sweep import journal
-        from thpsweep.sweep.forecast import forecast
-
-        file = plan.directory / journal.FILE_NAME
-        found = journal.contents(file) if file.is_file() else None
-        done = found.done if found else set()
-        console = Console()
-        Console(width=_width(console)).print(points_table(plan, done, whole=self._whole))
-        if plan.search is not None:
-            print(*search_summary(plan, found, workers), sep="\n")
-            return
-        print(*summary(plan, done, forecast(plan, done, workers)), sep="\n")
-
-    def refuse_to_run(self) -> None:
-        """Hold back what another sweeper wants to run where the command only asked for the plan."""
-        if self.previews:
-            raise ThpsweepError(ONLY_OURS)
-
-    def _run_alone(self, config: "DictConfig") -> Any:
-        from hydra.core.hydra_config import HydraConfig
-
-        from thpsweep.config import plan_of, point_of
-        from thpsweep.sweep.axes import Job
-        from thpsweep.sweep.serial import serial
-
-        job = Job(tuple(HydraConfig.get().overrides.task), {})
-        plan = plan_of(config, HydraConfig.get(), [job], lambda _: point_of(config))
-        return self.drive(plan, serial).results[plan.points[0].id]["result"]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -183,6 +73,7 @@ def _hydra(arguments: list[str]) -> int:
     """Hand over to Hydra, and turn what it raises into one line."""
     import hydra
 
+    from thpsweep.application import Application
     from thpsweep.config import conf_dir, hydra_defaults, register
     from thpsweep.explain import explain
 
@@ -287,39 +178,6 @@ def _add_advise(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     advise.add_argument("--dir", type=Path, default=Path("sweeps"), help="captures and journals (default: sweeps)")
     advise.add_argument("command", nargs="*", metavar="COMMAND", help="with --try, behind --: what to start")
     advise.set_defaults(verb=verbs.advise)
-
-
-def _width(console: "Console") -> int:
-    """Give the width of tables: the terminal's, unless it is so small that they would break numbers in two."""
-    return max(console.width, NARROWEST) if console.is_terminal else 170
-
-
-def _finish(sweep: "Sweep") -> None:
-    """Show the answer of a sweep and leave it in the sweep's directory: table as text and CSV, plot, report."""
-    from rich.console import Console
-
-    from thpsweep.answers import frame
-    from thpsweep.answers.plot import plot
-    from thpsweep.answers.question import question_of
-    from thpsweep.answers.report import write_report
-    from thpsweep.answers.searched import searched
-    from thpsweep.answers.table import table, text
-
-    console = Console()
-    as_text = text(sweep)
-    width = _width(console)
-    if "search" in sweep.header:
-        Console(width=width).print(searched(sweep))
-    elif console.is_terminal:
-        Console(width=width).print(table(sweep, width=width))
-    else:
-        print(as_text)
-    (sweep.directory / "table.txt").write_text(as_text, encoding="utf-8")
-    frame.write_csv(sweep, sweep.directory / "table.csv")
-    if sweep.done:
-        plot(sweep, sweep.directory / "plot.png")
-        if question_of(sweep.directory):
-            print(f"Report: {write_report(sweep)}")
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ class _PointLauncher(BasicLauncher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs that a sweeper of another make composed, journal included."""
-        from thpsweep.cli import Application
+        from thpsweep.application import Application
 
         application, context, config = self.task_function, self.hydra_context, self.config
         if not isinstance(application, Application) or context is None or config is None:
@@ -221,7 +221,7 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Plan and run; with the task function of another app, do what Hydra's basic sweeper does."""
-        from thpsweep.cli import Application
+        from thpsweep.application import Application
 
         application, context, config, launcher = self.task_function, self.hydra_context, self.config, self.launcher
         if not isinstance(application, Application) or context is None or config is None or launcher is None:

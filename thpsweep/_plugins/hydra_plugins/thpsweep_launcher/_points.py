@@ -12,7 +12,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from thpsweep.cli import Application
+from thpsweep.application import Application
 from thpsweep.config import plan_of
 from thpsweep.errors import OptionError, SweepError
 from thpsweep.sweep.attempt import Outcome, as_error, outcome
