@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -264,6 +265,14 @@ def test_broken_invariants_cannot_be_built(sentence):
 
 def test_broken_invariants_are_refused_in_a_file(saved):
     refused(refiled(saved, parent=np.array([1, 0], np.int32)), "broken: a parent does not stand before its child")
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with pytest.raises(CaptureError, match="fifo: cannot be written: not a regular file"):
+        small().save(fifo)
+    assert fifo.is_fifo() and [*tmp_path.iterdir()] == [fifo]
 
 
 def test_saving_where_nothing_can_be_written(tmp_path):

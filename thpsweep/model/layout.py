@@ -118,6 +118,8 @@ class Layout:
         arrays |= {"format": np.int64(version), "provenance": np.frombuffer(text, dtype=np.uint8)}
         if self.activity is not None:
             arrays["activity"] = np.frombuffer(self.activity.to_bytes(), dtype=np.uint8)
+        if os.path.exists(path) and not os.path.isfile(path):  # a device's name would be taken for a file
+            raise CaptureError(f"{os.fspath(path)}: cannot be written: not a regular file")
         unfinished = Path(f"{os.fspath(path)}.{os.getpid()}.part")
         try:
             with unfinished.open("wb") as file:

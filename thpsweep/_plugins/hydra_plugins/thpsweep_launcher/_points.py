@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -83,6 +84,9 @@ def launch(
     plan = _plan(master, batch, composer)
     returned = _returned(master.sweep.objective, plan)
     results = application.drive(plan, backend).results
+    Path(master.hydra.sweep.dir).mkdir(
+        parents=True, exist_ok=True
+    )  # as of Hydra's launchers: sweepers leave files there
     return [
         _job_return(composer, job.overrides, number, results.get(plan.id_of[job.overrides]), returned)
         for number, job in enumerate(batch, start=first)
