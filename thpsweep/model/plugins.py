@@ -93,9 +93,15 @@ class Carrying:
     plugins: tuple[Plugin, ...]
 
     def __call__(self, points: Sequence[dict[str, Any]]) -> Sequence[Any]:
-        for plugin in self.plugins:
-            load(plugin)
+        prepare(self)
         return self.function(points)
+
+
+def prepare(function: Function) -> None:
+    """Load what a function has taken along: from then on points that name it can be looked at. Raises: PluginError."""
+    if isinstance(function, Carrying):
+        for plugin in function.plugins:
+            load(plugin)
 
 
 def carrying(function: Function) -> Function:

@@ -4,6 +4,7 @@ import collections
 import time
 from collections.abc import Sequence
 
+from thpsweep.model.plugins import prepare
 from thpsweep.sweep.attempt import Function, Limits, Outcome, attempt
 from thpsweep.sweep.bundles import bundles
 from thpsweep.sweep.point import Point
@@ -24,6 +25,7 @@ class Worker:
 
     def run(self, points: Sequence[Point]) -> list[Outcome | None]:
         """Give the outcomes of points, in their order; of some at least, and of all of them where none takes long."""
+        prepare(self._function)  # points are looked at before they run
         outcomes: list[Outcome | None] = [None] * len(points)
         waiting = collections.deque(bundles(list(enumerate(points))))
         began_s = time.monotonic()
