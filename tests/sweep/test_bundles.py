@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from thpsweep.model import plugins, registry
 from thpsweep.model.simulate import simulate, simulate_each
 from thpsweep.sweep import worker as worker_module
 from thpsweep.sweep.attempt import Limits, Outcome
@@ -187,3 +188,26 @@ def test_an_estimate_is_that_of_the_model(make_point: MakePoint) -> None:
 
     for point in (make_point(), make_point("run.seed=7"), make_point("sharing.degree=9", "run.seed=7")):
         assert expected(point) == estimate(point)
+
+
+def test_a_worker_knows_a_member_that_came_along(make_point: MakePoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "LOADED", {})
+    monkeypatch.setattr(registry, "_ADDED", {family: {} for family in registry.FAMILIES})
+    text = """
+import dataclasses
+import numpy as np
+from thpsweep.model.gates.base import Gate
+
+@dataclasses.dataclass
+class Nothing(Gate):
+    def allow(self, state, proposal):
+        return np.zeros(proposal.rows.size, bool)
+"""
+    carried = plugins.Carrying(simulate_each, (plugins.Plugin("nothing", "nothing.py", text),))
+    tasks = of_seeds(make_point, (1, 2))
+    sha256 = carried.plugins[0].sha256
+    points = [
+        {**point, "policy": {**point["policy"], "gate": {"kind": "nothing", "plugin": sha256}}} for _, point in tasks
+    ]
+    outcomes = Worker(carried, Limits(), 1).run(points)
+    assert [ended and ended["result"]["outcomes"].keys() for ended in outcomes] == [{"GATE_REFUSED"}] * 2, outcomes
