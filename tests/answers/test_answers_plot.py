@@ -8,6 +8,8 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 
 from thpsweep.answers import plot
+from thpsweep.answers.plot_lines import MOST_LINES, X, Y
+from thpsweep.answers.plot_places import DODGE_POINTS
 from thpsweep.errors import SweepError
 
 
@@ -58,13 +60,13 @@ def test_each_place_is_labelled_with_its_degrees(sweep_of):
 def test_lines_on_the_same_data_are_apart_on_paper(sweep_of):
     def refused(record):
         if record["type"] == "result":
-            for name in (plot.X, plot.Y):
+            for name in (X, Y):
                 record["result"]["metrics"][name] = {"mean": 0, "low": 0, "high": 0}
         return record
 
     drawn = plot.figure(sweep_of(policies=("none", "copy"), change=refused))
     places = [line.get_transform().transform((0, 0)) for line in lines_of(drawn.axes[0]).values()]
-    assert abs(places[0][0] - places[1][0]) * 72 / drawn.dpi == pytest.approx(plot.DODGE_POINTS)
+    assert abs(places[0][0] - places[1][0]) * 72 / drawn.dpi == pytest.approx(DODGE_POINTS)
 
 
 def test_a_line_alone_is_where_its_data_are(sweep_of):
@@ -105,7 +107,7 @@ def test_of_more_lines_than_can_be_followed_there_are_the_points_by_policy(sweep
             record["point"]["run"]["seed"] = seed
         return record
 
-    degrees = tuple(range(1, plot.MOST_LINES + 2))
+    degrees = tuple(range(1, MOST_LINES + 2))
     sweep = sweep_of(degrees=degrees, policies=("inplace", "switch", "copy"), change=seeded, regions=1)
     (axes,) = plot.figure(sweep).axes
     assert not axes.containers and not axes.texts

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.model.families import QUIET
 from tests.model.points import option, point, totals
 from thpsweep.model import registry
 from thpsweep.model.prices import PAYERS
@@ -69,3 +70,10 @@ def test_lru_entries_do_not_grow_with_the_degree_where_sharing_stays(degree: int
     quiet = {"worker_hot_writes_per_page_hour": 0.0, "hot_regions": 0.0}
     found = totals(simulate(point("inplace", degree, regions=3, run={"replicates": 1}, **quiet)))
     assert found["benefit/lru_entries_removed"] == 3 * 511
+
+
+def test_unshare_holds_its_copies_and_the_folio_at_once() -> None:
+    """Of one region with 512 shared pages: 512 copies and 512 pages of the folio, on top of what there was."""
+    found = {name: totals(simulate(point(name, 4, regions=1, **QUIET))) for name in ("unshare", "copy")}
+    page = 4096
+    assert found["unshare"]["cost/extra_bytes_peak"] - found["copy"]["cost/extra_bytes_peak"] == 512 * page

@@ -1,7 +1,4 @@
-"""Events follow the laws that they are drawn from: against closed forms, with bounds from the variance.
-
-A bound of 4.5 standard errors on a fixed seed is missed by a right law in 1 of 150,000 cases.
-"""
+"""Writes of a scene follow the laws that they are drawn from, over lives and forks: against closed forms."""
 
 import math
 from typing import Any
@@ -10,14 +7,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tests.model.laws import near
 from tests.model.points import option
-from thpsweep.model import events, rates, registry
+from thpsweep.model import events, registry
 from thpsweep.model.bits import Ints
-from thpsweep.model.lives import Lives, draw_lives
-from thpsweep.model.rates import Law, Spans, harmonic, stride
+from thpsweep.model.rates import Law
 
 KEY = "0123456789abcdef"
-SIGMAS = 4.5
 
 
 def scene(
@@ -44,75 +40,6 @@ def first_writes(ticks: list[events.Tick]) -> tuple[Ints, Ints]:
     keys, when = writes(ticks)
     found, index = np.unique(keys, return_index=True)
     return found, when[index]
-
-
-def near(count: float, chances: np.ndarray) -> bool:
-    """Tell whether a sum of independent yes-or-no draws lies within SIGMAS standard deviations of its mean."""
-    return bool(abs(count - chances.sum()) <= SIGMAS * math.sqrt(float((chances * (1 - chances)).sum())) + 1e-9)
-
-
-# ---- laws over pages ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("n", [1, 10, 1000, 1001, 5000, 1_000_000])
-@pytest.mark.parametrize("exponent", [0.0, 0.5, 0.99, 1.0, 1.01, 2.0, 4.0])
-def test_harmonic_numbers(n: int, exponent: float) -> None:
-    direct = math.fsum((np.arange(1, n + 1, dtype=np.float64) ** -exponent).tolist())
-    assert harmonic(n, exponent) == pytest.approx(direct, rel=1e-13)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 512, 4096, 4099, 100_000])
-def test_stride_visits_every_page_once(n: int) -> None:
-    assert np.unique(np.arange(n) * stride(n) % n).size == n
-
-
-@pytest.mark.parametrize("exponent", [0.0, 0.5, 0.99, 1.0, 2.0])
-def test_rates_have_the_mean_that_was_asked_for(exponent: float) -> None:
-    assert Law(4096, 0.25, exponent).rates(0, 4096).mean() == pytest.approx(0.25)
-
-
-@pytest.mark.parametrize("exponent", [0.0, 0.5, 0.99, 1.5])
-@pytest.mark.parametrize("mean", [0.0005, 0.01, 0.2, 3.0])
-def test_chance_of_a_first_write(exponent: float, mean: float) -> None:
-    """A page with rate r is written in t ticks with chance 1 - exp(-r t): rank by rank, in groups of like rates."""
-    law, n_spans, length = Law(2048, mean, exponent), 200, 10.0
-    spans = Spans(np.arange(n_spans), np.zeros(n_spans, np.int64), np.full(n_spans, length))
-    hit = np.zeros((n_spans, law.n_pages), bool)
-    for part in law.draw(np.random.default_rng(3), spans):
-        hit[part.span, part.page] = True
-        assert ((part.tick >= 0) & (part.tick < length)).all()
-    ranked = hit[:, law.pages(np.arange(law.n_pages))]
-    chances = -np.expm1(-law.rates(0, law.n_pages) * length)
-    for first in (0, 1, 2, 4, 16, 64, 256, 1024):
-        group = slice(first, max(2 * first, 1))
-        assert near(ranked[:, group].sum(), np.tile(chances[group], n_spans))
-
-
-@pytest.mark.parametrize("exponent", [0.0, 0.99])
-def test_frequent_and_rare_draws_are_the_same_law(exponent: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether a page waits for its write or is drawn by number must not matter."""
-    law, n_spans = Law(512, 0.05, exponent), 400
-    spans = Spans(np.arange(n_spans), np.zeros(n_spans, np.int64), np.full(n_spans, 10.0))
-    chances = -np.expm1(-law.rates(0, 512) * 10.0)
-    for frequent in (1e-9, 1e9):
-        monkeypatch.setattr(rates, "FREQUENT", frequent)
-        hit = np.zeros((n_spans, 512), bool)
-        for part in law.draw(np.random.default_rng(4), spans):
-            hit[part.span, part.page] = True
-        assert near(hit.sum(), np.tile(chances, n_spans))
-
-
-def test_lengths_of_spans_are_kept_apart() -> None:
-    law, lengths = Law(1 << 16, 0.1), np.array([1.0, 0.25, 30.0])
-    found: dict[int, list[np.ndarray]] = {0: [], 1: [], 2: []}
-    for part in law.draw(np.random.default_rng(5), Spans(np.arange(3), np.array([7, 9, 20]), lengths)):
-        for span in range(3):
-            found[span].append(part.page[part.span == span])
-            ticks = part.tick[part.span == span]
-            assert ((ticks >= [7, 9, 20][span]) & (ticks < [8, 10, 50][span])).all()
-    for span, length in enumerate(lengths):
-        pages = np.unique(np.concatenate(found[span])).size
-        assert near(pages, np.full(law.n_pages, -math.expm1(-0.1 * length)))
 
 
 # ---- writes of a scene -------------------------------------------------------------------------------------------------
@@ -182,77 +109,6 @@ def test_one_kind_of_event_moves_no_other() -> None:
     for one, other in zip(alone, beside, strict=True):
         assert np.array_equal(one.forks, other.forks) and np.array_equal(one.exits, other.exits)
         assert np.array_equal(one.writes, other.writes[other.writes // 512 % 5 != 0])
-
-
-# ---- lives -------------------------------------------------------------------------------------------------------------
-
-
-def lives(n_sharers: int = 400, n_ticks: int = 2000, tick_s: float = 1.0, *, absent: int = 0, **changed: Any) -> Lives:
-    steady = {"worker_life_s": 0.0, "worker_gap_s": 0.0, "children_at_start": n_sharers - 1 - absent}
-    load = registry.build("workload", {**option("workload", "zygote"), **steady, **changed})
-    return draw_lives(load, n_sharers, n_ticks, tick_s, np.random.default_rng(6))
-
-
-def test_lives_of_one_sharer_do_not_overlap_and_gaps_are_kept() -> None:
-    for law in ("exponential", "fixed", "together"):
-        found = lives(50, 500, worker_life_s=7.0, worker_gap_s=3.0, worker_life_law=law)
-        assert (found.begin < found.end).all() and found.end.max() <= 500 and found.begin.min() == 0
-        for sharer in range(1, 50):
-            mine = found.where(found.sharer == sharer)
-            assert not mine.forked[0] and mine.forked[1:].all()
-            assert (mine.begin[1:] >= mine.end[:-1]).all()
-
-
-def test_without_a_length_workers_live_on() -> None:
-    found = lives(worker_life_s=0.0)
-    assert found.sharer.size == 399 and (found.end == 2000).all() and not found.forked.any()
-
-
-def test_exponential_lives_end_as_a_poisson_process() -> None:
-    """399 workers, each replaced at once: 399 * 2000 / 100 deaths on average, and as many in variance."""
-    found = lives(worker_life_s=100.0)
-    expected = 399 * 2000 / 100
-    assert abs(found.forked.sum() - expected) < SIGMAS * math.sqrt(expected)
-    inner = found.where(found.forked & (found.end < 1000) & (found.begin < 500))
-    # Every life that began before 500 and was shorter than 500 is among these: the law, cut at 500.
-    short = (inner.end - inner.begin)[(inner.end - inner.begin) < 500]
-    mean, cut = 100.0, 500.0
-    truncated = mean - cut / math.expm1(cut / mean)
-    assert abs(short.mean() - truncated) < SIGMAS * mean / math.sqrt(short.size) + 1  # a tick of rounding
-
-
-def test_gaps_leave_places_empty_for_their_share_of_the_time() -> None:
-    """In the long run a place is taken for life / (life + gap) of the time."""
-    found = lives(n_ticks=20_000, worker_life_s=60.0, worker_gap_s=20.0)
-    taken = np.bincount(found.sharer, weights=found.end - found.begin, minlength=400)[1:] / 20_000
-    assert abs(taken.mean() - 0.75) < SIGMAS * taken.std() / math.sqrt(399) + 80 / 20_000
-
-
-def test_fixed_lives_have_one_length_and_phases_of_their_own() -> None:
-    found = lives(worker_life_s=100.0, worker_gap_s=10.0, worker_life_law="fixed")
-    inner = found.where(found.forked & (found.end < 2000))
-    assert set(inner.end - inner.begin) == {100}
-    first = found.where(~found.forked)
-    assert abs(first.end.mean() - 50.5) < SIGMAS * 100 / math.sqrt(12 * 399)
-    assert stats.kstest((first.end - 0.5) / 100, "uniform").pvalue > 1e-5
-
-
-def test_together_all_begin_and_end_in_the_same_ticks() -> None:
-    found = lives(worker_life_s=100.0, worker_gap_s=10.0, worker_life_law="together")
-    assert sorted(set(found.begin)) == list(range(0, 2000, 110))
-    assert (found.end == np.minimum(found.begin + 100, 2000)).all()
-
-
-def test_the_absent_come_after_a_gap() -> None:
-    found = lives(absent=100, worker_life_s=0.0, worker_gap_s=50.0)
-    late = found.where(found.sharer >= 300)
-    assert late.forked.all() and late.sharer.size == 100 and not found.where(found.sharer < 300).forked.any()
-    assert abs(late.begin.mean() + 0.5 - 50) < SIGMAS * 50 / math.sqrt(100)
-
-
-def test_a_life_shorter_than_a_tick_lasts_one() -> None:
-    found = lives(10, 50, worker_life_s=0.01)
-    assert ((found.end - found.begin) == 1).all() and found.sharer.size == 9 * 50
 
 
 # ---- lives and writes together -----------------------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 """The picture at the end of a sweep: pte updates against LRU entries removed, a line a policy along the degree."""
 
-import collections
-import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,32 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import ScaledTranslation, Transform
 
-from thpsweep.answers import frame
-from thpsweep.answers.frame import Row
+from thpsweep.answers.plot_lines import MOST_LINES, Series, X, Y, series
+from thpsweep.answers.plot_places import dodges, write_degrees
 from thpsweep.errors import SweepError
-from thpsweep.sweep import run_record
 from thpsweep.sweep.journal import Sweep
-
-X = "benefit/lru_entries_removed"
-Y = "cost/pte_updates"
 
 COLOURS = ("#000000", "#D55E00", "#009E73", "#CC79A7", "#0072B2", "#E69F00", "#56B4E9")
 """Okabe and Ito's colours without yellow: told apart by colour-blind readers too, and on white."""
 
 MARKERS = "osD^vPX<>"
 STYLES = ("-", "--", "-.", ":")
-
-DODGE_POINTS = 6.0
-"""Distance between lines that would cover each other: 1 % of a panel. Units: typographic points."""
-
-MOST_LABELS = 200
-
-MOST_LINES = 24
-"""Of more lines in a panel, only the points are drawn, with one mark a policy: nobody can follow the lines."""
 
 MARKS = (
     "Mean over replicates with 95 % interval; beside each point its sharing degree.\n"
@@ -47,26 +32,6 @@ CLOUDS = (
     "what else was varied, and the intervals, are in table.csv. Policies that would cover each other are side by side."
 )
 """How to read the marks."""
-
-LABEL_PLACES = tuple((side * (7 + 7 * far), 7 * up) for far in (0, 1) for up in (0, 1, -1) for side in (1, -1))
-"""Where a point's label may stand from the point, best first. Units: typographic points."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Series:
-    """A line: the done points of one policy (and of one value of whatever else was varied), by sharing degree.
-
-    A cloud is all points of a policy, without order.
-    """
-
-    label: str
-    panel: str
-    rows: tuple[Row, ...]
-    is_cloud: bool = False
-
-    def values(self, key: str) -> list[float]:
-        """Give one column of the rows."""
-        return [float(row[key]) for row in self.rows]
 
 
 def plot(sweep: Sweep, path: Path) -> None:
@@ -94,7 +59,7 @@ def figure(sweep: Sweep) -> Figure:
     for axes, panel in zip(drawn.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         shown = [line for line in lines if line.panel == panel]
         _scales(axes, shown)
-        for line, dodge_points in zip(shown, _dodges(shown), strict=True):
+        for line, dodge_points in zip(shown, dodges(shown), strict=True):
             style = labels.index(line.label)
             if line.is_cloud:
                 _draw_cloud(axes, line, style, dodge_points)
@@ -107,32 +72,11 @@ def figure(sweep: Sweep) -> Figure:
     _frame(drawn, sweep, MARKS if not are_clouds else CLOUDS.format(n=MOST_LINES))
     if are_clouds:
         return drawn
+    colours = {name: COLOURS[style % len(COLOURS)] for style, name in enumerate(labels)}
     drawn.draw_without_rendering()  # only now is it known where on the paper a point is
     for axes, panel in zip(drawn.axes, panels, strict=True):
-        _label(axes, [line for line in lines if line.panel == panel], labels)
+        write_degrees(axes, [line for line in lines if line.panel == panel], colours)
     return drawn
-
-
-def series(sweep: Sweep) -> list[Series]:
-    """Group the points that have both metrics into lines: policies in the order of the sweep."""
-    rows = [row for row in frame.rows(sweep) if row["state"] == "done" and X in row and Y in row]
-    others = frame.varied(rows)
-    several = len({row["policy"] for row in rows}) > 1 or not others
-    grouped: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        rest = [f"{key.rpartition('.')[2]}={run_record.as_text(row[key])}" for key in others if key in row]
-        label = ", ".join([*([row["policy"]] if several else []), *rest])
-        grouped.setdefault((f"workload {row['workload']}", label), []).append(row)
-    if max(collections.Counter(panel for panel, _ in grouped).values(), default=0) > MOST_LINES:
-        return _clouds(rows)
-    return [Series(label, panel, tuple(found)) for (panel, label), found in grouped.items()]
-
-
-def _clouds(rows: Sequence[Row]) -> list[Series]:
-    grouped: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        grouped.setdefault((f"workload {row['workload']}", row["policy"]), []).append(row)
-    return [Series(label, panel, tuple(found), is_cloud=True) for (panel, label), found in grouped.items()]
 
 
 def _draw_cloud(axes: Axes, line: Series, style: int, dodge_points: float) -> None:
@@ -188,58 +132,6 @@ def _draw(axes: Axes, line: Series, style: int, dodge_points: float) -> None:
     axes.autoscale_view()
 
 
-def _label(axes: Axes, lines: Sequence[Series], labels: Sequence[str]) -> None:
-    """Write the sharing degree beside each point, where it covers no point and no other label if there is such a place.
-
-    Beyond MOST_LABELS points there is none, and looking for it takes minutes.
-    Units: typographic points from the figure's corner; a character takes 4.6, a line 8.
-    """
-    assert axes.figure is not None
-    marks = []
-    for line, dodge_points in zip(lines, _dodges(lines), strict=True):
-        for text, at in _degrees(line):
-            x, y = axes.transData.transform(at) * 72 / axes.figure.dpi
-            colour = COLOURS[labels.index(line.label) % len(COLOURS)]
-            marks.append((x + dodge_points, y, text, at, dodge_points, colour))
-    if len(marks) > MOST_LABELS:
-        return
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y, *_ in marks]
-    for x, y, text, at, dodge_points, colour in marks:
-        boxes = []
-        for right, up in LABEL_PLACES:
-            left = x + right - (4.6 * len(text) if right < 0 else 0)
-            boxes.append((left, y + up - 4, left + 4.6 * len(text), y + up + 4))
-        covered = [sum(_overlap(box, other) for other in taken) for box in boxes]
-        best = covered.index(min(covered))
-        taken.append(boxes[best])
-        right, up = LABEL_PLACES[best]
-        axes.annotate(
-            text,
-            at,
-            xytext=(dodge_points + right, up),
-            textcoords="offset points",
-            fontsize=7.5,
-            color=colour,
-            ha="left" if right > 0 else "right",
-            va="center",
-            path_effects=[withStroke(linewidth=2, foreground="white")],
-        )
-
-
-def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return max(0.0, width) * max(0.0, height)
-
-
-def _degrees(line: Series) -> list[tuple[str, tuple[float, float]]]:
-    """Label each place of a line with the sharing degrees that are there."""
-    places: dict[tuple[float, float], list[str]] = {}
-    for row in line.rows:
-        places.setdefault((row[X], row[Y]), []).append(str(row.get("sharing.degree", row["sharing"])))
-    return [(found[0] if len(found) == 1 else f"{found[0]}–{found[-1]}", at) for at, found in places.items()]
-
-
 def _bars(line: Series, key: str) -> list[list[float]]:
     """Give the interval as distances from the mean, below and above; none where one replicate leaves it unknown."""
     below = [row[key] - row[f"{key}_low"] for row in line.rows]
@@ -269,32 +161,6 @@ def _threshold(values: Sequence[float]) -> float:
 
 def _tick(value: float, _: int) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:,g}"
-
-
-def _dodges(lines: Sequence[Series]) -> list[float]:
-    """Give each line its distance on paper from where its data are; 0 if it covers no other. Units: points."""
-    xs = [value for line in lines for value in line.values(X)]
-    near = 0.02 * (max(xs) - min(xs))
-    crowds: list[list[Series]] = []
-    for line in lines:
-        found = next((crowd for crowd in crowds if _covers(crowd[0], line, near)), None)
-        if found is None:
-            crowds.append([line])
-        else:
-            found.append(line)
-    crowd_of = {id(line): crowd for crowd in crowds for line in crowd}
-    return [DODGE_POINTS * (_index(crowd_of[id(line)], line) - (len(crowd_of[id(line)]) - 1) / 2) for line in lines]
-
-
-def _index(crowd: Sequence[Series], line: Series) -> int:
-    return next(index for index, member in enumerate(crowd) if member is line)
-
-
-def _covers(one: Series, other: Series, near: float) -> bool:
-    """Find out whether two lines have nearly the same x at most of the degrees that both have."""
-    known, others = ({row.get("sharing.degree"): float(row[X]) for row in line.rows} for line in (one, other))
-    apart = [abs(known[degree] - others[degree]) for degree in known if degree in others]
-    return sum(distance <= near for distance in apart) > len(apart) // 2
 
 
 def _frame(drawn: Figure, sweep: Sweep, how: str) -> None:
