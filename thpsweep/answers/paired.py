@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.model.summary import intervals
+from thpsweep.model.intervals import intervals
 
 Values = npt.NDArray[np.float64]
 
