@@ -80,8 +80,8 @@ def _run(plugin: Plugin) -> types.ModuleType:
         del sys.modules[module.__name__]
         line = error.lineno if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)[-1].lineno
         problem = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
-        allowed = f"a module that can be run (line {line}: {type(error).__name__}: {problem})"
-        raise PluginError(plugin.path, allowed) from error
+        expected = f"a module that can be run (line {line}: {type(error).__name__}: {problem})"
+        raise PluginError(plugin.path, expected) from error
     return module
 
 

@@ -60,7 +60,7 @@ class Setting:
 
 
 def setting(point: Mapping[str, Any]) -> Setting:
-    """Build and check a point. Raises: OptionError naming the key, its value and what is allowed."""
+    """Build and check a point. Raises: OptionError naming the key, its value and what is expected."""
     run, policy = point["run"], point["policy"]
     _check_seed(point)
     whole("run.replicates", run["replicates"], 1, MAX_REPLICATES)
@@ -141,7 +141,7 @@ def check(point: Mapping[str, Any]) -> None:
     if state_bytes > MAX_STATE_BYTES:
         raise ThpsweepError(
             f"the state of one replicate would take about {state_bytes / 2**30:.1f} GiB: "
-            f"allowed is {MAX_STATE_BYTES / 2**30:.0f} GiB; lower sharing.degree={built.n_sharers} or the regions"
+            f"expected {MAX_STATE_BYTES / 2**30:.0f} GiB; lower sharing.degree={built.n_sharers} or the regions"
         )
 
 

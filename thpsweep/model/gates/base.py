@@ -136,5 +136,5 @@ class Guard:
         answer = self.gate.allow(self.state, proposal)
         if not isinstance(answer, np.ndarray) or answer.dtype != bool or answer.shape != rows.shape:
             found = f"{answer.dtype} of shape {answer.shape}" if isinstance(answer, np.ndarray) else repr(answer)
-            raise ValueError(f"{type(self.gate).__name__}.allow() gave {found}; allowed is bool of shape {rows.shape}")
+            raise ValueError(f"{type(self.gate).__name__}.allow() gave {found}; expected bool of shape {rows.shape}")
         return answer

@@ -65,7 +65,7 @@ class Captured(Workload):
         try:
             activity = files.load(self.file()).activity
         except CaptureError as error:
-            wanted = f"workload.path={self.path!r}: allowed is a file that `thpsweep capture` wrote"
+            wanted = f"workload.path={self.path!r}: expected a file that `thpsweep capture` wrote"
             raise CaptureError(f"{wanted}; {error}") from error
         return None if activity is None else activity.option(name)
 
