@@ -200,6 +200,11 @@ class Khugepaged(Trigger):
         failed[going] = results[last] == ScanResult.ALLOC_HUGE_PAGE_FAIL
         return failed
 
+    @property
+    def underused_beyond(self) -> int:
+        """Pages of zeroes beyond which reclaim splits a folio. Source: mm/huge_memory.c thp_underused() (v6.18)."""
+        return self.max_ptes_none
+
     def _limits(self) -> Limits:
         return Limits(self.max_ptes_none, self.max_ptes_swap, self.max_ptes_shared)
 
