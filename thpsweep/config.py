@@ -125,7 +125,7 @@ def register() -> None:
     store.store(name=f"{BASE}config", node=Config)
     for family, group in GROUPS.items():
         prefix = "" if group.startswith("policy/") else BASE
-        for name, member in registry.members(family).items():
+        for name, member in registry.options(family).items():
             node = _schema(name, member)
             OmegaConf.set_readonly(node, None)  # a frozen member is read-only once made, not while Hydra fills it
             store.store(group=group, name=f"{prefix}{name}", node=node)
@@ -181,7 +181,7 @@ def part_of(name: str, node: DictConfig | None) -> Any:
 def _part_of_policy(family: str, member: Any) -> Any:
     """Turn a member into its spec; refuse a value in its place, such as the name of an option, which is the group's."""
     if not dataclasses.is_dataclass(member):
-        key, names = f"policy/{family}", ", ".join(registry.members(family))
+        key, names = f"policy/{family}", ", ".join(registry.options(family))
         raise OptionError(f"policy.{family}", member, f"one of the options of group {key!r}: {key}=NAME ({names})")
     return registry.spec(member)
 

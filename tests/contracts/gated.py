@@ -13,7 +13,7 @@ from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.triggers.base import Collapser
 from thpsweep.outcomes import ScanResult
 
-MECHANISMS = [name for name, cls in registry.members("mechanism").items() if cls.active]
+MECHANISMS = [name for name, cls in registry.options("mechanism").items() if cls.active]
 SHARED = 3
 PTES = 512 * SHARED
 MACHINE = registry.build("machine", option("machine", "milan_vm"))

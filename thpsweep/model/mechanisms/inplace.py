@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from thpsweep.model import bits, options
+from thpsweep.model import bits, checks
 from thpsweep.model.accounting.locks import ONCE, Step
 from thpsweep.model.bits import Ints
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
@@ -42,8 +42,8 @@ class Inplace(Mechanism):
     check: str = "per_page"
 
     def __post_init__(self) -> None:
-        options.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
-        options.one_of("policy.mechanism.check", self.check, ("per_page", "after_batch"))
+        checks.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
+        checks.one_of("policy.mechanism.check", self.check, ("per_page", "after_batch"))
 
     def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
         """Collapse in place; where a reference arrives late, put back what was written."""

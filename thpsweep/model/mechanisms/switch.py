@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from thpsweep.model import options
+from thpsweep.model import checks
 from thpsweep.model.accounting.locks import PROTECT, Step
 from thpsweep.model.bits import Ints
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
@@ -37,7 +37,7 @@ class Switch(Mechanism):
     walk: str = "per_page"
 
     def __post_init__(self) -> None:
-        options.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
+        checks.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
 
     def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
         """Collapse by switching; never fails once begun."""

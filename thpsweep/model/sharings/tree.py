@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.model import bits, options
+from thpsweep.model import bits, checks
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.capture.start import Start
-from thpsweep.model.options import whole
+from thpsweep.model.checks import whole
 from thpsweep.model.sharings.base import Refined, Sharing, check_degree, check_size, of_classes, refine
 from thpsweep.units import HPAGE_PMD_NR, MAX_SHARERS
 
@@ -30,7 +30,7 @@ class Tree(Sharing):
     def __post_init__(self) -> None:
         check_degree(self.degree)
         whole("sharing.fanout", self.fanout, 1, MAX_SHARERS)
-        options.in_range("sharing.written_share", self.written_share, 0, 1)
+        checks.in_range("sharing.written_share", self.written_share, 0, 1)
 
     @property
     def sharers(self) -> int:
