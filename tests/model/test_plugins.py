@@ -127,7 +127,7 @@ def test_same_text_twice_is_one_member(gate: Path) -> None:
         ("two.py", GATE + GATE.replace("FirstOnes", "Second"), "FirstOnes, Second"),
         ("stranger.py", "import dataclasses\n@dataclasses.dataclass\nclass A:\n    n: int", "derives from one of"),
         ("always.py", GATE, "always is taken"),
-        ("reserved.py", GATE.replace("n: int", "kind: int"), "an option called kind"),
+        ("reserved.py", GATE.replace("n: int", "kind: int"), "a field called kind"),
         ("abstract.py", GATE.replace("def allow", "def other"), "allow"),
         ("binary.py", "\udcff", "can be read"),
     ],
