@@ -72,8 +72,8 @@ def option_of(module: types.ModuleType) -> type:
         if not value.__name__.startswith("_")
     ]
     if len(own) != 1:
-        found = ", ".join(cls.__name__ for cls in own) or "none"
-        raise ValueError(f"a module that defines exactly one public dataclass; {module.__name__} defines {found}")
+        names = ", ".join(cls.__name__ for cls in own) or "none"
+        raise ValueError(f"a module that defines exactly one public dataclass; {module.__name__} defines {names}")
     return own[0]
 
 
@@ -105,8 +105,8 @@ def is_added(group: str, name: str) -> bool:
 
 def _root(group: str) -> type:
     module, _, name = _ROOTS[group].partition(".")
-    found: type = getattr(importlib.import_module(f"{_FOLDERS[group]}.{module}"), name)
-    return found
+    root: type = getattr(importlib.import_module(f"{_FOLDERS[group]}.{module}"), name)
+    return root
 
 
 def build(group: str, spec: Mapping[str, Any]) -> Any:

@@ -94,8 +94,8 @@ def setting(point: Mapping[str, Any]) -> Setting:
 @functools.lru_cache(maxsize=16)
 def _machine(spec: str) -> Profile:
     """Build a machine, which has many prices to check, once for all points of a sweep."""
-    found: Profile = registry.build("machine", json.loads(spec))
-    return found
+    profile: Profile = registry.build("machine", json.loads(spec))
+    return profile
 
 
 def side_by_side(points: Sequence[Mapping[str, Any]]) -> Setting:

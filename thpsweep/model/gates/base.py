@@ -142,6 +142,6 @@ class Guard:
         proposal = Proposal(family, counts, mechanism, rows, limits, self.machine, self.workload, self.clock.now_s)
         answer = self.gate.allow(self.state, proposal)
         if not isinstance(answer, np.ndarray) or answer.dtype != bool or answer.shape != rows.shape:
-            found = f"{answer.dtype} of shape {answer.shape}" if isinstance(answer, np.ndarray) else repr(answer)
-            raise ValueError(f"{type(self.gate).__name__}.allow() gave {found}; expected bool of shape {rows.shape}")
+            shape = f"{answer.dtype} of shape {answer.shape}" if isinstance(answer, np.ndarray) else repr(answer)
+            raise ValueError(f"{type(self.gate).__name__}.allow() gave {shape}; expected bool of shape {rows.shape}")
         return answer

@@ -46,11 +46,11 @@ class Incremental(Mechanism):
         del race_slots, limits
         replicates = family.replicate_of(rows)
         protect(family, counts, rows)
-        found = sources(family, rows)
-        counts.add("rmap_walks", replicates, found.pages)
-        counts.add("vmas_visited", replicates, found.visits)
-        counts.hold(rows, walks=found.pages, visits=found.visits)
-        count_folios(counts, replicates, found.pages)
+        source = sources(family, rows)
+        counts.add("rmap_walks", replicates, source.pages)
+        counts.add("vmas_visited", replicates, source.visits)
+        counts.hold(rows, walks=source.pages, visits=source.visits)
+        count_folios(counts, replicates, source.pages)
         link(family, rows, isolate=True, forward=False)
         return np.ones(rows.size, bool)
 

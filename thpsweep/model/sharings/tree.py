@@ -85,12 +85,12 @@ def _groups(written: Bools, parent: Ints) -> list[tuple[Boards, int, Bools]]:
     for node in range(1, parent.size):
         last[node] = np.where(written[node], node, last[parent[node]])
     columns, which = np.unique(last, axis=1, return_inverse=True)
-    found = []
+    shapes = []
     for number in range(columns.shape[1]):
         slots = bits.pack((which.reshape(-1) == number)[None, :])
         for writer in np.unique(columns[:, number]):
-            found.append((slots, int(writer), columns[:, number] == writer))
-    return found
+            shapes.append((slots, int(writer), columns[:, number] == writer))
+    return shapes
 
 
 class _Cuts:
