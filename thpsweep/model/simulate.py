@@ -20,7 +20,7 @@ from thpsweep.model.accounting.series import Series
 from thpsweep.model.bits import Ints
 from thpsweep.model.capture.start import Start, forked, populate, unforked
 from thpsweep.model.collapse.allocation import Allocator
-from thpsweep.model.collapse.conditions import Luck
+from thpsweep.model.collapse.conditions import DrawnConditions
 from thpsweep.model.events import cache, draw
 from thpsweep.model.events.scene import Scene
 from thpsweep.model.gates.base import Guard
@@ -100,27 +100,27 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
     populate(family, unforked(start) if early else start)
     counts, integrals = Counts(len(streams)), Integrals.zero(len(streams))
     keys = draws.keys(streams, built.scene_key)
-    luck = Luck(family, built.workload, keys, built.tick_s, built.mechanism.all_sharers)
+    drawn = DrawnConditions(family, built.workload, keys, built.tick_s, built.mechanism.all_sharers)
     series = Series(built.n_ticks, len(streams))
     guard = Guard(built.gate, built.machine, built.workload, built.gate.begin(len(streams)))
     locks = Locks(family, built.mechanism.locks, built.machine, built.workload)
     counts.locks = locks.record
     place = Place(family, counts, keys)
     allocator = Allocator.begin(built.memory, place)
-    collapser = Collapser(family, counts, built.mechanism, luck.chances, guard, allocator, luck.locked)
+    collapser = Collapser(family, counts, built.mechanism, drawn.of_visit, guard, allocator, drawn.locked)
     state = built.trigger.begin(len(streams))
     if early:
         _begin_early(early, collapser, integrals, start)
     scene = Scene(built.workload, start.n_regions, built.n_sharers, built.n_ticks, built.tick_s)
     for number, tick in enumerate(cache.ticks(scene, streams, built.scene_key)):
-        _turn_over(family, counts, tick, luck.born, number)
+        _turn_over(family, counts, tick, drawn.born, number)
         _refer(family, counts, built.mechanism, tick, number)
         written = _keys(family, [mine.writes for mine in tick])
         write(family, counts, written)
         wrote(family, written)
         if family.swaps:
-            read_back(family, counts, *luck.read_back(number))
-        _reclaim(family, counts, tick, functools.partial(luck.young_frames, number), built.trigger)
+            read_back(family, counts, *drawn.read_back(number))
+        _reclaim(family, counts, tick, functools.partial(drawn.young_frames, number), built.trigger)
         if built.mechanism.active:
             before, done = family.pages_in_use, counts.total["collapses"].copy()
             allocator.tick(number, built.tick_s)

@@ -126,7 +126,7 @@ class Counts:
         self.total[name] += np.bincount(replicates, minlength=self.total[name].size)
 
     def hold(self, rows: Ints, **measures: Ints) -> None:
-        """Tell whoever adds up lock holds, if anybody does, what attempts on these rows did. Shapes: each (n,)."""
+        """Report to the lock accounting, where there is one, what attempts on these rows did. Shapes: each (n,)."""
         if self.locks is not None:
             self.locks(rows, measures)
 

@@ -166,9 +166,9 @@ class Khugepaged(Trigger):
         """
         going = bits.where(cursors.going)
         left = self.pages_to_scan - cursors.progress[going]
-        dear = HPAGE_PMD_NR if collapser.mechanism.all_sharers else min(HPAGE_PMD_NR, self.max_ptes_shared + 1)
+        dearest_row = HPAGE_PMD_NR if collapser.mechanism.all_sharers else min(HPAGE_PMD_NR, self.max_ptes_shared + 1)
         place = cursors.sharer[going], cursors.region[going]
-        ahead = look_ahead(collapser.family, going, *place, np.maximum(1, left), dear)
+        ahead = look_ahead(collapser.family, going, *place, np.maximum(1, left), dearest_row)
         found = collapser.look(ahead.rows[ahead.chosen], self._limits(), tick, khugepaged=True)
         progress, passed = np.zeros(ahead.rows.shape, np.int64), np.zeros(ahead.rows.shape, bool)
         progress[ahead.chosen], passed[ahead.chosen] = found.progress, found.passed
