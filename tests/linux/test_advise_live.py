@@ -14,6 +14,8 @@ from thpsweep.errors import LiveError
 from thpsweep.linux import trial
 from thpsweep.linux.proc.tree import family
 
+pytestmark = pytest.mark.live
+
 SERVER = Path(__file__).parent / "prefork.py"
 REGIONS, WORKERS = 16, 4
 COMMAND = [sys.executable, str(SERVER), str(REGIONS), str(WORKERS), "40"]

@@ -16,6 +16,8 @@ from thpsweep.linux.validate.run import validate
 from thpsweep.linux.validate.steps import Case
 from thpsweep.linux.validate.verdict import Verdict
 
+pytestmark = pytest.mark.live
+
 CASES = {case.name: case for case in cases()}
 
 
