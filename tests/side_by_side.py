@@ -1,8 +1,8 @@
-"""How tests share a machine: on as many workers as it has CPUs, but for those that need it to themselves.
+"""How tests share a machine: on as many workers as it has CPUs, but for those that would meet each other there.
 
-A test marked `live` depends on the state of the machine, or changes it, or measures it: memory, settings of the kernel,
-processes, CPU time. All live tests run on one worker, one after another, and no other test runs meanwhile.
-Tests that share a fixture of their module run on one worker too, so that it is made once.
+A test marked `live` changes settings of the kernel, or looks at what others may change there: all of them run on one
+worker, one after another. While one that is marked `alone` too runs, no other test does: it measures times of the machine.
+Tests that share a fixture of their module run on one worker, so that it is made once.
 """
 
 import fcntl
@@ -29,17 +29,19 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Name for each test the group that stays on one worker, before xdist reads it."""
     for item in items:
-        if item.get_closest_marker("live"):
-            item.add_marker(pytest.mark.xdist_group("live"))
-        elif not item.get_closest_marker("xdist_group") and _shares_a_fixture(item):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+        if item.get_closest_marker("bench"):
+            item.add_marker(pytest.mark.alone)
+        group = "live" if item.get_closest_marker("live") else _group(item)
+        if group is not None and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
-def _shares_a_fixture(item: pytest.Item) -> bool:
-    """Tell whether a test uses what is made once for its module or class."""
+def _group(item: pytest.Item) -> str | None:
+    """Name the file or folder of what a test uses that is made once for a module, if it uses any such thing."""
     known = getattr(item, "_fixtureinfo", None)  # pytest has no public way to a fixture's scope
-    found = known.name2fixturedefs.values() if known else ()
-    return any(fixture.scope in ("module", "class") for definitions in found for fixture in definitions)
+    fixtures = [each for found in known.name2fixturedefs.values() for each in found] if known else []
+    homes = [fixture.baseid for fixture in fixtures if fixture.scope in ("module", "class") and fixture.baseid]
+    return min(homes, key=len, default=None)
 
 
 class Machine:
@@ -94,17 +96,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-    """Run a test when the machine is free for it; from one live test to the next it is kept."""
+    """Run a test when the machine is free for it."""
     machine = item.config.stash.get(_MACHINE, None)
     if machine is None:
         return (yield)
-    machine.have(alone=_is_live(item))
+    machine.have(alone=item.get_closest_marker("alone") is not None)
     try:
         return (yield)
     finally:
-        if not (_is_live(item) and nextitem is not None and _is_live(nextitem)):
-            machine.leave()
-
-
-def _is_live(item: pytest.Item) -> bool:
-    return item.get_closest_marker("live") is not None
+        machine.leave()

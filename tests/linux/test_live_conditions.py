@@ -131,6 +131,7 @@ def test_a_container_that_masks_kpageflags(root) -> None:
     assert "migrate_3: skipped: " in done.stdout and re.search(r"([2-9]) of \1 scenarios equal", done.stdout)
 
 
+@pytest.mark.slow
 def test_calibrating_as_root_of_a_user_namespace(root, tmp_path) -> None:
     """What needs no privilege is measured, the rest is assumed; both are said."""
     prefix = ["unshare", "--user", "--map-root-user"]
@@ -181,6 +182,7 @@ def test_validate_without_pagemap(root) -> None:
     assert re.search(r"([2-9]) of \1 scenarios equal", in_part_of_sums.stdout)
 
 
+@pytest.mark.slow
 def test_calibrate_without_pagemap(root, tmp_path) -> None:
     done = without_pagemap("calibrate", "--quick", "--out", str(tmp_path / "here.yaml"))
     assert done.returncode == 0, done.stderr
