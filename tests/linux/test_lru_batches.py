@@ -16,6 +16,8 @@ from thpsweep.linux.validate.on_kernel import OnKernel
 from thpsweep.linux.validate.run import validate
 from thpsweep.linux.validate.steps import Case, Step, end, fork, page_out, start, write
 
+pytestmark = pytest.mark.live
+
 KPF_LRU = np.uint64(1 << 5)
 NEW = range(20)  # fewer than a batch holds
 PAGED_OUT = Case("paged_out", "new pages", (start("p"),), (write("p", NEW), page_out("p", NEW)))

@@ -156,7 +156,7 @@ def told_apart(composed: Any) -> Any:
     return OmegaConf.to_yaml(composed), kinds, OmegaConf.is_struct(composed), OmegaConf.is_readonly(composed)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=8, deadline=None)  # more of them: the slow test below
 @given(overrides=some_overrides)
 def test_fast_composition_equals_hydras(composer: Composer, overrides: list[str]) -> None:
     compare(composer, overrides)
