@@ -43,17 +43,17 @@ def abreast(point: Point) -> int:
     return max(1, min(MOST_POINTS, int(MOST_BYTES / state_bytes), int(MOST_WORK / needs["work"])))
 
 
-def company_id(point: Point) -> str:
+def affinity_id(point: Point) -> str:
     """Identify points that are best handed out together: a scene, or scenes that may run side by side."""
     return scene_id(point if abreast(point) == 1 else {**point, "run": {**point["run"], "seed": None}})
 
 
 def bundles(tasks: Sequence[tuple[Key, Point]]) -> list[list[tuple[Key, Point]]]:
-    """Put points into bundles. Those of one company come one after the other, and have their baselines in common."""
-    companies: dict[str, dict[int, list[tuple[Key, Point]]]] = {}
+    """Put points into bundles. Those of one affinity group come one after the other, and have their baselines in common."""
+    groups: dict[str, dict[int, list[tuple[Key, Point]]]] = {}
     for task in tasks:
-        companies.setdefault(company_id(task[1]), {}).setdefault(task[1]["run"]["seed"], []).append(task)
-    return [bundle for scenes in companies.values() for bundle in _bundles(list(scenes.values()))]
+        groups.setdefault(affinity_id(task[1]), {}).setdefault(task[1]["run"]["seed"], []).append(task)
+    return [bundle for scenes in groups.values() for bundle in _bundles(list(scenes.values()))]
 
 
 def _bundles(scenes: list[list[tuple[Key, Point]]]) -> Iterator[list[tuple[Key, Point]]]:

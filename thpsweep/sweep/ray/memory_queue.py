@@ -20,7 +20,7 @@ def need_bytes(point: Point) -> int:
     return IDLE_BYTES + int(expected(point)["state_bytes"] * point["run"]["replicates"])
 
 
-class Needs:
+class MemoryQueue:
     """Points in bands of size, each a power of two wide; a worker takes of the largest band that it declared enough for."""
 
     def __init__(self, tasks: Sequence[Task], n_workers: int = 1) -> None:
