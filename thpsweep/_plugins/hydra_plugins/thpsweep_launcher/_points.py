@@ -17,11 +17,13 @@ from thpsweep.application import Application
 from thpsweep.config import plan_of
 from thpsweep.errors import OptionError, SweepError
 from thpsweep.sweep.driver.drive import Driven
-from thpsweep.sweep.local.attempt import Outcome, as_error, outcome
+from thpsweep.sweep.local.attempt import as_error, outcome
 from thpsweep.sweep.local.serial import Arrival, Launch, Task, Terms
 from thpsweep.sweep.planning.axes import Axis, Job, combined, zips
 from thpsweep.sweep.planning.forecast import Workers
 from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.records.run_record import error_line
+from thpsweep.sweep.records.schema import Outcome
 from thpsweep.sweep.search.objective import refuse_unknown
 
 from ._compose import Composer, without_hydra
@@ -189,8 +191,5 @@ def _job_return(
     if result is not None:
         done = result["state"] == "done"
         returned.status = JobStatus.COMPLETED if done else JobStatus.FAILED
-        error = result["error"] or {}
-        returned.return_value = (
-            returned_of(result["result"]) if done else PointFailed(f"{error.get('type')}: {error.get('message')}")
-        )
+        returned.return_value = returned_of(result["result"]) if done else PointFailed(error_line(result))
     return returned
