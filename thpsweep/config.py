@@ -66,14 +66,20 @@ class SweepConfig:
     question: str | None = None
     track: bool = MISSING
     zip: list[Any] = dataclasses.field(default_factory=list)
+    grids: list[Any] = dataclasses.field(default_factory=list)
+    if_exists: list[str] = dataclasses.field(default_factory=list)
+    drop: list[str] = dataclasses.field(default_factory=list)
     where: str | None = None
     objective: Any = None
+    objective_never: float | None = None
     tracking_uri: str | None = None
     force: bool = MISSING
     deadline_s: float | None = MISSING
     memory_bytes: int | None = MISSING
 
     def __post_init__(self) -> None:
+        if not self.dir:
+            raise OptionError("sweep.dir", self.dir, "a folder")
         for key in ("deadline_s", "memory_bytes"):
             value = getattr(self, key)
             if value is not None and value != MISSING and not 0 < value < math.inf:

@@ -115,6 +115,10 @@ class Composer:
     def _chooses_group(self, override: Override) -> bool:
         return self._is_group(override.key_or_group) and not isinstance(override.value(), dict)
 
+    def parsed(self, texts: Sequence[str]) -> list[Override]:
+        """Parse overrides, once each."""
+        return [self._parsed(text) for text in texts]
+
     def _parse(self, override: str) -> Override:
         return self._parser.parse_override(override)
 
