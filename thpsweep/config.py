@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 import yaml
@@ -22,7 +22,7 @@ from thpsweep.sweep.planning.axes import Job, zips
 from thpsweep.sweep.planning.limits import Limits
 from thpsweep.sweep.planning.plan import Plan, planned
 from thpsweep.sweep.planning.where import Where
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import Point
 from thpsweep.sweep.tracking.target import Target, target
 
 GROUPS = {
@@ -66,14 +66,20 @@ class SweepConfig:
     question: str | None = None
     track: bool = MISSING
     zip: list[Any] = dataclasses.field(default_factory=list)
+    grids: list[Any] = dataclasses.field(default_factory=list)
+    if_exists: list[str] = dataclasses.field(default_factory=list)
+    drop: list[str] = dataclasses.field(default_factory=list)
     where: str | None = None
     objective: Any = None
+    objective_never: float | None = None
     tracking_uri: str | None = None
     force: bool = MISSING
     deadline_s: float | None = MISSING
     memory_bytes: int | None = MISSING
 
     def __post_init__(self) -> None:
+        if not self.dir:
+            raise OptionError("sweep.dir", self.dir, "a folder")
         for key in ("deadline_s", "memory_bytes"):
             value = getattr(self, key)
             if value is not None and value != MISSING and not 0 < value < math.inf:
@@ -153,7 +159,7 @@ def point_of(config: DictConfig) -> Point:
     _refuse_unknown_keys(config, "", nested=False)
     nodes = {name: config.get(name) for name in PARTS}
     parts = {name: part_of(name, node) for name, node in nodes.items()}
-    return {name: part for name, part in parts.items() if name != "sweep"}
+    return cast(Point, {name: part for name, part in parts.items() if name != "sweep"})
 
 
 def part_of(name: str, node: DictConfig | None) -> Any:

@@ -20,7 +20,6 @@ from thpsweep.linux.capture.command import observed
 from thpsweep.linux.live import profiles
 from thpsweep.model.capture.layout import Layout
 from thpsweep.model.machines.profile import Profile
-from thpsweep.model.setting import estimate
 from thpsweep.sweep.driver.drive import ALL_DONE, drive
 from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.limits import Limits
@@ -121,7 +120,7 @@ def predictions(scene: Scene, root: Path) -> tuple[list[Prediction], int]:
     """Simulate every choice, journaled, so that the same command on the same file goes on; give the exit code, too."""
     wanted = choices(scene.layout.provenance, scene.tick_s, scene.layout.n_regions)
     points = planned(scene, wanted)
-    work = sum(estimate(point.point)["work"] for point in points.values())
+    work = sum(point.checked["work"] for point in points.values())
     driven = drive(_plan(scene, root, points), run_serial if work < LITTLE_WORK else run_auto, _no_answer)
     if driven.exit_code != ALL_DONE:
         return [], driven.exit_code

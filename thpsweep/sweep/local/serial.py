@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Generator, Sequence
 
 from thpsweep.model.simulate import simulate_each
-from thpsweep.sweep.local.attempt import Function, Outcome, attempt, outcome
+from thpsweep.sweep.local.attempt import Function, attempt, outcome
 from thpsweep.sweep.local.crash_log import MAX_DEATHS, CrashLog
 from thpsweep.sweep.planning.bundles import bundles
 from thpsweep.sweep.planning.limits import Limits
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import CheckedPoint, Outcome
 
-Task = tuple[str, Point]
-"""A point with its id."""
+Task = tuple[str, CheckedPoint]
+"""A checked point with its id."""
 
 Arrival = list[tuple[str, Outcome]]
 """Points that ended, by id; they are journaled together."""
@@ -95,4 +95,4 @@ def _run_logged(function: Function, bundle: Sequence[Task], limits: Limits, cras
         if deaths >= MAX_DEATHS:
             message = f"{deaths} processes ended while they ran it; hydra/launcher=ray keeps it away from the driver"
             return [outcome("quarantined", error={"type": "DriverDied", "message": message, "traceback": ""})]
-        return attempt(function, [point for _, point in bundle], limits)
+        return attempt(function, [point["point"] for _, point in bundle], limits)

@@ -10,7 +10,7 @@ from thpsweep.sweep.local.attempt import Function
 from thpsweep.sweep.local.serial import Arrival, Task, TaskSource, Terms, run_serial
 from thpsweep.sweep.ray.chunks import TimeEstimate
 from thpsweep.sweep.ray.pool import run_pool
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import CheckedPoint
 
 RAY_START_S = 8.0
 """From the decision for Ray to its first results, and its end: measured 5 to 10 s on two cores."""
@@ -68,7 +68,7 @@ def saved_s(pace: TimeEstimate, n_workers: int, n_later: int = 0) -> float:
 class _Noting(TaskSource):
     """Pass tasks on, and remember that they are left."""
 
-    def __init__(self, source: TaskSource, left: dict[str, Point], pace: TimeEstimate) -> None:
+    def __init__(self, source: TaskSource, left: dict[str, CheckedPoint], pace: TimeEstimate) -> None:
         self._source, self._left, self._pace = source, left, pace
 
     def more(self, n_idle: int) -> Sequence[Task]:

@@ -20,7 +20,7 @@ from thpsweep.sweep.ray.join import Head, cannot_join, reachable, secure
 from thpsweep.sweep.ray.memory_queue import MemoryQueue
 from thpsweep.sweep.ray.slots import Machine, Slot, Slots
 from thpsweep.sweep.records.identity import identity
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import CheckedPoint
 
 
 def run_pool(
@@ -57,9 +57,9 @@ class _Attachments:
     def __init__(self, ray: Any) -> None:
         self._ray, self._kept = ray, dict[str, Any]()
 
-    def of(self, points: Iterable[Point]) -> list[Any]:
+    def of(self, points: Iterable[CheckedPoint]) -> list[Any]:
         """Give what some points need. Raises: as files.read_attachment."""
-        named = files.named_by(points)
+        named = files.named_by(point["point"] for point in points)
         for path in named:
             if path not in self._kept:
                 self._kept[path] = self._ray.put(files.read_attachment(path))

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, ViewType
 
 from thpsweep.sweep.records import environment, run_record
-from thpsweep.sweep.records.journal import Record
+from thpsweep.sweep.records.schema import Record
 from thpsweep.sweep.tracking.run import FAILED, FINISHED, RUNNING, SWEEP
 from thpsweep.sweep.tracking.tables import PLAN
 

@@ -5,8 +5,8 @@ import math
 from collections.abc import Iterator, Mapping
 
 from thpsweep.sweep.records import run_record, run_series
-from thpsweep.sweep.records.run_record import Record
 from thpsweep.sweep.records.run_series import Step
+from thpsweep.sweep.records.schema import PointRecord, ResultRecord
 from thpsweep.sweep.tracking import views
 
 SWEEP, POINT, FINISHED_AT, PARENT, USER, NAME, COLOUR = (
@@ -65,7 +65,7 @@ class Recorded:
     whole: bool
 
 
-def run(parent_id: str, provenance: Mapping[str, str], record: Record, result: Record) -> Run:
+def run(parent_id: str, provenance: Mapping[str, str], record: PointRecord, result: ResultRecord) -> Run:
     """Put together the run of a point, nested below the sweep's."""
     start_ms, end_ms = run_record.times_ms(result)
     name, colour = run_record.run_name(record), views.colour(record["point"]["policy"]["name"])
