@@ -1,9 +1,10 @@
 """The verbs. `run` and `sweep` are one Hydra app; whatever is heavy is imported by the verb that needs it."""
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from thpsweep import __version__, streams, verbs
@@ -86,7 +87,8 @@ def _hydra(arguments: list[str]) -> int:
     if "COMP_LINE" in os.environ:
         os.environ["COMP_LINE"] = line_to_complete(os.environ["COMP_LINE"])
     try:
-        hydra.main(config_path=str(conf_dir()), config_name="config", **hydra_defaults())(application)()
+        with _the_verb_is_the_mode():
+            hydra.main(config_path=str(conf_dir()), config_name="config", **hydra_defaults())(application)()
         if application.problem is not None:
             raise application.problem
     except Exception as error:
@@ -97,6 +99,23 @@ def _hydra(arguments: list[str]) -> int:
     finally:
         application.close()
     return application.exit_code
+
+
+@contextlib.contextmanager
+def _the_verb_is_the_mode() -> Iterator[None]:
+    """Keep Hydra from composing everything once only to read hydra.mode: None makes it go by --multirun, which our verb
+    decides.
+
+    Source: hydra/_internal/utils.py _run_app (hydra-core 1.3.2).
+    """
+    from hydra._internal.hydra import Hydra
+
+    asks = Hydra.get_mode
+    Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = asks  # type: ignore[method-assign]
 
 
 def _plain(arguments: list[str]) -> int:
