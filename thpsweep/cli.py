@@ -75,8 +75,9 @@ def _hydra(arguments: list[str]) -> int:
     import hydra
 
     from thpsweep.application import Application
-    from thpsweep.config import conf_dir, hydra_defaults, register
+    from thpsweep.config import hydra_defaults, register
     from thpsweep.explain import explain
+    from thpsweep.shipped import conf_dir
 
     for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"
     application = Application(previews=arguments[0] == "plan", whole="--all" in arguments)
@@ -151,13 +152,11 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--out", type=Path, metavar="NAME.yaml", help="profile to write (default: standard output)")
     calibrate.add_argument("--quick", action="store_true", help="one round: for a look, not for figures")
     calibrate.add_argument(
-        "--against", type=Path, metavar="FILE.yaml", help="compare with an earlier calibration: 1 where they disagree"
+        "--against", metavar="FILE.yaml|NAME", help="compare with an earlier calibration: 1 where they disagree"
     )
     calibrate.set_defaults(verb=verbs.calibrate)
     validate = parsers.add_parser("validate", help="hold the model against this machine's kernel, scenario by scenario")
-    validate.add_argument(
-        "--machine", type=Path, metavar="FILE.yaml", help="prices that predict time (default: milan_vm)"
-    )
+    validate.add_argument("--machine", metavar="FILE.yaml|NAME", help="prices that predict time (default: milan_vm)")
     validate.add_argument("--only", action="append", metavar="NAME", help="scenarios whose name holds this; repeatable")
     validate.add_argument("--random", type=int, default=0, metavar="N", help="N scenarios drawn at random instead")
     validate.add_argument("--rounds", type=int, default=5, help="times each scenario is run for its time (default: 5)")
@@ -170,9 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     sync.add_argument("--tracking-uri", metavar="URI", help="record them there (default: where the sweep was to be)")
     sync.set_defaults(verb=verbs.sync)
     report = parsers.add_parser("report", help="answer a sweep's question in one HTML file, with its charts")
-    report.add_argument(
-        "--machine", type=Path, metavar="FILE.yaml", help="profile that says where its prices come from"
-    )
+    report.add_argument("--machine", metavar="FILE.yaml|NAME", help="profile that says where its prices come from")
     report.set_defaults(verb=verbs.report)
     for about_sweeps in (status, sync, report):
         about_sweeps.add_argument("sweep", type=Path, nargs="*", metavar="SWEEP", help="its directory (default: all)")
@@ -185,12 +182,12 @@ def _add_advise(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "advise", help="say what would pay for a process tree on this machine, and how to do it"
     )
     advise.add_argument("--pid", type=int, help="process whose tree is captured")
-    advise.add_argument("--capture", type=Path, metavar="FILE.npz", help="captured file, instead of a live tree")
+    advise.add_argument("--capture", metavar="FILE.npz|NAME", help="captured file, instead of a live tree")
     advise.add_argument(
         "--try", dest="trial", action="store_true", help="start COMMAND, collapse its memory, and compare"
     )
     advise.add_argument("--only-parent", action="store_true", help="with --try: collapse the memory of its root alone")
-    advise.add_argument("--machine", type=Path, metavar="FILE.yaml", help="prices (default: milan_vm)")
+    advise.add_argument("--machine", metavar="FILE.yaml|NAME", help="prices (default: milan_vm)")
     advise.add_argument("--seconds", type=float, default=10.0, metavar="S", help="how long to watch it (default: 10)")
     advise.add_argument("--hours", type=float, default=1.0, help="simulated time (default: 1)")
     advise.add_argument("--replicates", type=int, default=4, help="repetitions of the simulation (default: 4)")
