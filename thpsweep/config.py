@@ -111,15 +111,6 @@ PARTS = tuple(field.name for field in dataclasses.fields(Config))
 """What a config consists of. The parts make a point, but for `sweep`, which changes no result."""
 
 
-def conf_dir() -> Path:
-    """Find the conf/ that belongs to this code: inside the package in a wheel, beside it in a checkout."""
-    here = Path(__file__).absolute().parent
-    for found in (here / "conf", here.parent / "conf"):
-        if (found / "config.yaml").is_file():
-            return found
-    raise ThpsweepError(f"no conf/config.yaml beside or inside {here}: the installation is incomplete")
-
-
 def hydra_defaults() -> dict[str, str]:
     """Ask Hydra 1.3 for the defaults of its own release; 1.4 has no others, and warns of being asked."""
     return {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}

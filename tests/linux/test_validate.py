@@ -6,7 +6,6 @@ import pytest
 
 from tests.linux.live import bench_or_skip
 from thpsweep.linux.live.actor import Advice
-from thpsweep.linux.live.profiles import default_file, load
 from thpsweep.linux.validate import on_model
 from thpsweep.linux.validate.cases import cases
 from thpsweep.linux.validate.interference import InterferenceWatch
@@ -15,6 +14,7 @@ from thpsweep.linux.validate.random_cases import random_case
 from thpsweep.linux.validate.run import validate
 from thpsweep.linux.validate.steps import Case
 from thpsweep.linux.validate.verdict import Verdict
+from thpsweep.profiles import default_file, load
 
 pytestmark = pytest.mark.live
 

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from thpsweep.config import GROUPS, RunConfig, SweepConfig, conf_dir, point_of, register
+from thpsweep.config import GROUPS, RunConfig, SweepConfig, point_of, register
 from thpsweep.errors import OptionError, SweepError, ThpsweepError
 from thpsweep.model import registry
+from thpsweep.shipped import conf_dir
 from thpsweep.sweep.planning.axes import Job
 from thpsweep.sweep.planning.plan import Plan
 
