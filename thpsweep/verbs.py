@@ -134,12 +134,12 @@ def sync(options: argparse.Namespace) -> int:
 
 def _sync(directory: Path, target: "Target") -> int:
     from thpsweep.sweep.records.status import holder
-    from thpsweep.sweep.tracking.tracker import Busy, track
+    from thpsweep.sweep.tracking.tracker import SweepIsRunning, track
 
     gc.freeze()  # what MLflow brings stays: no collection need walk it
     try:
         print(f"{directory}: {track(directory, target=target, is_idle=lambda: holder(directory) is None)}")
-    except Busy:
+    except SweepIsRunning:
         print(f"{directory}: is being run, and brings MLflow up to date itself")
     except Exception as problem:  # whatever MLflow and its database raise: the other sweeps may be recorded elsewhere
         print(f"thpsweep: {directory}: not recorded ({target.why(problem)})", file=sys.stderr)

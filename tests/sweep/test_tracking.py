@@ -267,7 +267,7 @@ def test_a_folder_may_have_a_name_that_means_something_in_a_uri(tmp_path, migrat
 def test_the_experiment_that_mlflow_makes_itself_has_its_artefacts_there_too(tmp_path):
     root = tmp_path / "a b%20c"
     root.mkdir()
-    api.opened(at(root))
+    api.connect(at(root))
     assert client_of(root).get_experiment("0").artifact_location == f"{at(root).artefacts_uri}/0"
 
 

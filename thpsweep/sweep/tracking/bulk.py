@@ -31,17 +31,17 @@ COLUMNS = {
 Rows = list[dict[str, Any]]
 
 
-class Unfit(Exception):
+class SchemaMismatch(Exception):
     """MLflow's tables are not as expected, or refused the rows."""
 
 
-class Bulk:
+class BulkWriter:
     """Write runs whole: in one transaction there are all of them or none."""
 
     batch = 100
 
     def __init__(self, client: MlflowClient, store: Any) -> None:
-        """Raises: Unfit."""
+        """Raises: SchemaMismatch."""
         self._client, self._session = client, store.ManagedSessionMaker
         self._roots: dict[str, str] = {}
         try:
@@ -50,11 +50,11 @@ class Bulk:
                 for model in (models.SqlRun, models.SqlTag, models.SqlParam, models.SqlMetric, models.SqlLatestMetric)
             }
         except AttributeError as problem:
-            raise Unfit(str(problem)) from problem
+            raise SchemaMismatch(str(problem)) from problem
         found = {name: set(table.columns.keys()) for name, table in self._tables.items()}
         if found != COLUMNS:
             differing = sorted(name for name in found if found[name] != COLUMNS.get(name))
-            raise Unfit(f"columns of {', '.join(differing)} differ from those of MLflow 3.17")
+            raise SchemaMismatch(f"columns of {', '.join(differing)} differ from those of MLflow 3.17")
 
     def recorded(self, experiment_id: str, parent_id: str) -> dict[str, Recorded]:
         """Give what is there below a sweep's run, by point: four columns instead of whole runs."""
@@ -71,7 +71,7 @@ class Bulk:
             return {key: Recorded(run_id, at, status != RUNNING) for key, run_id, at, status in session.execute(query)}
 
     def write(self, experiment_id: str, runs: Sequence[Run]) -> list[str]:
-        """Write runs; give their ids. Raises: Unfit, or MLflow's exception where the database cannot be reached."""
+        """Write runs; give their ids. Raises: SchemaMismatch, or MLflow's exception where the database cannot be reached."""
         ids = _new_ids(len(runs))
         pairs = list(zip(ids, runs, strict=True))
         try:
@@ -83,7 +83,7 @@ class Bulk:
             cause = problem.__cause__ or problem
             if isinstance(cause, sqlalchemy.exc.OperationalError) and not _is_missing(cause):
                 raise
-            raise Unfit(str(cause).splitlines()[0]) from problem
+            raise SchemaMismatch(str(cause).splitlines()[0]) from problem
         return ids
 
     def _root(self, experiment_id: str) -> str:

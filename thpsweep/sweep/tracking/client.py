@@ -35,7 +35,7 @@ LOUD = ("mlflow.store.db.utils", "urllib3.connectionpool")
 """Loggers that print what is raised as well, stack and all, or each attempt to reach a server that is down."""
 
 
-class Single:
+class ApiWriter:
     """Write runs through MlflowClient. Stopped in between it leaves a RUNNING run, which is completed later."""
 
     batch = 1
@@ -71,7 +71,7 @@ class Single:
         self._client.set_terminated(run_id, run.status, run.end_ms)
 
 
-def opened(target: Target) -> MlflowClient:
+def connect(target: Target) -> MlflowClient:
     """Connect, making the database where there is none. Raises: SweepError where it is unusable."""
     if target.file is not None:
         if not target.file.exists():
@@ -93,7 +93,7 @@ def recorded_of(target: Target, sweep: str) -> dict[str, str]:
         client = MlflowClient(tracking_uri=target.uri)
         every = [experiment.experiment_id for experiment in client.search_experiments()]
         for parent in client.search_runs(every, f"tags.`{SWEEP}` = '{sweep}'"):
-            found = Single(client).recorded(parent.info.experiment_id, parent.info.run_id)
+            found = ApiWriter(client).recorded(parent.info.experiment_id, parent.info.run_id)
             return {point: recorded.finished for point, recorded in found.items() if recorded.whole}
     return {}
 

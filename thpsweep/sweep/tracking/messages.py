@@ -1,7 +1,7 @@
-"""What a driver and the process that talks to MLflow for it say to each other, a line each; no MLflow here.
+"""Messages between a driver and the process that writes to MLflow for it, one per line; no MLflow here.
 
-The driver says an Order, then ENDED when all results are in the journal, then OVER or FINAL; when it is gone, its lines
-end. It is told of each step by an empty line, and in words what the user has to know.
+The driver sends an Order, then ENDED when all results are in the journal, then OVER or FINAL; when it is gone, its lines
+end. It receives an empty line for each step that was done, and text that is for the user.
 """
 
 import dataclasses
@@ -31,13 +31,13 @@ class Order:
     directory: Path
     target: Target
 
-    def written(self) -> str:
-        """Write it as one line."""
+    def encode(self) -> str:
+        """Encode as one line."""
         return json.dumps([str(self.directory), self.target.uri, str(self.target.artefacts)])
 
     @classmethod
-    def read(cls, line: str) -> Self:
-        """Read what `written` wrote."""
+    def decode(cls, line: str) -> Self:
+        """Decode what `encode` gave."""
         directory, uri, artefacts = json.loads(line)
         return cls(Path(directory), Target(uri, Path(artefacts)))
 

@@ -16,13 +16,13 @@ from thpsweep.sweep.records import environment, journal, run_record
 from thpsweep.sweep.records.journal import FILE_NAME, Record
 from thpsweep.sweep.tracking import client as api
 from thpsweep.sweep.tracking import tables
-from thpsweep.sweep.tracking.bulk import Bulk, Unfit
+from thpsweep.sweep.tracking.bulk import BulkWriter, SchemaMismatch
 from thpsweep.sweep.tracking.parent import Parent
 from thpsweep.sweep.tracking.run import Recorded, Run, run
 from thpsweep.sweep.tracking.target import Target
 
 
-class Busy(Exception):
+class SweepIsRunning(Exception):
     """Somebody runs the sweep, and writes its runs."""
 
 
@@ -98,12 +98,12 @@ class Tracker:
 
         `ended` makes the tables of the results, `final` copies the files of the sweep's directory, too.
         `is_idle` is asked once nobody else can be writing runs: a driver that starts later will read what is there.
-        Raises: Busy if it is not; SweepError for an unusable database; whatever MLflow raises if it cannot be reached.
+        Raises: SweepIsRunning if it is not; SweepError for an unusable database; whatever MLflow raises if it cannot be reached.
         """
         added = Added()
         with self._target.locked(self._directory), api.quiet():
             if not is_idle():
-                raise Busy
+                raise SweepIsRunning
             self._scan()
             try:
                 self._write_pending(added)
@@ -138,7 +138,7 @@ class Tracker:
 
     def _connected(self) -> _Connection:
         if self._connection is None:
-            client = api.opened(self._target)
+            client = api.connect(self._target)
             experiment_id = api.experiment(client, self._target, self._header["name"], self._varied())
             parent = Parent(client, experiment_id, self._header, self._directory)
             writer = self._writer(client)
@@ -163,12 +163,12 @@ class Tracker:
     def _writer(self, client: MlflowClient) -> Writer:
         if self._bulk and not self._target.is_server:
             try:
-                return Bulk(client, api.store(self._target))
-            except Unfit as why:
+                return BulkWriter(client, api.store(self._target))
+            except SchemaMismatch as why:
                 self._give_up_bulk(why)
-        return api.Single(client)
+        return api.ApiWriter(client)
 
-    def _give_up_bulk(self, why: Unfit) -> None:
+    def _give_up_bulk(self, why: SchemaMismatch) -> None:
         self._bulk = False
         said = f"runs are written to MLflow one by one, which takes longer ({self._target.shown(str(why))})"
         print(f"thpsweep: {said}", file=sys.stderr)
@@ -193,7 +193,7 @@ class Tracker:
             made = self._run(connection, key)
             found = connection.recorded.get(key)
             if found is not None and found.finished == made.finished:
-                api.Single(connection.client).complete(found.run_id, made)
+                api.ApiWriter(connection.client).complete(found.run_id, made)
                 connection.recorded[key] = Recorded(found.run_id, made.finished, True)
                 added.completed += 1
                 continue
@@ -212,9 +212,9 @@ class Tracker:
             return []
         try:
             return connection.writer.write(connection.experiment_id, runs)
-        except Unfit as why:
+        except SchemaMismatch as why:
             self._give_up_bulk(why)
-            connection.writer = api.Single(connection.client)
+            connection.writer = api.ApiWriter(connection.client)
             return connection.writer.write(connection.experiment_id, runs)
 
     def _run(self, connection: _Connection, key: str) -> Run:
