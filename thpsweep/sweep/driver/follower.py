@@ -23,10 +23,6 @@ STUCK_S = 20.0
 PATIENCE_S = 300.0
 """How long it waits for one that does."""
 
-PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from thpsweep.sweep.tracking.process import main; main()"
-"""What the process runs: it finds modules where this one does."""
-
-
 Process = subprocess.Popen[str]
 
 
@@ -44,7 +40,7 @@ class Follower:
     def __enter__(self) -> Self:
         if self._plan.tracked:
             self._process = self._process or begin()
-            self._send(messages.Order(self._plan.directory, self._plan.target).encode())
+            self._send(messages.Order(self._plan.directory, self._plan.target, self._plan.labels).encode())
             self._listener.start()
         return self
 
@@ -136,4 +132,4 @@ def end(process: Process) -> None:
 
 def command() -> Sequence[str]:
     """Give the command of the process that talks to MLflow."""
-    return [sys.executable, "-c", PROGRAM, *sys.path]
+    return messages.command("thpsweep.sweep.tracking.process")

@@ -14,6 +14,7 @@ from thpsweep.sweep.planning.limits import Limits
 from thpsweep.sweep.planning.search import Search
 from thpsweep.sweep.planning.where import Where
 from thpsweep.sweep.records.point import PlannedPoint, Point, content_id, point_id
+from thpsweep.sweep.tracking.labels import Labels
 from thpsweep.sweep.tracking.target import Target
 
 
@@ -39,6 +40,7 @@ class Plan:
     named: bool = False
     force: bool = False
     search: Search | None = None
+    labels: Labels = Labels()  # noqa: RUF009 it is immutable
 
     @property
     def id(self) -> str:

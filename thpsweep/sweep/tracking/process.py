@@ -53,14 +53,23 @@ class CatchUpLoop:
         """Add to MLflow what the journal has and MLflow lacks; report a failure once."""
         try:
             self._tracker = self._tracker or self._connect()
-            self._tracker.catch_up(ended=has_ended, final=final, is_idle=self._is_wanted)
+            added = self._tracker.catch_up(ended=has_ended, final=final, is_idle=self._is_wanted)
         except Exception as problem:  # whatever MLflow and its database raise: the journal has it all
-            text = f"MLflow cannot be brought up to date now ({self._target.why(problem)})"
-            if text not in self._reported:
-                self._reported.add(text)
-                self._report(text)
+            self._report_once(f"MLflow cannot be brought up to date now ({self._target.why(problem)})")
             return False
+        for note in added.notes:
+            self._report_once(note)
         return True
+
+    def _report_once(self, text: str) -> None:
+        if text not in self._reported:
+            self._reported.add(text)
+            self._report(text)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        if self._tracker is not None:
+            self._tracker.close()
 
 
 def main() -> None:
@@ -83,6 +92,8 @@ def main() -> None:
         from thpsweep.sweep.tracking.tracker import Tracker
 
         gc.freeze()  # what MLflow brings stays; else each full collection walks it, and there are many while we write
-        return Tracker(order.directory, order.target, step=lambda: report(""))
+        return Tracker(order.directory, order.target, labels=order.labels, step=lambda: report(""))
 
-    sys.exit(CatchUpLoop(order.target, connect, report, lambda: os.getppid() == driver).follow(lines))
+    with contextlib.closing(CatchUpLoop(order.target, connect, report, lambda: os.getppid() == driver)) as loop:
+        code = loop.follow(lines)
+    sys.exit(code)
