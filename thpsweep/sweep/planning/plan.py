@@ -13,6 +13,7 @@ from thpsweep.sweep.planning.search import Search
 from thpsweep.sweep.planning.where import Where
 from thpsweep.sweep.records.point import PlannedPoint, content_id
 from thpsweep.sweep.records.schema import Point
+from thpsweep.sweep.tracking.labels import Labels
 from thpsweep.sweep.tracking.target import Target
 
 
@@ -38,6 +39,7 @@ class Plan:
     named: bool = False
     force: bool = False
     search: Search | None = None
+    labels: Labels = Labels()  # noqa: RUF009 it is immutable
 
     @property
     def id(self) -> str:
