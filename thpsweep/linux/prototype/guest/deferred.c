@@ -1,0 +1,82 @@
+/* deferred: old and new linked for long; each process is switched when it is visited; a child forked gets the folio. */
+#include "guest.h"
+
+static void begin(int n)
+{
+	base = region(1);
+	family(n);
+	CHECK(!collapse("defer", base, 512) && got("ptes") == 0, "defer: %s", answer);
+	CHECK(!collapse("visit", base, 512) && got("ptes") == 512 && got("flushes") == 1, "visit of the caller: %s", answer);
+}
+
+static void visit(int k, long ptes)
+{
+	as = kid[k];
+	CHECK(!collapse("visit", base, 512) && got("ptes") == ptes, "visit of child %d, %ld expected: %s", k, ptes, answer);
+	as = 0;
+}
+
+static void to_the_end(void)
+{
+	uint64_t mine[NR];
+
+	begin(4);
+	CHECK(got("left") == 512, "left: %s", answer);
+	visit(0, 512);
+	visit(0, 0);
+	ask(1, 'w', 30, 0);		/* copies, whether old or new */
+	ask(0, 'w', 31, 0);
+	ask(2, 'k', 0, 0);		/* child 2 still maps the old pages; its child gets the folio at the fork */
+	visit(2, 512);
+	CHECK(got("forked") == 512, "the fork: %s", answer);
+	ask(3, 'x', 0, 0);
+	waitpid(kid[3], NULL, 0);
+	kid[3] = 0;
+	visit(1, 511);
+	CHECK(got("left") == 0 && collapse("visit", base, 512) == -EINVAL, "not at its end: %s", answer);
+	pfns(base, mine);
+	for (int k = 0; k < 3; k++) {
+		ask(k, 'c', 0, 0);
+		CHECK(!sh->ans[0], "deferred child %d: %ld pages differ", k, sh->ans[0]);
+	}
+	ask(2, 'l', 0, 0);
+	CHECK(!sh->ans[0], "grandchild %lx", sh->ans[0]);
+	CHECK(!memcmp(sh->pfn, mine, sizeof(mine)), "the grandchild is on other frames");
+	for (int i = 0; i < NR; i++)
+		CHECK(!page_bad(base, 0, i), "deferred parent: page %d", i);
+	leave(4);
+	munmap(base, HUGE);
+}
+
+/* Every process writes the same page before it is visited: the last link of that page goes with the last mapper. */
+static void broken_link(void)
+{
+	begin(2);
+	ask(0, 'w', 60, 0);
+	ask(1, 'w', 60, 0);
+	visit(0, 511);
+	CHECK(got("left") == 511, "a link of a page without a mapper remains: %s", answer);
+	visit(1, 511);
+	CHECK(got("left") == 0 && got("orphans") == 0, "not at its end: %s", answer);
+	for (int k = 0; k < 2; k++) {
+		ask(k, 'c', 0, 0);
+		CHECK(!sh->ans[0], "broken link: child %d", k);
+	}
+	leave(2);
+	munmap(base, HUGE);
+}
+
+void deferred(void)
+{
+	long huge = nr_anon_huge();
+
+	to_the_end();
+	broken_link();
+	begin(2);
+	CHECK(!collapse("abandon", base, 512) && got("left") == 512, "abandon: %s", answer);
+	leave(2);
+	munmap(base, HUGE);
+	usleep(50000);
+	CHECK(nr_anon_huge() == huge, "nr_anon 2M left: %ld -> %ld", huge, nr_anon_huge());
+	check_ends("deferred");
+}

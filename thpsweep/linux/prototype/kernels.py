@@ -1,0 +1,47 @@
+"""The kernels that the module is written for, and where Debian keeps them."""
+
+from dataclasses import dataclass
+
+from thpsweep.errors import OptionError
+
+MIRROR = "http://deb.debian.org"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel version of a Debian suite.
+
+    headers: the meta-package whose newest version below `below` names the packages; the archive keeps only a few.
+    sources: lines "path suite" under the mirror. tools: packages whose libraries the kernel's build tools need.
+    make: what make is told besides, because the compiler is another than the one that the kernel was built with.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    headers: str
+    compiler: str = "gcc-12"
+    tools: tuple[str, ...] = ()
+    make: tuple[str, ...] = ()
+
+
+KERNELS = {
+    kernel.name: kernel
+    for kernel in (
+        Kernel("6.12", ("debian-security bookworm-security",), "linux-headers-6.12-cloud-amd64"),
+        Kernel(
+            "7.3",
+            ("debian trixie-backports", "debian trixie"),
+            "linux-headers-cloud-amd64/trixie-backports",
+            tools=("libc6",),
+            make=("CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=",),
+        ),
+    )
+}
+DEFAULT = "6.12"
+
+
+def kernel(name: str) -> Kernel:
+    """Choose a kernel by its version. Raises: OptionError."""
+    if name not in KERNELS:
+        raise OptionError("--kernel", name, "one of " + ", ".join(KERNELS))
+    return KERNELS[name]
