@@ -23,9 +23,12 @@ class Unpacked:
 
     @property
     def image(self) -> Path:
-        """The kernel itself."""
-        places = (self.root / f"boot/vmlinuz-{self.version}", self.root / f"usr/lib/modules/{self.version}/vmlinuz")
-        return next(place for place in places if place.exists())
+        """The kernel itself, where this version's package has it."""
+        places = (f"boot/vmlinuz-{self.version}", f"usr/lib/modules/{self.version}/vmlinuz*")
+        found = [path for place in places for path in sorted(self.root.glob(place))]
+        if not found:
+            raise PrototypeError(f"prototype: no {' or '.join(places)} in {self.root}: delete the folder, it is fetched again")
+        return found[0]
 
     @property
     def headers(self) -> Path:
@@ -82,9 +85,9 @@ def _fetch(kernel: Kernel, place: Path, say: Say) -> Unpacked:
 
 
 def _relocate(root: Path, final: Path, version: str) -> None:
-    """Let the headers' Makefile include the common ones where they will lie, instead of in /usr/src."""
+    """Let the headers' Makefile name the places where they will lie, instead of /usr/src."""
     makefile = root / f"usr/src/linux-headers-{version}" / "Makefile"
-    makefile.write_text(makefile.read_text().replace("include /usr/src/", f"include {final.absolute()}/usr/src/"))
+    makefile.write_text(makefile.read_text().replace("/usr/src/", f"{final.absolute()}/usr/src/"))
 
 
 def _use_own_libraries(root: Path, final: Path) -> None:
@@ -96,6 +99,6 @@ def _use_own_libraries(root: Path, final: Path) -> None:
         real = tool.with_name(f"{tool.name}.elf")
         tool.rename(real)
         there = final.absolute() / real.relative_to(root)
-        loader = f"{libraries}/ld-linux-x86-64.so.2 --library-path {libraries}"
+        loader = f'"{libraries}/ld-linux-x86-64.so.2" --library-path "{libraries}" --argv0 "$0"'
         tool.write_text(f'#!/bin/sh\nexec {loader} "{there}" "$@"\n')
         tool.chmod(0o755)

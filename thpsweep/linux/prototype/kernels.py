@@ -11,14 +11,15 @@ MIRROR = "http://deb.debian.org"
 class Kernel:
     """One kernel version of a Debian suite.
 
-    headers: the meta-package whose newest version below `below` names the packages; the archive keeps only a few.
-    sources: lines "path suite" under the mirror. tools: packages whose libraries the kernel's build tools need.
+    headers: the meta-package that depends on the version's own; the archive keeps only the newest few.
+    sources: lines "path suite" under the mirror. image: the package with the kernel of a version. tools: packages whose libraries the kernel's build tools need.
     make: what make is told besides, because the compiler is another than the one that the kernel was built with.
     """
 
     name: str
     sources: tuple[str, ...]
     headers: str
+    image: str = "linux-image-{}-unsigned"
     compiler: str = "gcc-12"
     tools: tuple[str, ...] = ()
     make: tuple[str, ...] = ()
@@ -32,6 +33,7 @@ KERNELS = {
             "7.3",
             ("debian trixie-backports", "debian trixie"),
             "linux-headers-cloud-amd64/trixie-backports",
+            image="linux-binary-unsigned-{}",
             tools=("libc6",),
             make=("CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=",),
         ),

@@ -75,7 +75,7 @@ def wanted(kernel: Kernel, version: str) -> list[str]:
     """Name the packages of a kernel: image, headers, build tools."""
     base = version.removesuffix("-cloud-amd64")
     return [
-        f"linux-image-{version}-unsigned",
+        kernel.image.format(version),
         f"linux-headers-{version}",
         f"linux-headers-{base}-common",
         f"linux-kbuild-{base}",

@@ -85,8 +85,8 @@ static void many(void)
 
 static void stresses(void)
 {
-	stress("switch", 8, 150, 0);
-	stress("switch", 8, 100, 1);
+	stress("switch", 8, 200, 0);
+	stress("switch", 8, 150, 1);
 	stress("switch_page", 8, 100, 0);
 	stress("inplace", 8, 100, 1);
 	stress("begin", 8, 50, 0);

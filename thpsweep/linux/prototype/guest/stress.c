@@ -54,7 +54,7 @@ static void go_on(const char *op, int n)
 {
 	for (int k = 0; k < n && got("left"); k++) {
 		as = !strcmp(op, "defer") ? kid[k] : 0;
-		collapse(as ? "visit" : "slice", base, 300);
+		collapse(as ? "visit" : "slice", base, 600);
 		as = 0;
 	}
 	collapse("abandon", base, 512);
@@ -65,7 +65,7 @@ static int attempt(const char *op, int n, int r, int pmd, long *left)
 	if (collapse(op, base, r % 2 ? 512 : 16))
 		return 0;
 	if (!strcmp(op, "begin") || !strcmp(op, "defer")) {
-		collapse(!strcmp(op, "begin") ? "slice" : "visit", base, 300);
+		collapse(!strcmp(op, "begin") ? "slice" : "visit", base, 600);
 		go_on(op, n);
 	}
 	*left += got("left");

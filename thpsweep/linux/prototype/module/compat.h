@@ -59,5 +59,6 @@ typedef struct anon_vma tree_t;
 #define tree_of(anon_vma) (anon_vma)
 #define anon_start(vma) vma_start_anon_pgoff(vma)
 #define anon_index(vma, addr) linear_anon_page_index(vma, addr)
+#define pte_uffd_wp(pte) pte_uffd(pte)
 #endif
 #endif
