@@ -31,8 +31,8 @@ def load(sweep: str | PathLike[str], *, replicates: bool = False) -> "pd.DataFra
     >>> table.attrs["units"]["cost/pte_updates"]
     'ptes'
     """
-    from thpsweep.answers.tidy import tidy
-    from thpsweep.sweep import journal
+    from thpsweep.answers.analysis.tidy import tidy
+    from thpsweep.sweep.records import journal
 
     return tidy(journal.read(Path(sweep)), replicates=replicates)
 
@@ -75,7 +75,7 @@ def composed(overrides: tuple[Any, ...]) -> dict[str, Any]:
 
     from thpsweep.config import conf_dir, hydra_defaults, point_of, register
     from thpsweep.explain import explain
-    from thpsweep.sweep.where import as_override
+    from thpsweep.sweep.planning.where import as_override
 
     if not all(isinstance(one, str) for one in overrides):
         raise ThpsweepError("simulate(): allowed are overrides like 'sharing.degree=16', or one point as a dict")

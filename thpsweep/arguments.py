@@ -44,7 +44,7 @@ NOBODY_RECORDS = (
 
 def for_hydra(arguments: list[str]) -> list[str]:
     """Give the arguments that Hydra reads. Raises: ThpsweepError for a plan of another sweeper's points."""
-    from thpsweep.sweep.where import as_override
+    from thpsweep.sweep.planning.where import as_override
 
     verb, rest = (arguments[0], arguments[1:]) if arguments[0] in HYDRA_VERBS else ("", arguments)
     rest = _overrides_first([as_override(argument) for argument in rest])

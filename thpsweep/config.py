@@ -18,12 +18,12 @@ from omegaconf.errors import OmegaConfBaseException
 from thpsweep.errors import OptionError, PluginError, ThpsweepError
 from thpsweep.explain import BASE, first_line, unknown_key
 from thpsweep.model import plugins, registry
-from thpsweep.sweep.attempt import Limits
-from thpsweep.sweep.axes import Job, zips
-from thpsweep.sweep.plan import Plan, planned
-from thpsweep.sweep.point import Point
+from thpsweep.sweep.planning.axes import Job, zips
+from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.plan import Plan, planned
+from thpsweep.sweep.planning.where import Where
+from thpsweep.sweep.records.point import Point
 from thpsweep.sweep.tracking.target import Target, target
-from thpsweep.sweep.where import Where
 
 GROUPS = {
     "workload": "workload",

@@ -13,7 +13,7 @@ from thpsweep import streams
 from thpsweep.errors import ThpsweepError
 
 if TYPE_CHECKING:
-    from thpsweep.sweep.status import Status
+    from thpsweep.sweep.records.status import Status
     from thpsweep.sweep.tracking.target import Target
 
 DONE, NOT_DONE = 0, 1
@@ -21,7 +21,7 @@ DONE, NOT_DONE = 0, 1
 
 def capture(options: argparse.Namespace) -> int:
     """Store the memory layout of a running process tree, and what it does if it is watched."""
-    from thpsweep.linux.command import capture
+    from thpsweep.linux.capture.command import capture
 
     return capture(options.pid, options.out, not options.no_children, options.seconds, not options.no_reads)
 
@@ -65,7 +65,7 @@ def validate(options: argparse.Namespace) -> int:
 def ui(options: argparse.Namespace) -> int:
     """Become the server of the runs' database; returns only where that fails, or where a server has the runs."""
     from thpsweep.config import target_of
-    from thpsweep.sweep.status import found
+    from thpsweep.sweep.records.status import found
     from thpsweep.sweep.tracking import ui
     from thpsweep.sweep.tracking.target import target
 
@@ -81,7 +81,7 @@ def ui(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """Say how sweeps stand."""
-    from thpsweep.sweep import status
+    from thpsweep.sweep.records import status
 
     def say(directory: Path) -> int:
         known = status.status(directory)
@@ -110,7 +110,7 @@ def _with_each(sweeps: Sequence[Path], do: Callable[[Path], int]) -> int:
 def _behind(known: "Status") -> str:
     """Say how MLflow stands to a sweep, which is no reason to say nothing of the sweep."""
     from thpsweep.config import is_tracked, target_of
-    from thpsweep.sweep.tracking.behind import behind
+    from thpsweep.sweep.tracking.lag import behind
 
     try:
         target = target_of(known.directory, None)
@@ -124,7 +124,7 @@ def _behind(known: "Status") -> str:
 def sync(options: argparse.Namespace) -> int:
     """Bring MLflow in line with journals; 1 where one of them could not be, the others are."""
     from thpsweep.config import target_of
-    from thpsweep.sweep.status import found
+    from thpsweep.sweep.records.status import found
 
     sweeps = found(options.sweep, options.dir)
     if options.tracking_uri is not None:
@@ -133,7 +133,7 @@ def sync(options: argparse.Namespace) -> int:
 
 
 def _sync(directory: Path, target: "Target") -> int:
-    from thpsweep.sweep.status import holder
+    from thpsweep.sweep.records.status import holder
     from thpsweep.sweep.tracking.tracker import Busy, track
 
     gc.freeze()  # what MLflow brings stays: no collection need walk it
@@ -149,9 +149,9 @@ def _sync(directory: Path, target: "Target") -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Answer the questions of sweeps, each in a file in its directory."""
-    from thpsweep.answers.report import write_report
-    from thpsweep.sweep import journal
-    from thpsweep.sweep.status import found
+    from thpsweep.answers.report.report import write_report
+    from thpsweep.sweep.records import journal
+    from thpsweep.sweep.records.status import found
 
     def write(directory: Path) -> int:
         print(write_report(journal.read(directory), options.machine))

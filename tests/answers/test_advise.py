@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thpsweep.answers.advise import rests, show
+from thpsweep.answers.advise import basis, show
 from thpsweep.answers.advise.choices import Choice, choices
 from thpsweep.answers.advise.command import Request, run
 from thpsweep.answers.advise.scene import Scene, planned, restarted
@@ -15,8 +15,8 @@ from thpsweep.answers.advise.verdict import Verdict, predict, sentences
 from thpsweep.config import conf_dir
 from thpsweep.errors import ThpsweepError
 from thpsweep.linux.live import profiles
-from thpsweep.model import captures
-from thpsweep.model.activity import Activity, Rate
+from thpsweep.model.capture import files
+from thpsweep.model.capture.activity import Activity, Rate
 
 TODAY = Choice("today", "", {}, ("do it",))
 LATER = Choice("later", "", {})
@@ -115,7 +115,7 @@ def test_who_has_thp_off_has_to_undo_it_first() -> None:
 
 @pytest.fixture
 def scene() -> Scene:
-    file = captures.find("", "redis_bgsave")
+    file = files.find("", "redis_bgsave")
     return Scene(file, conf_dir(), profiles.load(profiles.default_file()), duration_s=120.0, replicates=2)
 
 
@@ -141,7 +141,7 @@ def test_workers_that_live_shortly_shorten_the_tick(scene: Scene, tmp_path: Path
 
 
 def test_it_says_what_was_measured_and_what_assumed(scene: Scene) -> None:
-    said = "\n".join(rests.lines(scene.machine, profiles.default_file(), True, scene.layout, scene.workload()))
+    said = "\n".join(basis.lines(scene.machine, profiles.default_file(), True, scene.layout, scene.workload()))
     for words in (
         "measured",
         "assumed prices: pte_switch_ns",
@@ -155,7 +155,7 @@ def test_it_says_what_was_measured_and_what_assumed(scene: Scene) -> None:
         scene.layout, activity=activity, provenance={**scene.layout.provenance, "regions_nohugepage": 3}
     )
     workload = {**scene.workload(), "reads_per_page_hour": 12.0}
-    said = "\n".join(rests.lines(scene.machine, profiles.default_file(), False, layout, workload))
+    said = "\n".join(basis.lines(scene.machine, profiles.default_file(), False, layout, workload))
     for words in (
         "rates watched for 10 s: reads_per_page_hour=12",
         "not seen: writes of ghosts",
@@ -171,7 +171,7 @@ def test_it_says_what_a_capture_assumed_or_left_out(scene: Scene) -> None:
         "mean_sharers": "3", "nohugepage_regions_left_out": 5, "thp_disabled_processes": 1,
     }  # fmt: skip
     layout = dataclasses.replace(scene.layout, provenance={**scene.layout.provenance, **said})
-    lines = "\n".join(rests.lines(scene.machine, profiles.default_file(), False, layout, scene.workload()))
+    lines = "\n".join(basis.lines(scene.machine, profiles.default_file(), False, layout, scene.workload()))
     for words in (
         "sharing is assumed: so (no root)",
         "of 9 ptes of shared pages at most 2",
@@ -182,13 +182,13 @@ def test_it_says_what_a_capture_assumed_or_left_out(scene: Scene) -> None:
 
 
 def test_what_the_machine_cannot_do_is_said_first(scene: Scene) -> None:
-    assert list(rests.cannot(scene.layout)) == []
+    assert list(basis.cannot(scene.layout)) == []
     for key, value, words in (
         ("thp_enabled", "absent", "CONFIG_TRANSPARENT_HUGEPAGE"),
         ("thp_disabled_processes", scene.layout.n_processes, "All processes have THP off"),
     ):
         layout = dataclasses.replace(scene.layout, provenance={**scene.layout.provenance, key: value})
-        assert words in "".join(rests.cannot(layout))
+        assert words in "".join(basis.cannot(layout))
 
 
 @pytest.mark.parametrize(

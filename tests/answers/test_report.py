@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from tests.test_api import api
-from thpsweep.answers import sentences
-from thpsweep.answers.assumptions import ACCESSES, sensitivities
-from thpsweep.answers.ranking import ALONE, verdicts
-from thpsweep.answers.report import html as page_of
-from thpsweep.answers.report import report, write_report
-from thpsweep.answers.sources import profile_file, sources
-from thpsweep.answers.study import DEGREE, NET, study
+from thpsweep.answers.analysis.assumptions import ACCESSES, sensitivities
+from thpsweep.answers.analysis.ranking import ALONE, verdicts
+from thpsweep.answers.analysis.sources import profile_file, sources
+from thpsweep.answers.analysis.study import DEGREE, NET, study
+from thpsweep.answers.report import sentences
+from thpsweep.answers.report.report import html as page_of
+from thpsweep.answers.report.report import report, write_report
 from thpsweep.cli import main
 from thpsweep.errors import ThpsweepError
 from thpsweep.model.simulate import simulate
-from thpsweep.sweep.journal import FORMAT, read, sealed
+from thpsweep.sweep.records.journal import FORMAT, read, sealed
 
 WRITES = "workload.worker_cold_writes_per_page_hour"
 SCENE = ("workload=prefork", "workload.regions=2", "workload.hot_regions=0", "run.duration_s=600")

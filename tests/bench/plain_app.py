@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from thpsweep.config import conf_dir, point_of, register
 from thpsweep.model.simulate import simulate
-from thpsweep.sweep import run_record, run_series
+from thpsweep.sweep.records import run_record, run_series
 
 NOW = "2026-01-02T03:04:05+00:00"
 

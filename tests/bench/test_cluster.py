@@ -20,9 +20,9 @@ from tests.cluster.conftest import BIN, Cluster, make_cluster
 from tests.cluster.hosts import Host
 from tests.faults.driver import plan_of
 from tests.sweep.conftest import degrees, make_point
-from thpsweep.sweep.drive import drive
-from thpsweep.sweep.pool import pool
-from thpsweep.sweep.serial import Arrival, Task, Terms
+from thpsweep.sweep.driver.drive import drive
+from thpsweep.sweep.local.serial import Arrival, Task, Terms
+from thpsweep.sweep.ray.pool import pool
 
 __all__ = ["degrees", "make_cluster", "make_point"]
 

@@ -17,9 +17,9 @@ import pytest
 from tests.each import each
 from tests.faults.driver import plan_of
 from tests.sweep.conftest import degrees, make_point
-from thpsweep.sweep.drive import drive
-from thpsweep.sweep.pool import pool
-from thpsweep.sweep.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.driver.drive import drive
+from thpsweep.sweep.local.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.ray.pool import pool
 
 __all__ = ["degrees", "make_point"]
 

@@ -18,13 +18,13 @@ from thpsweep.errors import LiveError
 from thpsweep.linux.calibrate.probes.collapsing import shmem
 from thpsweep.linux.live.bench import Bench
 from thpsweep.model import registry
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
-from thpsweep.model.linking import grow_older
+from thpsweep.model.capture.start import populate
 from thpsweep.model.mechanisms.base import NOBODY, Limits
+from thpsweep.model.mm.fault import write
+from thpsweep.model.mm.links import grow_older
 from thpsweep.model.setting import setting
-from thpsweep.model.start import populate
-from thpsweep.model.writes import write
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 
 pytestmark = pytest.mark.bench
 

@@ -13,7 +13,7 @@ from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 
 from thpsweep.config import conf_dir, point_of, register
-from thpsweep.sweep.plan import planned
+from thpsweep.sweep.planning.plan import planned
 
 Plugins.instance()
 

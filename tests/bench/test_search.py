@@ -13,13 +13,13 @@ import pytest
 
 from tests.sweep.conftest import make_point
 from tests.sweep.planted import NET, plan_of
-from thpsweep.sweep import journal
-from thpsweep.sweep.axes import Job
-from thpsweep.sweep.drive import drive
+from thpsweep.sweep.driver.drive import drive
+from thpsweep.sweep.local.serial import serial
+from thpsweep.sweep.planning.axes import Job
+from thpsweep.sweep.records import journal
 from thpsweep.sweep.search.axis import Axis
 from thpsweep.sweep.search.bisect import FOUND, Change
 from thpsweep.sweep.search.breakeven import Options, answers, breakeven
-from thpsweep.sweep.serial import serial
 
 __all__ = ["make_point"]
 

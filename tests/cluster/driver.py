@@ -11,9 +11,9 @@ from tests.faults import points as functions
 from tests.faults.driver import plan_of
 from thpsweep.errors import ThpsweepError
 from thpsweep.model.simulate import simulate_each
-from thpsweep.sweep.drive import drive
-from thpsweep.sweep.pool import pool
-from thpsweep.sweep.serial import serial
+from thpsweep.sweep.driver.drive import drive
+from thpsweep.sweep.local.serial import serial
+from thpsweep.sweep.ray.pool import pool
 
 
 def main(file: str, root: str, function: str, launcher: str = "cluster") -> int:

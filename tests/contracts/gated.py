@@ -7,10 +7,10 @@ from tests.model.replay import Replay
 from tests.reference.families import Family as Drawn
 from tests.reference.families import random_family, random_script
 from thpsweep.model import registry
+from thpsweep.model.collapse.scan import Chances
 from thpsweep.model.gates.base import Gate, Guard, Proposal
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.triggers.base import Collapser
-from thpsweep.model.visit import Chances
 from thpsweep.outcomes import ScanResult
 
 MECHANISMS = [name for name, cls in registry.members("mechanism").items() if cls.active]

@@ -11,11 +11,11 @@ from tests.model.replay import Replay
 from tests.reference.families import Family as Drawn
 from thpsweep.errors import OptionError
 from thpsweep.model import registry
-from thpsweep.model.counts import PTE_UPDATES
+from thpsweep.model.accounting.prices import collapse_ns
+from thpsweep.model.collapse.scan import Chances
 from thpsweep.model.gates.base import Gate
-from thpsweep.model.prices import collapse_ns
 from thpsweep.model.simulate import simulate
-from thpsweep.model.visit import Chances
+from thpsweep.model.state.counts import PTE_UPDATES
 
 # ---- max_ptes --------------------------------------------------------------------------------------------------------
 

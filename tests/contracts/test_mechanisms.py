@@ -8,9 +8,9 @@ import pytest
 from tests.model.replay import Replay, snapshot
 from tests.reference.families import random_family, random_script
 from thpsweep.model import registry
-from thpsweep.model.counts import OPERATIONS
-from thpsweep.model.linking import open_rows
 from thpsweep.model.mechanisms.base import Limits, Mechanism
+from thpsweep.model.mm.links import open_rows
+from thpsweep.model.state.counts import OPERATIONS
 
 NAMES = list(registry.members("mechanism"))
 ACTIVE = [name for name, cls in registry.members("mechanism").items() if cls.active]

@@ -12,13 +12,13 @@ from tests.model.replay import Replay, snapshot
 from tests.reference.families import Family as Drawn
 from thpsweep.errors import OptionError
 from thpsweep.model import draws, registry
-from thpsweep.model.allocation import NOT_REACHED, Allocator
 from thpsweep.model.bits import Ints
+from thpsweep.model.collapse.allocation import NOT_REACHED, Allocator
+from thpsweep.model.collapse.scan import Chances, Found
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.memories.base import Memory, Place
 from thpsweep.model.simulate import simulate
 from thpsweep.model.triggers.base import Collapser
-from thpsweep.model.visit import Chances, Found
 from thpsweep.outcomes import ScanResult
 
 MEMORIES = registry.members("memory")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from tests.faults import points as functions
 from thpsweep.errors import ThpsweepError
-from thpsweep.sweep.attempt import Limits
-from thpsweep.sweep.auto import auto
-from thpsweep.sweep.drive import drive
-from thpsweep.sweep.plan import Plan, PlannedPoint
-from thpsweep.sweep.point import point_id
-from thpsweep.sweep.pool import pool
-from thpsweep.sweep.serial import serial
+from thpsweep.sweep.driver.drive import drive
+from thpsweep.sweep.local.serial import serial
+from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.ray.auto import auto
+from thpsweep.sweep.ray.pool import pool
+from thpsweep.sweep.records.point import PlannedPoint, point_id
 from thpsweep.sweep.tracking.target import target
 
 LAUNCHERS = {"serial": serial, "ray": functools.partial(pool, actors=2), "auto": auto}

@@ -11,10 +11,10 @@ import pytest
 
 from tests.faults.conftest import MakePlace
 from tests.faults.points import HANGS, STUCK, misbehave, slow, very_slow
-from thpsweep.sweep import calls
-from thpsweep.sweep.attempt import Limits
-from thpsweep.sweep.pool import pool
-from thpsweep.sweep.serial import Task, Terms, serial
+from thpsweep.sweep.local.serial import Task, Terms, serial
+from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.ray import calls
+from thpsweep.sweep.ray.pool import pool
 
 Degrees = Callable[..., list[Task]]
 

@@ -12,7 +12,7 @@ import pytest
 
 from thpsweep.errors import LiveError
 from thpsweep.linux import trial
-from thpsweep.linux.tree import family
+from thpsweep.linux.proc.tree import family
 
 SERVER = Path(__file__).parent / "prefork.py"
 REGIONS, WORKERS = 16, 4

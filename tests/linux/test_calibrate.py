@@ -21,10 +21,10 @@ from thpsweep.linux.calibrate.write import text
 from thpsweep.linux.live.actor import Reply
 from thpsweep.linux.live.profiles import default_file, load
 from thpsweep.linux.live.tracing import Event
-from thpsweep.model import prices
-from thpsweep.model.counts import Counts
+from thpsweep.model.accounting import prices
 from thpsweep.model.machines.profile import Profile
-from thpsweep.model.scenario import Scenario
+from thpsweep.model.scenario.scenario import Scenario
+from thpsweep.model.state.counts import Counts
 
 KEYS = [field.name for field in dataclasses.fields(Profile) if field.type is float]
 

@@ -4,10 +4,10 @@ import numpy as np
 
 from tests.linux.family import MARKER, REGION
 from tests.model.layouts import board
-from thpsweep.linux import capture as capture_module
-from thpsweep.linux.capture import capture, summary
-from thpsweep.linux.forbidden import MOST_PROCESSES, of
-from thpsweep.linux.maps import Vma
+from thpsweep.linux.capture import capture as capture_module
+from thpsweep.linux.capture.capture import capture, summary
+from thpsweep.linux.capture.forbidden import MOST_PROCESSES, of
+from thpsweep.linux.proc.maps import Vma
 
 
 def marked(layout):

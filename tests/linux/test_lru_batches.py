@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from tests.linux.live import bench_or_skip
-from thpsweep.linux.kpage import FrameTable
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.look import look
 from thpsweep.linux.live.profiles import default_file, load
+from thpsweep.linux.proc.kpage import FrameTable
+from thpsweep.linux.validate.interference import Signs
 from thpsweep.linux.validate.on_kernel import OnKernel
 from thpsweep.linux.validate.run import validate
-from thpsweep.linux.validate.signs import Signs
 from thpsweep.linux.validate.steps import Case, Step, end, fork, page_out, start, write
 
 KPF_LRU = np.uint64(1 << 5)

@@ -9,10 +9,10 @@ from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.profiles import default_file, load
 from thpsweep.linux.validate import on_model
 from thpsweep.linux.validate.cases import cases
+from thpsweep.linux.validate.interference import Signs
 from thpsweep.linux.validate.on_kernel import OnKernel
 from thpsweep.linux.validate.random_cases import random_case
 from thpsweep.linux.validate.run import validate
-from thpsweep.linux.validate.signs import Signs
 from thpsweep.linux.validate.steps import Case
 from thpsweep.linux.validate.verdict import Verdict
 

@@ -3,7 +3,7 @@
 import pytest
 
 from thpsweep.linux.validate.confirm import settled
-from thpsweep.linux.validate.signs import DAMON, FILL, IDLE, Signs
+from thpsweep.linux.validate.interference import DAMON, FILL, IDLE, Signs
 from thpsweep.linux.validate.steps import Case, collapse, start
 from thpsweep.linux.validate.verdict import Verdict
 

@@ -10,7 +10,7 @@ from thpsweep.linux.live.profiles import Source, default_file, load, shipped, so
 from thpsweep.linux.validate.hypothetical import HYPOTHETICAL, REGIONS, SHARERS, Findings, findings, prices
 from thpsweep.linux.validate.report_hypothetical import plain, show
 from thpsweep.model import registry
-from thpsweep.model.prices import COLLAPSE_PRICES
+from thpsweep.model.accounting.prices import COLLAPSE_PRICES
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import pytest
 from tests.model.families import QUIET
 from tests.model.points import option, point, totals
 from thpsweep.model import registry
-from thpsweep.model.prices import PAYERS
+from thpsweep.model.accounting.prices import PAYERS
 from thpsweep.model.simulate import simulate
 
 ACTIVE = [name for name, cls in registry.members("mechanism").items() if cls.active]

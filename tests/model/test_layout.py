@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.model.layouts import board, layout_of, random_layout, slots_of
 from thpsweep.errors import CaptureError
-from thpsweep.model import layout as layout_module
-from thpsweep.model.layout import ARRAYS, MAX_PROCESSES, Layout, content_hash
+from thpsweep.model.capture import layout as layout_module
+from thpsweep.model.capture.layout import ARRAYS, MAX_PROCESSES, Layout, content_hash
 
 
 def small():

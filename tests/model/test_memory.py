@@ -12,12 +12,12 @@ from tests.model.points import option, point, totals
 from tests.model.scarce import ROOT, fragmented, run
 from thpsweep.model import registry
 from thpsweep.model.bits import Ints
+from thpsweep.model.collapse.scan import Chances
 from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.mm.fork import exit
 from thpsweep.model.setting import scene_key
 from thpsweep.model.simulate import simulate
 from thpsweep.model.triggers.base import Collapser
-from thpsweep.model.turnover import exit
-from thpsweep.model.visit import Chances
 from thpsweep.outcomes import ScanResult
 
 HURRIED = {"kind": "khugepaged", "alloc_sleep_millisecs": 0}

@@ -11,7 +11,7 @@ import pytest
 from tests.model.points import option, point
 from tests.model.replay import snapshot
 from thpsweep.model import registry
-from thpsweep.model.locks import CLASSES
+from thpsweep.model.accounting.locks import CLASSES
 from thpsweep.model.metrics import benefit, contention, cost, tradeoff
 from thpsweep.model.metrics.base import Pair
 from thpsweep.model.setting import check, setting

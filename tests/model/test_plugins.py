@@ -12,7 +12,7 @@ from tests.model.points import point
 from thpsweep.errors import OptionError, PluginError
 from thpsweep.model import plugins, registry
 from thpsweep.model.simulate import simulate
-from thpsweep.sweep.point import point_id
+from thpsweep.sweep.records.point import point_id
 
 GATE = """
 import dataclasses

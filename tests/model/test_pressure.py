@@ -9,17 +9,17 @@ import pytest
 from tests.model.families import QUIET, family_of
 from tests.model.points import point, totals
 from thpsweep.model import bits, draws, registry
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
-from thpsweep.model.luck import Luck
+from thpsweep.model.capture.start import populate
+from thpsweep.model.collapse.conditions import Luck
 from thpsweep.model.mechanisms.base import Limits
-from thpsweep.model.reclaim import reclaim
+from thpsweep.model.mm.fault import write
+from thpsweep.model.mm.swap import read_back
+from thpsweep.model.mm.vmscan import reclaim
+from thpsweep.model.mm.zeroed import wrote
 from thpsweep.model.setting import setting
 from thpsweep.model.simulate import simulate
-from thpsweep.model.start import populate
-from thpsweep.model.swapping import read_back
-from thpsweep.model.writes import write
-from thpsweep.model.zeroed import wrote
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 
 NEVER_YOUNG = lambda rows, *_: np.zeros(rows.size, bool)  # noqa: E731
 

@@ -9,7 +9,7 @@ from tests.model.replay import Replay
 from tests.reference.families import NOTHING
 from tests.reference.families import Family as Drawn
 from thpsweep.model import draws
-from thpsweep.model.luck import Luck
+from thpsweep.model.collapse.conditions import Luck
 from thpsweep.model.setting import setting
 from thpsweep.model.simulate import simulate
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from thpsweep.model import registry
-from thpsweep.model.scenario import Scenario
+from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.outcomes import ScanResult
 
 ACTIVE = [name for name, cls in registry.members("mechanism").items() if cls.active]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from thpsweep.model import registry
-from thpsweep.model.scenario import Scenario
-from thpsweep.model.scenario_process import Process
+from thpsweep.model.scenario.process import Process
+from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.outcomes import ScanResult
 
 MEMBERS = {name: cls for name, cls in registry.members("mechanism").items() if cls.active}

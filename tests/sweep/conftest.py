@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from thpsweep.api import composed
-from thpsweep.sweep.plan import Plan, PlannedPoint
-from thpsweep.sweep.point import Point, point_id
+from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.records.point import PlannedPoint, Point, point_id
 from thpsweep.sweep.tracking.target import target
 
 SMALL = ("workload=prefork", "workload.regions=1", "run.replicates=2", "run.duration_s=300", "policy=inplace")

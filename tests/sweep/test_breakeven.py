@@ -13,14 +13,14 @@ import pytest
 
 from tests.each import each
 from tests.sweep.planted import NET, bisection, break_even_of, falling, noisy, plan_of
-from thpsweep.answers.searched import searched
+from thpsweep.answers.terminal.searched import searched
 from thpsweep.errors import OptionError, SweepError
-from thpsweep.sweep import journal
-from thpsweep.sweep.drive import drive
-from thpsweep.sweep.plan import Plan
+from thpsweep.sweep.driver.drive import drive
+from thpsweep.sweep.local.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.records import journal
+from thpsweep.sweep.records.status import status
 from thpsweep.sweep.search.breakeven import answers
-from thpsweep.sweep.serial import Arrival, Task, Terms, serial
-from thpsweep.sweep.status import status
 
 Degrees = Callable[..., list[Task]]
 

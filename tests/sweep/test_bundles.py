@@ -12,14 +12,15 @@ import pytest
 
 from thpsweep.model import plugins, registry
 from thpsweep.model.simulate import simulate, simulate_each
-from thpsweep.sweep import worker as worker_module
-from thpsweep.sweep.attempt import Limits, Outcome
-from thpsweep.sweep.bundles import MOST_POINTS, abreast, bundles, expected
-from thpsweep.sweep.chunks import Chunks
-from thpsweep.sweep.point import Point
-from thpsweep.sweep.serial import Task, Terms, serial
-from thpsweep.sweep.watch import FILE_NAME, MAX_DEATHS, Watch
-from thpsweep.sweep.worker import Worker
+from thpsweep.sweep.local import worker as worker_module
+from thpsweep.sweep.local.attempt import Outcome
+from thpsweep.sweep.local.crash_log import FILE_NAME, MAX_DEATHS, Watch
+from thpsweep.sweep.local.serial import Task, Terms, serial
+from thpsweep.sweep.local.worker import Worker
+from thpsweep.sweep.planning.bundles import MOST_POINTS, abreast, bundles, expected
+from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.ray.chunks import Chunks
+from thpsweep.sweep.records.point import Point
 
 GUILTY = 3
 """A seed that makes trouble."""

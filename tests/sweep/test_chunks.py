@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from thpsweep.sweep.chunks import Chunks
-from thpsweep.sweep.point import Point, scene_id
+from thpsweep.sweep.ray.chunks import Chunks
+from thpsweep.sweep.records.point import Point, scene_id
 
 
 def measured(chunks: Chunks, chunk: list[tuple[str, Point]], wall_s: float) -> None:

@@ -22,8 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 from thpsweep.config import GROUPS, RunConfig, SweepConfig, conf_dir, point_of, register
 from thpsweep.errors import OptionError, SweepError, ThpsweepError
 from thpsweep.model import registry
-from thpsweep.sweep.axes import Job
-from thpsweep.sweep.plan import Plan
+from thpsweep.sweep.planning.axes import Job
+from thpsweep.sweep.planning.plan import Plan
 
 Plugins.instance()  # Hydra finds and names the plugin's modules; only then can they be imported as what they are
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from thpsweep.errors import SweepError
-from thpsweep.sweep import crew as crew_module
-from thpsweep.sweep.crew import Crew, Machine
-from thpsweep.sweep.needs import LEAST_BAND_BYTES, Needs, layout, need_bytes
-from thpsweep.sweep.serial import Task
+from thpsweep.sweep.local.serial import Task
+from thpsweep.sweep.ray import slots as crew_module
+from thpsweep.sweep.ray.memory_queue import LEAST_BAND_BYTES, Needs, layout, need_bytes
+from thpsweep.sweep.ray.slots import Crew, Machine
 
 GIB = 1 << 30
 

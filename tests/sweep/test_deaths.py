@@ -2,8 +2,8 @@
 
 import pytest
 
-from thpsweep.sweep.chunks import Chunk
-from thpsweep.sweep.deaths import MAX_LOSSES, RETRIES, Deaths, End
+from thpsweep.sweep.ray.chunks import Chunk
+from thpsweep.sweep.ray.retry_policy import MAX_LOSSES, RETRIES, Deaths, End
 
 
 def chunk_of(keys: str) -> Chunk:

@@ -12,12 +12,12 @@ import pytest
 
 from tests.each import each
 from thpsweep.errors import SweepError
-from thpsweep.sweep import drive as drive_module
-from thpsweep.sweep import journal
-from thpsweep.sweep.attempt import outcome
-from thpsweep.sweep.drive import drive
-from thpsweep.sweep.plan import Plan
-from thpsweep.sweep.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.driver import drive as drive_module
+from thpsweep.sweep.driver.drive import drive
+from thpsweep.sweep.local.attempt import outcome
+from thpsweep.sweep.local.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.records import journal
 
 Degrees = Callable[..., list[Task]]
 MakePlan = Callable[[Sequence[Task]], Plan]

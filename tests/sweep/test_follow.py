@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from thpsweep.sweep import follow, journal
-from thpsweep.sweep.attempt import outcome
-from thpsweep.sweep.drive import drive
-from thpsweep.sweep.plan import Plan
-from thpsweep.sweep.serial import Arrival, Task, Terms, serial
-from thpsweep.sweep.tracking import words
+from thpsweep.sweep.driver import follower
+from thpsweep.sweep.driver.drive import drive
+from thpsweep.sweep.local.attempt import outcome
+from thpsweep.sweep.local.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.records import journal
+from thpsweep.sweep.tracking import messages
 
 Degrees = Callable[..., list[Task]]
 
@@ -31,7 +32,7 @@ def tracked(make_plan: MakePlan, degrees: Degrees, monkeypatch: pytest.MonkeyPat
     """Plan two points whose runs are recorded by a process that runs some code instead of ours."""
 
     def plan(code: str) -> Plan:
-        monkeypatch.setattr(follow, "command", lambda: [sys.executable, "-c", code])
+        monkeypatch.setattr(follower, "command", lambda: [sys.executable, "-c", code])
         return dataclasses.replace(make_plan(degrees(1, 3)), tracked=True)
 
     return plan
@@ -73,20 +74,20 @@ def test_the_process_is_told_what_to_record_and_what_has_happened(
 
     drive(plan, serial, finish)
     order, *said = told.read_text().splitlines()
-    assert words.Order.read(order) == words.Order(plan.directory, plan.target)
+    assert messages.Order.read(order) == messages.Order(plan.directory, plan.target)
     assert said == ["ended", "final"]
 
 
 def test_a_password_is_not_in_the_command_line(tracked: Callable[[str], Plan]) -> None:
     secret = dataclasses.replace(tracked("").target, uri="postgresql://me:secret@host/db")
-    assert words.Order.read(words.Order(Path("x"), secret).written()).target == secret
-    assert "secret" not in " ".join(follow.command())
+    assert messages.Order.read(messages.Order(Path("x"), secret).written()).target == secret
+    assert "secret" not in " ".join(follower.command())
 
 
 def test_a_sweep_that_is_over_does_not_wait_for_an_mlflow_that_hangs(
     tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "STUCK_S", 0.3)
+    monkeypatch.setattr(follower, "STUCK_S", 0.3)
     plan = tracked(f"{WAITS}time.sleep(60)")
     began_s = time.monotonic()
     assert drive(plan, serial, nothing).exit_code == 0
@@ -97,7 +98,7 @@ def test_a_sweep_that_is_over_does_not_wait_for_an_mlflow_that_hangs(
 def test_it_waits_for_one_that_is_slow(
     tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "STUCK_S", 1.5)
+    monkeypatch.setattr(follower, "STUCK_S", 1.5)
     plan = tracked(
         f"{WAITS}while next(words) != 'final\\n': pass\nfor _ in range(20): time.sleep(0.1); print(flush=True)"
     )
@@ -108,7 +109,7 @@ def test_it_waits_for_one_that_is_slow(
 def test_it_does_not_wait_for_ever_even_then(
     tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(follower, "PATIENCE_S", 0.5)
     drive(tracked(f"{WAITS}while True: print(flush=True); time.sleep(0.01)"), serial, nothing)
     assert "thpsweep sync" in capfd.readouterr().err
 
@@ -145,7 +146,7 @@ def test_told_to_stop_at_once_it_does_not_wait_for_mlflow(
 def test_no_process_is_started_where_nothing_is_tracked(
     make_plan: MakePlan, degrees: Degrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "command", lambda: pytest.fail("not tracked"))
+    monkeypatch.setattr(follower, "command", lambda: pytest.fail("not tracked"))
     assert drive(make_plan(degrees(1)), serial, nothing).exit_code == 0
 
 
@@ -153,7 +154,7 @@ def test_a_process_that_was_begun_before_is_the_one_that_records(
     tracked: Callable[[str], Plan], tmp_path: Path
 ) -> None:
     plan = tracked(f"{WAITS}print('recorded by', __import__('os').getpid(), flush=True)\nsys.exit(0)")
-    begun = follow.begin()
+    begun = follower.begin()
     with contextlib.redirect_stderr(io.StringIO()) as said:
         assert drive(plan, serial, nothing, begun).exit_code == 0
     assert f"thpsweep: recorded by {begun.pid}\n" in said.getvalue() and begun.returncode is not None

@@ -10,10 +10,18 @@ from typing import Any
 import pytest
 
 from thpsweep.model.setting import estimate
-from thpsweep.sweep import forecast as module
-from thpsweep.sweep.forecast import ALONE, ASSUMED_S_PER_WORK, ASSUMED_SHARED, MLFLOW_BYTES, Costs, Workers, forecast
-from thpsweep.sweep.plan import Plan
-from thpsweep.sweep.point import Point
+from thpsweep.sweep.planning import forecast as module
+from thpsweep.sweep.planning.forecast import (
+    ALONE,
+    ASSUMED_S_PER_WORK,
+    ASSUMED_SHARED,
+    MLFLOW_BYTES,
+    Costs,
+    Workers,
+    forecast,
+)
+from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.records.point import Point
 
 MiB = 1 << 20
 TWO = Workers("two", 2, start_s=5.0, process_bytes=100 * MiB, overhead_bytes=300 * MiB)

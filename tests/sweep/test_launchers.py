@@ -9,12 +9,13 @@ import pytest
 
 from tests.each import each
 from tests.faults.points import EXITS, HANGS, HOGS, KILLS, RAISES, UNSENDABLE, misbehave
-from thpsweep.sweep import auto as auto_module
-from thpsweep.sweep import serial as serial_module
-from thpsweep.sweep.attempt import Limits, Outcome, outcome
-from thpsweep.sweep.auto import auto
-from thpsweep.sweep.pool import pool
-from thpsweep.sweep.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.local import serial as serial_module
+from thpsweep.sweep.local.attempt import Outcome, outcome
+from thpsweep.sweep.local.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.ray import auto as auto_module
+from thpsweep.sweep.ray.auto import auto
+from thpsweep.sweep.ray.pool import pool
 
 ECHOES = (1, 2, 3, 4, 5, 6)
 TROUBLE = (RAISES, EXITS, HANGS, HOGS)

@@ -15,14 +15,14 @@ import pytest
 
 from tests.each import each
 from tests.sweep.planted import BENEFIT, COST, front_of, front_search, plan_of, zdt1
-from thpsweep.answers.searched import searched
+from thpsweep.answers.terminal.searched import searched
 from thpsweep.errors import SweepError, ThpsweepError
-from thpsweep.sweep import journal
-from thpsweep.sweep.drive import drive
-from thpsweep.sweep.plan import Plan
+from thpsweep.sweep.driver.drive import drive
+from thpsweep.sweep.local.serial import Task, serial
+from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.records import journal
 from thpsweep.sweep.search.pareto import front, unbeaten
 from thpsweep.sweep.search.suggest import Suggestions
-from thpsweep.sweep.serial import Task, serial
 
 Degrees = Callable[..., list[Task]]
 RUN = functools.partial(serial, function=each(zdt1))

@@ -13,11 +13,11 @@ import pytest
 
 from tests.each import each
 from thpsweep.api import composed
-from thpsweep.model import captures
-from thpsweep.sweep import auto as auto_module
-from thpsweep.sweep.auto import auto
-from thpsweep.sweep.pool import pool
-from thpsweep.sweep.serial import Arrival, Launch, Source, Task, Terms, serial
+from thpsweep.model.capture import files
+from thpsweep.sweep.local.serial import Arrival, Launch, Source, Task, Terms, serial
+from thpsweep.sweep.ray import auto as auto_module
+from thpsweep.sweep.ray.auto import auto
+from thpsweep.sweep.ray.pool import pool
 
 Degrees = Callable[..., list[Task]]
 
@@ -100,7 +100,7 @@ def test_auto_hands_over_what_is_still_to_come(
 
 def provided(point: dict[str, Any]) -> dict[str, Any]:
     """Say which captured files came with the points so far."""
-    return {"names": sorted(Path(path).name for path in captures.PROVIDED)}
+    return {"names": sorted(Path(path).name for path in files.PROVIDED)}
 
 
 @pytest.mark.slow
@@ -108,9 +108,9 @@ def test_a_captured_file_travels_with_the_points_that_name_it(
     degrees: Degrees, ray_token: None, tmp_path: Path
 ) -> None:
     source = Chains(degrees, slow_ms=1)
-    (sample, *_) = captures.samples()
+    (sample, *_) = files.samples()
     for key, name in (("B1", "one"), ("B3", "two"), ("A2", "two")):
-        file = shutil.copy(captures.SAMPLES / f"{sample}.npz", tmp_path / f"{name}.npz")
+        file = shutil.copy(files.SAMPLES / f"{sample}.npz", tmp_path / f"{name}.npz")
         source.tasks[key] = composed(("workload=captured", f"workload.path={file}", "policy=none"))
     found = {}
     for arrival in pool([], Terms(source=source), actors=1, function=each(provided)):

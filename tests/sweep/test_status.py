@@ -9,8 +9,8 @@ from tests.sweep.journals import a_failure, a_point, a_result, header, write
 from tests.sweep.recorded import at
 from thpsweep import cli
 from thpsweep.errors import SweepError
-from thpsweep.sweep import status, writer
-from thpsweep.sweep.tracking.behind import behind
+from thpsweep.sweep.records import status, writer
+from thpsweep.sweep.tracking.lag import behind
 from thpsweep.sweep.tracking.tracker import track
 
 

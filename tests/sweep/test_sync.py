@@ -12,7 +12,7 @@ import pytest
 from tests.sweep.journals import a_point, a_result, header, write
 from tests.sweep.recorded import dump, runs
 from thpsweep.cli import main
-from thpsweep.sweep import journal, writer
+from thpsweep.sweep.records import journal, writer
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["workload=prefork", "workload.regions=1", "run.replicates=1", "run.duration_s=60", "hydra/launcher=serial"]

@@ -13,10 +13,10 @@ from tests.sweep.journals import SWEEP_ID, a_failure, a_point, a_result, with_se
 from tests.sweep.recorded import at, client_of, dump, history, runs
 from thpsweep.config import conf_dir
 from thpsweep.errors import SweepError
-from thpsweep.sweep import environment, run_series
+from thpsweep.sweep.records import environment, run_series
 from thpsweep.sweep.tracking import client as api
 from thpsweep.sweep.tracking import views
-from thpsweep.sweep.tracking.behind import behind
+from thpsweep.sweep.tracking.lag import behind
 from thpsweep.sweep.tracking.target import check_database
 from thpsweep.sweep.tracking.tracker import track
 

@@ -11,10 +11,10 @@ from mlflow import MlflowClient
 
 from tests.each import each
 from tests.sweep.planted import bisection, falling, plan_of
-from thpsweep.answers.searched import searched
-from thpsweep.sweep import journal
-from thpsweep.sweep.drive import drive
-from thpsweep.sweep.serial import Task, serial
+from thpsweep.answers.terminal.searched import searched
+from thpsweep.sweep.driver.drive import drive
+from thpsweep.sweep.local.serial import Task, serial
+from thpsweep.sweep.records import journal
 from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import track
 

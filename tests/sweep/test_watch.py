@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tests.each import each
-from thpsweep.sweep import auto as auto_module
-from thpsweep.sweep.attempt import outcome
-from thpsweep.sweep.auto import auto
-from thpsweep.sweep.serial import Arrival, Task, Terms, serial
-from thpsweep.sweep.watch import FILE_NAME, MAX_DEATHS, Watch
+from thpsweep.sweep.local.attempt import outcome
+from thpsweep.sweep.local.crash_log import FILE_NAME, MAX_DEATHS, Watch
+from thpsweep.sweep.local.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.ray import auto as auto_module
+from thpsweep.sweep.ray.auto import auto
 
 POISON = 7
 Degrees = Callable[..., list[Task]]

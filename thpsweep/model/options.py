@@ -30,3 +30,9 @@ def one_of(key: str, value: object, known: Collection[str]) -> None:
     """Refuse a word that is not among the known ones, and list them."""
     if value not in known:
         raise OptionError(key, value, "one of " + ", ".join(sorted(known)))
+
+
+def whole(key: str, value: object, low: int, high: int) -> None:
+    """Refuse anything but a whole number from low to high."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise OptionError(key, value, f"a whole number, {low}..{high}")

@@ -28,6 +28,9 @@ _FOLDERS = {
 FAMILIES = tuple(_FOLDERS)
 """Names of the families; a member's key in a point is the family's name."""
 
+_SHARED = {"base", "pmd_step"}
+"""Modules in those folders that define no member, but what several members have in common."""
+
 KIND, PLUGIN = "kind", "plugin"
 """Keys of a spec beside the member's fields: its name, and the hash of the file that it came from, if not ours."""
 
@@ -56,7 +59,7 @@ def members(family: str) -> dict[str, type]:
 @functools.cache
 def _shipped(family: str) -> dict[str, type]:
     package = importlib.import_module(_FOLDERS[family])
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.name != "base")
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.name not in _SHARED)
     return {name: member_of(importlib.import_module(f"{package.__name__}.{name}")) for name in names}
 
 

@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 
 from thpsweep.model import bits
-from thpsweep.model.bits import Ints
-from thpsweep.model.intervals import intervals
+from thpsweep.model.accounting.series import UNITS, report
+from thpsweep.model.bits import Floats, Ints
 from thpsweep.model.metrics import benefit, contention, cost, tradeoff
 from thpsweep.model.metrics.base import Metrics, Pair, Run
-from thpsweep.model.prices import Floats
-from thpsweep.model.recording import counted
-from thpsweep.model.series import UNITS, report
+from thpsweep.model.metrics.intervals import intervals
+from thpsweep.model.metrics.repricing import counted
 from thpsweep.model.setting import Setting
 from thpsweep.outcomes import SENTENCES, ScanResult
 

@@ -9,15 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thpsweep.errors import OptionError, ThpsweepError
-from thpsweep.model import events, options, registry, requests
+from thpsweep.model import options, registry
 from thpsweep.model.draws import Stream
+from thpsweep.model.events import draw, requests
+from thpsweep.model.events.scene import Scene
 from thpsweep.model.gates.base import Gate
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.model.memories.base import Memory
+from thpsweep.model.options import whole
 from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.triggers.base import Early, Trigger
-from thpsweep.model.workloads.base import Loaded, Workload, whole
+from thpsweep.model.workloads.base import Loaded, Workload
 from thpsweep.units import HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 MAX_TICKS = 60_000
@@ -169,12 +172,12 @@ def estimate(point: Mapping[str, Any]) -> dict[str, float]:
 def _estimate(built: Setting) -> dict[str, float]:
     load = built.workload
     n_regions = int(load.describe(built.n_sharers)["regions"])
-    scene = events.Scene(load, n_regions, built.n_sharers, built.n_ticks, built.tick_s)
+    scene = Scene(load, n_regions, built.n_sharers, built.n_ticks, built.tick_s)
     rows, n_ticks = n_regions * built.n_sharers, built.n_ticks
-    drawn_at_once = events.expected_writes(scene, events.window_ticks(scene))
-    state_bytes = rows * 5 + n_regions * 2048 + events.expected_rows(scene) * 800 + drawn_at_once * events.WRITE_BYTES
+    drawn_at_once = draw.expected_writes(scene, draw.window_ticks(scene))
+    state_bytes = rows * 5 + n_regions * 2048 + draw.expected_rows(scene) * 800 + drawn_at_once * draw.WRITE_BYTES
     state_bytes += built.sharing.listings(n_regions) * LISTING_BYTES
     turnover = scene.forks_per_tick * n_ticks * n_regions * 2
-    asked = events.expected_writes(scene, n_ticks) + requests.expected(scene, n_ticks)
+    asked = draw.expected_writes(scene, n_ticks) + requests.expected(scene, n_ticks)
     work = asked + n_ticks * 1000.0 + rows + turnover
     return {"state_bytes": state_bytes, "work": built.replicates * work}

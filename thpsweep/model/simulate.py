@@ -13,28 +13,31 @@ from typing import Any
 
 import numpy as np
 
-from thpsweep.model import drawn, draws, events, pins, registry
-from thpsweep.model.allocation import Allocator
+from thpsweep.model import draws, registry
+from thpsweep.model.accounting.integrals import Integrals
+from thpsweep.model.accounting.locks import Locks
+from thpsweep.model.accounting.series import Series
 from thpsweep.model.bits import Ints
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
+from thpsweep.model.capture.start import Start, forked, populate, unforked
+from thpsweep.model.collapse.allocation import Allocator
+from thpsweep.model.collapse.conditions import Luck
+from thpsweep.model.events import cache, draw
+from thpsweep.model.events.scene import Scene
 from thpsweep.model.gates.base import Guard
-from thpsweep.model.integrals import Integrals
-from thpsweep.model.locks import Locks
-from thpsweep.model.luck import Luck
 from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.model.memories.base import Place
 from thpsweep.model.metrics.base import Run
-from thpsweep.model.reclaim import Young, reclaim
+from thpsweep.model.mm import gup
+from thpsweep.model.mm.fault import write
+from thpsweep.model.mm.fork import exit, fork
+from thpsweep.model.mm.swap import read_back
+from thpsweep.model.mm.vmscan import Young, reclaim
+from thpsweep.model.mm.zeroed import NEVER_UNDERUSED, wrote
 from thpsweep.model.results import results
-from thpsweep.model.series import Series
 from thpsweep.model.setting import Setting, side_by_side
-from thpsweep.model.start import Start, forked, populate, unforked
-from thpsweep.model.swapping import read_back
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 from thpsweep.model.triggers.base import Collapser, Early, Trigger
-from thpsweep.model.turnover import exit, fork
-from thpsweep.model.writes import write
-from thpsweep.model.zeroed import NEVER_UNDERUSED, wrote
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -108,8 +111,8 @@ def _run(built: Setting) -> tuple[Run, np.ndarray]:
     state = built.trigger.begin(len(streams))
     if early:
         _begin_early(early, collapser, integrals, start)
-    scene = events.Scene(built.workload, start.n_regions, built.n_sharers, built.n_ticks, built.tick_s)
-    for number, tick in enumerate(drawn.ticks(scene, streams, built.scene_key)):
+    scene = Scene(built.workload, start.n_regions, built.n_sharers, built.n_ticks, built.tick_s)
+    for number, tick in enumerate(cache.ticks(scene, streams, built.scene_key)):
         _turn_over(family, counts, tick, luck.born, number)
         _refer(family, counts, built.mechanism, tick, number)
         written = _keys(family, [mine.writes for mine in tick])
@@ -145,7 +148,7 @@ def _begin_early(early: Early, collapser: Collapser, integrals: Integrals, start
     family.alive[:] = True
 
 
-def _turn_over(family: Family, counts: Counts, tick: tuple[events.Tick, ...], born: Ints, number: int) -> None:
+def _turn_over(family: Family, counts: Counts, tick: tuple[draw.Tick, ...], born: Ints, number: int) -> None:
     """Let the workers whose life is over exit, then let the root fork those whose life begins, and note in which tick."""
     for replicate, mine in enumerate(tick):
         family.alive[replicate, mine.absent] = False
@@ -156,23 +159,23 @@ def _turn_over(family: Family, counts: Counts, tick: tuple[events.Tick, ...], bo
             born[replicate, sharer] = number
 
 
-def _refer(family: Family, counts: Counts, mechanism: Mechanism, tick: tuple[events.Tick, ...], number: int) -> None:
+def _refer(family: Family, counts: Counts, mechanism: Mechanism, tick: tuple[draw.Tick, ...], number: int) -> None:
     """End long references whose time has come, then take new ones."""
     if family.pins.in_use:
-        pins.expire(family, number)
+        gup.expire(family, number)
     wanted = [mine.requests for mine in tick]
     if any(mine.pins.size for mine in wanted):
         until = np.concatenate([mine.pins_until for mine in wanted])
         keys = _keys(family, [mine.pins for mine in wanted])
-        pins.pin(family, counts, keys, until)
+        gup.pin(family, counts, keys, until)
         wrote(family, keys)  # by the device that they are pinned for
     if any(mine.vmsplices.size for mine in wanted):
         keys = _keys(family, [mine.vmsplices for mine in wanted])
-        mechanism.lead(family, counts, pins.living(family, keys))
-        pins.reference(family, counts, keys, np.concatenate([mine.vmsplices_until for mine in wanted]))
+        mechanism.lead(family, counts, gup.living(family, keys))
+        gup.reference(family, counts, keys, np.concatenate([mine.vmsplices_until for mine in wanted]))
 
 
-def _reclaim(family: Family, counts: Counts, tick: tuple[events.Tick, ...], young: Young, trigger: Trigger) -> None:
+def _reclaim(family: Family, counts: Counts, tick: tuple[draw.Tick, ...], young: Young, trigger: Trigger) -> None:
     """Let reclaim come to pages; khugepaged's max_ptes_none says which folios are underused, too."""
     wanted = [mine.requests.reclaims for mine in tick]
     if any(mine.size for mine in wanted):

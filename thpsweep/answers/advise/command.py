@@ -10,23 +10,24 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from thpsweep.answers.advise import rests, show, trial
+from thpsweep.answers.advise import basis, show, trial
 from thpsweep.answers.advise.choices import choices
 from thpsweep.answers.advise.scene import Scene, planned
 from thpsweep.answers.advise.verdict import Prediction, predict, sentences
 from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.linux import trial as live
-from thpsweep.linux.command import observed
+from thpsweep.linux.capture.command import observed
 from thpsweep.linux.live import profiles
-from thpsweep.model.layout import Layout
+from thpsweep.model.capture.layout import Layout
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.setting import estimate
-from thpsweep.sweep import journal
-from thpsweep.sweep.attempt import Limits
-from thpsweep.sweep.auto import auto
-from thpsweep.sweep.drive import ALL_DONE, drive
-from thpsweep.sweep.plan import Plan, PlannedPoint
-from thpsweep.sweep.serial import serial
+from thpsweep.sweep.driver.drive import ALL_DONE, drive
+from thpsweep.sweep.local.serial import serial
+from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.ray.auto import auto
+from thpsweep.sweep.records import journal
+from thpsweep.sweep.records.point import PlannedPoint
 from thpsweep.sweep.tracking.target import target
 
 WIDE_COLUMNS = 170
@@ -155,12 +156,12 @@ def tell(scene: Scene, found: Sequence[Prediction], machine_file: Path, request:
     layout = scene.layout
     who = f"{layout.provenance.get('program', 'a tree')}: {layout.n_processes} processes, {layout.n_regions} regions"
     wide = _console()
-    for sentence in (*rests.cannot(layout), *sentences(found, request.hours)):
+    for sentence in (*basis.cannot(layout), *sentences(found, request.hours)):
         wide.print(sentence, highlight=False, markup=False)
     wide.print(show.table(found, f"{who}, {request.hours:g} h at the prices of {scene.machine.name}"))
     _section(wide, "", show.LEGEND)
     _section(wide, "How to do it:", list(show.instructions(found)))
-    resting = rests.lines(scene.machine, machine_file, request.machine is None, layout, scene.workload())
+    resting = basis.lines(scene.machine, machine_file, request.machine is None, layout, scene.workload())
     _section(wide, "What this rests on:", list(resting))
     again = f"thpsweep advise --capture {scene.file}" + (f" --machine {request.machine}" if request.machine else "")
     print(f"Again, with other prices or longer: {again} --hours 24", file=sys.stdout)

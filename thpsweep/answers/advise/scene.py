@@ -10,13 +10,13 @@ import yaml
 
 from thpsweep.answers.advise.choices import Choice
 from thpsweep.errors import ThpsweepError
-from thpsweep.model import captures, registry
-from thpsweep.model.layout import Layout
+from thpsweep.model import registry
+from thpsweep.model.capture import files
+from thpsweep.model.capture.layout import Layout
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.setting import check
 from thpsweep.model.workloads.base import Workload
-from thpsweep.sweep.plan import PlannedPoint
-from thpsweep.sweep.point import Point, point_id
+from thpsweep.sweep.records.point import PlannedPoint, Point, point_id
 from thpsweep.units import HPAGE_PMD_NR
 
 TICK_S = 60.0
@@ -37,7 +37,7 @@ class Scene:
     @property
     def layout(self) -> Layout:
         """Read the file. Raises: CaptureError."""
-        return captures.load(self.file)
+        return files.load(self.file)
 
     def workload(self, **changed: Any) -> dict[str, Any]:
         """Give the captured workload with the rates that the file has, and assumed ones."""

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from thpsweep.answers.assumptions import Sensitivity
+from thpsweep.answers.analysis.assumptions import Sensitivity
+from thpsweep.answers.analysis.sobol import Index
+from thpsweep.answers.analysis.sources import Source
+from thpsweep.answers.analysis.study import named
 from thpsweep.answers.charts.base import Chart, panels
-from thpsweep.answers.sobol import Index
-from thpsweep.answers.sources import Source
-from thpsweep.answers.study import named
 
 FIRST, TOTAL = "#0072B2", "#E69F00"
 MOST_BARS = 14

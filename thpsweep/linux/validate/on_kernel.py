@@ -15,9 +15,9 @@ from thpsweep.linux.live.compaction import compact, fill, many_free_pages, punch
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.forms import split_pmd
 from thpsweep.linux.live.look import Look, look, page_table_kib, pages_in_use
+from thpsweep.linux.validate.interference import FILL, Signs
 from thpsweep.linux.validate.on_model import tally
 from thpsweep.linux.validate.results import last_failure, mm_of, results
-from thpsweep.linux.validate.signs import FILL, Signs
 from thpsweep.linux.validate.state import State, Told, View
 from thpsweep.linux.validate.steps import HEADROOM_BYTES, Case, Step
 from thpsweep.outcomes import ScanResult

@@ -10,12 +10,12 @@ import numpy as np
 
 from thpsweep.linux.validate.state import InexpressibleError, State, Told, View
 from thpsweep.linux.validate.steps import HEADROOM_BYTES, Case, Step
-from thpsweep.model import prices
+from thpsweep.model.accounting import prices
 from thpsweep.model.bits import Ints
-from thpsweep.model.counts import OPERATIONS, Counts
 from thpsweep.model.machines.profile import Profile
-from thpsweep.model.scenario import Scenario
-from thpsweep.model.scenario_process import Process
+from thpsweep.model.scenario.process import Process
+from thpsweep.model.scenario.scenario import Scenario
+from thpsweep.model.state.counts import OPERATIONS, Counts
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, PAGE_SIZE_BYTES
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from thpsweep.linux.validate.signs import DAMON
+from thpsweep.linux.validate.interference import DAMON
 from thpsweep.linux.validate.steps import Case
 
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from thpsweep.model import bits
 from thpsweep.model.bits import Ints
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
 from thpsweep.model.machines.profile import Profile
-from thpsweep.model.mechanisms.base import NOBODY, Flags, Limits, Mechanism, sources
+from thpsweep.model.mechanisms.base import NOBODY, Flags, Limits, Mechanism
+from thpsweep.model.mm.rmap import sources
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 from thpsweep.model.workloads.base import Workload
 
 

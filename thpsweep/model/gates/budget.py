@@ -7,10 +7,11 @@ import numpy as np
 
 from thpsweep.errors import OptionError
 from thpsweep.model import options
-from thpsweep.model.counts import PTE_UPDATES, Counts
+from thpsweep.model.accounting.prices import collapse_ns
+from thpsweep.model.bits import Floats
 from thpsweep.model.gates.base import Gate, Proposal
 from thpsweep.model.mechanisms.base import Flags
-from thpsweep.model.prices import Floats, collapse_ns
+from thpsweep.model.state.counts import PTE_UPDATES, Counts
 from thpsweep.units import NS_PER_MS
 
 _RATES = ("pte_updates_per_s", "cpu_ms_per_s")

@@ -7,7 +7,7 @@ import numpy as np
 
 from thpsweep.model.gates.base import Gate, Proposal
 from thpsweep.model.mechanisms.base import Flags
-from thpsweep.model.workloads.base import whole
+from thpsweep.model.options import whole
 from thpsweep.units import HPAGE_PMD_NR, MAX_SHARERS
 
 

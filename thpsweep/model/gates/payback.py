@@ -7,12 +7,12 @@ import numpy as np
 
 from thpsweep.errors import OptionError
 from thpsweep.model import bits, options
-from thpsweep.model.bits import Ints
-from thpsweep.model.family import Family
+from thpsweep.model.accounting.prices import aging_pass_ns, collapse_ns, tlb_ns_per_s
+from thpsweep.model.bits import Floats, Ints
 from thpsweep.model.gates.base import Gate, Proposal
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.mechanisms.base import Flags
-from thpsweep.model.prices import Floats, aging_pass_ns, collapse_ns, tlb_ns_per_s
+from thpsweep.model.state.family import Family
 from thpsweep.units import S_PER_HOUR
 
 GAINS = ("aging", "fork", "exit", "tlb")

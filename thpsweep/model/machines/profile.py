@@ -3,7 +3,7 @@
 import dataclasses
 
 from thpsweep.model import options
-from thpsweep.model.workloads.base import whole
+from thpsweep.model.options import whole
 
 AS_PTE_CLEAR = -1.0
 """Default of pte_clear_compound_ns: what pte_clear_ns is."""

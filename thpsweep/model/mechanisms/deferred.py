@@ -7,13 +7,13 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model import bits, options
+from thpsweep.model.accounting.locks import ONCE, PROTECT, Step
 from thpsweep.model.bits import Ints
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
-from thpsweep.model.linking import link, linked_slots, move, open_rows
-from thpsweep.model.locks import ONCE, PROTECT, Step
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Referenced, count_folios
-from thpsweep.model.protecting import protect
+from thpsweep.model.mm.links import link, linked_slots, move, open_rows
+from thpsweep.model.mm.wrprotect import protect
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 from thpsweep.units import HPAGE_PMD_NR
 
 

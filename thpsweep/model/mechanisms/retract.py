@@ -6,13 +6,14 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model import bits, options
+from thpsweep.model.accounting.locks import ONCE, Step
 from thpsweep.model.bits import Ints
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
-from thpsweep.model.folding import fold
-from thpsweep.model.locks import ONCE, Step
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Sources, count_folios, raced, sources
-from thpsweep.model.pmds import map_shared, takers
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
+from thpsweep.model.mm.folding import fold
+from thpsweep.model.mm.huge_memory import map_shared, takers
+from thpsweep.model.mm.rmap import Sources, sources
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 from thpsweep.units import HPAGE_PMD_NR
 
 

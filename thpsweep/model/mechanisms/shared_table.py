@@ -7,10 +7,10 @@ import numpy as np
 
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Ints
-from thpsweep.model.family import Family
-from thpsweep.model.folding import one_a_record, relatives
-from thpsweep.model.mechanisms.base import Sources
 from thpsweep.model.mechanisms.inplace import Inplace
+from thpsweep.model.mm.folding import one_a_record, relatives
+from thpsweep.model.mm.rmap import Sources
+from thpsweep.model.state.family import Family
 
 
 @dataclasses.dataclass

@@ -6,13 +6,14 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model import options
+from thpsweep.model.accounting.locks import PROTECT, Step
 from thpsweep.model.bits import Ints
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
-from thpsweep.model.folding import fold, maps_folio, relatives
-from thpsweep.model.locks import PROTECT, Step
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced, sources
-from thpsweep.model.protecting import protect
+from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
+from thpsweep.model.mm.folding import fold, maps_folio, relatives
+from thpsweep.model.mm.rmap import sources
+from thpsweep.model.mm.wrprotect import protect
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 
 
 @dataclasses.dataclass

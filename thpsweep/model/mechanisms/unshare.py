@@ -6,16 +6,16 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model import bits
+from thpsweep.model.accounting.locks import ONCE, Step
 from thpsweep.model.bits import Boards, Ints
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
-from thpsweep.model.leaving import leave
-from thpsweep.model.locks import ONCE, Step
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
-from thpsweep.model.pmds import map_private
-from thpsweep.model.swapping import read_in, shared_in_swap
-from thpsweep.model.writes import write
-from thpsweep.model.zeroed import mark_mapped, zeroed_slots, zeroes_of_copy
+from thpsweep.model.mm.fault import write
+from thpsweep.model.mm.huge_memory import map_private
+from thpsweep.model.mm.swap import read_in, shared_in_swap
+from thpsweep.model.mm.unmap import leave
+from thpsweep.model.mm.zeroed import mark_mapped, zeroed_slots, zeroes_of_copy
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 _VMA = {"vma_read": ONCE}

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from thpsweep.model import options
 from thpsweep.model.bits import Bools, Ints
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 
 MAX_HEADROOM_BYTES = float(1 << 50)
 

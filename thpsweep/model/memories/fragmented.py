@@ -8,7 +8,7 @@ import numpy as np
 from thpsweep.model import bits, draws, options
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.memories.base import Memory, Place
-from thpsweep.model.workloads.base import whole
+from thpsweep.model.options import whole
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
 DEFRAG = ("direct", "background", "none")

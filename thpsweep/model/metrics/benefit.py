@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from thpsweep.model.accounting.prices import exits_ns, faults_ns, forks_ns, reclaim_ns
+from thpsweep.model.bits import Floats
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.metrics.base import Counted, Metrics, Pair
-from thpsweep.model.prices import Floats, exits_ns, faults_ns, forks_ns, reclaim_ns
 from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES
 
 

@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 
-from thpsweep.model.counts import Counts
-from thpsweep.model.locks import CLASSES
+from thpsweep.model.accounting.locks import CLASSES
+from thpsweep.model.bits import Floats
 from thpsweep.model.metrics.base import Metrics, Pair, Run
-from thpsweep.model.prices import Floats
+from thpsweep.model.state.counts import Counts
 from thpsweep.units import NS_PER_MS, NS_PER_S
 
 FAULTS = ("minor_faults", "huge_faults", "cow_faults", "reuse_faults", "reuse_pmds")

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from thpsweep.model.bits import Ints
-from thpsweep.model.counts import LARGEST, PTE_UPDATES
+from thpsweep.model.accounting.prices import collapse_ns, collapse_ns_by_payer, compaction_ns, ipis, split_ns
+from thpsweep.model.bits import Floats, Ints
 from thpsweep.model.metrics.base import Metrics, Pair
-from thpsweep.model.prices import Floats, collapse_ns, collapse_ns_by_payer, compaction_ns, ipis, split_ns
+from thpsweep.model.state.counts import LARGEST, PTE_UPDATES
 from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from thpsweep.model.bits import Floats
 from thpsweep.model.metrics.base import Counted, Metrics, Pair
-from thpsweep.model.prices import Floats
 
 SAVED = ("fork", "exit", "refault", "reclaim", "tlb")
 """Kinds of CPU time in benefit/ that add up to the gain."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.model.bits import Boards, Bools, Ints
-from thpsweep.model.start import Start
+from thpsweep.model.capture.start import Start
 from thpsweep.units import MAX_SHARERS
 
 MAX_MEMBERSHIPS = 1 << 28

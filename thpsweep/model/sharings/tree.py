@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from thpsweep.model import bits, options
 from thpsweep.model.bits import Boards, Bools, Ints
+from thpsweep.model.capture.start import Start
+from thpsweep.model.options import whole
 from thpsweep.model.sharings.base import Refined, Sharing, check_degree, check_size, of_classes, refine
-from thpsweep.model.start import Start
-from thpsweep.model.workloads.base import whole
 from thpsweep.units import HPAGE_PMD_NR, MAX_SHARERS
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from thpsweep.model import options
 from thpsweep.model.bits import Ints
+from thpsweep.model.capture.start import Start
 from thpsweep.model.sharings.base import Sharing, check_degree, members, of_classes, refine
-from thpsweep.model.start import Start
 
 
 @dataclasses.dataclass

@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from thpsweep.model.allocation import NOT_REACHED, Allocator
 from thpsweep.model.bits import Ints
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
+from thpsweep.model.collapse.allocation import NOT_REACHED, Allocator
+from thpsweep.model.collapse.scan import Chances, Found, attempt, look
 from thpsweep.model.gates.base import Guard
-from thpsweep.model.linking import grow_older
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism
-from thpsweep.model.visit import Chances, Found, attempt, look
+from thpsweep.model.mm.links import grow_older
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 from thpsweep.outcomes import ScanResult
 
 

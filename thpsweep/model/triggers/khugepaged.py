@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 
 from thpsweep.model import bits
-from thpsweep.model.ahead import look_ahead
-from thpsweep.model.allocation import NOT_REACHED
 from thpsweep.model.bits import Bools, Ints
-from thpsweep.model.family import Family
+from thpsweep.model.collapse.allocation import NOT_REACHED
+from thpsweep.model.collapse.lookahead import look_ahead
 from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.options import whole
+from thpsweep.model.state.family import Family
 from thpsweep.model.triggers.base import Collapser, Trigger
-from thpsweep.model.workloads.base import whole
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, MS_PER_S
 

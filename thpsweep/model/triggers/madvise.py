@@ -8,10 +8,10 @@ import numpy as np
 from thpsweep.errors import OptionError
 from thpsweep.model import options
 from thpsweep.model.bits import Ints
-from thpsweep.model.family import Family
+from thpsweep.model.collapse.scan import Found
 from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.state.family import Family
 from thpsweep.model.triggers.base import Collapser, Trigger
-from thpsweep.model.visit import Found
 
 AT_ONCE, FEW = 1 << 14, 64
 """Rows that are scanned together at most, and at first: scanning so few takes hardly longer than scanning one."""

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from thpsweep.errors import CaptureError, OptionError
-from thpsweep.model import bits, captures
-from thpsweep.model.activity import MEASURED
-from thpsweep.model.captures import SAMPLES as SAMPLES
-from thpsweep.model.layout import Layout, content_hash
-from thpsweep.model.start import Start
+from thpsweep.model import bits
+from thpsweep.model.capture import files
+from thpsweep.model.capture.activity import MEASURED
+from thpsweep.model.capture.files import SAMPLES as SAMPLES
+from thpsweep.model.capture.layout import Layout, content_hash
+from thpsweep.model.capture.start import Start
 from thpsweep.model.workloads.base import Workload, hot_count
 
 CAPTURED_OR = "captured_or"
@@ -45,7 +46,7 @@ class Captured(Workload):
     path: str
 
     def __post_init__(self) -> None:
-        captures.check_name("workload.path", self.path)
+        files.check_name("workload.path", self.path)
         for name in MEASURED:
             setattr(self, name, self._rate(name, getattr(self, name)))
         super().__post_init__()
@@ -62,7 +63,7 @@ class Captured(Workload):
 
     def _measured(self, name: str) -> float | int | None:
         try:
-            activity = captures.load(self.file()).activity
+            activity = files.load(self.file()).activity
         except CaptureError as error:
             wanted = f"workload.path={self.path!r}: allowed is a file that `thpsweep capture` wrote"
             raise CaptureError(f"{wanted}; {error}") from error
@@ -70,7 +71,7 @@ class Captured(Workload):
 
     def file(self) -> Path:
         """Find the captured file. Raises: OptionError where there is none."""
-        return captures.find("workload.path", self.path)
+        return files.find("workload.path", self.path)
 
     def identity(self) -> dict[str, str]:
         """Give the hash of the file, so that a changed capture is another point."""
@@ -78,7 +79,7 @@ class Captured(Workload):
 
     def start(self, n_sharers: int) -> Start:
         """Lay out the captured processes, cut or replicated to the number of sharers."""
-        layout = captures.load(self.file())
+        layout = files.load(self.file())
         class_of = _classes(layout, n_sharers)
         return Start(
             n_regions=layout.present.shape[1],
@@ -93,7 +94,7 @@ class Captured(Workload):
 
     def describe(self, n_sharers: int) -> dict[str, Any]:
         """Say what was captured, what was replicated and what was left out."""
-        layout = captures.load(self.file())
+        layout = files.load(self.file())
         n_processes, n_regions = layout.present.shape[:2]
         source = _most_shared(layout)
         facts: dict[str, Any] = {

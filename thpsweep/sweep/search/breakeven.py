@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from thpsweep.errors import OptionError
-from thpsweep.sweep.axes import Job
-from thpsweep.sweep.journal import Record, Sweep
-from thpsweep.sweep.plan import PlannedPoint, planned
-from thpsweep.sweep.point import Point
+from thpsweep.sweep.planning.axes import Job
+from thpsweep.sweep.planning.plan import planned
+from thpsweep.sweep.planning.search import Note, Proposal
+from thpsweep.sweep.records.journal import Record, Sweep
+from thpsweep.sweep.records.point import PlannedPoint, Point
 from thpsweep.sweep.search import bisect
 from thpsweep.sweep.search.axis import MIN_RESOLUTION, Axis, axis, fitted
-from thpsweep.sweep.search.base import Note, Proposal
 from thpsweep.sweep.search.bisect import Conclusion, Reading, Readings, Rules
 from thpsweep.sweep.search.objective import refuse_unknown
 

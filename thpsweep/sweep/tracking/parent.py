@@ -9,8 +9,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, ViewType
 
-from thpsweep.sweep import environment, run_record
-from thpsweep.sweep.journal import Record
+from thpsweep.sweep.records import environment, run_record
+from thpsweep.sweep.records.journal import Record
 from thpsweep.sweep.tracking.run import FAILED, FINISHED, RUNNING, SWEEP
 from thpsweep.sweep.tracking.tables import PLAN
 

@@ -4,9 +4,9 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 
-from thpsweep.sweep import run_record, run_series
-from thpsweep.sweep.run_record import Record
-from thpsweep.sweep.run_series import Step
+from thpsweep.sweep.records import run_record, run_series
+from thpsweep.sweep.records.run_record import Record
+from thpsweep.sweep.records.run_series import Step
 from thpsweep.sweep.tracking import views
 
 SWEEP, POINT, FINISHED_AT, PARENT, USER, NAME, COLOUR = (

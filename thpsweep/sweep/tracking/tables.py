@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from thpsweep.sweep import journal, run_record
-from thpsweep.sweep.journal import Record
+from thpsweep.sweep.records import journal, run_record
+from thpsweep.sweep.records.journal import Record
 
 PLAN = "plan.parquet"
 AT_ONCE = 200

@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 from mlflow import MlflowClient
 
 from thpsweep.errors import SweepError
-from thpsweep.sweep import environment, journal, run_record
-from thpsweep.sweep.journal import FILE_NAME, Record
+from thpsweep.sweep.records import environment, journal, run_record
+from thpsweep.sweep.records.journal import FILE_NAME, Record
 from thpsweep.sweep.tracking import client as api
 from thpsweep.sweep.tracking import tables
 from thpsweep.sweep.tracking.bulk import Bulk, Unfit

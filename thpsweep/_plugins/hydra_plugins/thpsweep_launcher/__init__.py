@@ -15,8 +15,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 
 if TYPE_CHECKING:
-    from thpsweep.sweep.forecast import Workers
-    from thpsweep.sweep.serial import Arrival, Launch, Task, Terms
+    from thpsweep.sweep.local.serial import Arrival, Launch, Task, Terms
+    from thpsweep.sweep.planning.forecast import Workers
 
     from ._points import Planner
 
@@ -138,13 +138,13 @@ class SerialLauncher(_PointLauncher):
 
     def backend(self) -> "Launch":
         """Run points in this process."""
-        from thpsweep.sweep.serial import serial
+        from thpsweep.sweep.local.serial import serial
 
         return serial
 
     def workers(self) -> "Workers":
         """Name this process."""
-        from thpsweep.sweep.forecast import Workers
+        from thpsweep.sweep.planning.forecast import Workers
 
         return Workers("one process", 1)
 
@@ -166,7 +166,7 @@ class RayLauncher(_PointLauncher):
 
     def workers(self) -> "Workers":
         """Count the actors; those of a cluster are not known before it is joined."""
-        from thpsweep.sweep.forecast import Workers
+        from thpsweep.sweep.planning.forecast import Workers
 
         if self._address != "local" and self._actors is None:
             return Workers(f"the cluster {self._address}", None)
@@ -183,7 +183,7 @@ class RayLauncher(_PointLauncher):
         return _jobs.launch(*app, job_overrides, first, address=self._address, actors=self._actors)
 
     def _run(self, tasks: "Sequence[Task]", terms: "Terms") -> "Generator[Arrival, None, None]":
-        from thpsweep.sweep.pool import pool  # loads Ray, which is not needed where nothing is left to run
+        from thpsweep.sweep.ray.pool import pool  # loads Ray, which is not needed where nothing is left to run
 
         return pool(tasks, terms, address=self._address, actors=self._actors)
 
@@ -197,7 +197,7 @@ class AutoLauncher(RayLauncher):
         return dataclasses.replace(there, name=f"up to {there.name}", may_stay=True) if there.processes else there
 
     def _run(self, tasks: "Sequence[Task]", terms: "Terms") -> "Generator[Arrival, None, None]":
-        from thpsweep.sweep.auto import auto
+        from thpsweep.sweep.ray.auto import auto
 
         if self._address != "local":
             return super()._run(tasks, terms)
@@ -226,7 +226,7 @@ class GridSweeper(BasicSweeper):
         application, context, config, launcher = self.task_function, self.hydra_context, self.config, self.launcher
         if not isinstance(application, Application) or context is None or config is None or launcher is None:
             return super().sweep(arguments)
-        from thpsweep.sweep.where import as_override
+        from thpsweep.sweep.planning.where import as_override
 
         from . import _points
 

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from thpsweep.config import PARTS, part_of, point_of
 from thpsweep.errors import SweepError, ThpsweepError
-from thpsweep.sweep.point import Point
+from thpsweep.sweep.records.point import Point
 
 Texts = tuple[str, ...]
 """Overrides as the user wrote them."""

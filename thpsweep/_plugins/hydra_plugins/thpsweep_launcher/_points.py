@@ -16,13 +16,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from thpsweep.application import Application
 from thpsweep.config import plan_of
 from thpsweep.errors import OptionError, SweepError
-from thpsweep.sweep.attempt import Outcome, as_error, outcome
-from thpsweep.sweep.axes import Axis, Job, combined, zips
-from thpsweep.sweep.drive import Driven
-from thpsweep.sweep.forecast import Workers
-from thpsweep.sweep.plan import Plan
+from thpsweep.sweep.driver.drive import Driven
+from thpsweep.sweep.local.attempt import Outcome, as_error, outcome
+from thpsweep.sweep.local.serial import Arrival, Launch, Task, Terms
+from thpsweep.sweep.planning.axes import Axis, Job, combined, zips
+from thpsweep.sweep.planning.forecast import Workers
+from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.search.objective import refuse_unknown
-from thpsweep.sweep.serial import Arrival, Launch, Task, Terms
 
 from ._compose import Composer, without_hydra
 

@@ -11,11 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from thpsweep.config import plan_of
 from thpsweep.errors import OptionError, SweepError
-from thpsweep.sweep.axes import Job, zips
-from thpsweep.sweep.plan import Plan
+from thpsweep.sweep.planning.axes import Job, zips
+from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.planning.search import Search
 from thpsweep.sweep.search import breakeven as search_breakeven
 from thpsweep.sweep.search import pareto as search_pareto
-from thpsweep.sweep.search.base import Search
 
 from ._compose import Composer
 from ._points import Planner, jobs
