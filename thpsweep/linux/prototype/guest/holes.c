@@ -48,7 +48,7 @@ static void empty_for_the_caller(void)
 	ask(0, 'p', 0, 0);
 	memcpy(was, sh->pfn, sizeof(was));
 	CHECK(!collapse("switch_pmd", base, 512), "the caller's hole: %s", answer);
-	CHECK(got("ptes") == 511 * 3 + 511 && got("mms") == 1 && got("filled") == 1, "the caller's hole: %s", answer);
+	CHECK(got("ptes") == 511 * 3 && got("replaced") == 511 && got("mms") == 1 && got("filled") == 1, "the caller's hole: %s", answer);
 	pfns(base, mine);
 	for (int k = 0; k < 2; k++) {
 		ask(k, 'p', 0, 0);

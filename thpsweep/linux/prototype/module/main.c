@@ -114,7 +114,7 @@ static int run(struct job *j, const char *op)
 	if (!strcmp(op, "slice"))
 		return slice(j->slice);
 	if (!strcmp(op, "visit"))
-		return visit(j->mm, j->addr);
+		return visit(j);
 	if (!strcmp(op, "abandon"))
 		return abandon();
 	FAIL(-EINVAL, "FAIL", "no such operation");
@@ -141,7 +141,7 @@ static ssize_t command(struct file *f, const char __user *buf, size_t len, loff_
 {
 	unsigned int slice = NR, ms = 0;
 	char line[64] = "", op[16];
-	bool stays = false;
+	struct mm_struct *mm;
 	struct job *j;
 	int pid, rc;
 
@@ -154,8 +154,8 @@ static ssize_t command(struct file *f, const char __user *buf, size_t len, loff_
 	if (sscanf(line, "%15s %d %lx %u %u", op, &pid, &j->addr, &slice, &ms) < 3 || j->addr & ~HPAGE_PMD_MASK)
 		goto free;
 	rc = -ESRCH;
-	j->mm = mm_of(pid);
-	if (!j->mm)
+	mm = j->mm = mm_of(pid);
+	if (!mm)
 		goto free;
 	j->pause_ms = min(ms, 10000U);
 	j->slice = clamp_t(unsigned int, slice, 1, strcmp(op, "slice") ? NR : INT_MAX);
@@ -165,12 +165,10 @@ static ssize_t command(struct file *f, const char __user *buf, size_t len, loff_
 	res.code = res.why = "-";
 	rc = run(j, op);
 	res.rc = rc;
-	stays = !rc && (!strcmp(op, "begin") || !strcmp(op, "defer"));
 	mutex_unlock(&lock);
-	mmput(j->mm);
+	mmput(mm);
 free:
-	if (!stays)
-		kvfree(j);
+	kvfree(j);
 	return rc ? rc : len;
 }
 
@@ -180,8 +178,8 @@ static int show(struct seq_file *m, void *v)
 
 	seq_printf(m, "op=%s rc=%d code=%s pfn=%lu ptes=%llu protected=%llu walks=%llu visits=%llu flushes=%llu left=%llu ",
 		   r->op, r->rc, r->code, r->pfn, r->ptes, r->protected, r->walks, r->visits, r->flushes, r->left);
-	seq_printf(m, "orphans=%llu mms=%llu skipped=%llu copied=%llu cleared=%llu filled=%llu forked=%lu ",
-		   r->orphans, r->mms, r->skipped, r->copied, r->cleared, r->filled, forked_ptes);
+	seq_printf(m, "orphans=%llu mms=%llu skipped=%llu copied=%llu cleared=%llu replaced=%llu filled=%llu forked=%lu ",
+		   r->orphans, r->mms, r->skipped, r->copied, r->cleared, r->replaced, r->filled, forked_ptes);
 	seq_printf(m, "link=%llu protect=%llu alloc=%llu copy=%llu freeze=%llu walk=%llu release=%llu pmd=%llu why=%s\n",
 		   r->link, r->protect, r->alloc, r->copy, r->freeze, r->walk, r->release, r->pmd, r->why);
 	return 0;

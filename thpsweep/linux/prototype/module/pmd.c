@@ -87,7 +87,7 @@ static void replace_table(struct vm_area_struct *vma, unsigned long addr, struct
 	huge = young ? pmd_mkyoung(huge) : pmd_mkold(huge);
 	set_pmd(pmd, huge);
 	spin_unlock(pml);
-	res.ptes += present;
+	res.replaced += present;
 	res.filled += NR - present;
 	res.mms++;
 }

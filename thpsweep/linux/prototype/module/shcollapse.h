@@ -13,7 +13,7 @@ struct result {
 	const char *code;		/* as enum scan_result without SCAN_ */
 	const char *why;
 	u64 link, protect, alloc, copy, freeze, walk, release, pmd;
-	u64 ptes, protected, visits, walks, flushes, left, orphans, mms, skipped, copied, cleared, filled;
+	u64 ptes, protected, visits, walks, flushes, left, orphans, mms, skipped, copied, cleared, replaced, filled;
 	unsigned long pfn;
 };
 extern struct result res;	/* of the last command; commands come one at a time */
@@ -72,9 +72,9 @@ void restore_pages(struct job *j);
 int install_pmds(struct job *j, const bool *has_source);
 
 /* slices.c, fork.c */
-int begin(struct job *j, bool deferred);
+int begin(const struct job *caller, bool deferred);
 int slice(unsigned int budget);
-int visit(struct mm_struct *mm, unsigned long addr);
+int visit(const struct job *caller);
 int abandon(void);
 extern unsigned long forked_ptes;
 int watch_forks(struct job *j);

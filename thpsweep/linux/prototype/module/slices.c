@@ -7,13 +7,10 @@
 
 static struct job *open_job;
 
-int begin(struct job *j, bool deferred)
+static int prepare(struct job *j, bool deferred)
 {
-	int rc;
+	int rc = link_sources(j);
 
-	if (open_job)
-		FAIL(-EBUSY, "FAIL", "another region is under way");
-	rc = link_sources(j);
 	if (!rc)
 		rc = protect_sources(j);
 	if (!rc)
@@ -23,8 +20,24 @@ int begin(struct job *j, bool deferred)
 		if (rc)
 			folio_put(j->new);
 	}
-	if (rc) {
+	if (rc)
 		unlink_sources(j);
+	return rc;
+}
+
+int begin(const struct job *caller, bool deferred)
+{
+	struct job *j;
+	int rc;
+
+	if (open_job)
+		FAIL(-EBUSY, "FAIL", "another region is under way");
+	j = kvmemdup(caller, sizeof(*caller), GFP_KERNEL);	/* outlives the command */
+	if (!j)
+		return -ENOMEM;
+	rc = prepare(j, deferred);
+	if (rc) {
+		kvfree(j);
 		return rc;
 	}
 	copy_all(j);
@@ -84,8 +97,10 @@ int slice(unsigned int budget)
 {
 	struct job *j = open_job;
 
-	if (!j)
-		FAIL(-EINVAL, "FAIL", "nothing is under way");
+	if (!j) {
+		res.why = "nothing is under way";
+		return 0;
+	}
 	res.pfn = folio_pfn(j->new);
 	budget = walk(j, budget);
 	if (budget && j->cursor) {
@@ -98,14 +113,20 @@ int slice(unsigned int budget)
 	return 0;
 }
 
-/* deferred: what khugepaged would do when it comes to this mm. */
-int visit(struct mm_struct *mm, unsigned long addr)
+/* deferred: what khugepaged would do when it comes to this mm: begin where nothing is linked, and switch what this mm maps. */
+int visit(const struct job *caller)
 {
-	struct job *j = open_job;
+	struct mm_struct *mm = caller->mm;
+	unsigned long addr = caller->addr;
 	struct vm_area_struct *vma;
+	struct job *j;
+	int rc = 0;
 
-	if (!j)
-		FAIL(-EINVAL, "FAIL", "nothing is under way");
+	if (!open_job)
+		rc = begin(caller, true);
+	if (rc)
+		return rc;
+	j = open_job;
 	res.pfn = folio_pfn(j->new);
 	mmap_read_lock(mm);
 	vma = find_vma(mm, addr);
@@ -116,5 +137,7 @@ int visit(struct mm_struct *mm, unsigned long addr)
 	res.left = drop_unmapped(j);
 	if (!res.left)
 		close_job();
+	if (!res.ptes)
+		FAIL(-EINVAL, "PTE_MAPPED_HUGEPAGE", "this mm maps no old page");
 	return 0;
 }
