@@ -4,10 +4,12 @@ import numpy as np
 
 from thpsweep.linux.prototype.compare.state import NOTHING, SMALL, SUBPAGE, Did, Seen, Told
 from thpsweep.linux.prototype.compare.steps import Collapse, Drop, Exit, Fork, Play, Read, Refer, Release, Step, Write
+from thpsweep.model import bits
 from thpsweep.model.bits import Ints
 from thpsweep.model.scenario.process import Process
 from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.outcomes import ScanResult
+from thpsweep.units import HPAGE_PMD_NR
 
 MECHANISMS = {
     "switch": ("switch", {"walk": "per_range"}),
@@ -96,11 +98,22 @@ class Actor:
         return Seen(
             form=form,
             first=np.where(present, first, 0),
-            mapcount=process.mapcounts,
+            mapcount=process.mapcounts - self._links(process),
             huge_kib=process.anon_huge_kib,
             rss_kib=process.rss_kib,
             wrong=0 if process.intact else 1,
         )
+
+
+    def _links(self, process: Process) -> Ints:
+        """Count the links that hold a subpage: the model counts one as a mapping, a kernel as a reference. Shapes: (512,)."""
+        family, held = self.scene.family, np.zeros(HPAGE_PMD_NR, np.int64)
+        mine = self.scene.ledger.places(process._rows) >> 32
+        layers = family.layers.live()
+        for old in layers[family.layers.link[layers] != 0]:
+            linked = bits.expand(family.layers.slots[[old]])[0] != 0
+            held += linked & (mine == family.layers.link[old])
+        return held
 
 
 def acted(play: Play) -> Told:

@@ -187,6 +187,7 @@ static void print_state(void)
 	static int first[MAXP][NR];
 	long small = 0;
 
+	write_file("/proc/sys/vm/drop_caches", "1");	/* and with it the batches of folios that wait for the LRU */
 	for (int p = 0; p < MAXP; p++) {
 		if (!alive[p])
 			continue;

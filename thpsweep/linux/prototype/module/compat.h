@@ -37,6 +37,8 @@ typedef swp_entry_t leaf_t;
 #define leaf_of(pte) pte_to_swp_entry(pte)
 #define leaf_young(e) is_migration_entry_young(e)
 #define leaf_dirty(e) is_migration_entry_dirty(e)
+#define leaf_write(e) is_writable_migration_entry(e)
+#define leaf_shared(e) is_readable_migration_entry(e)
 typedef int rmp_flags;
 #define tree_first anon_vma_interval_tree_iter_first
 #define tree_next anon_vma_interval_tree_iter_next
@@ -52,6 +54,8 @@ typedef softleaf_t leaf_t;
 #define leaf_of(pte) softleaf_from_pte(pte)
 #define leaf_young(e) softleaf_is_migration_young(e)
 #define leaf_dirty(e) softleaf_is_migration_dirty(e)
+#define leaf_write(e) softleaf_is_migration_write(e)
+#define leaf_shared(e) softleaf_is_migration_read(e)
 typedef enum ttu_flags rmp_flags;
 #define tree_first anon_rmap_tree_iter_first
 #define tree_next anon_rmap_tree_iter_next

@@ -44,24 +44,32 @@ int freeze_pages(struct job *j)
 	return 0;
 }
 
+/* A page that only one process had stays exclusive to it, and writable if it was. */
+static void restore_pte(struct job *j, struct page_vma_mapped_walk *pvmw, struct vm_area_struct *vma, int i)
+{
+	pte_t was = ptep_get(pvmw->pte), pte;
+	leaf_t entry = leaf_of(was);
+	bool exclusive = !leaf_shared(entry);
+
+	folio_get(j->new);
+	k_folio_add_anon_rmap_ptes(j->new, folio_page(j->new, i), 1, vma, pvmw->address,
+				   exclusive ? RMAP_EXCLUSIVE : RMAP_NONE);
+	pte = make_pte(j, vma, i, leaf_young(entry), leaf_dirty(entry), pte_swp_soft_dirty(was));
+	if (leaf_write(entry))
+		pte = pte_mkwrite_novma(pte);
+	set_pte(pvmw->pte, pte);
+	res.ptes++;
+}
+
 /* remove_migration_ptes() knows no subpages where the source is of order 0. */
 static bool restore_one(struct folio *folio, struct vm_area_struct *vma, unsigned long addr, void *arg)
 {
 	struct job *j = arg;
-	int i = folio->index - j->pgoff;
 	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr, PVMW_SYNC | PVMW_MIGRATION);
 
 	res.visits++;
-	while (k_page_vma_mapped_walk(&pvmw)) {
-		pte_t pte = ptep_get(pvmw.pte);
-		leaf_t entry = leaf_of(pte);
-
-		folio_get(j->new);
-		k_folio_add_anon_rmap_ptes(j->new, folio_page(j->new, i), 1, vma, pvmw.address, RMAP_NONE);
-		set_pte(pvmw.pte, make_pte(j, vma, i, leaf_young(entry),
-					   leaf_dirty(entry), pte_swp_soft_dirty(pte)));
-		res.ptes++;
-	}
+	while (k_page_vma_mapped_walk(&pvmw))
+		restore_pte(j, &pvmw, vma, folio->index - j->pgoff);
 	return true;
 }
 

@@ -49,7 +49,7 @@ bool skip_vma(struct vm_area_struct *vma)
 	return true;
 }
 
-/* Always read-only: nobody has the new folio for itself. */
+/* Read-only: a shared page always is. */
 pte_t make_pte(struct job *j, struct vm_area_struct *vma, int i, bool young, bool dirty, bool soft)
 {
 	pte_t pte = mk_pte(folio_page(j->new, i), vma->vm_page_prot);

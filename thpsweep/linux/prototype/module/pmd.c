@@ -9,47 +9,60 @@
 struct sharer { struct mm_struct *mm; unsigned long addr; };
 
 /*
- * Each slot is that subpage, read-only, or empty where the folio has no source. An empty slot over a subpage with a
- * source must stay empty: it reads zeroes, the subpage does not. Returns how many are present, 0 where one does not fit.
+ * Each slot is that subpage, or empty where the folio has no source. An empty slot over a subpage with a source must stay
+ * empty: it reads zeroes, the subpage does not. All are exclusive to this process, or none is: a PMD has one mark for all.
+ * Returns how many are present, 0 where one does not fit.
  */
-static int fits(pte_t *ptep, struct folio *folio, const bool *has_source)
+static int fits(pte_t *ptep, struct folio *folio, const bool *has_source, bool *exclusive)
 {
-	int i, present = 0;
+	unsigned long pfn = folio_pfn(folio);
+	int i, present = 0, own = 0;
 
 	for (i = 0; i < NR; i++) {
 		pte_t pte = ptep_get(ptep + i);
 
-		if ((pte_none(pte) || (pte_present(pte) && is_zero_pfn(pte_pfn(pte)))) && !has_source[i])
-			continue;
-		if (!pte_present(pte) || pte_pfn(pte) != folio_pfn(folio) + i || pte_write(pte) ||
-		    PageAnonExclusive(folio_page(folio, i)))
+		if (pte_present(pte) && pte_pfn(pte) == pfn + i) {
+			present++;
+			own += PageAnonExclusive(pfn_to_page(pfn + i));
+		} else if (has_source[i] || !(pte_none(pte) || (pte_present(pte) && is_zero_pfn(pte_pfn(pte))))) {
 			return 0;
-		present++;
-	}
-	return present;
-}
-
-/* Take the ptes of a table that nobody sees any more out of the folio's mappings, in runs. */
-static bool empty_table(struct vm_area_struct *vma, unsigned long addr, pte_t *ptep, struct folio *folio)
-{
-	bool young = false;
-	int i, from = -1;
-
-	for (i = 0; i <= NR; i++) {
-		bool ours = i < NR && pte_present(ptep[i]) && !is_zero_pfn(pte_pfn(ptep[i]));
-
-		if (ours)
-			young |= pte_young(ptep[i]);
-		if (i < NR)
-			pte_clear(vma->vm_mm, addr + i * PAGE_SIZE, ptep + i);
-		if (ours && from < 0)
-			from = i;
-		if (!ours && from >= 0) {
-			k_folio_remove_rmap_ptes(folio, folio_page(folio, from), i - from, vma);
-			from = -1;
 		}
 	}
+	*exclusive = own;
+	return !own || own == present ? present : 0;
+}
+
+/* Take the ptes of a table that nobody sees any more out of the folio's mappings, in runs; whether one was young. */
+static bool empty_table(struct vm_area_struct *vma, unsigned long addr, pte_t *ptep, struct folio *folio)
+{
+	unsigned long pfn = folio_pfn(folio);
+	int i, from = 0;
+	bool young = false;
+
+	for (i = 0; i < NR; i++) {
+		bool ours = pte_present(ptep[i]) && pte_pfn(ptep[i]) == pfn + i;
+
+		young |= ours && pte_young(ptep[i]);
+		pte_clear(vma->vm_mm, addr + i * PAGE_SIZE, ptep + i);
+		if (ours)
+			continue;
+		if (i > from)
+			k_folio_remove_rmap_ptes(folio, folio_page(folio, from), i - from, vma);
+		from = i + 1;
+	}
+	if (NR > from)
+		k_folio_remove_rmap_ptes(folio, folio_page(folio, from), NR - from, vma);
 	return young;
+}
+
+/* The mark is the first page's where a PMD maps the folio. */
+static void move_exclusive_mark(struct folio *folio)
+{
+	int i;
+
+	for (i = 0; i < NR; i++)
+		if (PageAnonExclusive(folio_page(folio, i)))
+			ClearPageAnonExclusive(folio_page(folio, i));
 }
 
 /* Under the mmap lock, the folio lock and the rmap lock, all for writing. */
@@ -58,13 +71,13 @@ static void replace_table(struct vm_area_struct *vma, unsigned long addr, struct
 	struct mm_struct *mm = vma->vm_mm;
 	pmd_t *pmd = find_pmd(mm, addr), old, huge;
 	spinlock_t *pml, *ptl;
+	bool young, exclusive;
 	int present = 0;
 	pte_t *ptep;
-	bool young;
 
 	ptep = pmd ? CALLABLE(map_lock)(mm, pmd, addr, &ptl) : NULL;
 	if (ptep) {
-		present = fits(ptep, folio, has_source);
+		present = fits(ptep, folio, has_source, &exclusive);
 		pte_unmap_unlock(ptep, ptl);
 	}
 	if (!present) {
@@ -77,7 +90,9 @@ static void replace_table(struct vm_area_struct *vma, unsigned long addr, struct
 	res.flushes++;
 	k_tlb_remove_table_sync_one();
 	pml = pmd_lock(mm, pmd);
-	k_folio_add_anon_rmap_pmd(folio, &folio->page, vma, addr, RMAP_NONE);
+	if (exclusive)
+		move_exclusive_mark(folio);
+	k_folio_add_anon_rmap_pmd(folio, &folio->page, vma, addr, exclusive ? RMAP_EXCLUSIVE : RMAP_NONE);
 	young = empty_table(vma, addr, (pte_t *)pmd_page_vaddr(old), folio);
 	folio_ref_sub(folio, present - 1);
 	percpu_counter_add(&mm->rss_stat[MM_ANONPAGES], NR - present);
