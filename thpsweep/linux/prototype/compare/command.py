@@ -1,14 +1,14 @@
 """`thpsweep prototype compare`: draw, play on both sides, and list what differs."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.progress import Progress
 
 from thpsweep.errors import OptionError
 from thpsweep.linux.prototype.bench import Bench
-from thpsweep.linux.prototype.compare.differ import differences
+from thpsweep.linux.prototype.compare.differ import Difference, differences
 from thpsweep.linux.prototype.compare.draw import MECHANISMS, draw
 from thpsweep.linux.prototype.compare.kernel import heard
 from thpsweep.linux.prototype.compare.model import acted
@@ -27,7 +27,7 @@ def plays(families: int, seed: int) -> list[Play]:
     return [draw(number) for number in range(seed, seed + families)]
 
 
-def compare(ready: Bench, chosen: Sequence[Play]) -> dict[int, list[str]]:
+def compare(ready: Bench, chosen: Sequence[Play]) -> dict[int, list[Difference]]:
     """Play in the kernel and in the model; give what differs, by seed."""
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("families in the kernel", total=len(chosen))
@@ -44,14 +44,21 @@ def compare(ready: Bench, chosen: Sequence[Play]) -> dict[int, list[str]]:
     return found
 
 
-def report(chosen: Sequence[Play], found: dict[int, list[str]]) -> int:
-    """Print what differs; 1 where anything does."""
-    equal = Counter(play.mechanism for play in chosen if not found[play.seed])
+def report(chosen: Sequence[Play], found: Mapping[int, Sequence[Difference]]) -> int:
+    """Print what differs, and why where that is known; 1 where anything is left to explain."""
     drawn = Counter(play.mechanism for play in chosen)
+    equal = Counter(play.mechanism for play in chosen if not found[play.seed])
+    reasons: Counter[str] = Counter()
+    odd = 0
     for play in chosen:
-        for what in found[play.seed][:_SHOWN]:
+        unexplained = [difference.what for difference in found[play.seed] if not difference.reason]
+        reasons.update({difference.reason for difference in found[play.seed] if difference.reason})
+        odd += bool(unexplained)
+        for what in unexplained[:_SHOWN]:
             print(f"family {play.seed} ({play.mechanism}): {what}")
     for mechanism in MECHANISMS:
         if drawn[mechanism]:
             print(f"{mechanism}: {equal[mechanism]} of {drawn[mechanism]} families equal in model and kernel")
-    return 0 if equal.total() == len(chosen) else 1
+    for reason, families in reasons.items():
+        print(f"explained in {families}: {reason}")
+    return 1 if odd else 0

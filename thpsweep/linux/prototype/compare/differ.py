@@ -1,6 +1,7 @@
-"""What the model and the kernel tell differently of a play."""
+"""What the model and the kernel tell differently of a play, and which of it is explained."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from thpsweep.linux.prototype.compare.state import Did, Seen, Told, runs
 from thpsweep.linux.prototype.compare.steps import Collapse, Play
@@ -22,27 +23,50 @@ FIELDS = {
 """What is compared of each operation: the module's name of a count, and the model's."""
 
 
-def differences(play: Play, kernel: Told, model: Told) -> list[str]:
+@dataclass(frozen=True)
+class Difference:
+    """What differs; `reason` explains it where it is known and of the size that the reason gives."""
+
+    what: str
+    reason: str = ""
+
+
+def differences(play: Play, kernel: Told, model: Told) -> list[Difference]:
     """List what differs, in the order of the play."""
     collapses = [step for step in play.steps if isinstance(step, Collapse)]
-    found: list[str] = []
+    found: list[Difference] = []
     for number, (step, mine, its) in enumerate(zip(collapses, kernel.did, model.did, strict=True)):
-        found += (f"collapse {number} ({step.mechanism}): {what}" for what in _did(step.mechanism, mine, its))
+        sharers = len(kernel.states[number])
+        for name, some, other in _did(step.mechanism, mine, its):
+            what = f"collapse {number} ({step.mechanism}): {name}: kernel {some}, model {other}"
+            found.append(Difference(what, _reason(step.mechanism, name, mine.counts, its.counts, sharers)))
     for number, (left, right) in enumerate(zip(kernel.states, model.states, strict=True)):
-        found += (f"state {number}: {what}" for what in _state(left, right))
-    for number, (some, others) in enumerate(zip(kernel.small_folios, model.small_folios, strict=True)):
-        if some != others:
-            found.append(f"state {number}: small folios on the LRU: kernel {some}, model {others}")
+        found += (Difference(f"state {number}: {what}") for what in _state(left, right))
+    for number, (few, many) in enumerate(zip(kernel.small_folios, model.small_folios, strict=True)):
+        if few != many:
+            found.append(Difference(f"state {number}: small folios on the LRU: kernel {few}, model {many}"))
     return found
 
 
-def _did(mechanism: str, kernel: Did, model: Did) -> Iterator[str]:
+def _did(mechanism: str, kernel: Did, model: Did) -> Iterator[tuple[str, object, object]]:
     if kernel.result != model.result:
-        yield f"kernel {kernel.result}, model {model.result}"
+        yield "result", kernel.result, model.result
     elif kernel.result == "-":
         for name, other in FIELDS[mechanism].items():
-            if kernel.counts[name] != model.counts.get(other, 0):
-                yield f"{name}: kernel {kernel.counts[name]}, model {model.counts.get(other, 0)}"
+            some, many = kernel.counts[name], model.counts.get(other, 0)
+            if some != many:
+                yield name, some, many
+
+
+def _reason(mechanism: str, name: str, kernel: dict[str, int], model: dict[str, int], sharers: int) -> str:
+    """Explain a difference of a count."""
+    if mechanism != "switch_page":
+        return ""
+    if name == "flushes" and kernel["flushes"] == kernel["ptes"] + (kernel["protected"] > 0):
+        return "page by page each pte is flushed before its lock is dropped, as KSM does; the model has one flush a sharer"
+    if name == "visits" and model["vmas_visited"] < kernel["visits"] <= kernel["copied"] * sharers:
+        return "a walk visits every VMA under the page's anon_vma; the model, only the owner's where nobody else has the page"
+    return ""
 
 
 def _state(kernel: dict[int, Seen], model: dict[int, Seen]) -> Iterator[str]:
