@@ -29,6 +29,7 @@ SLOPES = {
     "switch_slice_16": Slope("switch", "walk", "16"),
     "switch_slice_4": Slope("switch", "walk", "4"),
     "switch_slice_1": Slope("switch", "walk", "1"),
+    "switch_overwrite": Slope("switch_over", "walk"),
     "switch_per_page": Slope("switch_page", "walk"),
     "set_entry": Slope("roundtrip", "freeze"),
     "restore_entry": Slope("roundtrip", "walk"),

@@ -68,6 +68,8 @@ static void child(int id)
 			fill_page(base, 100 + id, m.i); wrote[m.i] = 1;
 		} else if (m.op == 'd')		/* drop page i and leave it empty */
 			madvise(base + m.i * 4096, 4096, MADV_DONTNEED);
+		else if (m.op == 'm')		/* lock what is there, and copy nothing for it */
+			sh->ans[0] = syscall(SYS_mlock2, base, HUGE, 1 /* MLOCK_ONFAULT */);
 		else if (m.op == 'n')		/* the first word of page i */
 			sh->ans[0] = *(volatile uint64_t *)(base + m.i * 4096);
 		else if (m.op == 'r') {

@@ -74,6 +74,7 @@ void holes(void);
 void writable(const char *op);
 void slices(void);
 void deferred(void);
+void cgroups(void);
 void window(const char *op);
 void native(const char *op, int pmd);
 void running(const char *op);

@@ -53,10 +53,13 @@ static void check(void)
 	one("switch", 4, 512, 1);
 	one("inplace", 4, 512, 0);
 	one("switch_page", 2, 512, 0);
+	one("switch_over", 3, 64, 0);
 	window("switch");
 	window("inplace");
 	native("switch", 0);
 	running("switch");
+	running("switch_over");
+	cgroups();
 	leak("", 2, 12);
 	leak("switch", 2, 12);
 	stress("switch", 8, 10, 0);
@@ -88,6 +91,7 @@ static void stresses(void)
 	stress("switch", 8, 200, 0);
 	stress("switch", 8, 150, 1);
 	stress("switch_page", 8, 100, 0);
+	stress("switch_over", 8, 100, 0);
 	stress("inplace", 8, 100, 1);
 	stress("begin", 8, 50, 0);
 	stress("defer", 8, 50, 0);

@@ -83,11 +83,11 @@ static void be_alone(void)
 
 void price(int n)
 {
-	static const char * const ops[] = { "switch", "switch_page", "inplace", "roundtrip" };
+	static const char * const ops[] = { "switch", "switch_over", "switch_page", "inplace", "roundtrip" };
 
 	be_alone();
 	protecting();
-	for (int o = 0; o < 4; o++)
+	for (int o = 0; o < 5; o++)
 		operation(ops[o], n, NR);
 	for (int s = 1; s < NR; s *= 4)
 		operation("switch", n, s);

@@ -91,10 +91,29 @@ static void diverged(void)
 	munmap(base, HUGE);
 }
 
+/* A sharer that locked its memory is left on the old pages, and its content with it. */
+static void locked_sharer(void)
+{
+	base = region(1);
+	family(3);
+	ask(1, 'm', 0, 0);
+	CHECK(sh->ans[0] == 0, "mlock2 %ld", sh->ans[0]);
+	CHECK(!collapse("switch", base, 512), "a locked sharer: %s", answer);
+	CHECK(got("skipped") == 1 && got("ptes") == 3 * 512 && got("left") == 512, "a locked sharer: %s", answer);
+	for (int k = 0; k < 3; k++) {
+		ask(k, 'w', k, 0);
+		ask(k, 'c', 0, 0);
+		CHECK(!sh->ans[0], "locked sharer: child %d: %ld pages differ", k, sh->ans[0]);
+	}
+	leave(3);
+	munmap(base, HUGE);
+}
+
 void refusals(void)
 {
 	extra_reference();
 	kinds_of_memory();
 	diverged();
+	locked_sharer();
 	check_ends("refusals");
 }

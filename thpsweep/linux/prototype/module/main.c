@@ -78,8 +78,10 @@ static int collapse(struct job *j, const char *op)
 	bool inplace = !strncmp(op, "inplace", 7) || !strcmp(op, "roundtrip");
 	bool has_source[NR];
 	u64 start = now(), *t0 = &start;
-	int i, rc = prepare(j, t0, inplace);
+	int i, rc;
 
+	j->over = !strcmp(op, "switch_over");
+	rc = prepare(j, t0, inplace);
 	for (i = 0; i < NR; i++)
 		has_source[i] = j->old[i];
 	if (!rc && !strcmp(op, "roundtrip")) {
@@ -100,7 +102,8 @@ static int collapse(struct job *j, const char *op)
 
 static int run(struct job *j, const char *op)
 {
-	static const char * const collapses[] = { "switch", "switch_page", "switch_pmd", "inplace", "inplace_pmd", "roundtrip" };
+	static const char * const collapses[] = { "switch", "switch_over", "switch_page", "switch_pmd",
+		"inplace", "inplace_pmd", "roundtrip" };
 	static bool all[NR];
 
 	if (match_string(collapses, ARRAY_SIZE(collapses), op) >= 0)

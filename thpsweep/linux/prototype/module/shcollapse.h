@@ -25,6 +25,7 @@ struct job {
 	struct page *old[NR];		/* NULL: the slot has no source */
 	bool linked[NR], locked[NR];
 	int n_sources;
+	bool over;			/* overwrite ptes instead of clearing them first */
 	struct folio *new;
 	struct anon_vma *root;		/* with a reference */
 	pgoff_t pgoff;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * switch: old -> new without a freeze. Both pages have the same content and neither can be written, so it does not
- * matter which of them a process reads meanwhile. Under one pte lock: clear, flush, set.
+ * matter which of them a process reads meanwhile. Under one pte lock: clear, flush, set; or (`over`), where the
+ * architecture lets a present pte be given another page (x86 does, arm64 does not), overwrite, and flush once at the end.
  */
 #include "shcollapse.h"
 
-/* Clear what still maps an old page, at most `budget` ptes; returns how many, and in *n where it ended. */
+/* Find and clear what still maps an old page, at most `budget` ptes; returns how many, and in *n where it ended. */
 static int clear_old(struct job *j, pte_t *was, struct mm_struct *mm, unsigned long addr, pte_t *ptep, int first,
 		     int *n, int budget)
 {
@@ -17,7 +18,7 @@ static int clear_old(struct job *j, pte_t *was, struct mm_struct *mm, unsigned l
 		was[first + i] = __pte(0);
 		if (!j->old[first + i] || !pte_present(pte) || pte_pfn(pte) != page_to_pfn(j->old[first + i]))
 			continue;
-		was[first + i] = ptep_get_and_clear(mm, addr + i * PAGE_SIZE, ptep + i);
+		was[first + i] = j->over ? pte : ptep_get_and_clear(mm, addr + i * PAGE_SIZE, ptep + i);
 		done++;
 	}
 	*n = i;
@@ -43,6 +44,16 @@ static void add_rmap(struct job *j, const pte_t *was, struct vm_area_struct *vma
 	}
 }
 
+/* Old to new in one step: all that changes meanwhile is the accessed bit, which the CPU sets. */
+static void overwrite(struct job *j, struct vm_area_struct *vma, pte_t *ptep, int i, pte_t was)
+{
+	pte_t pte;
+
+	do {
+		pte = make_pte(j, vma, i, pte_young(was), pte_dirty(was), pte_soft_dirty(was));
+	} while (!try_cmpxchg(&ptep->pte, &was.pte, pte.pte));
+}
+
 static void set_new(struct job *j, const pte_t *was, struct vm_area_struct *vma, pte_t *ptep, int first, int n)
 {
 	int i;
@@ -53,11 +64,20 @@ static void set_new(struct job *j, const pte_t *was, struct vm_area_struct *vma,
 
 		if (pte_none(pte))
 			continue;
-		set_pte(ptep + i, make_pte(j, vma, first + i, pte_young(pte), pte_dirty(pte), pte_soft_dirty(pte)));
+		if (j->over)
+			overwrite(j, vma, ptep + i, first + i, pte);
+		else
+			set_pte(ptep + i, make_pte(j, vma, first + i, pte_young(pte), pte_dirty(pte), pte_soft_dirty(pte)));
 		folio = page_folio(j->old[first + i]);
 		k_folio_remove_rmap_ptes(folio, &folio->page, 1, vma);
 		folio_put(folio);	/* never the last one: the link remains */
 	}
+}
+
+static void flush(struct vm_area_struct *vma, unsigned long addr, int n)
+{
+	k_flush_tlb_mm_range(vma->vm_mm, addr, addr + n * PAGE_SIZE, PAGE_SHIFT, false);
+	res.flushes++;
 }
 
 /* Slots [first, first + n) of one VMA, all in one page table, at most `budget` ptes of them; returns how many. */
@@ -77,8 +97,8 @@ static int switch_ptes(struct job *j, pte_t *was, struct vm_area_struct *vma, un
 		return 0;
 	done = clear_old(j, was, mm, addr, ptep, first, &n, budget);
 	if (done) {
-		k_flush_tlb_mm_range(mm, addr, addr + n * PAGE_SIZE, PAGE_SHIFT, false);
-		res.flushes++;
+		if (!j->over)
+			flush(vma, addr, n);
 		res.ptes += done;
 		add_rmap(j, was, vma, addr, first, n);
 		set_new(j, was, vma, ptep, first, n);
@@ -105,6 +125,8 @@ int switch_vma(struct job *j, pte_t *was, struct vm_area_struct *vma, int budget
 		n = min_t(int, n, j->slice);
 		done += switch_ptes(j, was, vma, addr, i, n, budget - done);
 	}
+	if (done && j->over)	/* no old page is freed before: the links hold them */
+		flush(vma, vma->vm_start + ((max(j->pgoff, anon_start(vma)) - anon_start(vma)) << PAGE_SHIFT), NR);
 	return done;
 }
 
