@@ -1,5 +1,6 @@
 """The module and the test machine's /init, built from the sources beside this file."""
 
+import dataclasses
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -17,20 +18,28 @@ _SHOWN_LINES = 3
 
 @dataclass(frozen=True)
 class Built:
-    """What a test machine is made of."""
+    """What a test machine is made of, and what make was told."""
 
     image: Path
     module: Path
     init: Path
+    options: Sequence[str] = ()
 
 
 def build(kernel: Kernel, unpacked: Unpacked, into: Path, module: Path = MODULE) -> Built:
     """Build in a folder of its own. Raises: PrototypeError with the compiler's first errors."""
     source = into / "module"
     shutil.copytree(module, source)
-    _make(source, f"H={unpacked.headers}", f"CC={kernel.compiler}", *kernel.make)
+    options = (f"H={unpacked.headers}", f"CC={kernel.compiler}", *kernel.make)
+    _make(source, *options)
     _make(GUEST, f"OUT={into}", f"CC={kernel.compiler}")
-    return Built(unpacked.image, source / "shcollapse.ko", into / "init")
+    return Built(unpacked.image, source / "shcollapse.ko", into / "init", options)
+
+
+def rebuild(built: Built, source: Path) -> Built:
+    """Build a changed copy of the module's folder; the kernel and /init stay. Raises: PrototypeError."""
+    _make(source, *built.options)
+    return dataclasses.replace(built, module=source / "shcollapse.ko")
 
 
 def _make(folder: Path, *arguments: str) -> None:

@@ -12,6 +12,7 @@ _WALK = {"walks": "rmap_walks", "visits": "vmas_visited"}
 _PMD = {"replaced": "ptes_cleared_compound", "filled": "filled_ptes"}
 FIELDS = {
     "switch": {**_SWITCH, **_WALK, "flushes": "tlb_flushes"},
+    "switch_over": {**_SWITCH, **_WALK, "flushes": "tlb_flushes"},
     "switch_page": {**_SWITCH, **_WALK, "flushes": "tlb_flushes"},
     "switch_pmd": {**_SWITCH, **_WALK, **_PMD, "flushes": "tlb_flushes"},
     "inplace": {**_INPLACE, "walks": "rmap_walks", "flushes": "tlb_flushes"},

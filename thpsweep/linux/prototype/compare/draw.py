@@ -5,7 +5,7 @@ import numpy as np
 from thpsweep.linux.prototype.compare.steps import Collapse, Drop, Exit, Fork, Play, Read, Refer, Release, Step, Write
 from thpsweep.units import HPAGE_PMD_NR
 
-ATOMIC = ("switch", "switch_page", "switch_pmd", "inplace", "inplace_pmd")
+ATOMIC = ("switch", "switch_over", "switch_page", "switch_pmd", "inplace", "inplace_pmd")
 MECHANISMS = (*ATOMIC, "incremental", "deferred")
 _EVENTS_BEFORE, _EVENTS_AFTER = 8, 5
 _MOST_FORKS = 64
@@ -51,9 +51,12 @@ class _Draw:
 
     def _refused(self, mechanism: str) -> None:
         """Try while somebody holds a reference on a page that the caller maps: refused, with nothing changed."""
-        self._refer(self._caller())
+        caller = self._caller()
+        page = int(self.random.integers(HPAGE_PMD_NR))
+        self.steps.append(Write(caller, page, page + 1))
+        self._refer(caller, page)
         operation = {"incremental": "begin", "deferred": "visit"}.get(mechanism, mechanism)
-        self.steps.append(Collapse(self._caller(), operation))
+        self.steps.append(Collapse(caller, operation))
         self._release()
 
     def _slices(self) -> None:
@@ -61,6 +64,7 @@ class _Draw:
         self.steps.append(Collapse(self._caller(), "begin"))
         for _ in range(-(-(len(self.living) + 4) * HPAGE_PMD_NR // size)):
             self.steps.append(Collapse(self._caller(), "slice", size))
+            self._late_reference()
             self._events(1)
 
     def _visits(self) -> None:
@@ -69,9 +73,15 @@ class _Draw:
         for process in self.random.permutation(self.living).tolist():
             if process in self.living:
                 self.steps.append(Collapse(process, "visit"))
+                self._late_reference()
                 self._events(1)
 
     # ---- single events ----
+
+    def _late_reference(self) -> None:
+        """Now and then, take a reference while old and new pages are linked: it keeps one old page alive."""
+        if self.random.random() < 0.1:
+            self._refer(self._anyone(), int(self.random.integers(HPAGE_PMD_NR)))
 
     def _events(self, most: int) -> None:
         for _ in range(int(self.random.integers(0, most + 1))):
@@ -99,10 +109,10 @@ class _Draw:
             self.steps.append(Exit(who))
             self.living.remove(who)
 
-    def _refer(self, who: int) -> None:
-        page = int(self.random.integers(HPAGE_PMD_NR))
-        self.steps += [Write(who, page, page + 1), Refer(who, page)]
-        self.holds.add(who)
+    def _refer(self, who: int, page: int) -> None:
+        if not self.holds:
+            self.steps.append(Refer(who, page))
+            self.holds.add(who)
 
     def _release(self) -> None:
         for who in sorted(self.holds):
@@ -117,5 +127,5 @@ class _Draw:
         return int(self.random.choice(self.living))
 
     def _caller(self) -> int:
-        """Give the process in whose name the collapse is asked for: the oldest, as all of the others came from it."""
-        return self.living[0]
+        """Give the process in whose name the collapse is asked for: mostly the oldest."""
+        return self.living[0] if self.random.random() < 0.6 else self._anyone()

@@ -13,6 +13,7 @@ from thpsweep.units import HPAGE_PMD_NR
 
 MECHANISMS = {
     "switch": ("switch", {"walk": "per_range"}),
+    "switch_over": ("switch", {"walk": "per_range"}),
     "switch_page": ("switch", {"walk": "per_page"}),
     "switch_pmd": ("switch_pmd", {"walk": "per_range"}),
     "inplace": ("inplace", {}),

@@ -48,14 +48,28 @@ static void to_the_end(void)
 	munmap(base, HUGE);
 }
 
-/* Every process writes the same page before it is visited: the last link of that page goes with the last mapper. */
+static void on_cpu(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+/*
+ * Page 60 loses its last mapper, and its link with it. The frame is free then; on the same CPU, child 1 gets it back at
+ * once, in the same place: now it is child 1's own, and no source any more.
+ */
 static void broken_link(void)
 {
+	on_cpu(0);
 	begin(2);
 	ask(0, 'w', 60, 0);
-	ask(1, 'w', 60, 0);
+	ask(1, 'd', 60, 0);
 	visit(0, 511);
 	CHECK(got("left") == 511, "a link of a page without a mapper remains: %s", answer);
+	ask(1, 'w', 60, 0);
 	visit(1, 511);
 	CHECK(got("left") == 0 && got("orphans") == 0, "not at its end: %s", answer);
 	for (int k = 0; k < 2; k++) {
@@ -64,6 +78,7 @@ static void broken_link(void)
 	}
 	leave(2);
 	munmap(base, HUGE);
+	on_cpu(1);
 }
 
 void deferred(void)

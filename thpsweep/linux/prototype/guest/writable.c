@@ -1,6 +1,19 @@
 /* Pages that only the caller has: writable, so they are write-protected before they are copied. */
 #include "guest.h"
 
+/* Write to a page that is mapped read-only: who has it alone keeps the frame, anyone else gets a copy. */
+static int keeps_frame(int i)
+{
+	uint64_t before[NR], after[NR];
+
+	mprotect(base + i * 4096, 4096, PROT_READ);
+	mprotect(base + i * 4096, 4096, PROT_READ | PROT_WRITE);
+	pfns(base, before);
+	fill_page(base, 50, i);
+	pfns(base, after);
+	return PFN(before[i]) == PFN(after[i]);
+}
+
 static void some_own(const char *op)
 {
 	int switches = !strcmp(op, "switch");
@@ -16,8 +29,8 @@ static void some_own(const char *op)
 		ask(k, 'c', 0, 0);
 		CHECK(!sh->ans[0], "own pages: child %d: %ld pages differ", k, sh->ans[0]);
 	}
-	fill_page(base, 50, 45);
-	fill_page(base, 50, 100);
+	CHECK(keeps_frame(45) == !switches, "own pages: the page is%s exclusive any more", switches ? "" : " not");
+	CHECK(!keeps_frame(100), "a shared page is exclusive");
 	for (int i = 0; i < NR; i++)
 		CHECK(!page_bad(base, i == 45 || i == 100 ? 50 : 0, i), "own pages: page %d of the caller", i);
 	for (int k = 0; k < 3; k++) {
