@@ -15,4 +15,4 @@ def test_all_checks_of_the_module_pass(machine):
 
 def test_families_come_to_the_same_in_model_and_kernel(machine):
     found = compare(machine, plays(21, seed=0))
-    assert {seed: [one.what for one in each if not one.reason] for seed, each in found.items()} == dict.fromkeys(found, [])
+    assert [one for each in found.values() for one in each if not one.reason] == []

@@ -1,7 +1,6 @@
 """`check` finds every mistake: a module with one in it fails, or its machine dies."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 

@@ -51,5 +51,9 @@ def _make(folder: Path, *arguments: str) -> None:
 
 def _errors(said: str) -> str:
     lines: Sequence[str] = said.splitlines()
-    worst = [line for line in lines if "error:" in line or line.startswith("ERROR:")] or [line for line in lines if "***" in line] or lines
+    worst = (
+        [line for line in lines if "error:" in line or line.startswith("ERROR:")]
+        or [line for line in lines if "***" in line]
+        or lines
+    )
     return "; ".join(line.strip() for line in worst[:_SHOWN_LINES])

@@ -27,7 +27,9 @@ class Unpacked:
         places = (f"boot/vmlinuz-{self.version}", f"usr/lib/modules/{self.version}/vmlinuz*")
         found = [path for place in places for path in sorted(self.root.glob(place))]
         if not found:
-            raise PrototypeError(f"prototype: no {' or '.join(places)} in {self.root}: delete the folder, it is fetched again")
+            raise PrototypeError(
+                f"prototype: no {' or '.join(places)} in {self.root}: delete the folder, it is fetched again"
+            )
         return found[0]
 
     @property
@@ -58,7 +60,9 @@ def fetched(kernel: Kernel, say: Say) -> Unpacked:
     try:
         return _fetch(kernel, place, say)
     except OSError as problem:
-        raise PrototypeError(f"prototype: {place}: {problem.strerror or problem}; XDG_CACHE_HOME names another folder") from None
+        raise PrototypeError(
+            f"prototype: {place}: {problem.strerror or problem}; XDG_CACHE_HOME names another folder"
+        ) from None
 
 
 def _fetch(kernel: Kernel, place: Path, say: Say) -> Unpacked:
@@ -94,7 +98,12 @@ def _use_own_libraries(root: Path, final: Path) -> None:
     """Start the kernel's build tools, which a newer Debian linked, with that Debian's libc."""
     libraries = final.absolute() / "usr/lib/x86_64-linux-gnu"
     for tool in sorted((root / "usr/lib").glob("linux-kbuild-*/**/*")):
-        if tool.is_symlink() or not tool.is_file() or tool.read_bytes()[:4] != b"\x7fELF" or not os.access(tool, os.X_OK):
+        if (
+            tool.is_symlink()
+            or not tool.is_file()
+            or tool.read_bytes()[:4] != b"\x7fELF"
+            or not os.access(tool, os.X_OK)
+        ):
             continue
         real = tool.with_name(f"{tool.name}.elf")
         tool.rename(real)

@@ -44,7 +44,9 @@ class Derived:
     @property
     def source(self) -> str:
         """Say where the price comes from, for a profile."""
-        return f"derived from instruction counts and {len(self.of)} measured prices, {self.low_ns:.0f}-{self.high_ns:.0f}"
+        return (
+            f"derived from instruction counts and {len(self.of)} measured prices, {self.low_ns:.0f}-{self.high_ns:.0f}"
+        )
 
 
 def derive(key: str, prices: Mapping[str, float], table: Table) -> Derived:
@@ -66,9 +68,7 @@ def derive(key: str, prices: Mapping[str, float], table: Table) -> Derived:
 
 def left_out(rates: Mapping[str, float]) -> dict[str, float]:
     """Predict each price from the others: predicted / measured, by price."""
-    return {
-        name: _mean(other for key, other in rates.items() if key != name) / rate for name, rate in rates.items()
-    }
+    return {name: _mean(other for key, other in rates.items() if key != name) / rate for name, rate in rates.items()}
 
 
 def _mean(values: Iterable[float]) -> float:

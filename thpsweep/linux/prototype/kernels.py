@@ -11,9 +11,9 @@ MIRROR = "http://deb.debian.org"
 class Kernel:
     """One kernel version of a Debian suite.
 
-    headers: the meta-package that depends on the version's own; the archive keeps only the newest few.
-    sources: lines "path suite" under the mirror. image: the package with the kernel of a version. tools: packages whose libraries the kernel's build tools need.
-    make: what make is told besides, because the compiler is another than the one that the kernel was built with.
+    sources: lines "path suite" under the mirror. headers: the meta-package that depends on the version's own; the archive
+    keeps only the newest few. image: the package that has the kernel. tools: packages whose libraries the kernel's build
+    tools need. make: what make is told besides, where the compiler is another than the one that built the kernel.
     """
 
     name: str

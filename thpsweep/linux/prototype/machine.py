@@ -28,7 +28,12 @@ _DONE = re.compile(r"done failures=(\d+)")
 
 
 def run(
-    built: Built, test: str, folder: Path, options: Sequence[str], timeout_s: float, files: Mapping[str, bytes] | None = None
+    built: Built,
+    test: str,
+    folder: Path,
+    options: Sequence[str],
+    timeout_s: float,
+    files: Mapping[str, bytes] | None = None,
 ) -> Iterator[str]:
     """Boot, run one test, and yield each line that the machine prints, as it comes.
 

@@ -19,7 +19,9 @@ class Apt:
 
     def __init__(self, folder: Path, sources: Sequence[str]) -> None:
         if not _KEYS.exists():
-            raise PrototypeError(f"prototype: no {_KEYS}, with which apt checks Debian's packages (debian-archive-keyring)")
+            raise PrototypeError(
+                f"prototype: no {_KEYS}, with which apt checks Debian's packages (debian-archive-keyring)"
+            )
         for name in ("lists/partial", "archives/partial"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         lines = (f"deb [signed-by={_KEYS}] {MIRROR}/{line} main\n" for line in sources)
@@ -48,7 +50,9 @@ class Apt:
         shown = self._run("apt-cache", "show", "--no-all-versions", headers)
         found = _DEPENDS.search(shown)
         if found is None:
-            raise PrototypeError(f"prototype: Debian's {headers} names no kernel: expected a dependency on linux-headers-*")
+            raise PrototypeError(
+                f"prototype: Debian's {headers} names no kernel: expected a dependency on linux-headers-*"
+            )
         return found[1]
 
     def download(self, packages: Sequence[str], into: Path) -> None:
@@ -66,7 +70,9 @@ class Apt:
         except subprocess.TimeoutExpired:
             raise PrototypeError(f"prototype: {program} {arguments[0]} took longer than {_WAIT_S} s") from None
         if done.returncode:
-            said = next((line for line in done.stderr.splitlines() if line.startswith("E:")), done.stderr.strip()[-200:])
+            said = next(
+                (line for line in done.stderr.splitlines() if line.startswith("E:")), done.stderr.strip()[-200:]
+            )
             raise PrototypeError(f"prototype: {program} {' '.join(arguments[:1])} failed: {said}")
         return done.stdout
 

@@ -11,9 +11,10 @@ from thpsweep.linux.prototype.errors import PrototypeError
 
 SHIPPED = Path(__file__).with_name("instructions.yaml")
 _HEAD = """\
-# Guest instructions a pte of each operation, counted by qemu -icount: thpsweep prototype price --kernel VERSION --out FILE
+# Guest instructions a pte of each operation, counted by qemu -icount.
+# Written by: thpsweep prototype price --kernel VERSION --out FILE
 # switch_overwrite: old to new without clearing, one flush afterwards (x86; arm64 forbids it).
-# switch_slice_N: N ptes under one pte lock and one flush; switch_per_page: one rmap walk a page, one flush a pte, as KSM does.
+# switch_slice_N: N ptes under one pte lock and one flush. switch_per_page: an rmap walk a page, a flush a pte, as KSM does.
 # set_entry, restore_entry: the kernel's migration entries; restore_to_subpage: ours. map_by_pmd: the PMD step after switch.
 # fork_*, exit_*: a 4 KiB page that is small, a subpage mapped by a pte, or below a PMD.
 """
@@ -39,7 +40,9 @@ def load(path: Path = SHIPPED) -> dict[str, Table]:
     try:
         plain: Any = yaml.safe_load(path.read_text())
         return {
-            name: Table(name, str(entry["date"]), entry["compiler"], entry["emulator"], dict(entry["instructions_per_pte"]))
+            name: Table(
+                name, str(entry["date"]), entry["compiler"], entry["emulator"], dict(entry["instructions_per_pte"])
+            )
             for name, entry in plain.items()
         }
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as problem:

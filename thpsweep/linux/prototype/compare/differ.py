@@ -64,9 +64,9 @@ def _reason(mechanism: str, name: str, kernel: dict[str, int], model: dict[str, 
     if mechanism != "switch_page":
         return ""
     if name == "flushes" and kernel["flushes"] == kernel["ptes"] + (kernel["protected"] > 0):
-        return "page by page each pte is flushed before its lock is dropped, as KSM does; the model has one flush a sharer"
+        return "page by page, each pte is flushed under its lock, as KSM does; the model flushes once a sharer"
     if name == "visits" and model["vmas_visited"] < kernel["visits"] <= kernel["copied"] * sharers:
-        return "a walk visits every VMA under the page's anon_vma; the model, only the owner's where nobody else has the page"
+        return "a walk visits all VMAs under the page's anon_vma; the model, only the owner's of a page that is its alone"
     return ""
 
 

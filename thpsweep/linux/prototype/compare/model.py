@@ -1,5 +1,7 @@
 """A play in the model."""
 
+from typing import Any
+
 import numpy as np
 
 from thpsweep.linux.prototype.compare.state import NOTHING, SMALL, SUBPAGE, Did, Seen, Told
@@ -11,7 +13,7 @@ from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
-MECHANISMS = {
+MECHANISMS: dict[str, tuple[str, dict[str, Any]]] = {
     "switch": ("switch", {"walk": "per_range"}),
     "switch_over": ("switch", {"walk": "per_range"}),
     "switch_page": ("switch", {"walk": "per_page"}),
@@ -105,9 +107,8 @@ class Actor:
             wrong=0 if process.intact else 1,
         )
 
-
     def _links(self, process: Process) -> Ints:
-        """Count the links that hold a subpage: the model counts one as a mapping, a kernel as a reference. Shapes: (512,)."""
+        """Count the links that hold a subpage: a mapping to the model, a reference to a kernel. Shapes: (512,)."""
         family, held = self.scene.family, np.zeros(HPAGE_PMD_NR, np.int64)
         mine = self.scene.ledger.places(process._rows) >> 32
         layers = family.layers.live()

@@ -35,4 +35,3 @@ def _line(step: Step) -> str:
             return f"u {step.process}"
         case Collapse():
             return f"c {step.process} {step.mechanism} {step.slice}"
-

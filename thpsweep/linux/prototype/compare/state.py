@@ -1,6 +1,7 @@
 """What a family looks like at one moment, as a kernel and the model can both tell it."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def runs(seen: Seen) -> str:
     """Write a process's pages down in runs, as the test machine does."""
     keys = list(zip(seen.form.tolist(), seen.first.tolist(), seen.mapcount.tolist(), strict=True))
     edges = [0, *(i for i in range(1, len(keys)) if keys[i] != keys[i - 1]), len(keys)]
-    return " ".join(f"{b - a}{keys[a][0]}{keys[a][1]}*{keys[a][2]}" for a, b in zip(edges, edges[1:], strict=False))
+    return " ".join(f"{b - a}{keys[a][0]}{keys[a][1]}*{keys[a][2]}" for a, b in pairwise(edges))
 
 
 def from_runs(words: list[str]) -> tuple[np.ndarray, Ints, Ints]:

@@ -65,7 +65,8 @@ class Release:
 class Collapse:
     """A process's region is collapsed, for all sharers, as `mechanism` does it.
 
-    mechanism: switch, switch_over, switch_page, switch_pmd, inplace, inplace_pmd; begin and slice (incremental), visit (deferred).
+    mechanism: switch, switch_over, switch_page, switch_pmd, inplace, inplace_pmd; begin and slice for incremental; visit
+    for deferred.
     """
 
     process: int
