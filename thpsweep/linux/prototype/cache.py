@@ -71,7 +71,9 @@ def _fetch(kernel: Kernel, place: Path, say: Say) -> Unpacked:
     apt.update()
     version = apt.version(kernel.headers)
     whole, part = place / version, place / f"{version}.{os.getpid()}"
-    shutil.rmtree(part, ignore_errors=True)
+    for left in place.glob(f"{version}.[0-9]*"):  # by a process that was killed
+        if not Path("/proc", left.suffix[1:]).exists():
+            shutil.rmtree(left, ignore_errors=True)
     try:
         say(f"linux {version}: image, headers, build tools (about 50 MB)")
         apt.download(wanted(kernel, version), part / "debs")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -50,16 +51,21 @@ def run(
     yield from _lines(command, timeout_s)
 
 
+def _politely() -> list[str]:
+    """Start it with low priority, and let it end with us even where we are killed."""
+    setpriv = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+    return ["nice", "-n", "10", *setpriv]
+
+
 def _lines(command: Sequence[str], timeout_s: float) -> Iterator[str]:
     machine = subprocess.Popen(
-        command,
+        [*_politely(), *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
         start_new_session=True,
-        preexec_fn=lambda: os.nice(10),
     )
     too_late = threading.Event()
 

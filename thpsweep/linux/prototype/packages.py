@@ -9,7 +9,7 @@ from pathlib import Path
 from thpsweep.linux.prototype.errors import PrototypeError
 from thpsweep.linux.prototype.kernels import MIRROR, Kernel
 
-_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _DEPENDS = re.compile(r"^Depends:.*?\blinux-headers-(\d[^ ,]*-cloud-amd64)\b", re.MULTILINE)
 _WAIT_S = 600
 
@@ -18,13 +18,13 @@ class Apt:
     """Be an apt with its own sources, lists and cache, all in one folder. Needs no root."""
 
     def __init__(self, folder: Path, sources: Sequence[str]) -> None:
-        if not _KEYS.exists():
+        if not KEYS.exists():
             raise PrototypeError(
-                f"prototype: no {_KEYS}, with which apt checks Debian's packages (debian-archive-keyring)"
+                f"prototype: no {KEYS}, with which apt checks Debian's packages (debian-archive-keyring)"
             )
         for name in ("lists/partial", "archives/partial"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        lines = (f"deb [signed-by={_KEYS}] {MIRROR}/{line} main\n" for line in sources)
+        lines = (f"deb [signed-by={KEYS}] {MIRROR}/{line} main\n" for line in sources)
         (folder / "sources.list").write_text("".join(lines))
         chosen = {
             "Dir::Etc::sourcelist": folder / "sources.list",
@@ -34,6 +34,7 @@ class Apt:
             "Dir::Cache::archives": folder / "archives",
             "APT::Architecture": "amd64",
             "Acquire::Languages": "none",
+            "APT::Update::Error-Mode": "any",
             "Acquire::Retries": "3",
         }
         if os.geteuid() == 0:

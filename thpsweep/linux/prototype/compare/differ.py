@@ -66,7 +66,9 @@ def _reason(mechanism: str, name: str, kernel: dict[str, int], model: dict[str, 
     if name == "flushes" and kernel["flushes"] == kernel["ptes"] + (kernel["protected"] > 0):
         return "page by page, each pte is flushed under its lock, as KSM does; the model flushes once a sharer"
     if name == "visits" and model["vmas_visited"] < kernel["visits"] <= kernel["copied"] * sharers:
-        return "a walk visits all VMAs under the page's anon_vma; the model, only the owner's of a page that is its alone"
+        return (
+            "a walk visits all VMAs under the page's anon_vma; the model, only the owner's of a page that is its alone"
+        )
     return ""
 
 
