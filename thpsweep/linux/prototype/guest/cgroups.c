@@ -55,7 +55,7 @@ static void limited(void)
 	snprintf(limit, sizeof(limit), "%ld", field(TOP "three/memory.current", "") + (1 << 20));
 	CHECK(!write_file(TOP "three/memory.max", limit), "memory.max");
 	CHECK(collapse("switch", base, 512) == -ENOMEM && refused("CGROUP_CHARGE_FAIL"), "a limit: %s", answer);
-	ask(0, 'c', 0, 0);
+	ask(0, 'c', 0);
 	CHECK(!sh->ans[0], "a limit: the child's pages differ");
 	write_file(TOP "three/memory.max", "max");
 	CHECK(!collapse("switch", base, 512), "without a limit: %s", answer);

@@ -24,37 +24,23 @@ static void to_the_end(void)
 	CHECK(got("left") == 512, "left: %s", answer);
 	visit(0, 512);
 	visit(0, 0);
-	ask(1, 'w', 30, 0);		/* copies, whether old or new */
-	ask(0, 'w', 31, 0);
-	ask(2, 'k', 0, 0);		/* child 2 still maps the old pages; its child gets the folio at the fork */
+	ask(1, 'w', 30);		/* copies, whether old or new */
+	ask(0, 'w', 31);
+	ask(2, 'k', 0);		/* child 2 still maps the old pages; its child gets the folio at the fork */
 	visit(2, 512);
 	CHECK(got("forked") == 512, "the fork: %s", answer);
-	ask(3, 'x', 0, 0);
-	waitpid(kid[3], NULL, 0);
-	kid[3] = 0;
+	leave_one(3);
 	visit(1, 511);
 	CHECK(got("left") == 0 && collapse("visit", base, 512) == -EINVAL && refused("PTE_MAPPED_HUGEPAGE"), "not at its end: %s", answer);
 	pfns(base, mine);
-	for (int k = 0; k < 3; k++) {
-		ask(k, 'c', 0, 0);
-		CHECK(!sh->ans[0], "deferred child %d: %ld pages differ", k, sh->ans[0]);
-	}
-	ask(2, 'l', 0, 0);
+	check_children(3, "deferred");
+	ask(2, 'l', 0);
 	CHECK(!sh->ans[0], "grandchild %lx", sh->ans[0]);
 	CHECK(!memcmp(sh->pfn, mine, sizeof(mine)), "the grandchild is on other frames");
 	for (int i = 0; i < NR; i++)
 		CHECK(!page_bad(base, 0, i), "deferred parent: page %d", i);
 	leave(4);
 	munmap(base, HUGE);
-}
-
-static void on_cpu(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	sched_setaffinity(0, sizeof(set), &set);
 }
 
 /*
@@ -65,17 +51,14 @@ static void broken_link(void)
 {
 	on_cpu(0);
 	begin(2);
-	ask(0, 'w', 60, 0);
-	ask(1, 'd', 60, 0);
+	ask(0, 'w', 60);
+	ask(1, 'd', 60);
 	visit(0, 511);
 	CHECK(got("left") == 511, "a link of a page without a mapper remains: %s", answer);
-	ask(1, 'w', 60, 0);
+	ask(1, 'w', 60);
 	visit(1, 511);
 	CHECK(got("left") == 0 && got("orphans") == 0, "not at its end: %s", answer);
-	for (int k = 0; k < 2; k++) {
-		ask(k, 'c', 0, 0);
-		CHECK(!sh->ans[0], "broken link: child %d", k);
-	}
+	check_children(2, "broken link");
 	leave(2);
 	munmap(base, HUGE);
 	on_cpu(1);

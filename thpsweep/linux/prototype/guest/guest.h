@@ -38,7 +38,7 @@ int write_file(const char *path, const char *text);
 long field(const char *path, const char *key);	/* "" = the file is one number */
 uint64_t at(const char *path, uint64_t i);	/* the i-th 8-byte word */
 void pfns(void *p, uint64_t *out);		/* pagemap of a region of this process */
-#define PFN(v) ((v) & ((1ull << 55) - 1))
+#define PFN(v) ((v) & ((1ul << 55) - 1))
 long nr_anon_huge(void);
 long anon_pages(void);
 long free_kb(void);
@@ -49,14 +49,20 @@ void fill_page(char *p, int tag, int i);
 int page_bad(char *p, int tag, int i);
 char *region(size_t n);
 
-/* family.c: children that do what they are asked */
+/* family.c, child.c: children that do what they are asked */
 struct shared { uint64_t pfn[NR]; long ans[8]; };
 extern struct shared *sh;
 extern pid_t kid[MAXN];
 extern char *base;
-void ask(int id, char op, int i, int j);
+void on_cpu(int cpu);				/* this process, and what it forks */
+void begin_child(int id);
+void answer_request(char what, int i);
+void ask(int id, char what, int page);
 void family(int n);
+void leave_one(int k);
 void leave(int n);
+void check_children(int n, const char *when);
+int other_frames(int k, const uint64_t *mine);	/* pages of child k on other frames than these */
 long wrong_pages(uint64_t *mine, int n);	/* pages of anyone that differ, or lie on other frames than the parent's */
 
 /* command.c: /proc/shcollapse */

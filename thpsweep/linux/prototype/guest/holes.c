@@ -45,17 +45,17 @@ static void empty_for_the_caller(void)
 	base = region(1);
 	family(2);
 	empty(20, 1);
-	ask(0, 'p', 0, 0);
+	ask(0, 'p', 0);
 	memcpy(was, sh->pfn, sizeof(was));
 	CHECK(!collapse("switch_pmd", base, 512), "the caller's hole: %s", answer);
 	CHECK(got("ptes") == 511 * 3 && got("replaced") == 511 && got("mms") == 1 && got("filled") == 1, "the caller's hole: %s", answer);
 	pfns(base, mine);
 	for (int k = 0; k < 2; k++) {
-		ask(k, 'p', 0, 0);
+		ask(k, 'p', 0);
 		CHECK(PFN(sh->pfn[20]) == PFN(was[20]), "child %d lost the page that the caller lacks", k);
 		for (int i = 0; i < NR; i++)
 			wrong += i != 20 && PFN(sh->pfn[i]) != PFN(mine[i]);
-		ask(k, 'c', 0, 0);
+		ask(k, 'c', 0);
 		CHECK(!sh->ans[0], "child %d: %ld pages differ", k, sh->ans[0]);
 	}
 	CHECK(!wrong, "%d other frames", wrong);
@@ -69,14 +69,14 @@ static void empty_for_a_sharer(void)
 {
 	base = region(1);
 	family(3);
-	ask(1, 'z', 33, 0);
-	ask(0, 'd', 34, 0);
+	ask(1, 'z', 33);
+	ask(0, 'd', 34);
 	CHECK(!collapse("switch_pmd", base, 512), "a sharer's hole: %s", answer);
 	CHECK(got("mms") == 2 && got("skipped") == 2, "a PMD over somebody's page: %s", answer);
-	ask(0, 'n', 34, 0);
+	ask(0, 'n', 34);
 	CHECK(!sh->ans[0], "a hole shows the page of others: %lx", sh->ans[0]);
 	for (int k = 1; k < 3; k++) {
-		ask(k, 'c', 0, 0);
+		ask(k, 'c', 0);
 		CHECK(!sh->ans[0], "child %d: %ld pages differ", k, sh->ans[0]);
 	}
 	leave(3);

@@ -57,7 +57,7 @@ static void shmem_collapse(int n)
 		fill_page(base, 0, k * 197 % NR);
 	family(n);
 	for (int k = 0; k < n; k++)
-		ask(k, 'c', 0, 0);
+		ask(k, 'c', 0);
 	t = cpu_ns();
 	rc = madvise(base, HUGE, MADV_COLLAPSE);
 	t = cpu_ns() - t;

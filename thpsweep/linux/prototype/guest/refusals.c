@@ -1,16 +1,6 @@
 /* What is refused, with the kernel's name of the reason and nothing changed; and who is left out of a collapse. */
 #include "guest.h"
 
-static int others(int k, const uint64_t *mine)	/* pages of child k on other frames than these */
-{
-	int d = 0;
-
-	ask(k, 'p', 0, 0);
-	for (int i = 0; i < NR; i++)
-		d += PFN(sh->pfn[i]) != PFN(mine[i]);
-	return d;
-}
-
 static void extra_reference(void)
 {
 	uint64_t a[NR], b[NR];
@@ -71,22 +61,19 @@ static void diverged(void)
 
 	base = region(1);
 	family(3);
-	ask(1, 'w', 9, 0);
+	ask(1, 'w', 9);
 	CHECK(!collapse("switch", base, 512), "diverged child: %s", answer);
 	CHECK(got("ptes") == 4 * 512 - 1, "diverged: %ld ptes", got("ptes"));
 	pfns(base, mine);
 	for (int k = 0; k < 3; k++) {
-		int d = others(k, mine);
+		int d = other_frames(k, mine);
 
 		CHECK(d == (k == 1), "diverged child %d: %d other frames", k, d);
-		ask(k, 'c', 0, 0);
+		ask(k, 'c', 0);
 		CHECK(!sh->ans[0], "diverged child %d content", k);
 	}
 	CHECK(!collapse("pmd", base, 512) && got("mms") == 3 && got("skipped") == 1, "diverged pmd: %s", answer);
-	for (int k = 0; k < 3; k++) {
-		ask(k, 'c', 0, 0);
-		CHECK(!sh->ans[0], "diverged child %d content after pmd", k);
-	}
+	check_children(3, "diverged");
 	leave(3);
 	munmap(base, HUGE);
 }
@@ -96,13 +83,13 @@ static void locked_sharer(void)
 {
 	base = region(1);
 	family(3);
-	ask(1, 'm', 0, 0);
+	ask(1, 'm', 0);
 	CHECK(sh->ans[0] == 0, "mlock2 %ld", sh->ans[0]);
 	CHECK(!collapse("switch", base, 512), "a locked sharer: %s", answer);
 	CHECK(got("skipped") == 1 && got("ptes") == 3 * 512 && got("left") == 512, "a locked sharer: %s", answer);
 	for (int k = 0; k < 3; k++) {
-		ask(k, 'w', k, 0);
-		ask(k, 'c', 0, 0);
+		ask(k, 'w', k);
+		ask(k, 'c', 0);
 		CHECK(!sh->ans[0], "locked sharer: child %d: %ld pages differ", k, sh->ans[0]);
 	}
 	leave(3);

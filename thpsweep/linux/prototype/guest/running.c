@@ -1,38 +1,61 @@
 /* A sharer that runs on, without entering the kernel, must not read an old page when that is somebody else's. */
 #include "guest.h"
 
+struct look { volatile int begun, stop; volatile long wrong, loops; };
+
+static void reader(struct look *look)
+{
+	on_cpu(1);
+	do {
+		for (int i = 0; i < NR; i++)
+			if (*(volatile uint64_t *)(base + i * 4096) != word(0, i, 0))
+				look->wrong++;
+		look->loops++;
+		look->begun = 1;
+	} while (!look->stop);
+	_exit(0);
+}
+
+/* Write over 16 MiB: it takes the frames of the old pages. */
+static char *take_frames(void)
+{
+	char *m = mmap(NULL, 8 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	memset(m, 0x5a, 8 * HUGE);
+	return m;
+}
+
+static void round_of(const char *op)
+{
+	struct look *look = (void *)sh->pfn;
+	long loops;
+	char *m;
+	pid_t p;
+
+	base = region(1);
+	memset((void *)look, 0, sizeof(*look));
+	p = fork();
+	if (!p)
+		reader(look);
+	on_cpu(0);
+	while (!look->begun)
+		usleep(1000);
+	CHECK(!collapse(op, base, NR), "running: %s", answer);
+	m = take_frames();
+	loops = look->loops;
+	while (look->loops < loops + 3)
+		usleep(1000);
+	look->stop = 1;
+	waitpid(p, NULL, 0);
+	CHECK(!look->wrong, "a running sharer read %ld wrong words", look->wrong);
+	munmap(m, 8 * HUGE);
+	munmap(base, HUGE);
+}
+
 void running(const char *op)
 {
-	cpu_set_t set;
-	struct { volatile int go, stop; volatile long wrong, loops; } *s = (void *)sh->pfn;
-
-	for (int r = 0; r < 5; r++) {
-		base = region(1);
-		memset((void *)s, 0, sizeof(*s));
-		pid_t p = fork();
-		CPU_ZERO(&set); CPU_SET(p ? 0 : 1, &set);
-		sched_setaffinity(0, sizeof(set), &set);
-		if (!p) {
-			do {
-				for (int i = 0; i < NR; i++) if (*(volatile uint64_t *)(base + i * 4096) != word(0, i, 0)) s->wrong++;
-				s->loops++;
-				s->go = 1;
-			} while (!s->stop);
-			_exit(0);
-		}
-		while (!s->go) usleep(1000);
-		CHECK(!collapse(op, base, 512), "running: %s", answer);
-		char *m = mmap(NULL, 8 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		memset(m, 0x5a, 8 * HUGE);	/* takes the frames of the old pages */
-		long l = s->loops;
-		while (s->loops < l + 3) usleep(1000);
-		s->stop = 1;
-		waitpid(p, NULL, 0);
-		CHECK(!s->wrong, "running sharer read %ld wrong words", s->wrong);
-		munmap(m, 8 * HUGE);
-		munmap(base, HUGE);
-	}
-	CPU_SET(1, &set);
-	sched_setaffinity(0, sizeof(set), &set);
+	for (int r = 0; r < 5; r++)
+		round_of(op);
+	on_cpu(1);
 	check_ends("running %s", op);
 }

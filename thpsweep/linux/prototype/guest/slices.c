@@ -40,31 +40,29 @@ static void disturbed(void)
 	CHECK(!collapse("begin", base, 512), "begin: %s", answer);
 	CHECK(!collapse("slice", base, 700), "slice: %s", answer);
 	sum = got("ptes");
-	ask(0, 'w', 7, 0);		/* may be switched already, or not */
-	ask(4, 'w', 8, 0);
+	ask(0, 'w', 7);		/* may be switched already, or not */
+	ask(4, 'w', 8);
 	fill_page(base, 0, 9);
-	ask(2, 'k', 0, 0);		/* a sharer more, with old pages */
-	ask(3, 'x', 0, 0);
-	waitpid(kid[3], NULL, 0);
-	kid[3] = 0;
+	ask(2, 'k', 0);		/* a sharer more, with old pages */
+	leave_one(3);
 	CHECK(!collapse("slice", base, 700), "slice: %s", answer);
 	sum += got("ptes");
-	ask(1, 'v', 11, 0);		/* a late reference */
+	ask(1, 'v', 11);		/* a late reference */
 	run_slices(700, &sum);
 	/* the parent, 0, 1, 2, 4 and the grandchild, less what was written or dropped before it was switched */
 	CHECK(sum >= 6 * 512 - 4 && sum <= 6 * 512 + 512, "disturbed: %ld ptes", sum);
 	pfns(base, mine);
 	for (int k = 0; k < 5; k++)
 		if (kid[k]) {
-			ask(k, 'c', 0, 0);
+			ask(k, 'c', 0);
 			CHECK(!sh->ans[0], "disturbed child %d: %ld pages differ", k, sh->ans[0]);
 		}
 	for (int i = 0; i < NR; i++)
 		CHECK(!page_bad(base, 0, i), "disturbed parent: page %d", i);
 	CHECK(PFN(mine[0]) % NR == 0 && PFN(mine[511]) == PFN(mine[0]) + 511, "disturbed: not contiguous");
-	ask(1, 'u', 11, 0);
+	ask(1, 'u', 11);
 	CHECK(!sh->ans[0], "the pipe holds something else");
-	ask(2, 'l', 0, 0);
+	ask(2, 'l', 0);
 	CHECK(!sh->ans[0], "grandchild %lx", sh->ans[0]);
 	for (int i = 0; i < NR; i++)
 		CHECK(PFN(sh->pfn[i]) == PFN(mine[i]) || i == 9, "grandchild: page %d on another frame", i);
@@ -80,10 +78,10 @@ static void abandoned(void)
 	CHECK(!collapse("begin", base, 512) && !collapse("slice", base, 1000) && got("ptes") == 1000, "half: %s", answer);
 	CHECK(!collapse("abandon", base, 512) && got("left") == 512, "abandon: %s", answer);
 	for (int k = 0; k < 3; k++) {
-		ask(k, 'c', 0, 0);
+		ask(k, 'c', 0);
 		CHECK(!sh->ans[0], "abandoned child %d: %ld pages differ", k, sh->ans[0]);
-		ask(k, 'w', 5, 0);
-		ask(k, 'c', 0, 0);
+		ask(k, 'w', 5);
+		ask(k, 'c', 0);
 		CHECK(!sh->ans[0], "abandoned child %d after a write", k);
 	}
 	leave(3);

@@ -25,18 +25,12 @@ static void some_own(const char *op)
 	CHECK(!collapse(op, base, 512), "own pages: %s", answer);
 	CHECK(got("ptes") == 502 * 4 + 10, "own pages: %s", answer);
 	CHECK(got("protected") == (switches ? 10 : 0), "own pages: %s", answer);
-	for (int k = 0; k < 3; k++) {
-		ask(k, 'c', 0, 0);
-		CHECK(!sh->ans[0], "own pages: child %d: %ld pages differ", k, sh->ans[0]);
-	}
+	check_children(3, "own pages");
 	CHECK(keeps_frame(45) == !switches, "own pages: the page is%s exclusive any more", switches ? "" : " not");
 	CHECK(!keeps_frame(100), "a shared page is exclusive");
 	for (int i = 0; i < NR; i++)
 		CHECK(!page_bad(base, i == 45 || i == 100 ? 50 : 0, i), "own pages: page %d of the caller", i);
-	for (int k = 0; k < 3; k++) {
-		ask(k, 'c', 0, 0);
-		CHECK(!sh->ans[0], "own pages, after a write: child %d: %ld pages differ", k, sh->ans[0]);
-	}
+	check_children(3, "own pages, after a write");
 	leave(3);
 	munmap(base, HUGE);
 }
