@@ -13,7 +13,7 @@ class Mutant:
 
 
 MUTANTS = {
-    "no flush": Mutant("switch.c", "			flush(vma, addr, n);", "			;"),
+    "no flush": Mutant("switch.c", "		flush(vma, addr, n);", "		;"),
     "no flush after overwriting": Mutant("switch.c", "	if (done && j->over)", "	if (done && j->over && false)"),
     "one sharer missed": Mutant(
         "switch.c", "		if (!skip_vma(avc->vma))", "		if (!skip_vma(avc->vma) && res.visits != 2)"

@@ -121,7 +121,7 @@ int main(void)
 	wanted = strstr(cmdline, "shtest=");
 	fd = open("/proc/version", O_RDONLY);
 	if (read(fd, version, sizeof(version) - 1) > 0)
-		printf("version %s", version);
+		printf("\nversion %s", version);	/* the line has what the firmware left */
 	for (size_t i = 0; wanted && i < sizeof(tests) / sizeof(*tests); i++)
 		if (!strncmp(wanted + 7, tests[i].name, strlen(tests[i].name)) && !load())
 			tests[i].run();

@@ -6,19 +6,19 @@
  */
 #include "shcollapse.h"
 
-/* Find and clear what still maps an old page, at most `budget` ptes; returns how many, and in *n where it ended. */
-static int clear_old(struct job *j, pte_t *was, struct mm_struct *mm, unsigned long addr, pte_t *ptep, int first,
-		     int *n, int budget)
+/* Find what still maps an old page, at most `budget` ptes, and clear it; returns how many, and in *n where it ended. */
+static __always_inline int take_old(pte_t *was, struct mm_struct *mm, unsigned long addr, pte_t *ptep,
+				    struct page **old, int *n, int budget, const bool over)
 {
 	int i, done = 0;
 
 	for (i = 0; i < *n && done < budget; i++) {
 		pte_t pte = ptep_get(ptep + i);
 
-		was[first + i] = __pte(0);
-		if (!j->old[first + i] || !pte_present(pte) || pte_pfn(pte) != page_to_pfn(j->old[first + i]))
+		was[i] = __pte(0);
+		if (!old[i] || !pte_present(pte) || pte_pfn(pte) != page_to_pfn(old[i]))
 			continue;
-		was[first + i] = j->over ? pte : ptep_get_and_clear(mm, addr + i * PAGE_SIZE, ptep + i);
+		was[i] = over ? pte : ptep_get_and_clear(mm, addr + i * PAGE_SIZE, ptep + i);
 		done++;
 	}
 	*n = i;
@@ -31,7 +31,7 @@ static void add_rmap(struct job *j, const pte_t *was, struct vm_area_struct *vma
 	int i, from = -1;
 
 	for (i = 0; i <= n; i++) {
-		bool set = i < n && !pte_none(was[first + i]);
+		bool set = i < n && !pte_none(was[i]);
 
 		if (set && from < 0)
 			from = i;
@@ -54,17 +54,18 @@ static void overwrite(struct job *j, struct vm_area_struct *vma, pte_t *ptep, in
 	} while (!try_cmpxchg(&ptep->pte, &was.pte, pte.pte));
 }
 
-static void set_new(struct job *j, const pte_t *was, struct vm_area_struct *vma, pte_t *ptep, int first, int n)
+static __always_inline void set_new(struct job *j, const pte_t *was, struct vm_area_struct *vma, pte_t *ptep, int first,
+				    int n, const bool over)
 {
 	int i;
 
 	for (i = 0; i < n; i++) {
-		pte_t pte = was[first + i];
+		pte_t pte = was[i];
 		struct folio *folio;
 
 		if (pte_none(pte))
 			continue;
-		if (j->over)
+		if (over)
 			overwrite(j, vma, ptep + i, first + i, pte);
 		else
 			set_pte(ptep + i, make_pte(j, vma, first + i, pte_young(pte), pte_dirty(pte), pte_soft_dirty(pte)));
@@ -80,29 +81,39 @@ static void flush(struct vm_area_struct *vma, unsigned long addr, int n)
 	res.flushes++;
 }
 
+static __always_inline int switch_locked(struct job *j, pte_t *was, struct vm_area_struct *vma, unsigned long addr,
+					 pte_t *ptep, int first, int n, int budget, const bool over)
+{
+	int done = take_old(was, vma->vm_mm, addr, ptep, j->old + first, &n, budget, over);
+
+	if (!done)
+		return 0;
+	if (!over)
+		flush(vma, addr, n);
+	add_rmap(j, was, vma, addr, first, n);
+	set_new(j, was, vma, ptep, first, n, over);
+	res.ptes += done;
+	return done;
+}
+
 /* Slots [first, first + n) of one VMA, all in one page table, at most `budget` ptes of them; returns how many. */
 static int switch_ptes(struct job *j, pte_t *was, struct vm_area_struct *vma, unsigned long addr, int first, int n,
 		       int budget)
 {
-	struct mm_struct *mm = vma->vm_mm;
+	pmd_t *pmd = find_pmd(vma->vm_mm, addr);
 	spinlock_t *ptl;
 	pte_t *ptep;
-	pmd_t *pmd = find_pmd(mm, addr);
 	int done;
 
 	if (!pmd)
 		return 0;
-	ptep = CALLABLE(map_lock)(mm, pmd, addr, &ptl);
+	ptep = CALLABLE(map_lock)(vma->vm_mm, pmd, addr, &ptl);
 	if (!ptep)
 		return 0;
-	done = clear_old(j, was, mm, addr, ptep, first, &n, budget);
-	if (done) {
-		if (!j->over)
-			flush(vma, addr, n);
-		res.ptes += done;
-		add_rmap(j, was, vma, addr, first, n);
-		set_new(j, was, vma, ptep, first, n);
-	}
+	if (j->over)
+		done = switch_locked(j, was, vma, addr, ptep, first, n, budget, true);
+	else
+		done = switch_locked(j, was, vma, addr, ptep, first, n, budget, false);
 	pte_unmap_unlock(ptep, ptl);
 	return done;
 }
