@@ -29,7 +29,7 @@ FLOORS = {
 }
 INNER = {
     "model": [
-        {"bits", "options", "registry"},
+        {"bits", "checks", "registry"},
         {"draws", "plugins"},
         {"state", "machines"},
         {"mm", "memories"},

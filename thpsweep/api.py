@@ -78,7 +78,7 @@ def composed(overrides: tuple[Any, ...]) -> dict[str, Any]:
     from thpsweep.sweep.planning.where import as_override
 
     if not all(isinstance(one, str) for one in overrides):
-        raise ThpsweepError("simulate(): allowed are overrides like 'sharing.degree=16', or one point as a dict")
+        raise ThpsweepError("simulate(): expected overrides like 'sharing.degree=16', or one point as a dict")
     register()
     try:
         with _beside_any_other(), initialize_config_dir(str(conf_dir()), **hydra_defaults()):

@@ -125,7 +125,7 @@ def register() -> None:
     store.store(name=f"{BASE}config", node=Config)
     for family, group in GROUPS.items():
         prefix = "" if group.startswith("policy/") else BASE
-        for name, member in registry.members(family).items():
+        for name, member in registry.options(family).items():
             node = _schema(name, member)
             OmegaConf.set_readonly(node, None)  # a frozen member is read-only once made, not while Hydra fills it
             store.store(group=group, name=f"{prefix}{name}", node=node)
@@ -140,8 +140,8 @@ def _schema(name: str, member: type) -> DictConfig:
     except OmegaConfBaseException as error:
         if name not in plugins.LOADED:
             raise
-        allowed = "options of type int, float, bool, str, list or dict, with defaults of it"
-        raise PluginError(plugins.LOADED[name].path, f"{allowed} ({first_line(error)})") from error
+        expected = "options of type int, float, bool, str, list or dict, with defaults of it"
+        raise PluginError(plugins.LOADED[name].path, f"{expected} ({first_line(error)})") from error
     return made
 
 
@@ -160,10 +160,10 @@ def part_of(name: str, node: DictConfig | None) -> Any:
     """Check one part of a composed config and turn it into plain JSON types. Raises: as point_of()."""
     if not isinstance(node, DictConfig):
         is_group = name in (*GROUPS, "policy")
-        allowed = (
+        expected = (
             f"one of the options of group {name!r}: {name}=NAME" if is_group else f"{name}.KEY=VALUE; it has to be"
         )
-        raise OptionError(name, node, allowed)
+        raise OptionError(name, node, expected)
     _refuse_unknown_keys(node, f"{name}.")
     made = OmegaConf.to_object(node)
     if isinstance(made, PolicyConfig):
@@ -173,15 +173,15 @@ def part_of(name: str, node: DictConfig | None) -> Any:
     if isinstance(made, RunConfig | SweepConfig):
         return dataclasses.asdict(made)
     if not dataclasses.is_dataclass(made):
-        allowed = f"a file with `defaults: [{BASE}NAME, _self_]`, which says what it is a variant of"
-        raise ThpsweepError(f"{name}: allowed is {allowed}")
+        expected = f"a file with `defaults: [{BASE}NAME, _self_]`, which says what it is a variant of"
+        raise ThpsweepError(f"{name}: expected {expected}")
     return registry.spec(made)
 
 
 def _part_of_policy(family: str, member: Any) -> Any:
     """Turn a member into its spec; refuse a value in its place, such as the name of an option, which is the group's."""
     if not dataclasses.is_dataclass(member):
-        key, names = f"policy/{family}", ", ".join(registry.members(family))
+        key, names = f"policy/{family}", ", ".join(registry.options(family))
         raise OptionError(f"policy.{family}", member, f"one of the options of group {key!r}: {key}=NAME ({names})")
     return registry.spec(member)
 
@@ -239,7 +239,7 @@ def target_of(directory: Path, uri: str | None) -> Target:
         raise ThpsweepError(f"{file}: cannot be read; the sweep's own command writes it anew") from problem
     except OmegaConfBaseException as problem:
         raise ThpsweepError(
-            f"{file}: sweep.tracking_uri: {first_line(problem)}; allowed is --tracking-uri URI"
+            f"{file}: sweep.tracking_uri: {first_line(problem)}; expected --tracking-uri URI"
         ) from problem
 
 

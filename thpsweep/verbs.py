@@ -32,7 +32,7 @@ def advise(options: argparse.Namespace) -> int:
     from thpsweep.config import conf_dir
 
     if options.trial != bool(options.command):
-        raise ThpsweepError("--try: allowed is --try -- COMMAND ...")
+        raise ThpsweepError("--try: expected --try -- COMMAND ...")
     request = Request(
         pid=options.pid,
         capture=options.capture,

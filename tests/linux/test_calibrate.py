@@ -195,7 +195,7 @@ def test_a_written_profile_is_an_option_of_a_sweep(tmp_path) -> None:
 def test_a_name_that_no_profile_can_have(name: str, tmp_path, capsys) -> None:
     with pytest.raises(SystemExit) as end:
         main(["calibrate", "--out", str(tmp_path / name)])
-    assert end.value.code == 2 and "allowed is" in capsys.readouterr().err
+    assert end.value.code == 2 and "expected" in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_profile(tmp_path) -> None:

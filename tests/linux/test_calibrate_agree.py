@@ -43,7 +43,7 @@ def test_every_measured_line_is_read(tmp_path) -> None:
 
 
 def test_a_profile_without_rounds_is_refused() -> None:
-    with pytest.raises(LiveError, match="allowed are two profiles"):
+    with pytest.raises(LiveError, match="expected two profiles"):
         disagreements(default_file(), default_file())
 
 
@@ -52,7 +52,7 @@ def test_against_needs_a_file_to_write(tmp_path, capsys) -> None:
     for words in (["--against", str(one)], ["--out", str(tmp_path / "a.yaml"), "--against", str(default_file())]):
         with pytest.raises(SystemExit) as end:
             main(["calibrate", *words])
-        assert end.value.code == 2 and "allowed" in capsys.readouterr().err
+        assert end.value.code == 2 and "expected" in capsys.readouterr().err
 
 
 @pytest.mark.slow

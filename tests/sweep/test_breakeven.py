@@ -192,7 +192,7 @@ def test_another_search_of_a_given_name_is_refused_with_what_differs(tmp_path: P
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
-        ({"metric": "cost/beer"}, "hydra.sweeper.metric='cost/beer': allowed is a metric of the results: .*net_cpu_ms"),
+        ({"metric": "cost/beer"}, "hydra.sweeper.metric='cost/beer': expected a metric of the results: .*net_cpu_ms"),
         ({"samples": 1}, "hydra.sweeper.samples=1"),
         ({"resolution": 0.0}, "hydra.sweeper.resolution=0.0"),
         ({"threshold": float("nan")}, "hydra.sweeper.threshold=nan"),
@@ -206,7 +206,7 @@ def test_bad_input_is_refused_before_anything_runs(base: dict[str, Any], options
 
 
 def test_one_replicate_is_refused(base: dict[str, Any]) -> None:
-    with pytest.raises(OptionError, match=r"run.replicates=1: allowed is 2 or more"):
+    with pytest.raises(OptionError, match=r"run.replicates=1: expected 2 or more"):
         bisection({**base, "run": {**base["run"], "replicates": 1}})
 
 

@@ -193,7 +193,7 @@ def test_an_estimate_is_that_of_the_model(make_point: MakePoint) -> None:
 
 def test_a_worker_knows_a_member_that_came_along(make_point: MakePoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "LOADED", {})
-    monkeypatch.setattr(registry, "_ADDED", {family: {} for family in registry.FAMILIES})
+    monkeypatch.setattr(registry, "_ADDED", {family: {} for family in registry.GROUPS})
     text = """
 import dataclasses
 import numpy as np

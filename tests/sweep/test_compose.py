@@ -35,7 +35,7 @@ CHOICES = {
     for group, own in {
         "experiment": set[str](),
         "policy": set[str](),
-        **{group: set(registry.members(family)) for family, group in GROUPS.items()},
+        **{group: set(registry.options(family)) for family, group in GROUPS.items()},
     }.items()
 }
 """Group -> its options."""
@@ -44,7 +44,7 @@ FIELDS: dict[str, Any] = {
     **{
         f"{group.replace('/', '.')}.{field.name}": field.type
         for family, group in GROUPS.items()
-        for member in registry.members(family).values()
+        for member in registry.options(family).values()
         for field in dataclasses.fields(member)
     },
     **{f"run.{field.name}": field.type for field in dataclasses.fields(RunConfig)},

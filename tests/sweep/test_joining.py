@@ -33,7 +33,7 @@ def test_it_is_not_off_in_silence(
     environment: pytest.MonkeyPatch, mode: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment.setenv("RAY_AUTH_MODE", mode)
-    with pytest.raises(SweepError, match=f"RAY_AUTH_MODE='{mode}': allowed is token"):
+    with pytest.raises(SweepError, match=f"RAY_AUTH_MODE='{mode}': expected token"):
         secure()
     environment.setenv("THPSWEEP_INSECURE_RAY", "1")
     assert not secure()

@@ -212,5 +212,5 @@ def test_second_writer_is_refused_and_readers_are_not(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_refused_by_key(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     directory = tmp_path / "file" / "sweep-1"
-    with pytest.raises(SweepError, match=r"sweep\.dir=.*allowed is a folder that can be written to"):
+    with pytest.raises(SweepError, match=r"sweep\.dir=.*expected a folder that can be written to"):
         write(directory)

@@ -190,11 +190,11 @@ def test_without_optuna_it_says_what_to_install(base: dict[str, Any], monkeypatc
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
-        ({"minimize": ("cost/beer",)}, "hydra.sweeper.minimize='cost/beer': allowed is a metric"),
+        ({"minimize": ("cost/beer",)}, "hydra.sweeper.minimize='cost/beer': expected a metric"),
         ({"minimize": (COST, BENEFIT)}, "each once"),
         ({"minimize": (), "maximize": ()}, "at least one"),
         ({"trials": 0}, "hydra.sweeper.trials=0"),
-        ({"sampler": "luck"}, "allowed is nsga2 or tpe"),
+        ({"sampler": "luck"}, "expected nsga2 or tpe"),
         ({"population": 1}, "hydra.sweeper.population=1"),
         ({"seed": -1}, "hydra.sweeper.seed=-1"),
     ],

@@ -90,7 +90,7 @@ def test_a_server_that_is_down_is_one_line_and_exit_code_1(sweep, closed_port, c
     [
         (["nowhere"], "nowhere: no sweep there"),
         (["--dir", "nowhere"], "nowhere: no sweeps there"),
-        (["SWEEP", "--tracking-uri", "mlruns"], "--tracking-uri='mlruns': allowed is"),
+        (["SWEEP", "--tracking-uri", "mlruns"], "--tracking-uri='mlruns': expected"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(sweep, arguments, wanted, capsys):

@@ -54,7 +54,7 @@ class Request:
     def check(self) -> None:
         """Refuse what cannot be. Raises: OptionError."""
         if (self.pid is not None) + (self.capture is not None) + bool(self.trial) != 1:
-            raise ThpsweepError("advise: allowed is one of --pid PID, --capture FILE.npz, --try -- COMMAND ...")
+            raise ThpsweepError("advise: expected one of --pid PID, --capture FILE.npz, --try -- COMMAND ...")
         if not 0 < self.hours < math.inf:
             raise OptionError("--hours", self.hours, "a number above 0")
         if self.replicates < 2:

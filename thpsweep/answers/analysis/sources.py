@@ -70,10 +70,10 @@ def _lines(file: Path) -> Iterator[tuple[str, tuple[float, str]]]:
         values = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
         raise ThpsweepError(
-            f"--machine {file}: allowed is a machine profile ({str(problem).splitlines()[0]})"
+            f"--machine {file}: expected a machine profile ({str(problem).splitlines()[0]})"
         ) from problem
     if not isinstance(values, dict):
-        raise ThpsweepError(f"--machine {file}: allowed is a machine profile, with a source behind each figure")
+        raise ThpsweepError(f"--machine {file}: expected a machine profile, with a source behind each figure")
     for line in text.splitlines():
         matched = _LINE.match(line)
         if matched and isinstance(values.get(matched[1]), int | float):

@@ -32,7 +32,7 @@ def disagreements(one: Path, other: Path) -> tuple[list[str], int]:
             )
             found.append(f"{key}: {' and '.join(told)}")
     if not compared:
-        raise LiveError(f"{one}, {other}: allowed are two profiles that `thpsweep calibrate` wrote")
+        raise LiveError(f"{one}, {other}: expected two profiles that `thpsweep calibrate` wrote")
     return found, compared
 
 

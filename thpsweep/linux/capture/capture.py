@@ -58,7 +58,7 @@ def capture(pid: int, *, children: bool = True, watched: Judged | None = None) -
         if known is not None:
             tree = keep(tree, known)
         if len(tree.processes) > MAX_PROCESSES:
-            raise CaptureError(f"pid {pid}: {len(tree.processes)} processes: allowed is 1..{MAX_PROCESSES}")
+            raise CaptureError(f"pid {pid}: {len(tree.processes)} processes: expected 1..{MAX_PROCESSES}")
         try:
             return _assumed(tree, hidden, watched) if hidden else _capture(tree, watched)
         except VanishedError as error:

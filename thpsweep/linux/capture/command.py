@@ -20,7 +20,7 @@ _TICK_S = 60.0
 def capture(pid: int, out: Path, children: bool, seconds: float, reads: bool) -> int:
     """Capture a process tree to a file. Raises: ThpsweepError."""
     if not out.absolute().parent.is_dir():
-        raise ThpsweepError(f"--out {out}: allowed is a file in a folder that exists")
+        raise ThpsweepError(f"--out {out}: expected a file in a folder that exists")
     layout = observed(pid, children, seconds, reads)
     layout.save(out)
     for label, value in summary(layout):
@@ -33,7 +33,7 @@ def capture(pid: int, out: Path, children: bool, seconds: float, reads: bool) ->
 def observed(pid: int, children: bool, seconds: float, reads: bool) -> Layout:
     """Watch a process tree for so many seconds (0: not at all), then capture it. Raises: ThpsweepError."""
     if not (0 <= seconds < math.inf):
-        raise ThpsweepError(f"--seconds {seconds:g}: allowed is a number, 0 or more")
+        raise ThpsweepError(f"--seconds {seconds:g}: expected a number, 0 or more")
     return captured(pid, children=children, watched=_watched(pid, children, seconds, reads) if seconds else None)
 
 

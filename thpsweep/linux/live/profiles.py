@@ -61,7 +61,7 @@ def load(path: Path) -> Profile:
     except (OSError, yaml.YAMLError) as error:
         raise LiveError(f"{path}: not a machine profile ({str(error).splitlines()[0]})") from error
     if not isinstance(found, dict):
-        raise LiveError(f"{path}: not a machine profile: allowed are the keys of conf/machine/{_NAME}")
+        raise LiveError(f"{path}: not a machine profile: expected the keys of conf/machine/{_NAME}")
     fields: dict[str, Any] = {str(key): value for key, value in found.items() if key != "defaults"}
     made = registry.build("machine", {"kind": "profile", **fields})
     assert isinstance(made, Profile)

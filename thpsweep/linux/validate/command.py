@@ -50,7 +50,7 @@ def run(request: Request) -> int:
     if request.rounds < 1:
         raise OptionError("--rounds", request.rounds, "1 or more")
     if request.json is not None and not request.json.absolute().parent.is_dir():
-        raise LiveError(f"--json {request.json}: allowed is a file in a folder that exists")
+        raise LiveError(f"--json {request.json}: expected a file in a folder that exists")
     machine = load(request.machine or default_file())
     verdicts = _validate(chosen, machine, request.rounds)
     console = Console() if Console().is_terminal else Console(width=_WIDTH)

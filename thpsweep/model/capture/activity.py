@@ -63,15 +63,15 @@ class Activity:
 
     def __post_init__(self) -> None:
         if isinstance(self.watched_s, bool) or not isinstance(self.watched_s, int | float) or not self.watched_s > 0:
-            raise CaptureError(f"activity: watched for {self.watched_s!r} s: allowed is a number above 0")
+            raise CaptureError(f"activity: watched for {self.watched_s!r} s: expected a number above 0")
         if unknown := sorted(set(self.rates) - set(MEASURED)):
-            raise CaptureError(f"activity: {unknown[0]!r}: allowed is one of {', '.join(MEASURED)}")
+            raise CaptureError(f"activity: {unknown[0]!r}: expected one of {', '.join(MEASURED)}")
         for name in _SHARES:
             if name in self.rates and self.rates[name].value > 1:
-                raise CaptureError(f"activity: {name}={self.rates[name].value}: allowed is 0..1")
+                raise CaptureError(f"activity: {name}={self.rates[name].value}: expected 0..1")
         for name in _WHOLE:
             if name in self.rates and self.rates[name].value not in range(1, 513):
-                raise CaptureError(f"activity: {name}={self.rates[name].value}: allowed is a whole number, 1..512")
+                raise CaptureError(f"activity: {name}={self.rates[name].value}: expected a whole number, 1..512")
         if not all(isinstance(sentence, str) for sentence in self.unseen):
             raise CaptureError("activity: what was not seen is not said in words")
 
@@ -93,14 +93,14 @@ class Activity:
             sort_keys=True,
         ).encode()
         if len(text) > MAX_BYTES:
-            raise CaptureError(f"activity has {len(text)} bytes: allowed is {MAX_BYTES}")
+            raise CaptureError(f"activity has {len(text)} bytes: expected {MAX_BYTES}")
         return text
 
     @classmethod
     def from_bytes(cls, text: bytes) -> "Activity":
         """Read what to_bytes() wrote, and trust nothing. Raises: CaptureError."""
         if len(text) > MAX_BYTES:
-            raise CaptureError(f"activity has {len(text)} bytes: allowed is {MAX_BYTES}")
+            raise CaptureError(f"activity has {len(text)} bytes: expected {MAX_BYTES}")
         try:
             found = json.loads(text)
             rates = {str(name): _rate(value) for name, value in found["rates"].items()}

@@ -78,8 +78,7 @@ class Layout:
         dims = check_shapes({name: (getattr(self, name).dtype, getattr(self, name).shape) for name in ARRAYS}, ARRAYS)
         if not (1 <= dims["processes"] <= MAX_PROCESSES and dims["regions"] >= 1):
             raise CaptureError(
-                f"{dims['processes']} processes, {dims['regions']} regions: allowed is "
-                f"1..{MAX_PROCESSES} and at least 1"
+                f"{dims['processes']} processes, {dims['regions']} regions: expected 1..{MAX_PROCESSES} and at least 1"
             )
         for name in ARRAYS:
             frozen = getattr(self, name).view()
@@ -165,7 +164,7 @@ def _read(file: BinaryIO) -> dict[str, Any]:
         arrays["activity"] = Activity.from_bytes(arrays["activity"].tobytes())
     text = arrays.pop("provenance").tobytes()
     if len(text) > MAX_PROVENANCE_BYTES:
-        raise CaptureError(f"provenance has {len(text)} bytes: allowed is {MAX_PROVENANCE_BYTES}")
+        raise CaptureError(f"provenance has {len(text)} bytes: expected {MAX_PROVENANCE_BYTES}")
     try:
         return {**arrays, "provenance": json.loads(text)}
     except (ValueError, RecursionError) as error:

@@ -40,7 +40,7 @@ def read_arrays(file: BinaryIO, formats: Mapping[int, Mapping[str, Shape]], max_
         check_shapes(headers, expected)
         n_bytes = sum(dtype.itemsize * math.prod(shape) for dtype, shape in headers.values())
         if n_bytes > max_bytes:
-            raise CaptureError(f"unpacks to {n_bytes} bytes: allowed is {max_bytes}")
+            raise CaptureError(f"unpacks to {n_bytes} bytes: expected {max_bytes}")
         return {name: _array(archive, name) for name in expected}
 
 

@@ -58,7 +58,7 @@ def combined(axes: Sequence[Axis], zipped: Sequence[Sequence[str]]) -> Iterator[
 def _check(axes: Sequence[Axis], zipped: Sequence[Sequence[str]]) -> None:
     swept = {axis.name: len(axis.choices) for axis in axes if axis.swept}
     for key in [key for key, n_choices in swept.items() if not n_choices]:
-        raise SweepError(f"{key}: no value to sweep; allowed is a range() or a glob() that has one")
+        raise SweepError(f"{key}: no value to sweep; expected a range() or a glob() that has one")
     for keys in zipped:
         for key in keys:
             if key not in swept:

@@ -116,7 +116,7 @@ def _naming_the_file(point: Point) -> Iterator[None]:
         yield
     except CaptureError as error:
         option = f"workload.path={point['workload'].get('path')!r}"
-        raise CaptureError(f"{option}: allowed is a file that `thpsweep capture` wrote; {error}") from error
+        raise CaptureError(f"{option}: expected a file that `thpsweep capture` wrote; {error}") from error
 
 
 def _params(point: Point, varied: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def secure() -> bool:
         return False
     if mode.lower() != "token":
         allowed = f"token; with {INSECURE}=1 a sweep runs on a cluster that takes orders from whoever reaches it"
-        raise SweepError(f"{AUTH_MODE}={mode!r}: allowed is {allowed}")
+        raise SweepError(f"{AUTH_MODE}={mode!r}: expected {allowed}")
     return True
 
 
@@ -43,7 +43,7 @@ def reachable(address: str | None) -> None:
     host, _, port = (address or "").rpartition(":")
     if host and port.isdigit() and not _answers(host.strip("[]"), int(port)):
         raise SweepError(
-            f"hydra.launcher.address={address!r}: nobody answers there: allowed is the address of Ray's head"
+            f"hydra.launcher.address={address!r}: nobody answers there: expected the address of Ray's head"
         )
 
 
@@ -83,9 +83,9 @@ def cannot_join(address: str, problem: Exception) -> SweepError:
     )
     if versions:
         theirs, ours = f"Ray {versions[1]} on Python {versions[2]}", f"Ray {versions[3]} on Python {versions[4]}"
-        return SweepError(f"{key}: the cluster runs {theirs}, this process {ours}: allowed are the same versions")
+        return SweepError(f"{key}: the cluster runs {theirs}, this process {ours}: expected the same versions")
     answering = re.search(r"Failed to connect to Ray cluster at (\S+):(\d+)", text)
     if type(problem).__name__ == "AuthenticationError" or (answering and _answers(answering[1], int(answering[2]))):
         where = "~/.ray/auth_token, or the file that RAY_AUTH_TOKEN_PATH names"
-        return SweepError(f"{key}: turned away: allowed is the cluster's token, in {where} ({text[:120]})")
-    return SweepError(f"{key}: allowed is a Ray cluster that runs, with a node on this machine ({text[:200]})")
+        return SweepError(f"{key}: turned away: expected the cluster's token, in {where} ({text[:120]})")
+    return SweepError(f"{key}: expected a Ray cluster that runs, with a node on this machine ({text[:200]})")

@@ -149,5 +149,5 @@ def _less(left: list[tuple[int, int]], wanted: list[int]) -> list[tuple[int, int
 def _fits_nowhere(need: int, largest: int) -> str:
     return (
         f"a point needs about {need / 2**30:.2f} GiB and no machine of the cluster gives Ray more than "
-        f"{largest / 2**30:.2f} GiB; allowed are fewer replicates, regions or sharers, or a machine with more"
+        f"{largest / 2**30:.2f} GiB; expected fewer replicates, regions or sharers, or a machine with more"
     )

@@ -107,5 +107,5 @@ def found(directories: Sequence[Path], root: Path) -> list[Path]:
         raise SweepError(f"{root}: no sweeps there")
     for directory in directories:
         if not (directory / FILE_NAME).is_file():
-            raise SweepError(f"{directory}: no sweep there; allowed is a folder with a {FILE_NAME}")
+            raise SweepError(f"{directory}: no sweep there; expected a folder with a {FILE_NAME}")
     return every

@@ -104,7 +104,7 @@ def _make(directory: Path) -> None:
             pass
     except OSError as problem:
         allowed = "a folder that can be written to"
-        raise SweepError(f"sweep.dir={str(directory.parent)!r}: allowed is {allowed} ({problem.strerror})") from problem
+        raise SweepError(f"sweep.dir={str(directory.parent)!r}: expected {allowed} ({problem.strerror})") from problem
 
 
 @contextlib.contextmanager

@@ -79,7 +79,7 @@ class Composer:
         """Compose as Hydra's own launchers do, Hydra's node included."""
         config = self.loader.load_sweep_config(self._master, list(overrides))
         if config.hydra.sweeper != self._master.hydra.sweeper:
-            raise SweepError("experiment: an experiment that sweeps cannot be swept over; allowed is one a command")
+            raise SweepError("experiment: an experiment that sweeps cannot be swept over; expected one a command")
         return config
 
     def _split(self, overrides: Sequence[str]) -> tuple[Texts, Texts]:

@@ -56,7 +56,7 @@ def sweep(
     plan = planner(master, parsed, Composer(loader, master))
     if plan.search is not None and not hasattr(launcher, "backend"):
         raise SweepError(
-            f"hydra/launcher: allowed for a search are auto, serial and ray, not {type(launcher).__name__}"
+            f"hydra/launcher: expected for a search are auto, serial and ray, not {type(launcher).__name__}"
         )
     backend = launcher.backend() if hasattr(launcher, "backend") else _through(launcher, plan)
     if application.previews:
@@ -114,8 +114,8 @@ def jobs(overrides: Sequence[Override], zipped: Sequence[Sequence[str]] = ()) ->
     for override in overrides:
         key = override.get_key_element()
         if override.is_sweep_override() and (key.startswith("sweep.") or not override.is_discrete_sweep()):
-            allowed = "a,b,c and choice, range, glob, of a key outside sweep; intervals are for searches"
-            raise SweepError(f"{override.input_line}: cannot be swept; allowed are {allowed}")
+            expected = "a,b,c and choice, range, glob, of a key outside sweep; intervals are for searches"
+            raise SweepError(f"{override.input_line}: cannot be swept; expected {expected}")
         if override.is_sweep_override():
             choices = [(f"{key}={text}", {_label(key): text}) for text in _texts(override)]
             axes[key] = Axis(key.lstrip("+"), choices, swept=True)

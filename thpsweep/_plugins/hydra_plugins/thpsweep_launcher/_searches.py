@@ -47,7 +47,7 @@ def breakeven(
     intervals, others = _parted(overrides)
     if len(intervals) != 1:
         named = ", ".join(intervals) or "none"
-        raise SweepError(f"hydra/sweeper=breakeven: {named}; allowed is one {INTERVAL}, the axis to bisect")
+        raise SweepError(f"hydra/sweeper=breakeven: {named}; expected one {INTERVAL}, the axis to bisect")
     ((key, bounds),) = intervals.items()
     combinations = jobs(others, zips(OmegaConf.to_object(master.sweep.zip)))
     return _plan(master, composer, search_breakeven.breakeven(key, bounds, combinations, composer.point, options))
@@ -63,7 +63,7 @@ def pareto(
     choices = [override for override in others if override.is_sweep_override()]
     if not intervals and not choices:
         raise SweepError(
-            f"hydra/sweeper=pareto: nothing to search; allowed are {INTERVAL}, and KEY=A,B,... to choose from"
+            f"hydra/sweeper=pareto: nothing to search; expected {INTERVAL}, and KEY=A,B,... to choose from"
         )
     (job,) = jobs([override for override in others if not override.is_sweep_override()])
     found = [_choice(override) for override in choices]
