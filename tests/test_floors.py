@@ -47,7 +47,7 @@ INNER = {
     ],
     "sweep": [{"records"}, {"tracking"}, {"planning"}, {"local", "search"}, {"ray", "driver"}],
     "answers": [{"analysis"}, {"picture", "terminal"}, {"charts", "advise"}, {"report"}],
-    "linux": [{"proc"}, {"live"}, {"activity", "calibrate"}, {"capture", "validate"}, {"trial"}],
+    "linux": [{"proc"}, {"live"}, {"activity", "calibrate", "prototype"}, {"capture", "validate"}, {"trial"}],
 }
 """Inside a room: what stands together in a set does not import each other."""
 

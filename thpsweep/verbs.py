@@ -68,6 +68,13 @@ def validate(options: argparse.Namespace) -> int:
     return run(Request(machine, options.only or [], options.random, options.rounds, options.json, options.list))
 
 
+def prototype(options: argparse.Namespace) -> int:
+    """Run the mechanisms that no kernel has in one, in a virtual machine."""
+    from thpsweep.linux.prototype.command import Request, run
+
+    return run(Request(options.action, options.kernel, options.families, options.seed, options.out))
+
+
 def ui(options: argparse.Namespace) -> int:
     """Become the server of the runs' database; returns only where that fails, or where a server has the runs."""
     from thpsweep.config import target_of
