@@ -2,11 +2,12 @@
 # MADV_DONTDUMP on one page takes the huge mapping away, and taking the hint back does not restore it.
 #
 # Version:   Linux 6.18.44.
-# Behaviour: MADV_DONTDUMP (or any advice or mprotect that must split the VMA) on 4 KiB of a PMD-mapped 2 MiB page: the mapping is
-#            512 ptes from then on. MADV_DODUMP merges the VMAs to one again, without the huge mapping. The same hint on the
-#            whole 2 MiB keeps it.
+# Behaviour: MADV_DONTDUMP (or any advice or mprotect that must split the VMA) on 4 KiB of a PMD-mapped 2 MiB page:
+#            the mapping is 512 ptes from then on. MADV_DODUMP merges the VMAs to one again, without the huge mapping.
+#            The same hint on the whole 2 MiB keeps it.
 # Expected:  a flag for core dumps has nothing to do with how memory is mapped.
-# Source:    mm/huge_memory.c vma_adjust_trans_huge(): a VMA border inside a huge PMD splits the PMD, whatever the border is for.
+# Source:    mm/huge_memory.c vma_adjust_trans_huge(): a VMA border inside a huge PMD splits the PMD, whatever the
+#            border is for.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -2,10 +2,12 @@
 # A program started from a large process reports the large process's peak as its own ru_maxrss.
 #
 # Version:   Linux 6.18.44, CPython 3.11 subprocess (vfork).
-# Behaviour: a process of about 300 MiB runs "true". RUSAGE_CHILDREN.ru_maxrss is about 300 MiB, and a fresh interpreter that is started
-#            from it reads about 300 MiB as its own RUSAGE_SELF.ru_maxrss, while its VmHWM in /proc/self/status is a few MiB.
+# Behaviour: a process of about 300 MiB runs "true". RUSAGE_CHILDREN.ru_maxrss is about 300 MiB, and a fresh
+#            interpreter that is started from it reads about 300 MiB as its own RUSAGE_SELF.ru_maxrss, while its VmHWM
+#            in /proc/self/status is a few MiB.
 # Expected:  exec starts a new address space, so a new peak.
-# Source:    fs/exec.c exec_mmap(): setmax_mm_hiwater_rss(&tsk->signal->maxrss, old_mm): with vfork the old mm is the parent's.
+# Source:    fs/exec.c exec_mmap(): setmax_mm_hiwater_rss(&tsk->signal->maxrss, old_mm): with vfork the old mm is the
+#            parent's.
 # Effect:    "peak memory per point", measured around subprocesses of a large driver, is the driver's.
 set -euo pipefail
 work=$(mktemp -d)

@@ -2,9 +2,10 @@
 # Arrow says that 0.0 equals -0.0 and groups them apart; two nans fall in one group or two.
 #
 # Version:   pyarrow 25.0.1, pandas 3.1.1, numpy 2.4.6.
-# Behaviour: pc.equal(0.0, -0.0) is true; group_by, unique, count_distinct, is_in and join treat them as different keys, and so do nan and -nan
-#            (0.0 / 0.0 on x86 is the latter, float("nan") the former). pandas and NumPy make one group of each. A pandas Series with
-#            an Arrow type has 2 unique values by nunique() and 1 after drop_duplicates().
+# Behaviour: pc.equal(0.0, -0.0) is true; group_by, unique, count_distinct, is_in and join treat them as different
+#            keys, and so do nan and -nan (0.0 / 0.0 on x86 is the latter, float("nan") the former). pandas and NumPy
+#            make one group of each. A pandas Series with an Arrow type has 2 unique values by nunique() and 1 after
+#            drop_duplicates().
 # Expected:  keys that are equal form one group; SQL engines and pandas normalise -0.0 and nan before hashing.
 # Source:    cpp/src/arrow/compute/key_hash_internal.cc and row/grouper.cc take the bytes of fixed-width keys.
 set -euo pipefail

@@ -2,13 +2,15 @@
 # MADV_COLLAPSE on shared memory moves 2 MiB of charge from the cgroup that filled it to the caller's.
 #
 # Version:   Linux 6.18.44, memory controller of cgroup v1 (makes two groups and removes them).
-# Behaviour: a process in group A fills 2 MiB of shared anonymous memory and goes on using it; one in group B collapses it. A's usage falls by
-#            2 MiB, B's rises by 2 MiB. For private memory shared by fork the same call adds 2 MiB to B and takes nothing from A.
-# Expected:  shared pages stay charged to who touched them first; charges do not move any more (move_charge_at_immigrate is gone),
-#            as migration and compaction keep them too.
-# Source:    mm/khugepaged.c collapse_file(): alloc_charge_folio() charges the new folio to the mm that collapses, the old
-#            pages are freed with their charge.
-# Effect:    one unlimited helper that collapses for others is a way round everybody's limit, and khugepaged changes who pays.
+# Behaviour: a process in group A fills 2 MiB of shared anonymous memory and goes on using it; one in group B
+#            collapses it. A's usage falls by 2 MiB, B's rises by 2 MiB. For private memory shared by fork the same
+#            call adds 2 MiB to B and takes nothing from A.
+# Expected:  shared pages stay charged to who touched them first; charges do not move any more
+#            (move_charge_at_immigrate is gone), as migration and compaction keep them too.
+# Source:    mm/khugepaged.c collapse_file(): alloc_charge_folio() charges the new folio to the mm that collapses, the
+#            old pages are freed with their charge.
+# Effect:    one unlimited helper that collapses for others is a way round everybody's limit, and khugepaged changes
+#            who pays.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

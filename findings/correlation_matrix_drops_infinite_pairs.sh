@@ -2,11 +2,11 @@
 # DataFrame.corr leaves out rows with inf without a word and disagrees with Series.corr and scipy.
 #
 # Version:   pandas 3.1.1, scipy 1.17.1.
-# Behaviour: a = [1, 2, 3, inf], b = [1, 2, 3, -100]. Spearman: DataFrame.corr 1.0, Series.corr and scipy -0.2 (inf is simply the largest).
-#            Kendall: 1.0 against 0.0. Pearson: 1.0 against nan.
+# Behaviour: a = [1, 2, 3, inf], b = [1, 2, 3, -100]. Spearman: DataFrame.corr 1.0, Series.corr and scipy -0.2 (inf is
+#            simply the largest). Kendall: 1.0 against 0.0. Pearson: 1.0 against nan.
 # Expected:  ranks know inf, so -0.2; for Pearson nan, "missing values are excluded" and inf is none.
-# Source:    pandas/core/frame.py DataFrame.corr(): nancorr and the Kendall loop mask with isfinite (pandas/_libs/algos.pyx),
-#            pandas/core/nanops.py nancorr() with notna.
+# Source:    pandas/core/frame.py DataFrame.corr(): nancorr and the Kendall loop mask with isfinite
+#            (pandas/_libs/algos.pyx), pandas/core/nanops.py nancorr() with notna.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

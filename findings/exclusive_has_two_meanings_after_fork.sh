@@ -2,14 +2,13 @@
 # A page that pagemap calls exclusively mapped is not exclusive for UFFDIO_MOVE, and no read will make it so.
 #
 # Version:   Linux 6.18.44, x86_64 (UFFDIO_MOVE: 6.8).
-# Behaviour: parent and child share a page, the child exits. pagemap's bit 56 ("exclusively mapped") is 1 again, Pss equals
-#            Rss, and UFFDIO_MOVE still fails with EBUSY. After the owner has written to the page (no copy: the same
-#            frame stays) the move works.
+# Behaviour: parent and child share a page, the child exits. pagemap's bit 56 ("exclusively mapped") is 1 again, Pss
+#            equals Rss, and UFFDIO_MOVE still fails with EBUSY. After the owner has written to the page (no copy: the
+#            same frame stays) the move works.
 # Expected:  with the last other process gone the page is as private as before the fork.
 # Source:    fork clears PageAnonExclusive (mm/rmap.h folio_try_dup_anon_rmap_pte()), only a write fault sets it again
 #            (mm/memory.c wp_can_reuse_anon_folio()); bit 56 is computed from the map count (fs/proc/task_mmu.c
-#            pte_to_pagemap_entry()); mm/userfaultfd.c asks for
-#            PageAnonExclusive.
+#            pte_to_pagemap_entry()); mm/userfaultfd.c asks for PageAnonExclusive.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

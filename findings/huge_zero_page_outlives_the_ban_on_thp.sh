@@ -2,12 +2,12 @@
 # A region that was read once gets a new 2 MiB page on its first write although THP are forbidden twice.
 #
 # Version:   Linux 6.18.44, x86_64.
-# Behaviour: a read fault in a MADV_HUGEPAGE region maps the huge zero page: no memory used. After
-#            MADV_NOHUGEPAGE on the region and PR_SET_THP_DISABLE for the whole process (THPeligible says 0) the
-#            first one-byte write still allocates 2 MiB. It does the same in a forked child that forbids THP.
-#            MADV_COLLAPSE on the huge zero page returns 0 and allocates nothing.
-# Expected:  a write in such a process costs one 4 KiB page (before 6.13 the PMD was split and it did);
-#            MADV_COLLAPSE either fails or yields a huge page of memory.
+# Behaviour: a read fault in a MADV_HUGEPAGE region maps the huge zero page: no memory used. After MADV_NOHUGEPAGE on
+#            the region and PR_SET_THP_DISABLE for the whole process (THPeligible says 0) the first one-byte write
+#            still allocates 2 MiB. It does the same in a forked child that forbids THP. MADV_COLLAPSE on the huge
+#            zero page returns 0 and allocates nothing.
+# Expected:  a write in such a process costs one 4 KiB page (before 6.13 the PMD was split and it did); MADV_COLLAPSE
+#            either fails or yields a huge page of memory.
 # Source:    mm/huge_memory.c do_huge_pmd_wp_page() -> do_huge_zero_wp_pmd() asks neither the VMA's flags nor the
 #            mm's; mm/khugepaged.c takes a PMD that is huge for SCAN_PMD_MAPPED.
 set -euo pipefail

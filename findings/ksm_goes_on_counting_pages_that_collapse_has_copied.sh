@@ -2,12 +2,13 @@
 # After MADV_COLLAPSE of merged pages KSM reports the same savings; its next pass splits the huge page again.
 #
 # Version:   Linux 6.18.44 (changes /sys/kernel/mm/ksm for some seconds and puts it back; smart_scan off).
-# Behaviour: two regions of 512 equal pages are merged: ksm_merging_pages 1024, pages_sharing 512. MADV_COLLAPSE of one region gives it
-#            2 MiB of its own. smaps knows at once (KSM 0 kB), the counts of the process and of the system do not: still 1024
-#            and 512. The next pass of ksmd splits the huge page and merges it back, although userspace asked for it a moment ago.
+# Behaviour: two regions of 512 equal pages are merged: ksm_merging_pages 1024, pages_sharing 512. MADV_COLLAPSE of
+#            one region gives it 2 MiB of its own. smaps knows at once (KSM 0 kB), the counts of the process and of
+#            the system do not: still 1024 and 512. The next pass of ksmd splits the huge page and merges it back,
+#            although userspace asked for it a moment ago.
 # Expected:  the counts fall by 512; KSM leaves a page alone that was collapsed on request.
-# Source:    rmap_items stay in the stable tree until ksmd comes round (mm/ksm.c cmp_and_merge_page()); try_to_merge_one_page() calls
-#            split_huge_page() on a large folio.
+# Source:    rmap_items stay in the stable tree until ksmd comes round (mm/ksm.c cmp_and_merge_page());
+#            try_to_merge_one_page() calls split_huge_page() on a large folio.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -2,11 +2,13 @@
 # mincore calls every page of a file resident when the caller may read the file but not write it.
 #
 # Version:   Linux 6.18.44 (since 5.2).
-# Behaviour: a file of 256 pages, none of them in the page cache. Its owner sees 0 resident pages through a mapping, another user 256
-#            through the very same mapping. Tools built on it (fincore, vmtouch, pcstat) then report 100 % for a cold file.
-# Expected:  the same figure for both, or an error; mincore(2) tells residency "in core" of the calling process's memory.
-# Source:    mm/mincore.c can_do_mincore(): without write permission to the file do_mincore() fills the vector with ones.
-#            cachestat(2) refuses instead (EPERM).
+# Behaviour: a file of 256 pages, none of them in the page cache. Its owner sees 0 resident pages through a mapping,
+#            another user 256 through the very same mapping. Tools built on it (fincore, vmtouch, pcstat) then report
+#            100 % for a cold file.
+# Expected:  the same figure for both, or an error; mincore(2) tells residency "in core" of the calling process's
+#            memory.
+# Source:    mm/mincore.c can_do_mincore(): without write permission to the file do_mincore() fills the vector with
+#            ones. cachestat(2) refuses instead (EPERM).
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

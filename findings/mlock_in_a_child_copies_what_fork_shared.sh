@@ -2,9 +2,9 @@
 # mlock in a forked child copies every page that it shared with its parent, of a huge page in 4 KiB pieces.
 #
 # Version:   Linux 6.18.44.
-# Behaviour: mlock on writable private memory breaks copy-on-write for all of it although nothing is written: private memory
-#            grows from 0 to the whole size. A PMD-mapped 2 MiB page shared with the parent becomes 512 small pages. The
-#            same call on a read-only mapping, or mlock2(MLOCK_ONFAULT), leaves everything shared.
+# Behaviour: mlock on writable private memory breaks copy-on-write for all of it although nothing is written: private
+#            memory grows from 0 to the whole size. A PMD-mapped 2 MiB page shared with the parent becomes 512 small
+#            pages. The same call on a read-only mapping, or mlock2(MLOCK_ONFAULT), leaves everything shared.
 # Expected:  mlock makes pages resident and pins them down; resident shared pages are locked where they are.
 # Source:    mm/gup.c populate_vma_page_range(): FOLL_WRITE if VM_WRITE and not VM_SHARED ("we want to touch writable
 #            mappings with a write fault in order to break COW").

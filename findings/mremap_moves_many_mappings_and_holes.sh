@@ -2,10 +2,9 @@
 # mremap moves a range of several mappings with a hole in it, in one call.
 #
 # Version:   Linux 6.18.44 (new in 6.17).
-# Behaviour: with MREMAP_MAYMOVE | MREMAP_FIXED and an unchanged size, a range of three VMAs with different protections and an
-#            unmapped hole moves as it is: protections stay, the hole is a hole at the new place.
-# Expected:  EFAULT, as mremap(2) says for mappings of different types, and as in all kernels
-#            before.
+# Behaviour: with MREMAP_MAYMOVE | MREMAP_FIXED and an unchanged size, a range of three VMAs with different
+#            protections and an unmapped hole moves as it is: protections stay, the hole is a hole at the new place.
+# Expected:  EFAULT, as mremap(2) says for mappings of different types, and as in all kernels before.
 # Source:    mm/mremap.c remap_move(); series "mm/mremap: permit mremap() move of multiple VMAs" (Lorenzo Stoakes).
 set -euo pipefail
 work=$(mktemp -d)

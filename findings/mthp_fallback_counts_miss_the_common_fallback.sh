@@ -2,12 +2,12 @@
 # A fault that gets a 4 KiB page in place of a 64 KiB folio because of one neighbour is counted nowhere.
 #
 # Version:   Linux 6.18.44 (sets hugepages-64kB/enabled and hugepages-2048kB/enabled for a moment and puts them back).
-# Behaviour: with only 64 KiB folios allowed, a first write gives 64 KiB. A write into a 64 KiB block in which one page is present,
-#            be it only the zero page from a read, gives 4 KiB. anon_fault_fallback does not move.
-# Expected:  "incremented if a page fault fails to allocate or charge a huge page and instead falls back": the counter and
-#            anon_fault_alloc together tell the share of faults that were served with the size asked for.
-# Source:    mm/memory.c alloc_anon_folio(): orders whose range is not empty (pte_range_none()) are skipped before the loop that
-#            allocates and counts.
+# Behaviour: with only 64 KiB folios allowed, a first write gives 64 KiB. A write into a 64 KiB block in which one
+#            page is present, be it only the zero page from a read, gives 4 KiB. anon_fault_fallback does not move.
+# Expected:  "incremented if a page fault fails to allocate or charge a huge page and instead falls back": the counter
+#            and anon_fault_alloc together tell the share of faults that were served with the size asked for.
+# Source:    mm/memory.c alloc_anon_folio(): orders whose range is not empty (pte_range_none()) are skipped before the
+#            loop that allocates and counts.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -2,10 +2,11 @@
 # groupby(...).sum() over a single group and sum() of the same column differ.
 #
 # Version:   pandas 3.1.1, numpy 2.4.6.
-# Behaviour: [1e16, 1, 1, -1e16]: with one group sum 2, mean 0.5, cumsum ends at 2; without groups 0, 0 and 0. The true sum is 2.
+# Behaviour: [1e16, 1, 1, -1e16]: with one group sum 2, mean 0.5, cumsum ends at 2; without groups 0, 0 and 0. The
+#            true sum is 2.
 # Expected:  a group that holds everything changes nothing.
-# Source:    pandas/_libs/groupby.pyx group_sum(), group_mean() and group_cumsum() use Kahan's compensation; Series.sum() is
-#            numpy's (pairwise only from 8 values on), Series.cumsum() numpy's plain one.
+# Source:    pandas/_libs/groupby.pyx group_sum(), group_mean() and group_cumsum() use Kahan's compensation;
+#            Series.sum() is numpy's (pairwise only from 8 values on), Series.cumsum() numpy's plain one.
 # Effect:    totals of a report made by group do not add up to the total made without, and the groups are right.
 set -euo pipefail
 work=$(mktemp -d)

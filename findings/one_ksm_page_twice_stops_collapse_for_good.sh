@@ -2,12 +2,13 @@
 # A region in which two ptes map one KSM page answers MADV_COLLAPSE with "try again", for ever.
 #
 # Version:   Linux 6.18.44 (changes /sys/kernel/mm/ksm for some seconds and puts it back).
-# Behaviour: 512 pages, each merged by KSM with a page of another region, collapse to a huge page at once: sharing does not hinder.
-#            If only one page occurs twice within the 2 MiB, every call gives EAGAIN, with nothing running beside it.
+# Behaviour: 512 pages, each merged by KSM with a page of another region, collapse to a huge page at once: sharing
+#            does not hinder. If only one page occurs twice within the 2 MiB, every call gives EAGAIN, with nothing
+#            running beside it.
 # Expected:  both collapse, or neither; EAGAIN stands for something that passes.
-# Source:    mm/khugepaged.c __collapse_huge_page_isolate() locks and isolates the folio of each pte in turn; the second pte finds
-#            the folio locked by itself and gives SCAN_PAGE_LOCK, which madvise_collapse_errno() makes EAGAIN. Only large folios are
-#            recognised as seen before.
+# Source:    mm/khugepaged.c __collapse_huge_page_isolate() locks and isolates the folio of each pte in turn; the
+#            second pte finds the folio locked by itself and gives SCAN_PAGE_LOCK, which madvise_collapse_errno()
+#            makes EAGAIN. Only large folios are recognised as seen before.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

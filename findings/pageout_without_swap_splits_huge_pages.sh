@@ -2,12 +2,12 @@
 # MADV_PAGEOUT on a machine without swap: nothing is paged out, the huge page is lost.
 #
 # Version:   Linux 6.18.44, x86_64, no swap.
-# Behaviour: the call returns 0 and the resident size stays the same, but the 2 MiB folio has been split into
-#            512 small ones. A second call, or waiting, does not bring it back.
+# Behaviour: the call returns 0 and the resident size stays the same, but the 2 MiB folio has been split into 512
+#            small ones. A second call, or waiting, does not bring it back.
 # Expected:  with nowhere to write to, the advice does nothing at all.
 # Source:    mm/vmscan.c shrink_folio_list(): folio_alloc_swap() fails, a large folio is then split with
-#            split_folio_to_list() so that small pages may be swapped instead; they cannot either, and stay.
-#            No check for swap space comes before.
+#            split_folio_to_list() so that small pages may be swapped instead; they cannot either, and stay. No check
+#            for swap space comes before.
 # Effect:    a "harmless" proactive-reclaim daemon takes away the huge pages of every process that it advises.
 set -euo pipefail
 work=$(mktemp -d)

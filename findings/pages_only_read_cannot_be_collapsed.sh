@@ -3,12 +3,13 @@
 #
 # Version:   Linux 6.18.44, x86_64.
 # Behaviour: a region in which every page has been read, and none of its VMA was ever written, gives EINVAL. One byte
-#            written in the next 2 MiB of the same VMA, and the same call on the same untouched region succeeds: 2 MiB are allocated.
-#            For the same reason a forked child has none of the read pages (it must fault each again), and has all of
-#            them when anything in the VMA had been written before.
+#            written in the next 2 MiB of the same VMA, and the same call on the same untouched region succeeds: 2 MiB
+#            are allocated. For the same reason a forked child has none of the read pages (it must fault each again),
+#            and has all of them when anything in the VMA had been written before.
 # Expected:  the call looks at the 2 MiB that it is given; a forked child starts with its parent's page tables.
 # Source:    a read fault maps the zero page without an anon_vma (mm/memory.c do_anonymous_page()); mm/khugepaged.c
-#            hugepage_vma_revalidate() and mm/huge_memory.c require vma->anon_vma; vma_needs_copy() lets fork skip a VMA without one.
+#            hugepage_vma_revalidate() and mm/huge_memory.c require vma->anon_vma; vma_needs_copy() lets fork skip a
+#            VMA without one.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -2,12 +2,14 @@
 # Which rows a Parquet filter returns depends on the row group size that the file was written with.
 #
 # Version:   pyarrow 25.0.1, pandas 3.1.1.
-# Behaviour: x = [1, nan, 1, 2], filter x != 1. In memory: [nan, 2]. From a file: [nan, 2] with 4 or 1 rows a group, [2] with 3 or
-#            2: a group that holds 1 and nan has minimum = maximum = 1 and is skipped. not (x > 0.5) loses the nan in every
-#            layout where it is not alone. A pandas frame gives a third answer: its nan is written as null.
+# Behaviour: x = [1, nan, 1, 2], filter x != 1. In memory: [nan, 2]. From a file: [nan, 2] with 4 or 1 rows a group,
+#            [2] with 3 or 2: a group that holds 1 and nan has minimum = maximum = 1 and is skipped. not (x > 0.5)
+#            loses the nan in every layout where it is not alone. A pandas frame gives a third answer: its nan is
+#            written as null.
 # Expected:  a filter is a filter: row groups are a matter of speed.
-# Source:    cpp/src/arrow/dataset/file_parquet.cc: the guarantee made from the statistics knows nulls but not nans, which the
-#            Parquet format leaves out of minimum and maximum (same fault in another engine: ClickHouse issue 118110).
+# Source:    cpp/src/arrow/dataset/file_parquet.cc: the guarantee made from the statistics knows nulls but not nans,
+#            which the Parquet format leaves out of minimum and maximum (same fault in another engine: ClickHouse
+#            issue 118110).
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -2,9 +2,9 @@
 # Different entropy lists of NumPy's SeedSequence give the same random numbers, some the numbers of a spawned child.
 #
 # Version:   numpy 2.4.6.
-# Behaviour: trailing zeros up to four words do not count: 7, [7], [7, 0] and [7, 0, 0, 0] are one stream; so replicate 0 of a scheme
-#            [root, point, replicate] is the stream of [root, point]. An integer is cut into 32-bit words, so 2**32 is
-#            [0, 1]. [7, 0, 0, 0, k] is child k of SeedSequence(7).spawn().
+# Behaviour: trailing zeros up to four words do not count: 7, [7], [7, 0] and [7, 0, 0, 0] are one stream; so
+#            replicate 0 of a scheme [root, point, replicate] is the stream of [root, point]. An integer is cut into
+#            32-bit words, so 2**32 is [0, 1]. [7, 0, 0, 0, k] is child k of SeedSequence(7).spawn().
 # Expected:  a hash of the list: every list its own stream, and spawned ones apart from all (each use of the library's
 #            recommended [worker_id, root_seed] lists with a zero in it looks safe).
 # Source:    numpy/random/bit_generator.pyx SeedSequence.mix_entropy() pads with zeros to pool_size = 4 words;

@@ -2,11 +2,13 @@
 # The median of [0, 1, inf] is 1 or nan, within one library.
 #
 # Version:   numpy 2.4.6, pandas 3.1.1, scipy 1.17.1, pyarrow 25.0.1.
-# Behaviour: median() gives 1 everywhere. quantile(0.5) gives nan in numpy, scipy and pandas, and so does the 50 % row of describe(); but
-#            DataFrameGroupBy.quantile gives 1, and so does pyarrow. Even the quantile of a single inf is nan.
-# Expected:  1: the value in the middle is finite and needs no interpolation. (inf is what "never pays back" looks like.)
-# Source:    numpy/lib/_function_base_impl.py _lerp(): a + (b - a) * t with b = inf and t = 0 (numpy issues 12282, 21091);
-#            pandas/_libs/groupby.pyx group_quantile() interpolates only if it must.
+# Behaviour: median() gives 1 everywhere. quantile(0.5) gives nan in numpy, scipy and pandas, and so does the 50 % row
+#            of describe(); but DataFrameGroupBy.quantile gives 1, and so does pyarrow. Even the quantile of a single
+#            inf is nan.
+# Expected:  1: the value in the middle is finite and needs no interpolation. (inf is what "never pays back" looks
+#            like.)
+# Source:    numpy/lib/_function_base_impl.py _lerp(): a + (b - a) * t with b = inf and t = 0 (numpy issues 12282,
+#            21091); pandas/_libs/groupby.pyx group_quantile() interpolates only if it must.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -2,13 +2,14 @@
 # np.quantile(x, q, method="inverted_cdf") and the same with weights of one differ, and the unweighted one is wrong.
 #
 # Version:   numpy 2.4.6.
-# Behaviour: for 5 of 5,742 pairs of n = 2..59 and q = 0.01..0.99 the two differ by one rank. n = 25, q = 0.28: the smallest x with
-#            F(x) >= 0.28 is the 7th (7/25 = 0.28), weights of one give it, no weights give the 8th.
-# Expected:  weights of one are no weights; inverted_cdf always picks a value of the sample, so there is nothing to round.
-# Source:    numpy/lib/_function_base_impl.py _inverted_cdf() computes n * q (0.28 * 25 = 7.000000000000001, then the ceiling); with
-#            weights the cumulated weights are divided by their sum and q is looked up in them.
-# Effect:    a 28 % quantile of 25 runs that is "exact by definition" is off by one rank, and code that adds weights later changes
-#            results without weights having changed.
+# Behaviour: for 5 of 5,742 pairs of n = 2..59 and q = 0.01..0.99 the two differ by one rank. n = 25, q = 0.28: the
+#            smallest x with F(x) >= 0.28 is the 7th (7/25 = 0.28), weights of one give it, no weights give the 8th.
+# Expected:  weights of one are no weights; inverted_cdf always picks a value of the sample, so there is nothing to
+#            round.
+# Source:    numpy/lib/_function_base_impl.py _inverted_cdf() computes n * q (0.28 * 25 = 7.000000000000001, then the
+#            ceiling); with weights the cumulated weights are divided by their sum and q is looked up in them.
+# Effect:    a 28 % quantile of 25 runs that is "exact by definition" is off by one rank, and code that adds weights
+#            later changes results without weights having changed.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -2,9 +2,9 @@
 # rolling, expanding and ewm of pandas take inf for missing; cummax, groupby and the rest do not.
 #
 # Version:   pandas 3.1.1.
-# Behaviour: of [1, inf, 2] rolling(1).max() is [1, nan, 2], expanding().max() is [1, 1, 2]: the running maximum goes on as if
-#            inf had not been there; cummax() is [1, inf, inf]. rolling(1).count() is 1 for it all the same. A custom function in apply
-#            does not see it either.
+# Behaviour: of [1, inf, 2] rolling(1).max() is [1, nan, 2], expanding().max() is [1, 1, 2]: the running maximum goes
+#            on as if inf had not been there; cummax() is [1, inf, inf]. rolling(1).count() is 1 for it all the same.
+#            A custom function in apply does not see it either.
 # Expected:  rolling(1) of anything is the thing itself; expanding().max() is cummax().
 # Source:    pandas/core/window/rolling.py BaseWindow._prep_values(): "Convert inf to nan for C funcs".
 set -euo pipefail

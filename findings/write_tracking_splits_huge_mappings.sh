@@ -3,8 +3,8 @@
 #
 # Version:   Linux 6.18.44, x86_64 (the interface: 6.7).
 # Behaviour: the userfaultfd WP_ASYNC + PAGEMAP_SCAN way of tracking writes arms a PMD-mapped 2 MiB page as a whole.
-#            The first write of one byte splits the PMD into 512 ptes; one page is reported as written. Until
-#            then disarmed, MADV_COLLAPSE refuses with EINVAL, so nothing mends it while the tracking goes on.
+#            The first write of one byte splits the PMD into 512 ptes; one page is reported as written. Until then
+#            disarmed, MADV_COLLAPSE refuses with EINVAL, so nothing mends it while the tracking goes on.
 # Expected:  the huge page stays, and 2 MiB are reported as written (as dirty logging at PMD level does); or at least
 #            MADV_COLLAPSE restores it.
 # Source:    mm/memory.c wp_huge_pmd(): userfaultfd_wp_async() goes to the split; mm/khugepaged.c: SCAN_PTE_UFFD_WP.
