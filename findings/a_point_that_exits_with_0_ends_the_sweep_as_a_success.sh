@@ -16,7 +16,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check 'joblib==1.6.0' 'hydra-core==1.3.8' 'optuna==5.0.0'
+"$work/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'joblib==1.6.0' 'hydra-core==1.3.8' 'optuna==5.0.0'
 cd "$work"
 cat >jobs.py <<'EOF'
 import sys

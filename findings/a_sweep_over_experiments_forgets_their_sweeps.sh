@@ -13,7 +13,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check 'hydra-core==1.3.8' 'omegaconf==2.3.1'
+"$work/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'hydra-core==1.3.8' 'omegaconf==2.3.1'
 mkdir -p "$work/conf/experiment"
 cat >"$work/conf/config.yaml" <<'EOF'
 defaults: [_self_, {experiment: null}]

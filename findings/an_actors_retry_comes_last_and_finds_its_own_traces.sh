@@ -14,7 +14,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check 'ray==2.60.0'
+"$work/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'ray==2.60.0'
 export WORK=$work HOME=$work RAY_USAGE_STATS_ENABLED=0 RAY_ENABLE_UV_RUN_RUNTIME_ENV=0
 # Ray writes its own messages to the same output.
 "$work/venv/bin/python" - >/dev/null <<'EOF'

@@ -12,7 +12,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check 'submitit==1.5.4'
+"$work/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'submitit==1.5.4'
 export WORK=$work
 "$work/venv/bin/python" - >"$work/seen" <<'EOF'
 import os

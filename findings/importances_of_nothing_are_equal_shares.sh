@@ -12,7 +12,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check 'optuna==5.0.0'
+"$work/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'optuna==5.0.0'
 "$work/venv/bin/python" - >"$work/seen" <<'EOF'
 import random
 import warnings

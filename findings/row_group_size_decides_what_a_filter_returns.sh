@@ -14,7 +14,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check 'pyarrow==25.0.1' 'pandas==3.1.1' 'numpy==2.4.6'
+"$work/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'pyarrow==25.0.1' 'pandas==3.1.1' 'numpy==2.4.6'
 export WORK=$work
 "$work/venv/bin/python" - >"$work/seen" <<'EOF'
 import os

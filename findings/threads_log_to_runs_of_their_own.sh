@@ -13,7 +13,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check 'mlflow==3.17.2'
+"$work/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'mlflow==3.17.2'
 export WORK=$work MLFLOW_DISABLE_TELEMETRY=true
 "$work/venv/bin/python" - >"$work/seen" <<'EOF'
 import os
