@@ -6,8 +6,7 @@
 # Behaviour: 64 MiB of touched small pages need 32 page tables (VmPTE +128 kB). One MADV_DONTNEED over all of it, or
 #            one for each 2 MiB: VmPTE is back. One for each 4 KiB leaves the same memory free and all 32 tables.
 #            MADV_FREE leaves them too.
-# Expected:  page tables stay until munmap (so it was for thirty years, and many an allocator counts on it or works
-#            round it); or an empty table is an empty table, however it became so.
+# Expected:  page tables stay until munmap, as before 6.14; or an empty table is an empty table, however it became so.
 # Source:    mm/pt_reclaim.c reclaim_pt_is_enabled(): only for MADV_DONTNEED and for a zap of at least PMD_SIZE.
 set -euo pipefail
 work=$(mktemp -d)

@@ -70,7 +70,7 @@ class Ksm:
     def __enter__(self):
         try:
             if self["run"] or self["pages_shared"]:
-                skip("somebody else uses KSM")
+                skip("KSM is in use already")
             self.old = {name: self[name] for name in self.wanted}
             for name, value in self.wanted.items():
                 self[name] = value
