@@ -6,10 +6,11 @@
 # Behaviour: calls 1, 2, 3 to one synchronous actor (max_restarts 0, max_task_retries 3, retry_exceptions on), call 1
 #            raises at its first try: the actor sees 1, 2, 3, 1. The counter that the first try raised stays raised,
 #            so the four executions of three calls return 4, 2, 3. No process is restarted.
-# Expected:  calls of one caller to a synchronous actor run in the order of submission, a retry before what follows;
-#            or a retry starts from a fresh actor ("restart and retry").
-# Source:    documentation "Actor task ordering"; src/ray/core_worker/task_submission/actor_task_submitter.cc
-#            resubmits a retried task with a new sequence number.
+# Expected:  calls of one caller to a synchronous actor run in the order of submission, so the retry before what
+#            follows; or a retry starts from a fresh actor ("restart and retry").
+# Source:    the documentation ("Actor Task Execution Order") says only that retries leave the order open;
+#            max_task_retries restarts nothing after an exception.
+#            src/ray/core_worker/task_submission/actor_task_submitter.cc queues the retry as a new submission.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -81,6 +81,8 @@ def collapse(what, start):
     print(f"{what}: {result}, A {changes['A']:+d} MiB, B {changes['B']:+d} MiB", flush=True)
 
 
+if "[always]" in open("/sys/kernel/mm/transparent_hugepage/enabled").read():
+    skip("needs transparent_hugepage/enabled=madvise or never, to start from small pages")
 if not os.path.exists(ROOT + "memory.usage_in_bytes"):
     skip("needs the memory controller of cgroup v1")
 private, shared = region(), region()
