@@ -12,8 +12,8 @@ from thpsweep.units import HPAGE_PMD_SIZE_BYTES
 Span = tuple[int, int]
 """First region and the region after the last; a region's number is its address / 2 MiB."""
 
-NO_HUGEPAGE, HUGEPAGE = "nh", "hg"
-"""VmFlags of smaps: MADV_NOHUGEPAGE, MADV_HUGEPAGE. Source: Documentation/filesystems/proc.rst."""
+NO_HUGEPAGE, HUGEPAGE, SOFT_DIRTY = "nh", "hg", "sd"
+"""VmFlags of smaps: VM_NOHUGEPAGE, VM_HUGEPAGE, VM_SOFTDIRTY. Source: Documentation/filesystems/proc.rst."""
 
 _FIELD = re.compile(r"^(\w+):\s+(\d+) kB$")
 
@@ -30,7 +30,7 @@ class Vma:
     @property
     def span(self) -> Span:
         """Give the whole regions in it; there may be none."""
-        return _inside(self.first_byte, self.end_byte)
+        return whole_regions(self.first_byte, self.end_byte)
 
 
 def anonymous_spans(pid: int) -> list[Span]:
@@ -39,8 +39,17 @@ def anonymous_spans(pid: int) -> list[Span]:
     Stack, vdso and file mappings are left out; the heap and named anonymous memory are in.
     Raises: VanishedError if the process is gone; CaptureError if it may not be looked into.
     """
-    spans = (anonymous_span(line) for line in _read(pid, "maps").splitlines())
-    return [span for span in spans if span is not None]
+    return [
+        span
+        for first_byte, end_byte in anonymous_ranges(pid)
+        if (span := whole_regions(first_byte, end_byte))[0] < span[1]
+    ]
+
+
+def anonymous_ranges(pid: int) -> list[tuple[int, int]]:
+    """List first and end address of each private anonymous VMA, ascending. Raises: VanishedError; CaptureError."""
+    ranges = (_anonymous_bytes(line) for line in _read(pid, "maps").splitlines())
+    return [each for each in ranges if each is not None]
 
 
 def anonymous_vmas(pid: int) -> list[Vma]:
@@ -67,7 +76,7 @@ def anonymous_span(line: str) -> Span | None:
     place = _anonymous_bytes(line)
     if place is None:
         return None
-    first, stop = _inside(*place)
+    first, stop = whole_regions(*place)
     return (first, stop) if first < stop else None
 
 
@@ -85,7 +94,8 @@ def _anonymous_bytes(line: str) -> tuple[int, int] | None:
     return first_byte, end_byte
 
 
-def _inside(first_byte: int, end_byte: int) -> Span:
+def whole_regions(first_byte: int, end_byte: int) -> Span:
+    """Give the span of the regions that lie in a range of addresses as a whole; it may be empty."""
     return -(-first_byte // HPAGE_PMD_SIZE_BYTES), end_byte // HPAGE_PMD_SIZE_BYTES
 
 
