@@ -167,6 +167,30 @@ def test_summary_has_the_labels_of_thpmaps(thp, captured):
     assert rows["anon-thp-pte-partial"] == f"{511 * 4} kB"
 
 
+def test_folios_that_do_not_lie_on_region_boundaries_are_counted_as_folios(thp, family):
+    layout = capture(family("moved").pid)
+    rows = dict(summary(layout))
+    if "anon-thp-pte-unaligned-2048kB" not in rows:
+        pytest.skip("the kernel had no huge page to give, or split it")
+    assert rows["anon-thp-pte-unaligned-2048kB"] == f"{2 * 2 * 2048} kB"  # two folios, two processes
+    n_pages = int(np.bitwise_count(layout.cell_slots).sum())
+    assert layout.provenance["lru_entries"] <= n_pages - 2 * 511
+
+
+def test_lru_entries_are_those_of_the_layout_where_all_folios_are_in_place(thp, captured):
+    small = int(np.bitwise_count(captured.cell_slots[captured.cell_folio == 0]).sum())
+    n_folios = len(np.unique(captured.cell_folio[captured.cell_folio > 0]))
+    assert captured.provenance["lru_entries"] <= small + n_folios
+    assert captured.provenance["lru_entries"] > n_folios
+
+
+def test_pages_that_others_map_are_counted_one_by_one(family):
+    layout = capture(family("one_outside").pid, children=False)
+    whole = np.flatnonzero(np.bitwise_count(layout.cell_slots).sum(axis=1) == 512)
+    assert len(whole) and layout.cell_outside[whole].max() == 1  # the cell of 512 pages has one that a child maps
+    assert int(dict(summary(layout))["mapped elsewhere too"].split()[0]) < 512
+
+
 # --- one clear error -------------------------------------------------------------------------------------------------
 
 
