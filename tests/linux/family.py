@@ -182,11 +182,11 @@ def build_split():
 
 
 def build_moved():
-    """Write two huge pages, and move them half a region further by mremap, where no PMD can map them."""
-    base, target = reserve(2 * REGION), reserve(4 * REGION)
-    _libc.madvise(base, 2 * REGION, _MADV_HUGEPAGE)
-    write(base, 0, range(1024))
-    _libc.mremap(base, 2 * REGION, 2 * REGION, _MREMAP_MAYMOVE | _MREMAP_FIXED, target + REGION // 2)
+    """Write four huge pages, and move them to the middle between region boundaries, where no PMD can map them."""
+    base, target = reserve(4 * REGION), reserve(6 * REGION)
+    _libc.madvise(base, 4 * REGION, _MADV_HUGEPAGE)
+    write(base, 0, range(4 * 512))
+    _libc.mremap(base, 4 * REGION, 4 * REGION, _MREMAP_MAYMOVE | _MREMAP_FIXED, target + REGION // 2)
     fork(lambda: None)
 
 
