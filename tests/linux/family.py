@@ -224,7 +224,7 @@ def build_except_advised():
     base = reserve(2 * REGION)
     _libc.madvise(base, REGION, _MADV_HUGEPAGE)
     if _libc.prctl(_PR_SET_THP_DISABLE, 1, _THP_DISABLE_EXCEPT_ADVISED, 0, 0):
-        print("unsupported", flush=True)
+        print("this kernel has no PR_THP_DISABLE_EXCEPT_ADVISED", flush=True)
         sys.exit()
     write(base, 0, range(1024))
 

@@ -191,6 +191,10 @@ def test_pages_that_others_map_are_counted_one_by_one(family):
     assert int(dict(summary(layout))["mapped elsewhere too"].split()[0]) < 512
 
 
+def test_a_private_mapping_of_dev_zero_is_captured(family):
+    first_region(capture(family("dev_zero").pid))
+
+
 # --- one clear error -------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from thpsweep import profiles
 from thpsweep.model.capture.activity import MEASURED
-from thpsweep.model.capture.layout import Layout
+from thpsweep.model.capture.layout import WHY_FORBIDDEN, Layout
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.workloads.base import Workload
 
@@ -50,9 +50,9 @@ def _forbidden(layout: Layout) -> Iterator[str]:
     """Say where the kernel refuses what the model collapses, or is not asked."""
     said = layout.provenance
     if n := said.get("nohugepage_regions_left_out"):
-        yield f"{n} regions forbid huge pages (MADV_NOHUGEPAGE): the kernel collapses nothing there, they are left out"
+        yield f"{n} regions forbid huge pages ({WHY_FORBIDDEN}): the kernel collapses nothing there, they are left out"
     if n := said.get("regions_nohugepage"):  # of a file that was captured before they were left out
-        yield f"{n} regions of the parent forbid huge pages (MADV_NOHUGEPAGE): the kernel collapses nothing there"
+        yield f"{n} regions of the parent forbid huge pages ({WHY_FORBIDDEN}): the kernel collapses nothing there"
     if n := said.get("thp_disabled_processes"):
         yield f"{n} processes have THP off (PR_SET_THP_DISABLE): the kernel collapses nothing of theirs; predicted as if not"
     if n := layout.provenance.get("regions_dropped"):

@@ -15,8 +15,8 @@ from thpsweep.errors import CaptureError
 from thpsweep.linux.activity.judge import Judged
 from thpsweep.linux.capture import folios
 from thpsweep.linux.capture.assumed import capture as assumed
-from thpsweep.linux.capture.forbidden import advised
-from thpsweep.linux.capture.provenance import describe
+from thpsweep.linux.capture.forbidden import read_advice
+from thpsweep.linux.capture.provenance import describe, enabled_for_pmds
 from thpsweep.linux.capture.window import Cells, Part, Plan, Sources, read_window
 from thpsweep.linux.proc import pagemap
 from thpsweep.linux.proc.kpage import FrameTable
@@ -24,7 +24,7 @@ from thpsweep.linux.proc.maps import anonymous_spans
 from thpsweep.linux.proc.pagemap import Pagemap
 from thpsweep.linux.proc.tree import Process, Tree, VanishedError, family, keep
 from thpsweep.model.capture.activity import Activity
-from thpsweep.model.capture.layout import MAX_PROCESSES, Layout
+from thpsweep.model.capture.layout import MAX_PROCESSES, WHY_FORBIDDEN, Layout
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 ATTEMPTS = 4
@@ -107,7 +107,7 @@ def _capture(tree: Tree, watched: Judged | None) -> Layout:
     provenance = describe(tree)
     has_scan = pagemap.scan_works()
     n = len(tree.processes)
-    advice = advised([process.pid for process in tree.processes], tree.parents)
+    advice = read_advice([process.pid for process in tree.processes], tree.parents, enabled_for_pmds())
     with ExitStack() as stack:
         pagemaps = [stack.enter_context(Pagemap(process.pid)) for process in tree.processes]
         counts, flags = (stack.enter_context(FrameTable(name)) for name in ("kpagecount", "kpageflags"))
@@ -147,7 +147,7 @@ def _nothing(tree: Tree, n_dropped: int, n_forbidden: int) -> CaptureError:
     if n_dropped:
         reason = f"none of {n_dropped} regions held still"
     elif n_forbidden:
-        reason += f" but {n_forbidden} that forbid huge pages (MADV_NOHUGEPAGE)"
+        reason += f" but {n_forbidden} that forbid huge pages ({WHY_FORBIDDEN})"
     return CaptureError(f"pid {tree.processes[0].pid}: {reason}")
 
 
@@ -274,7 +274,9 @@ def _activity_rows(activity: Activity) -> list[tuple[str, str]]:
 
 _FACTS = (
     ("program", "program"), ("command", "command"), ("kernel", "kernel_release"), ("date", "date"),
-    ("THP enabled", "thp_enabled"), ("processes with THP off", "thp_disabled_processes"),
+    ("THP enabled", "thp_enabled"), ("THP enabled for 2 MiB", "thp_pmd_enabled"),
+    ("processes with THP off", "thp_disabled_processes"),
+    ("processes with THP off unless advised", "thp_except_advised_processes"),
     ("regions dropped", "regions_dropped"), ("left out, THP forbidden", "nohugepage_regions_left_out"),
     ("regions that ask for THP", "regions_hugepage"), ("sharing", "sharing"), ("frame numbers", "frames_hidden"),
     ("folios", "folios"), ("processes of another user", "processes_left_out"),

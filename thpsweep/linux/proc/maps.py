@@ -26,6 +26,8 @@ class Vma:
     end_byte: int
     kib: Mapping[str, int]
     flags: frozenset[str]
+    eligible: bool | None = None
+    """THPeligible: whether a fault or khugepaged may make a huge page in it (of some size); None before Linux 5.0."""
 
     @property
     def span(self) -> Span:
@@ -61,14 +63,16 @@ def anonymous_vmas(pid: int) -> list[Vma]:
 
 
 def _vmas(text: str) -> Iterator[Vma]:
-    place, kib = None, dict[str, int]()
+    place, kib, eligible = None, dict[str, int](), None
     for line in text.splitlines():
         if line[0] in "0123456789abcdef":
-            place, kib = _anonymous_bytes(line), {}
-        elif found := _FIELD.match(line):
-            kib[found.group(1)] = int(found.group(2))
+            place, kib, eligible = _anonymous_bytes(line), {}, None
+        elif matched := _FIELD.match(line):
+            kib[matched.group(1)] = int(matched.group(2))
+        elif line.startswith("THPeligible:"):
+            eligible = line.split()[1] != "0"
         elif line.startswith("VmFlags:") and place is not None:  # the last line of each
-            yield Vma(*place, kib, frozenset(line.split()[1:]))
+            yield Vma(*place, kib, frozenset(line.split()[1:]), eligible)
 
 
 def anonymous_span(line: str) -> Span | None:
@@ -83,12 +87,13 @@ def anonymous_span(line: str) -> Span | None:
 def _anonymous_bytes(line: str) -> tuple[int, int] | None:
     """Parse a line of maps: first and end address, or None where it is no private anonymous VMA.
 
-    Source: Documentation/filesystems/proc.rst, /proc/PID/maps.
+    A private mapping of /dev/zero is one, although it has a file.
+    Source: Documentation/filesystems/proc.rst, /proc/PID/maps; drivers/char/mem.c mmap_zero() (v6.18).
     """
     addresses, permissions, _offset, _device, inode, *rest = line.split(maxsplit=5)
     name = rest[0] if rest else ""
-    anonymous = name in ("", "[heap]") or name.startswith("[anon:")
-    if permissions[3] != "p" or inode != "0" or not anonymous:
+    anonymous = inode == "0" and (name in ("", "[heap]") or name.startswith("[anon:"))
+    if permissions[3] != "p" or not (anonymous or name == "/dev/zero"):
         return None
     first_byte, end_byte = (int(address, 16) for address in addresses.split("-"))
     return first_byte, end_byte
