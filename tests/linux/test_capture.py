@@ -191,6 +191,21 @@ def test_pages_that_others_map_are_counted_one_by_one(family):
     assert int(dict(summary(layout))["mapped elsewhere too"].split()[0]) < 512
 
 
+def test_a_child_with_the_same_mm_is_no_process_of_its_own(family):
+    process = family("shares_all")
+    assert len([pid for pid in Path("/proc").glob("[0-9]*") if parent_of(pid) == process.pid]) == 2
+    layout = capture(process.pid)
+    cells = np.flatnonzero(layout.cell_region == first_region(layout))
+    sharers = {tuple(np.flatnonzero(layout.members[layout.cell_members[cell]])) for cell in cells}
+    assert (layout.n_processes, sharers) == (2, {(0, 1), (0,), (1,)})
+    assert not layout.cell_outside[cells].any()
+
+
+def parent_of(home):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return int((home / "stat").read_text().rpartition(")")[2].split()[1])
+
+
 def test_a_private_mapping_of_dev_zero_is_captured(family):
     first_region(capture(family("dev_zero").pid))
 
