@@ -11,7 +11,7 @@ from thpsweep.linux.calibrate.agree import disagreements
 from thpsweep.linux.calibrate.prices import PRICES
 from thpsweep.linux.calibrate.rounds import Calibration, Figure
 from thpsweep.linux.calibrate.write import text
-from thpsweep.linux.live.profiles import default_file, load
+from thpsweep.profiles import default_file, load
 
 
 def written(folder: Path, name: str, **figures: Figure) -> Path:
