@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from thpsweep.errors import CaptureError
-from thpsweep.linux.capture import capture, summary
+from thpsweep.linux.capture.capture import capture, summary
 
 VALUE_BYTES = 1_024
 CATALOGUE_KEYS, SESSION_KEYS = 80_000, 30_000

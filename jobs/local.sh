@@ -20,7 +20,7 @@ mode=${RAY_AUTH_MODE:-token}
 if [ "${THPSWEEP_INSECURE_RAY:-}" = 1 ]; then
     echo "local.sh: THPSWEEP_INSECURE_RAY=1: WITHOUT A TOKEN WHOEVER REACHES THIS MACHINE'S PORTS RUNS CODE ON IT AS YOU" >&2
 elif [ "$mode" != token ]; then
-    echo "local.sh: RAY_AUTH_MODE='$mode': allowed is token (THPSWEEP_INSECURE_RAY=1 if you mean it)" >&2
+    echo "local.sh: RAY_AUTH_MODE='$mode': expected token (THPSWEEP_INSECURE_RAY=1 if you mean it)" >&2
     exit 2
 fi
 export RAY_AUTH_MODE=$mode RAY_USAGE_STATS_ENABLED=0 RAY_ENABLE_UV_RUN_RUNTIME_ENV=0
@@ -43,7 +43,7 @@ head)
     ;;
 join)
     [ $# -ge 3 ] || usage
-    [ -s "$token" ] || { echo "local.sh: $token: allowed is the head's token; copy it here" >&2; exit 2; }
+    [ -s "$token" ] || { echo "local.sh: $token: expected the head's token; copy it here" >&2; exit 2; }
     exec ray start --address="$2:6379" --node-ip-address="$3" "${ports[@]}" --disable-usage-stats "${@:4}"
     ;;
 stop) exec ray stop --grace-period 10 >/dev/null ;; # it says a lot

@@ -13,7 +13,7 @@ import thpsweep
 from thpsweep import api
 from thpsweep.errors import SweepError, ThpsweepError
 from thpsweep.model.simulate import simulate
-from thpsweep.sweep.journal import FORMAT, read, sealed
+from thpsweep.sweep.records.journal import FORMAT, read, sealed
 
 SCENE = ("workload=prefork", "workload.regions=1", "workload.hot_regions=0", "run.replicates=2", "run.duration_s=120")
 

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
-    from thpsweep.sweep.drive import Driven
-    from thpsweep.sweep.follow import Process
-    from thpsweep.sweep.forecast import Workers
-    from thpsweep.sweep.journal import Sweep
-    from thpsweep.sweep.plan import Plan
-    from thpsweep.sweep.serial import Launch
+    from thpsweep.sweep.driver.drive import Driven
+    from thpsweep.sweep.driver.follower import Process
+    from thpsweep.sweep.local.serial import Launch
+    from thpsweep.sweep.planning.forecast import Workers
+    from thpsweep.sweep.planning.plan import Plan
+    from thpsweep.sweep.records.journal import Sweep
 
 NARROWEST = 80
 """Columns that tables take at least: a smaller terminal breaks their lines, which can still be read."""
@@ -58,21 +58,21 @@ class Application:
 
     def expect(self, *, tracked: bool) -> None:
         """Let MLflow make itself ready while a plan is made."""
-        from thpsweep.sweep import follow
+        from thpsweep.sweep.driver import follower
 
         if tracked and not self.previews:
-            self._begun = follow.begin()
+            self._begun = follower.begin()
 
     def close(self) -> None:
         """Do without MLflow where there was no plan for it."""
         if self._begun is not None:
-            from thpsweep.sweep import follow
+            from thpsweep.sweep.driver import follower
 
-            follow.end(self._begun)
+            follower.end(self._begun)
 
     def drive(self, plan: "Plan", launch: "Launch") -> "Driven":
         """Run a plan to its table and plot."""
-        from thpsweep.sweep.drive import drive
+        from thpsweep.sweep.driver.drive import drive
 
         self._records = True
         driven = drive(plan, launch, _finish, self._begun)
@@ -85,9 +85,9 @@ class Application:
         """Show a plan and what it would take."""
         from rich.console import Console
 
-        from thpsweep.answers.preview import points_table, search_summary, summary
-        from thpsweep.sweep import journal
-        from thpsweep.sweep.forecast import forecast
+        from thpsweep.answers.terminal.preview import points_table, search_summary, summary
+        from thpsweep.sweep.planning.forecast import forecast
+        from thpsweep.sweep.records import journal
 
         file = plan.directory / journal.FILE_NAME
         found = journal.contents(file) if file.is_file() else None
@@ -108,12 +108,12 @@ class Application:
         from hydra.core.hydra_config import HydraConfig
 
         from thpsweep.config import plan_of, point_of
-        from thpsweep.sweep.axes import Job
-        from thpsweep.sweep.serial import serial
+        from thpsweep.sweep.local.serial import run_serial
+        from thpsweep.sweep.planning.axes import Job
 
         job = Job(tuple(HydraConfig.get().overrides.task), {})
         plan = plan_of(config, HydraConfig.get(), [job], lambda _: point_of(config))
-        return self.drive(plan, serial).results[plan.points[0].id]["result"]
+        return self.drive(plan, run_serial).results[plan.points[0].id]["result"]
 
 
 def _width(console: "Console") -> int:
@@ -125,17 +125,16 @@ def _finish(sweep: "Sweep") -> None:
     """Show the answer of a sweep and leave it in the sweep's directory: table as text and CSV, plot, report."""
     from rich.console import Console
 
-    from thpsweep.answers import frame
-    from thpsweep.answers.plot import plot
-    from thpsweep.answers.question import question_of
-    from thpsweep.answers.report import write_report
-    from thpsweep.answers.searched import searched
-    from thpsweep.answers.table import table, text
+    from thpsweep.answers.analysis import frame
+    from thpsweep.answers.analysis.question import question_of
+    from thpsweep.answers.terminal.table import table, text
 
     console = Console()
     as_text = text(sweep)
     width = _width(console)
     if "search" in sweep.header:
+        from thpsweep.answers.terminal.searched import searched
+
         Console(width=width).print(searched(sweep))
     elif console.is_terminal:
         Console(width=width).print(table(sweep, width=width))
@@ -143,7 +142,11 @@ def _finish(sweep: "Sweep") -> None:
         print(as_text)
     (sweep.directory / "table.txt").write_text(as_text, encoding="utf-8")
     frame.write_csv(sweep, sweep.directory / "table.csv")
-    if sweep.done:
+    if len(sweep.done) > 1:  # a picture of one point shows nothing, and takes as long as everything else
+        from thpsweep.answers.picture.plot import plot
+
         plot(sweep, sweep.directory / "plot.png")
-        if question_of(sweep.directory):
-            print(f"Report: {write_report(sweep)}")
+    if sweep.done and question_of(sweep.directory):
+        from thpsweep.answers.report.report import write_report
+
+        print(f"Report: {write_report(sweep)}")

@@ -33,18 +33,18 @@ VALUED_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp")
 """Flags of Hydra's whose value may look like an override."""
 
 ONLY_OURS = (
-    "hydra/sweeper: allowed for `thpsweep plan` is grid, breakeven or pareto; the points of others show as they run"
+    "hydra/sweeper: expected for `thpsweep plan` is grid, breakeven or pareto; the points of others show as they run"
 )
 
 NOBODY_RECORDS = (
-    "hydra/sweeper, hydra/launcher: neither is thpsweep's, so that nobody would record the results; allowed is any sweeper "
+    "hydra/sweeper, hydra/launcher: neither is thpsweep's, so that nobody would record the results; expected any sweeper "
     "with hydra/launcher=auto, serial or ray, or any launcher with hydra/sweeper=grid"
 )
 
 
 def for_hydra(arguments: list[str]) -> list[str]:
     """Give the arguments that Hydra reads. Raises: ThpsweepError for a plan of another sweeper's points."""
-    from thpsweep.sweep.where import as_override
+    from thpsweep.sweep.planning.where import as_override
 
     verb, rest = (arguments[0], arguments[1:]) if arguments[0] in HYDRA_VERBS else ("", arguments)
     rest = _overrides_first([as_override(argument) for argument in rest])
@@ -104,7 +104,7 @@ def _without_plugins(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         if word == "--plugin" or word.startswith("--plugin="):
             path = word.partition("=")[2] or next(words, "")
             if not path:
-                raise ThpsweepError("--plugin: allowed is --plugin FILE.py")
+                raise ThpsweepError("--plugin: expected --plugin FILE.py")
             named.append(path)
         else:
             rest.append(word)

@@ -2,31 +2,31 @@
 
 
 class ThpsweepError(Exception):
-    """Say in one line what is wrong and what is allowed; the user's, not the program's, mistake."""
+    """Say in one line what is wrong and what is expected; the user's, not the program's, mistake."""
 
     exit_code = 2
 
 
 class OptionError(ThpsweepError, ValueError):
-    """Name the key, the value it had, and what is allowed."""
+    """Name the key, the value it had, and what is expected."""
 
-    def __init__(self, key: str, value: object, allowed: str) -> None:
-        super().__init__(f"{key}={value!r}: allowed is {allowed}")
-        self.key, self.value, self.allowed = key, value, allowed
+    def __init__(self, key: str, value: object, expected: str) -> None:
+        super().__init__(f"{key}={value!r}: expected {expected}")
+        self.key, self.value, self.expected = key, value, expected
 
     def __reduce__(self) -> tuple[type, tuple[str, object, str]]:
-        return (type(self), (self.key, self.value, self.allowed))
+        return (type(self), (self.key, self.value, self.expected))
 
 
 class PluginError(ThpsweepError):
     """A file with a member of a user's own cannot be used."""
 
-    def __init__(self, path: str, allowed: str) -> None:
-        super().__init__(f"--plugin {path}: allowed is {allowed}")
-        self.path, self.allowed = path, allowed
+    def __init__(self, path: str, expected: str) -> None:
+        super().__init__(f"--plugin {path}: expected {expected}")
+        self.path, self.expected = path, expected
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        return (type(self), (self.path, self.allowed))
+        return (type(self), (self.path, self.expected))
 
 
 class CaptureError(ThpsweepError):

@@ -1,4 +1,4 @@
-"""Say in one line what Hydra or OmegaConf found wrong with a command, and what is allowed instead."""
+"""Say in one line what Hydra or OmegaConf found wrong with a command, and what is expected instead."""
 
 import dataclasses
 import re
@@ -23,14 +23,14 @@ BASE = "base_"
 """Before a member's name it names the schema that a YAML file of the group starts from; no option of a user's."""
 
 
-NO_PACKAGE = "experiment: allowed is a file that begins with `# @package _global_`, as it sets values of other groups"
+NO_PACKAGE = "experiment: expected a file that begins with `# @package _global_`, as it sets values of other groups"
 
 
 def explain(error: Exception) -> str | None:
-    """Say in one line what Hydra or OmegaConf found wrong, and what is allowed; None for any other error."""
+    """Say in one line what Hydra or OmegaConf found wrong, and what is expected; None for any other error."""
     cause = error.__cause__ or error.__context__
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read ({first_line(error)}); allowed is KEY=VALUE in Hydra's grammar"
+        return f"{error.override}: cannot be read ({first_line(error)}); expected KEY=VALUE in Hydra's grammar"
     if isinstance(error, MissingConfigException):
         return _explain_option(error)
     if isinstance(error, yaml.YAMLError | UnicodeDecodeError) and _raised_by(error, "yaml", "codecs"):
@@ -41,7 +41,7 @@ def explain(error: Exception) -> str | None:
         return _explain_value(error, "")
     ambiguous = re.match(r"Ambiguous value for argument '(.*)'", str(error))
     if ambiguous:
-        return f"{ambiguous[1]}: several values; allowed is one, or `thpsweep sweep`, or KEY=[A,B] for a list"
+        return f"{ambiguous[1]}: several values; expected one, or `thpsweep sweep`, or KEY=[A,B] for a list"
     if isinstance(error, HydraException) or (isinstance(error, ValueError) and _raised_by(error, "hydra")):
         return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
     return None
@@ -69,7 +69,7 @@ def _explain_value(error: OmegaConfBaseException, context: str) -> str:
     if isinstance(error, MissingMandatoryValue):
         return f"{key} is not set: give {key}=VALUE"
     if "does not support deletion" in str(error):
-        return f"~{key}: it has to be; allowed is {key}=VALUE, or another option of its group"
+        return f"~{key}: it has to be; expected {key}=VALUE, or another option of its group"
     if isinstance(error, ConfigAttributeError | ConfigKeyError):
         quoted = re.search(r"use \+(\S+?)=(.*)$", context, re.MULTILINE)
         key, value = (quoted[1], quoted[2]) if quoted else (key, error.value)
@@ -106,7 +106,7 @@ def _raised_by(error: Exception, *packages: str) -> bool:
 def unknown_key(key: str, value: object, known: Iterable[str]) -> str:
     """Refuse a key that is not there; say which keys are."""
     parent = key.rpartition(".")[0]
-    return f"{key}={value}: no such key; allowed {f'below {parent}' if parent else 'at the top'} is {_one_of(known)}"
+    return f"{key}={value}: no such key; expected {f'below {parent}' if parent else 'at the top'} {_one_of(known)}"
 
 
 def _one_of(names: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from thpsweep.sweep.journal import FORMAT, read, sealed
+from thpsweep.sweep.records.journal import FORMAT, read, sealed
 
 P = 512
 

@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thpsweep.answers.advise import rests, show
+from thpsweep import profiles
+from thpsweep.answers.advise import basis, show
 from thpsweep.answers.advise.choices import Choice, choices
 from thpsweep.answers.advise.command import Request, run
 from thpsweep.answers.advise.scene import Scene, planned, restarted
 from thpsweep.answers.advise.verdict import Verdict, predict, sentences
-from thpsweep.config import conf_dir
 from thpsweep.errors import ThpsweepError
-from thpsweep.linux.live import profiles
-from thpsweep.model import captures
-from thpsweep.model.activity import Activity, Rate
+from thpsweep.model.capture import files
+from thpsweep.model.capture.activity import Activity, Rate
 
 TODAY = Choice("today", "", {}, ("do it",))
 LATER = Choice("later", "", {})
@@ -115,8 +114,8 @@ def test_who_has_thp_off_has_to_undo_it_first() -> None:
 
 @pytest.fixture
 def scene() -> Scene:
-    file = captures.find("", "redis_bgsave")
-    return Scene(file, conf_dir(), profiles.load(profiles.default_file()), duration_s=120.0, replicates=2)
+    file = files.find("", "redis_bgsave")
+    return Scene(file, profiles.load(profiles.default_file()), duration_s=120.0, replicates=2)
 
 
 def test_all_points_can_run_and_are_paired(scene: Scene) -> None:
@@ -141,7 +140,7 @@ def test_workers_that_live_shortly_shorten_the_tick(scene: Scene, tmp_path: Path
 
 
 def test_it_says_what_was_measured_and_what_assumed(scene: Scene) -> None:
-    said = "\n".join(rests.lines(scene.machine, profiles.default_file(), True, scene.layout, scene.workload()))
+    said = "\n".join(basis.lines(scene.machine, profiles.default_file(), True, scene.layout, scene.workload()))
     for words in (
         "measured",
         "assumed prices: pte_switch_ns",
@@ -155,7 +154,7 @@ def test_it_says_what_was_measured_and_what_assumed(scene: Scene) -> None:
         scene.layout, activity=activity, provenance={**scene.layout.provenance, "regions_nohugepage": 3}
     )
     workload = {**scene.workload(), "reads_per_page_hour": 12.0}
-    said = "\n".join(rests.lines(scene.machine, profiles.default_file(), False, layout, workload))
+    said = "\n".join(basis.lines(scene.machine, profiles.default_file(), False, layout, workload))
     for words in (
         "rates watched for 10 s: reads_per_page_hour=12",
         "not seen: writes of ghosts",
@@ -171,7 +170,7 @@ def test_it_says_what_a_capture_assumed_or_left_out(scene: Scene) -> None:
         "mean_sharers": "3", "nohugepage_regions_left_out": 5, "thp_disabled_processes": 1,
     }  # fmt: skip
     layout = dataclasses.replace(scene.layout, provenance={**scene.layout.provenance, **said})
-    lines = "\n".join(rests.lines(scene.machine, profiles.default_file(), False, layout, scene.workload()))
+    lines = "\n".join(basis.lines(scene.machine, profiles.default_file(), False, layout, scene.workload()))
     for words in (
         "sharing is assumed: so (no root)",
         "of 9 ptes of shared pages at most 2",
@@ -182,13 +181,13 @@ def test_it_says_what_a_capture_assumed_or_left_out(scene: Scene) -> None:
 
 
 def test_what_the_machine_cannot_do_is_said_first(scene: Scene) -> None:
-    assert list(rests.cannot(scene.layout)) == []
+    assert list(basis.cannot(scene.layout)) == []
     for key, value, words in (
         ("thp_enabled", "absent", "CONFIG_TRANSPARENT_HUGEPAGE"),
         ("thp_disabled_processes", scene.layout.n_processes, "All processes have THP off"),
     ):
         layout = dataclasses.replace(scene.layout, provenance={**scene.layout.provenance, key: value})
-        assert words in "".join(rests.cannot(layout))
+        assert words in "".join(basis.cannot(layout))
 
 
 @pytest.mark.parametrize(
@@ -201,7 +200,7 @@ def test_what_the_machine_cannot_do_is_said_first(scene: Scene) -> None:
     ],
 )
 def test_bad_requests_are_refused(scene: Scene, tmp_path: Path, changed: dict[str, Any], match: str) -> None:
-    made = Request(None, scene.file, None, conf_dir(), tmp_path, 0.0, 1.0, 2)
+    made = Request(None, scene.file, profiles.default_file(), True, tmp_path, 0.0, 1.0, 2)
     with pytest.raises(ThpsweepError, match=match):
         run(dataclasses.replace(made, **changed))
 
@@ -213,7 +212,7 @@ def test_instructions_name_what_to_type() -> None:
 
 @pytest.mark.slow
 def test_advice_on_a_captured_file_resumes(scene: Scene, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    request = Request(None, scene.file, None, conf_dir(), tmp_path, 0.0, 0.05, 2)
+    request = Request(None, scene.file, profiles.default_file(), True, tmp_path, 0.0, 0.05, 2)
     assert run(request) == 0
     first = capfd.readouterr()
     assert run(request) == 0

@@ -2,7 +2,7 @@
 
 import csv
 
-from thpsweep.answers import frame
+from thpsweep.answers.analysis import frame
 
 
 def test_rows_are_sorted_by_workload_degree_and_the_sweeps_order_of_policies(sweep_of):

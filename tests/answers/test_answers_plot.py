@@ -7,9 +7,9 @@ import sys
 import pytest
 from matplotlib.container import ErrorbarContainer
 
-from thpsweep.answers import plot
-from thpsweep.answers.plot_lines import MOST_LINES, X, Y
-from thpsweep.answers.plot_places import DODGE_POINTS
+from thpsweep.answers.picture import plot
+from thpsweep.answers.picture.lines import MOST_LINES, X, Y
+from thpsweep.answers.picture.places import DODGE_POINTS
 from thpsweep.errors import SweepError
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from thpsweep.answers import table
+from thpsweep.answers.terminal import table
 
 
 def lines_of(sweep, **options):

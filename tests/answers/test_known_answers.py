@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from thpsweep.answers.crossing import crossings
-from thpsweep.answers.paired import difference, estimate, jackknife
-from thpsweep.answers.pareto import front
-from thpsweep.answers.sobol import indices
+from thpsweep.answers.analysis.crossing import crossings
+from thpsweep.answers.analysis.paired import difference, estimate, jackknife
+from thpsweep.answers.analysis.pareto import front
+from thpsweep.answers.analysis.sobol import indices
 
 
 def middles(n, low=0.0, high=1.0):

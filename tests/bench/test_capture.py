@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thpsweep.linux import capture as capture_module
-from thpsweep.linux.capture import capture, hidden_frames
+from thpsweep.linux.capture import capture as capture_module
+from thpsweep.linux.capture.capture import capture, hidden_frames
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.settings import THP, chosen
-from thpsweep.model.layout import Layout
+from thpsweep.model.capture.layout import Layout
 
 pytestmark = pytest.mark.bench
 

@@ -18,13 +18,13 @@ from thpsweep.errors import LiveError
 from thpsweep.linux.calibrate.probes.collapsing import shmem
 from thpsweep.linux.live.bench import Bench
 from thpsweep.model import registry
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
-from thpsweep.model.linking import grow_older
+from thpsweep.model.capture.start import populate
 from thpsweep.model.mechanisms.base import NOBODY, Limits
+from thpsweep.model.mm.fault import write
+from thpsweep.model.mm.links import grow_older
 from thpsweep.model.setting import setting
-from thpsweep.model.start import populate
-from thpsweep.model.writes import write
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 
 pytestmark = pytest.mark.bench
 
@@ -77,7 +77,7 @@ def live_ns_per_pte() -> float:
 LINGERING = {"incremental": {"ptes_per_slice": 512}, "deferred": {"deadline_s": 1e-9}}
 """Mechanisms that go on after the attempt, and options with which their next step ends it."""
 
-MECHANISMS = [(name, {"inplace": 3, "inplace_pmd": 4}.get(name, 8)) for name in registry.members("mechanism")]
+MECHANISMS = [(name, {"inplace": 3, "inplace_pmd": 4}.get(name, 8)) for name in registry.options("mechanism")]
 
 
 @pytest.mark.parametrize(("mechanism", "bar"), [each for each in MECHANISMS if each[0] != "none"])

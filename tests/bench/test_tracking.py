@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from thpsweep.sweep import journal
+from thpsweep.sweep.records import journal
 from thpsweep.sweep.tracking.target import target
 
 pytestmark = pytest.mark.bench

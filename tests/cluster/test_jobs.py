@@ -41,7 +41,7 @@ def test_is_a_page_that_begins_with_its_use(name: str) -> None:
 def test_refuses_to_run_without_the_token(script: str, tmp_path: Path) -> None:
     done = run(script, tmp_path, RAY_AUTH_MODE="disabled")
     assert done.returncode == 2
-    assert "RAY_AUTH_MODE='disabled': allowed is token (THPSWEEP_INSECURE_RAY=1 if you mean it)" in done.stderr
+    assert "RAY_AUTH_MODE='disabled': expected token (THPSWEEP_INSECURE_RAY=1 if you mean it)" in done.stderr
 
 
 @pytest.mark.parametrize("script", ["local.sh", "slurm.sbatch"])
@@ -63,7 +63,7 @@ def test_a_token_is_made_once_and_is_nobody_elses_to_read(tmp_path: Path) -> Non
 def test_submit_wants_a_folder_that_outlives_the_job(tmp_path: Path) -> None:
     command = [sys.executable, str(JOBS / "submit.py"), "--", "policy=copy", "sweep.dir=sweeps"]
     done = subprocess.run(command, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True)
-    assert done.returncode == 2 and "sweep.dir: allowed is an absolute path" in done.stderr
+    assert done.returncode == 2 and "sweep.dir: expected an absolute path" in done.stderr
 
 
 def test_rayjob_is_as_published() -> None:

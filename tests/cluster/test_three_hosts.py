@@ -84,7 +84,7 @@ def test_a_driver_of_another_python_is_told_so_in_one_line(cluster: Cluster, tmp
         sys.executable, "-c", code, *swept(tmp_path)[1:], "hydra.launcher.address=auto", expect=2
     ).stdout
     (line,) = [line for line in said.splitlines() if line.startswith("thpsweep:")]
-    assert "on Python 3.99.1: allowed are the same versions" in line
+    assert "on Python 3.99.1: expected the same versions" in line
     assert "Traceback" not in said
 
 
@@ -115,7 +115,7 @@ def test_without_the_token_job_and_driver_are_turned_away(cluster: Cluster, tmp_
     file = tmp_path / "token"
     if token == "wrong":
         file.write_text("0" * 64)
-    one_line = r"turned away: allowed is the cluster's token, in ~/\.ray/auth_token"
+    one_line = r"turned away: expected the cluster's token, in ~/\.ray/auth_token"
     said = submit(cluster, tmp_path, expect=2, RAY_AUTH_TOKEN_PATH=str(file))
     assert re.search(rf"^submit\.py: .*{one_line}", said, re.MULTILINE) and "Traceback" not in said
     command = [*swept(tmp_path), "hydra.launcher.address=auto"]
@@ -128,7 +128,7 @@ def test_without_the_token_job_and_driver_are_turned_away(cluster: Cluster, tmp_
 def test_a_cluster_that_has_no_token_is_not_used_by_mistake(cluster: Cluster, tmp_path: Path) -> None:
     command = [*swept(tmp_path), "hydra.launcher.address=auto"]
     said = cluster.head.run(*command, expect=2, RAY_AUTH_MODE="disabled").stdout
-    assert "RAY_AUTH_MODE='disabled': allowed is token; with THPSWEEP_INSECURE_RAY=1" in said
+    assert "RAY_AUTH_MODE='disabled': expected token; with THPSWEEP_INSECURE_RAY=1" in said
 
 
 def test_a_head_that_is_not_there_is_told_within_seconds(cluster: Cluster, tmp_path: Path) -> None:

@@ -9,15 +9,16 @@ import pytest
 from tests.contracts.test_workloads import small
 from tests.model.points import option, totals
 from thpsweep.errors import ThpsweepError
-from thpsweep.model import bits, captures, registry
-from thpsweep.model.family import Family
+from thpsweep.model import bits, registry
+from thpsweep.model.capture import files
+from thpsweep.model.capture.start import Start, populate
 from thpsweep.model.sharings import base
 from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.simulate import simulate
-from thpsweep.model.start import Start, populate
+from thpsweep.model.state.family import Family
 
-NAMES = list(registry.members("sharing"))
-WORKLOADS = list(registry.members("workload"))
+NAMES = list(registry.options("sharing"))
+WORKLOADS = list(registry.options("workload"))
 DEGREE = 11
 
 
@@ -165,7 +166,7 @@ def test_tree_turns_what_is_written_of_a_folio_into_small_pages() -> None:
 def test_captured_takes_the_number_from_the_file() -> None:
     path = option("workload", "captured")["path"]
     sharing = registry.build("sharing", options("captured"))
-    assert sharing.sharers == captures.load(captures.find("sharing.path", path)).present.shape[0]
+    assert sharing.sharers == files.load(files.find("sharing.path", path)).present.shape[0]
 
 
 def test_a_shape_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

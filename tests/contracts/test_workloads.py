@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 from tests.model.points import option, point, totals
-from thpsweep.model import bits, events, registry
-from thpsweep.model.family import Family
+from thpsweep.model import bits, registry
+from thpsweep.model.capture.start import populate
+from thpsweep.model.events import draw
+from thpsweep.model.events.scene import Scene
 from thpsweep.model.setting import estimate, scene_key, setting
 from thpsweep.model.simulate import simulate
-from thpsweep.model.start import populate
+from thpsweep.model.state.family import Family
 
-NAMES = list(registry.members("workload"))
-MECHANISMS = list(registry.members("mechanism"))
-FIELDS = sorted({field.name for cls in registry.members("workload").values() for field in dataclasses.fields(cls)})
+NAMES = list(registry.options("workload"))
+MECHANISMS = list(registry.options("mechanism"))
+FIELDS = sorted({field.name for cls in registry.options("workload").values() for field in dataclasses.fields(cls)})
 BUSY = {"worker_hot_writes_per_page_hour": 30.0, "hot_regions": 0.5, "worker_life_s": 200.0}
 
 
@@ -24,12 +26,12 @@ def small(mechanism: str, degree: int, name: str, **changed: Any) -> dict[str, A
     return point(mechanism, degree, workload=name, **{**({} if name == "captured" else {"regions": 4}), **changed})
 
 
-def drawn(one: dict[str, Any], replicate: int = 0) -> list[events.Tick]:
+def drawn(one: dict[str, Any], replicate: int = 0) -> list[draw.Tick]:
     """Draw all events of one replicate of a point."""
     built = setting(one)
     start = built.workload.start(built.n_sharers)
-    scene = events.Scene(built.workload, start.n_regions, built.n_sharers, built.n_ticks, built.tick_s)
-    return list(events.ticks(scene, *built.seeds, built.scene_key, replicate))
+    scene = Scene(built.workload, start.n_regions, built.n_sharers, built.n_ticks, built.tick_s)
+    return list(draw.ticks(scene, *built.seeds, built.scene_key, replicate))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -58,7 +60,7 @@ def test_describes_its_regions(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_says_which_program_it_stands_for(name: str) -> None:
-    text = registry.members("workload")[name].__doc__
+    text = registry.options("workload")[name].__doc__
     assert text and (text.startswith("Stand for ") or name == "captured")
 
 

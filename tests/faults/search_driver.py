@@ -8,9 +8,9 @@ from pathlib import Path
 from tests.each import each
 from tests.faults.driver import LAUNCHERS
 from tests.sweep import planted
-from thpsweep.answers.searched import searched
+from thpsweep.answers.terminal.searched import searched
 from thpsweep.errors import ThpsweepError
-from thpsweep.sweep.drive import drive
+from thpsweep.sweep.driver.drive import drive
 
 
 def main(file: str, root: str, launcher: str, function: str, kind: str) -> int:

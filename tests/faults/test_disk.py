@@ -11,8 +11,8 @@ import pytest
 
 from tests.faults.conftest import MakePlace
 from tests.faults.driver import main
-from thpsweep.sweep import journal
-from thpsweep.sweep.writer import DAMAGED_NAME
+from thpsweep.sweep.records import journal
+from thpsweep.sweep.records.writer import DAMAGED_NAME
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from thpsweep.errors import CaptureError
-from thpsweep.linux.capture import hidden_frames
+from thpsweep.linux.capture.capture import hidden_frames
 from thpsweep.linux.live.settings import THP, chosen
 
 FAMILY = Path(__file__).parent / "family.py"

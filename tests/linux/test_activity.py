@@ -13,12 +13,14 @@ from thpsweep.errors import CaptureError
 from thpsweep.linux.activity import checks, judge, lives, pins, reads, snapshot
 from thpsweep.linux.activity.faults import Faults, tracing
 from thpsweep.linux.activity.watch import Request, watch
-from thpsweep.linux.capture import capture
+from thpsweep.linux.capture.capture import capture
 from thpsweep.linux.live import build
 from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.family import Family
-from thpsweep.linux.pagemap import decode
+from thpsweep.linux.proc.pagemap import decode
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
+
+pytestmark = pytest.mark.live
 
 REGIONS, SECONDS = 4, 1.0
 N = REGIONS * HPAGE_PMD_NR

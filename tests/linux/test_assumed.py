@@ -13,13 +13,15 @@ import pytest
 from tests.linux import family as truth
 from tests.linux.family import COW, ROOT, THP, A, B, G
 from tests.linux.test_capture import first_region, sharing
-from thpsweep.linux import capture as capture_module
-from thpsweep.linux import pagemap
-from thpsweep.linux.assumed.groups import Region, cells, groups, shares, told
-from thpsweep.linux.assumed.pss import Sums, bound
-from thpsweep.linux.capture import capture, hidden_frames, summary
-from thpsweep.linux.maps import Vma
-from thpsweep.model.layout import Layout
+from thpsweep.linux.capture import capture as capture_module
+from thpsweep.linux.capture.assumed.groups import Region, cells, groups, shares, told
+from thpsweep.linux.capture.assumed.pss import Sums, bound
+from thpsweep.linux.capture.capture import capture, hidden_frames, summary
+from thpsweep.linux.proc import pagemap
+from thpsweep.linux.proc.maps import Vma
+from thpsweep.model.capture.layout import Layout
+
+pytestmark = pytest.mark.live
 
 FAMILY = Path(__file__).parent / "family.py"
 
@@ -191,7 +193,7 @@ def test_what_pss_says_more_is_what_was_joined():
 AS_NOBODY = """
 import ctypes, os, sys
 from thpsweep.cli import main
-import thpsweep.linux.command, thpsweep.linux.activity.watch
+import thpsweep.linux.capture.command, thpsweep.linux.activity.watch
 code = compile(open({family!r}).read(), "family", "exec")
 def run(*words):
     try:
@@ -239,7 +241,7 @@ def test_a_user_captures_his_own_processes(nobody):
 
 
 def test_root_of_a_user_namespace_captures_what_he_sees(nobody):
-    program = "import os; from thpsweep.linux.capture import hidden_frames; print(hidden_frames())"
+    program = "import os; from thpsweep.linux.capture.capture import hidden_frames; print(hidden_frames())"
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", sys.executable, "-c", program],
         capture_output=True, text=True, check=False,
@@ -250,7 +252,7 @@ def test_root_of_a_user_namespace_captures_what_he_sees(nobody):
 
 
 def test_masked_frame_tables_are_found_out(frames_are_shown):
-    command = [sys.executable, "-c", "from thpsweep.linux.capture import hidden_frames; print(hidden_frames())"]
+    command = [sys.executable, "-c", "from thpsweep.linux.capture.capture import hidden_frames; print(hidden_frames())"]
     for name in ("kpagecount", "kpageflags"):
         mount = f"mount --bind /dev/null /proc/{name} && exec "
         done = subprocess.run(
@@ -266,7 +268,7 @@ def test_masked_frame_tables_are_found_out(frames_are_shown):
 
 def test_a_masked_pagemap_is_no_process_that_ended(family):
     process = family("family")
-    program = f"from thpsweep.linux.capture import capture; capture({process.pid})"
+    program = f"from thpsweep.linux.capture.capture import capture; capture({process.pid})"
     mount = f"mount --bind /dev/null /proc/{process.pid}/pagemap && exec "
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", mount + '"$@"', "sh", sys.executable, "-c", program],

@@ -11,7 +11,7 @@ from thpsweep.linux.calibrate.agree import disagreements
 from thpsweep.linux.calibrate.prices import PRICES
 from thpsweep.linux.calibrate.rounds import Calibration, Figure
 from thpsweep.linux.calibrate.write import text
-from thpsweep.linux.live.profiles import default_file, load
+from thpsweep.profiles import default_file, load
 
 
 def written(folder: Path, name: str, **figures: Figure) -> Path:
@@ -43,7 +43,7 @@ def test_every_measured_line_is_read(tmp_path) -> None:
 
 
 def test_a_profile_without_rounds_is_refused() -> None:
-    with pytest.raises(LiveError, match="allowed are two profiles"):
+    with pytest.raises(LiveError, match="expected two profiles"):
         disagreements(default_file(), default_file())
 
 
@@ -52,9 +52,11 @@ def test_against_needs_a_file_to_write(tmp_path, capsys) -> None:
     for words in (["--against", str(one)], ["--out", str(tmp_path / "a.yaml"), "--against", str(default_file())]):
         with pytest.raises(SystemExit) as end:
             main(["calibrate", *words])
-        assert end.value.code == 2 and "allowed" in capsys.readouterr().err
+        assert end.value.code == 2 and "expected" in capsys.readouterr().err
 
 
+@pytest.mark.live
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_calibration_agrees_with_itself(tmp_path, capsys, monkeypatch) -> None:
     """Three rounds each, for their time; a few figures may have met something else that the machine does."""

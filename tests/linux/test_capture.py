@@ -15,9 +15,11 @@ from tests.linux import family as truth
 from tests.linux.family import COW, LATE, MARKER, N_REGIONS, REGION, ROOT, SPARSE_BYTES, THP, UNMAPPED, ZERO, A, B, G
 from tests.model.layouts import board, slots_of
 from thpsweep.errors import CaptureError
-from thpsweep.linux import capture as capture_module
-from thpsweep.linux import pagemap, tree
-from thpsweep.linux.capture import capture, summary
+from thpsweep.linux.capture import capture as capture_module
+from thpsweep.linux.capture.capture import capture, summary
+from thpsweep.linux.proc import pagemap, tree
+
+pytestmark = pytest.mark.live
 
 
 def first_region(layout):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from thpsweep.linux.maps import anonymous_span
+from thpsweep.linux.proc.maps import anonymous_span
 
 REGION = 2 << 20
 

@@ -5,8 +5,8 @@ import pytest
 
 from tests.model.layouts import slots_of
 from thpsweep.errors import CaptureError
-from thpsweep.linux import kpage
-from thpsweep.linux.pagemap import Rows, _decode, boards
+from thpsweep.linux.proc import kpage
+from thpsweep.linux.proc.pagemap import Rows, _decode, boards
 
 PRESENT, SWAP, FILE, GUARD, EXCLUSIVE, SOFT_DIRTY = (1 << bit for bit in (63, 62, 61, 58, 56, 55))
 MIGRATION_TYPE = 25

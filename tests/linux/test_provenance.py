@@ -2,7 +2,7 @@
 
 import pytest
 
-from thpsweep.linux.provenance import command
+from thpsweep.linux.capture.provenance import command
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import thpsweep
-from thpsweep.model.layout import Layout
+from thpsweep.model.capture.layout import Layout
 
 SAMPLE = Path(thpsweep.__file__).parent / "samples" / "redis_bgsave.npz"
 

@@ -5,8 +5,8 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from thpsweep.linux import sharing
-from thpsweep.linux.pagemap import Rows
+from thpsweep.linux.capture import sharing
+from thpsweep.linux.proc.pagemap import Rows
 
 
 def random_rows(seed, n_processes=5, n_regions=9):

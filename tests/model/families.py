@@ -1,9 +1,9 @@
 """Small families whose state a test makes by hand."""
 
 from tests.model.points import point
-from thpsweep.model.family import Family
+from thpsweep.model.capture.start import populate
 from thpsweep.model.setting import setting
-from thpsweep.model.start import populate
+from thpsweep.model.state.family import Family
 
 QUIET = {
     name: 0.0

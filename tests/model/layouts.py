@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from thpsweep.model.layout import Layout
+from thpsweep.model.capture.layout import Layout
 
 P = 512
 

@@ -8,10 +8,10 @@ import pytest
 from tests.model.families import QUIET
 from tests.model.points import option, point, totals
 from thpsweep.model import registry
-from thpsweep.model.prices import PAYERS
+from thpsweep.model.accounting.prices import PAYERS
 from thpsweep.model.simulate import simulate
 
-ACTIVE = [name for name, cls in registry.members("mechanism").items() if cls.active]
+ACTIVE = [name for name, cls in registry.options("mechanism").items() if cls.active]
 DAEMON = {"kind": "khugepaged", "pages_to_scan": 1 << 20, "max_ptes_shared": 511}
 BUSY = {"worker_life_s": 120.0, "reads_per_page_hour": 1e4, "late_references_per_page": 1e-4}
 PRICE = option("machine", "milan_vm")

@@ -10,8 +10,8 @@ from tests.model.layouts import layout_of
 from tests.model.points import option
 from thpsweep.errors import CaptureError, OptionError
 from thpsweep.model import registry
-from thpsweep.model.activity import MEASURED, Activity, Rate
-from thpsweep.model.layout import Layout
+from thpsweep.model.capture.activity import MEASURED, Activity, Rate
+from thpsweep.model.capture.layout import Layout
 
 WRITES, READS = "worker_cold_writes_per_page_hour", "reads_per_page_hour"
 

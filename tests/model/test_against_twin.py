@@ -9,7 +9,7 @@ from tests.model.replay import Replay, snapshot
 from tests.reference.families import play_tick, play_trigger, random_family, random_script
 from tests.reference.twin import Twin
 from tests.reference.twin_khugepaged import Khugepaged
-from thpsweep.model.counts import OPERATIONS
+from thpsweep.model.state.counts import OPERATIONS
 from thpsweep.outcomes import ScanResult
 
 ONLY_OURS = {"family_flushes"}

@@ -9,7 +9,7 @@ from tests.contracts.test_memories import collapser
 from tests.model.points import totals
 from tests.model.scarce import fragmented, run
 from thpsweep.model import registry
-from thpsweep.model.turnover import exit
+from thpsweep.model.mm.fork import exit
 from thpsweep.outcomes import ScanResult
 
 

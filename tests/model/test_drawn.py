@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from thpsweep.api import composed
-from thpsweep.model import drawn
-from thpsweep.model.events import Scene, Tick
+from thpsweep.model.events import cache
+from thpsweep.model.events.draw import Tick
+from thpsweep.model.events.scene import Scene
 from thpsweep.model.setting import setting
 from thpsweep.model.simulate import simulate
 
@@ -29,17 +30,17 @@ def content(ticks: list[tuple[Tick, ...]]) -> list[list[list[int]]]:
 
 
 def test_what_is_kept_is_what_would_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = drawn.ticks(scene(), TWO, "ab" * 32)
-    assert drawn.ticks(scene(), TWO, "ab" * 32) is kept
-    monkeypatch.setattr(drawn, "MOST_WORDS", 0)
-    anew = drawn.ticks(scene(), TWO, "ab" * 32)
+    kept = cache.ticks(scene(), TWO, "ab" * 32)
+    assert cache.ticks(scene(), TWO, "ab" * 32) is kept
+    monkeypatch.setattr(cache, "MOST_WORDS", 0)
+    anew = cache.ticks(scene(), TWO, "ab" * 32)
     assert anew is not kept and content(list(anew)) == content(list(kept))
 
 
 def test_another_scene_of_the_same_key_is_not_taken_for_it() -> None:
-    first = content(list(drawn.ticks(scene(), TWO, "ab" * 32)))
+    first = content(list(cache.ticks(scene(), TWO, "ab" * 32)))
     busier = scene(worker_hot_writes_per_page_hour=500.0)
-    second = content(list(drawn.ticks(busier, TWO, "ab" * 32)))
+    second = content(list(cache.ticks(busier, TWO, "ab" * 32)))
     assert np.size(np.concatenate([x for t in second for x in t])) > np.size(
         np.concatenate([x for t in first for x in t])
     )
@@ -50,6 +51,6 @@ def test_a_run_gives_the_same_whether_they_are_kept_or_not(policy: str, monkeypa
     busy = ("workload.worker_cold_writes_per_page_hour=5", "workload.worker_life_s=120", "workload=prefork")
     point = composed((*SMALL, *busy, f"policy={policy}"))
     kept = [simulate(point) for _ in range(2)]
-    monkeypatch.setattr(drawn, "MOST_WORDS", 0)
+    monkeypatch.setattr(cache, "MOST_WORDS", 0)
     anew = simulate({**point, "run": {**point["run"], "seed": point["run"]["seed"]}})
     assert repr(kept[0]) == repr(kept[1]) == repr(anew)

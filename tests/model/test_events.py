@@ -9,33 +9,33 @@ from scipy import stats
 
 from tests.model.laws import near
 from tests.model.points import option
-from thpsweep.model import events, registry
+from thpsweep.model import registry
 from thpsweep.model.bits import Ints
-from thpsweep.model.rates import Law
+from thpsweep.model.events import draw
+from thpsweep.model.events.rates import Law
+from thpsweep.model.events.scene import Scene
 
 KEY = "0123456789abcdef"
 
 
-def scene(
-    n_sharers: int = 5, n_regions: int = 8, n_ticks: int = 60, tick_s: float = 60.0, **changed: Any
-) -> events.Scene:
+def scene(n_sharers: int = 5, n_regions: int = 8, n_ticks: int = 60, tick_s: float = 60.0, **changed: Any) -> Scene:
     """Make a scene in which nothing is written but what is asked for."""
     quiet = {"hot_regions": 0.0, "worker_hot_writes_per_page_hour": 0.0, "regions": n_regions}
     workload = registry.build("workload", {**option("workload", "prefork"), **quiet, **changed})
-    return events.Scene(workload, n_regions, n_sharers, n_ticks, tick_s)
+    return Scene(workload, n_regions, n_sharers, n_ticks, tick_s)
 
 
-def drawn(one: events.Scene, seed: int = 1) -> list[events.Tick]:
-    return list(events.ticks(one, seed, KEY, 0))
+def drawn(one: Scene, seed: int = 1) -> list[draw.Tick]:
+    return list(draw.ticks(one, seed, KEY, 0))
 
 
-def writes(ticks: list[events.Tick]) -> tuple[Ints, Ints]:
+def writes(ticks: list[draw.Tick]) -> tuple[Ints, Ints]:
     """Give the keys of all writes and their ticks."""
     when = np.repeat(np.arange(len(ticks)), [tick.writes.size for tick in ticks])
     return np.concatenate([tick.writes for tick in ticks]), when
 
 
-def first_writes(ticks: list[events.Tick]) -> tuple[Ints, Ints]:
+def first_writes(ticks: list[draw.Tick]) -> tuple[Ints, Ints]:
     """Give each written key once, with the tick of its first write."""
     keys, when = writes(ticks)
     found, index = np.unique(keys, return_index=True)
@@ -63,7 +63,7 @@ def test_time_of_the_first_write(per_hour: float) -> None:
 
 @pytest.mark.parametrize("window", [1, 7, 60])
 def test_windows_do_not_change_the_law(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "window_ticks", lambda _: window)
+    monkeypatch.setattr(draw, "window_ticks", lambda _: window)
     one = scene(worker_cold_writes_per_page_hour=2.0, write_zipf_exponent=0.8)
     keys, _ = first_writes(drawn(one))
     assert near(keys.size, np.tile(-np.expm1(-Law(8 * 512, 2.0, 0.8).rates(0, 8 * 512)), 4))
@@ -72,17 +72,17 @@ def test_windows_do_not_change_the_law(window: int, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("per_hour", [0.01, 1.0, 50.0])
 def test_a_window_holds_no_more_than_it_may(per_hour: float) -> None:
     one = scene(n_sharers=500, n_regions=1000, n_ticks=360, worker_cold_writes_per_page_hour=per_hour)
-    window = events.window_ticks(one)
+    window = draw.window_ticks(one)
     assert 1 <= window <= 360
-    assert window == 1 or events.expected_writes(one, window) <= events.MOST_WRITES
+    assert window == 1 or draw.expected_writes(one, window) <= draw.MOST_WRITES
 
 
 def test_a_window_is_longer_only_where_that_spares_draws() -> None:
     sizes = {"n_sharers": 200, "n_regions": 512, "n_ticks": 360, "tick_s": 10.0}
     rare = scene(**sizes, worker_cold_writes_per_page_hour=0.15)
     often = scene(**sizes, worker_hot_writes_per_page_hour=6.0, hot_regions=0.125)
-    assert events.expected_writes(rare, events.window_ticks(rare)) <= events.WINDOW_WRITES
-    assert events.window_ticks(often) == 360
+    assert draw.expected_writes(rare, draw.window_ticks(rare)) <= draw.WINDOW_WRITES
+    assert draw.window_ticks(often) == 360
 
 
 def test_classes_of_pages_and_writers_are_kept_apart() -> None:
@@ -146,7 +146,7 @@ def test_after_a_fork_the_root_writes_its_pages_again() -> None:
 @pytest.mark.parametrize("burst_s", [0.0, 30.0, 120.0, 300.0])
 @pytest.mark.parametrize("window", [1, 7, 60])
 def test_burst_writes_its_share_of_the_pages(burst_s: float, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "window_ticks", lambda _: window)
+    monkeypatch.setattr(draw, "window_ticks", lambda _: window)
     one = scene(
         n_sharers=3,
         n_regions=16,
@@ -178,14 +178,14 @@ def test_burst_ends_with_a_life() -> None:
 def test_reads_of_the_dataloader_write() -> None:
     """A counted read is a write: pages written in an epoch follow from the rate of reads alone."""
     fields = {**option("workload", "dataloader"), "regions": 16, "counted_reads_share": 0.5, "reads_per_page_hour": 6.0}
-    one = events.Scene(registry.build("workload", fields), 16, 4, 10, 60.0)
+    one = Scene(registry.build("workload", fields), 16, 4, 10, 60.0)
     keys, _ = first_writes(drawn(one))
     assert set(keys // 512 % 4) == {1, 2, 3}
     assert near(keys.size, np.full(3 * 16 * 512, -math.expm1(-0.5 * 6.0 / 6)))
 
 
 def test_snapshot_has_one_child_at_a_time_at_degree_two() -> None:
-    one = events.Scene(registry.build("workload", {**option("workload", "snapshot"), "regions": 2}), 2, 2, 60, 60.0)
+    one = Scene(registry.build("workload", {**option("workload", "snapshot"), "regions": 2}), 2, 2, 60, 60.0)
     alive = [True]
     for tick in drawn(one):
         alive.append((alive[-1] and not tick.exits.size) or bool(tick.forks.size))

@@ -23,7 +23,7 @@ from thpsweep.model.simulate import simulate
 )
 def test_an_answer_of_another_form_is_an_error(answer: Any, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(always.Always, "allow", lambda self, state, proposal: answer(proposal.rows.size))
-    with pytest.raises(ValueError, match=rf"Always\.allow\(\) gave .*{found}.*allowed is bool of shape"):
+    with pytest.raises(ValueError, match=rf"Always\.allow\(\) gave .*{found}.*expected bool of shape"):
         simulate(point("inplace", 3))
 
 

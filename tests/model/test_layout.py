@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.model.layouts import board, layout_of, random_layout, slots_of
 from thpsweep.errors import CaptureError
-from thpsweep.model import layout as layout_module
-from thpsweep.model.layout import ARRAYS, MAX_PROCESSES, Layout, content_hash
+from thpsweep.model.capture import layout as layout_module
+from thpsweep.model.capture.layout import ARRAYS, MAX_PROCESSES, Layout, content_hash
 
 
 def small():
@@ -174,7 +174,7 @@ def test_more_processes_than_a_family_may_have(saved):
 
 def test_a_bomb_is_refused_before_it_is_unpacked(saved, monkeypatch):
     monkeypatch.setattr(layout_module, "MAX_FILE_BYTES", 500)
-    refused(saved, r"unpacks to \d+ bytes: allowed is 500")
+    refused(saved, r"unpacks to \d+ bytes: expected 500")
 
 
 def test_a_header_that_promises_more_than_there_is(saved):
@@ -196,7 +196,7 @@ def test_a_shape_that_overflows_64_bits(saved):
 @pytest.mark.parametrize(
     ("text", "match"),
     [(b"{", "not JSON"), (b"[" * 50_000, "not JSON"), (b"[1]", "not a table"), (b'{"a": [1]}', "neither text nor"),
-     (b" " * 70_000, "70000 bytes: allowed is")],
+     (b" " * 70_000, "70000 bytes: expected")],
 )  # fmt: skip
 def test_bad_provenance(saved, text, match):
     refused(refiled(saved, provenance=np.frombuffer(text, np.uint8)), match)

@@ -9,7 +9,7 @@ from scipy import stats
 from tests.model.laws import SIGMAS
 from tests.model.points import option
 from thpsweep.model import registry
-from thpsweep.model.lives import Lives, draw_lives
+from thpsweep.model.events.lifetimes import Lives, draw_lives
 
 
 def lives(n_sharers: int = 400, n_ticks: int = 2000, tick_s: float = 1.0, *, absent: int = 0, **changed: Any) -> Lives:

@@ -8,11 +8,11 @@ import pytest
 
 from tests.model.points import option, point, totals
 from thpsweep.model import registry
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
-from thpsweep.model.locks import CLASSES, ONCE, SCAN, Locks, Step, hold_prices, measures_of, spans
+from thpsweep.model.accounting.locks import CLASSES, ONCE, SCAN, Locks, Step, hold_prices, measures_of, spans
 from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.model.simulate import simulate
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 
 REGIONS = 4
 QUIET: dict[str, Any] = {"hot_regions": 0.0, "random_accesses_per_s": 0.0}
@@ -20,7 +20,7 @@ PRICE = option("machine", "milan_vm")
 DEGREES = [2, 16, 195]
 ROOT = {"kind": "madvise", "at_s": [60.0], "callers": "root"}
 ACTIVE: dict[str, type[Mechanism]] = {
-    name: cls for name, cls in registry.members("mechanism").items() if issubclass(cls, Mechanism) and cls.active
+    name: cls for name, cls in registry.options("mechanism").items() if issubclass(cls, Mechanism) and cls.active
 }
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.model.laws import near
-from thpsweep.model import rates
-from thpsweep.model.rates import Law, Spans, harmonic, stride
+from thpsweep.model.events import rates
+from thpsweep.model.events.rates import Law, Spans, harmonic, stride
 
 
 @pytest.mark.parametrize("n", [1, 10, 1000, 1001, 5000, 1_000_000])

@@ -7,7 +7,7 @@ import pytest
 
 from tests.model.points import point
 from thpsweep.errors import ThpsweepError
-from thpsweep.model.recording import FED_BACK, recording
+from thpsweep.model.metrics.repricing import FED_BACK, recording
 from thpsweep.model.simulate import simulate
 
 CASES = [

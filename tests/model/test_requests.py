@@ -5,7 +5,8 @@ import pytest
 
 from tests.model.families import QUIET
 from tests.model.points import point
-from thpsweep.model.events import Scene, ticks
+from thpsweep.model.events.draw import ticks
+from thpsweep.model.events.scene import Scene
 from thpsweep.model.setting import setting
 from thpsweep.model.simulate import simulate
 

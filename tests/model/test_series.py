@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tests.model.points import point, totals
-from thpsweep.model.family import Family
-from thpsweep.model.series import MAX_STEPS, UNITS, steps
+from thpsweep.model.accounting.series import MAX_STEPS, UNITS, steps
+from thpsweep.model.capture.start import populate
 from thpsweep.model.setting import setting
 from thpsweep.model.simulate import simulate
-from thpsweep.model.start import populate
+from thpsweep.model.state.family import Family
 from thpsweep.units import HPAGE_PMD_NR, PAGE_SIZE_BYTES
 
 COUNTED = ("series/pte_updates", "series/collapses", "series/write_faults")

@@ -9,7 +9,7 @@ from thpsweep.model.setting import check
 
 def test_more_sharers_than_the_machine_has_memory_for_are_refused() -> None:
     made = point("inplace", 919, regions=4096)
-    with pytest.raises(ThpsweepError, match=r"sharing\.degree=919: allowed is 1\.\.918 for 4096 regions"):
+    with pytest.raises(ThpsweepError, match=r"sharing\.degree=919: expected 1\.\.918 for 4096 regions"):
         check(made)
     check(point("inplace", 918, regions=4096))
     check({**made, "machine": {**made["machine"], "memory_bytes": 1e12}})

@@ -5,8 +5,8 @@ import pytest
 
 from tests.model.points import option
 from thpsweep.model import registry
+from thpsweep.model.accounting.prices import tlb_ns_per_s
 from thpsweep.model.machines.profile import Profile
-from thpsweep.model.prices import tlb_ns_per_s
 
 
 def machine(**changed: float) -> Profile:

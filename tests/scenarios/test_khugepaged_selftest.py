@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thpsweep.model.scenario import Scenario
-from thpsweep.model.scenario_process import Process
+from thpsweep.model.scenario.process import Process
+from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.outcomes import ScanResult
 
 NR = 512

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.scenarios.truths import NR, pair, scanned
-from thpsweep.model.scenario import Scenario
+from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.outcomes import ScanResult
 
 # ---- collapse after fork ---------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.scenarios.truths import NR, huge_pair, pair, scanned
-from thpsweep.model.scenario import Scenario
-from thpsweep.model.scenario_process import Process
+from thpsweep.model.scenario.process import Process
+from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.outcomes import ScanResult
 
 # ---- young, references, swap -----------------------------------------------------------------------------------------

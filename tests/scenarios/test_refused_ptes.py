@@ -3,7 +3,7 @@
 import pytest
 
 from tests.scenarios.truths import NR, pair, scanned
-from thpsweep.model.scenario import Scenario
+from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.outcomes import ScanResult
 
 # ---- what no workload has: userfaultfd, MADV_FREE, KSM ---------------------------------------------------------------

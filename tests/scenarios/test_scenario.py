@@ -9,11 +9,13 @@ import pytest
 
 from tests.model.replay import Replay, snapshot
 from tests.reference.families import random_family, random_script
-from thpsweep.model import advice, bits, registry, scenario
-from thpsweep.model.scenario import Scenario
-from thpsweep.model.scenario_process import Process
+from thpsweep.model import bits, registry
+from thpsweep.model.mm import madvise
+from thpsweep.model.scenario import scenario
+from thpsweep.model.scenario.process import Process
+from thpsweep.model.scenario.scenario import Scenario
 
-ACTIVE = [name for name, cls in registry.members("mechanism").items() if cls.active]
+ACTIVE = [name for name, cls in registry.options("mechanism").items() if cls.active]
 
 
 def test_the_example_in_the_docstring_runs() -> None:
@@ -143,8 +145,8 @@ def test_replicates_take_advice_side_by_side(seed: int) -> None:
     rows = np.concatenate([family.rows_of(replicate, 0) for replicate in range(2)])
     chosen = rng.sample(range(512), 200)
     boards = bits.from_pairs(rows.size, np.repeat(np.arange(rows.size), 200), np.tile(chosen, rows.size))
-    advice.page_out(family, replay.counts, rows, boards)
+    madvise.page_out(family, replay.counts, rows, boards)
     assert snapshot(family, 0) == snapshot(family, 1)
-    advice.discard(family, replay.counts, rows, boards)
+    madvise.discard(family, replay.counts, rows, boards)
     assert snapshot(family, 0) == snapshot(family, 1)
     assert not (family.records.present[family.record_of[rows]] & boards).any()

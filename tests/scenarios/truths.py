@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from thpsweep.model.scenario import Scenario
-from thpsweep.model.scenario_process import Process
+from thpsweep.model.scenario.process import Process
+from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.outcomes import ScanResult
 
 NR = 512

@@ -1,7 +1,7 @@
 """Journals of sweeps that never ran: what MLflow is told must be what stands in them."""
 
-from thpsweep.model.series import UNITS
-from thpsweep.sweep import journal, writer
+from thpsweep.model.accounting.series import UNITS
+from thpsweep.sweep.records import journal, writer
 
 SWEEP_ID = "5" * 64
 

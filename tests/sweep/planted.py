@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from thpsweep.sweep.attempt import Limits
-from thpsweep.sweep.axes import Job
-from thpsweep.sweep.plan import Plan
+from thpsweep.sweep.planning.axes import Job
+from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.planning.search import Search
 from thpsweep.sweep.search import pareto
-from thpsweep.sweep.search.base import Search
 from thpsweep.sweep.search.breakeven import Options, breakeven
 from thpsweep.sweep.tracking.target import target
 

@@ -3,7 +3,7 @@
 import pytest
 
 from thpsweep.errors import OptionError
-from thpsweep.sweep.axes import Axis, combined, zips
+from thpsweep.sweep.planning.axes import Axis, combined, zips
 
 
 def axis(name: str, *values: int, swept: bool = True) -> Axis:

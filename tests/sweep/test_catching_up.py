@@ -9,7 +9,7 @@ import pytest
 
 from tests.sweep.journals import a_point, a_result, write
 from tests.sweep.recorded import at, runs
-from thpsweep.sweep import journal
+from thpsweep.sweep.records import journal
 from thpsweep.sweep.tracking.tracker import Tracker
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from thpsweep.sweep import environment
+from thpsweep.sweep.records import environment
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from thpsweep.sweep import follow, journal
-from thpsweep.sweep.attempt import outcome
-from thpsweep.sweep.drive import drive
-from thpsweep.sweep.plan import Plan
-from thpsweep.sweep.serial import Arrival, Task, Terms, serial
-from thpsweep.sweep.tracking import words
+from thpsweep.sweep.driver import follower
+from thpsweep.sweep.driver.drive import drive
+from thpsweep.sweep.local.attempt import outcome
+from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
+from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.records import journal
+from thpsweep.sweep.tracking import messages
 
 Degrees = Callable[..., list[Task]]
 
@@ -31,7 +32,7 @@ def tracked(make_plan: MakePlan, degrees: Degrees, monkeypatch: pytest.MonkeyPat
     """Plan two points whose runs are recorded by a process that runs some code instead of ours."""
 
     def plan(code: str) -> Plan:
-        monkeypatch.setattr(follow, "command", lambda: [sys.executable, "-c", code])
+        monkeypatch.setattr(follower, "command", lambda: [sys.executable, "-c", code])
         return dataclasses.replace(make_plan(degrees(1, 3)), tracked=True)
 
     return plan
@@ -46,7 +47,7 @@ def nothing(_: journal.Sweep) -> None:
 
 def test_sweep_goes_on_where_mlflow_cannot(tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str]) -> None:
     plan = tracked(f"{WAITS}print('no database today', flush=True)\nnext(words)\nsys.exit(1)")
-    assert drive(plan, serial, nothing).exit_code == 0
+    assert drive(plan, run_serial, nothing).exit_code == 0
     said = [line for line in capfd.readouterr().err.splitlines() if "thpsweep:" in line]
     assert said[0] == "thpsweep: no database today" and f"thpsweep sync {plan.directory}" in said[1] and len(said) == 2
 
@@ -55,7 +56,7 @@ def test_sweep_goes_on_where_the_process_dies(
     tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str]
 ) -> None:
     plan = tracked("import os\nos.kill(os.getpid(), 9)")
-    assert drive(plan, serial, nothing).exit_code == 0
+    assert drive(plan, run_serial, nothing).exit_code == 0
     assert f"thpsweep sync {plan.directory}" in capfd.readouterr().err
 
 
@@ -71,25 +72,25 @@ def test_the_process_is_told_what_to_record_and_what_has_happened(
         while not seen or not seen[-1].endswith("ended\n"):
             seen.append(told.read_text() if told.exists() else "")
 
-    drive(plan, serial, finish)
+    drive(plan, run_serial, finish)
     order, *said = told.read_text().splitlines()
-    assert words.Order.read(order) == words.Order(plan.directory, plan.target)
+    assert messages.Order.decode(order) == messages.Order(plan.directory, plan.target)
     assert said == ["ended", "final"]
 
 
 def test_a_password_is_not_in_the_command_line(tracked: Callable[[str], Plan]) -> None:
     secret = dataclasses.replace(tracked("").target, uri="postgresql://me:secret@host/db")
-    assert words.Order.read(words.Order(Path("x"), secret).written()).target == secret
-    assert "secret" not in " ".join(follow.command())
+    assert messages.Order.decode(messages.Order(Path("x"), secret).encode()).target == secret
+    assert "secret" not in " ".join(follower.command())
 
 
 def test_a_sweep_that_is_over_does_not_wait_for_an_mlflow_that_hangs(
     tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "STUCK_S", 0.3)
+    monkeypatch.setattr(follower, "STUCK_S", 0.3)
     plan = tracked(f"{WAITS}time.sleep(60)")
     began_s = time.monotonic()
-    assert drive(plan, serial, nothing).exit_code == 0
+    assert drive(plan, run_serial, nothing).exit_code == 0
     assert time.monotonic() - began_s < 10
     assert f"thpsweep sync {plan.directory}" in capfd.readouterr().err
 
@@ -97,19 +98,19 @@ def test_a_sweep_that_is_over_does_not_wait_for_an_mlflow_that_hangs(
 def test_it_waits_for_one_that_is_slow(
     tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "STUCK_S", 1.5)
+    monkeypatch.setattr(follower, "STUCK_S", 1.5)
     plan = tracked(
         f"{WAITS}while next(words) != 'final\\n': pass\nfor _ in range(20): time.sleep(0.1); print(flush=True)"
     )
-    assert drive(plan, serial, nothing).exit_code == 0
+    assert drive(plan, run_serial, nothing).exit_code == 0
     assert "sync" not in capfd.readouterr().err
 
 
 def test_it_does_not_wait_for_ever_even_then(
     tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "PATIENCE_S", 0.5)
-    drive(tracked(f"{WAITS}while True: print(flush=True); time.sleep(0.01)"), serial, nothing)
+    monkeypatch.setattr(follower, "PATIENCE_S", 0.5)
+    drive(tracked(f"{WAITS}while True: print(flush=True); time.sleep(0.01)"), run_serial, nothing)
     assert "thpsweep sync" in capfd.readouterr().err
 
 
@@ -145,17 +146,17 @@ def test_told_to_stop_at_once_it_does_not_wait_for_mlflow(
 def test_no_process_is_started_where_nothing_is_tracked(
     make_plan: MakePlan, degrees: Degrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "command", lambda: pytest.fail("not tracked"))
-    assert drive(make_plan(degrees(1)), serial, nothing).exit_code == 0
+    monkeypatch.setattr(follower, "command", lambda: pytest.fail("not tracked"))
+    assert drive(make_plan(degrees(1)), run_serial, nothing).exit_code == 0
 
 
 def test_a_process_that_was_begun_before_is_the_one_that_records(
     tracked: Callable[[str], Plan], tmp_path: Path
 ) -> None:
     plan = tracked(f"{WAITS}print('recorded by', __import__('os').getpid(), flush=True)\nsys.exit(0)")
-    begun = follow.begin()
+    begun = follower.begin()
     with contextlib.redirect_stderr(io.StringIO()) as said:
-        assert drive(plan, serial, nothing, begun).exit_code == 0
+        assert drive(plan, run_serial, nothing, begun).exit_code == 0
     assert f"thpsweep: recorded by {begun.pid}\n" in said.getvalue() and begun.returncode is not None
 
 

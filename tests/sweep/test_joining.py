@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from thpsweep.errors import SweepError
-from thpsweep.sweep import identity as identity_module
-from thpsweep.sweep import joining
-from thpsweep.sweep.identity import difference, identity
-from thpsweep.sweep.joining import Head, cannot_join, reachable, secure
+from thpsweep.sweep.ray import join
+from thpsweep.sweep.ray.join import Head, cannot_join, reachable, secure
+from thpsweep.sweep.records import identity as identity_module
+from thpsweep.sweep.records.identity import difference, identity
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_it_is_not_off_in_silence(
     environment: pytest.MonkeyPatch, mode: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment.setenv("RAY_AUTH_MODE", mode)
-    with pytest.raises(SweepError, match=f"RAY_AUTH_MODE='{mode}': allowed is token"):
+    with pytest.raises(SweepError, match=f"RAY_AUTH_MODE='{mode}': expected token"):
         secure()
     environment.setenv("THPSWEEP_INSECURE_RAY", "1")
     assert not secure()
@@ -57,7 +57,7 @@ def test_a_head_that_is_gone_ends_it_after_a_while(monkeypatch: pytest.MonkeyPat
         head = Head(address)
         assert head.answers()
     assert not head.answers()
-    monkeypatch.setattr(joining, "GONE_S", -1.0)
+    monkeypatch.setattr(join, "GONE_S", -1.0)
     with pytest.raises(SweepError, match=f"head at {address} is gone.*the same command goes on"):
         head.answers()
     with pytest.raises(SweepError, match="nobody answers there"):

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from thpsweep.errors import SweepError
-from thpsweep.sweep import journal
-from thpsweep.sweep.writer import DAMAGED_NAME, writing
+from thpsweep.sweep.records import journal
+from thpsweep.sweep.records.writer import DAMAGED_NAME, writing
 
 HEADER = {"type": "sweep", "format": journal.FORMAT, "sweep": "s1", "name": "n", "n_points": 2}
 POINTS = [{"type": "point", "id": key, "index": i, "params": {}, "point": {}} for i, key in enumerate("ab")]
@@ -199,7 +199,7 @@ def test_unknown_format_is_refused(tmp_path: Path, line: bytes) -> None:
 
 def test_second_writer_is_refused_and_readers_are_not(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from thpsweep.sweep import journal, writer; from thpsweep.errors import SweepError\n"
+        "import sys, pathlib; from thpsweep.sweep.records import journal, writer; from thpsweep.errors import SweepError\n"
         "path = pathlib.Path(sys.argv[1]); journal.read(path)\n"
         "try:\n  writer.writing(path, {'sweep': 's1'}, []).__enter__()\n"
         "except SweepError as error: print(error)"
@@ -212,5 +212,5 @@ def test_second_writer_is_refused_and_readers_are_not(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_refused_by_key(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     directory = tmp_path / "file" / "sweep-1"
-    with pytest.raises(SweepError, match=r"sweep\.dir=.*allowed is a folder that can be written to"):
+    with pytest.raises(SweepError, match=r"sweep\.dir=.*expected a folder that can be written to"):
         write(directory)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from thpsweep.errors import OptionError, SweepError
-from thpsweep.sweep.axes import Job
-from thpsweep.sweep.plan import Plan, planned
-from thpsweep.sweep.point import Point
+from thpsweep.sweep.planning.axes import Job
+from thpsweep.sweep.planning.plan import Plan, planned
+from thpsweep.sweep.records.point import Point
 
 
 def plan_degrees(make_point: Callable[..., Point], *degrees: int) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from thpsweep.sweep.point import Point, canonical, point_id, scene_id
+from thpsweep.sweep.records.point import Point, canonical, point_id, scene_id
 
 
 def reordered(value: object) -> object:

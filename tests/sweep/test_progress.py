@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from thpsweep.sweep import progress
-from thpsweep.sweep.memory import family_bytes
-from thpsweep.sweep.pace import Pace, duration
+from thpsweep.sweep.driver import progress
+from thpsweep.sweep.driver.memory import family_bytes
+from thpsweep.sweep.records.pace import Pace, duration
 
 
 def paced(times_s: list[float]) -> Pace:

@@ -3,7 +3,7 @@
 import math
 
 from tests.sweep.journals import a_point, a_result, with_series
-from thpsweep.sweep import run_record, run_series
+from thpsweep.sweep.records import run_record, run_series
 
 
 def test_a_run_stays_within_what_the_ui_can_show():

@@ -12,7 +12,7 @@ import pytest
 from tests.sweep.journals import a_point, a_result, header, write
 from tests.sweep.recorded import dump, runs
 from thpsweep.cli import main
-from thpsweep.sweep import journal, writer
+from thpsweep.sweep.records import journal, writer
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["workload=prefork", "workload.regions=1", "run.replicates=1", "run.duration_s=60", "hydra/launcher=serial"]
@@ -90,7 +90,7 @@ def test_a_server_that_is_down_is_one_line_and_exit_code_1(sweep, closed_port, c
     [
         (["nowhere"], "nowhere: no sweep there"),
         (["--dir", "nowhere"], "nowhere: no sweeps there"),
-        (["SWEEP", "--tracking-uri", "mlruns"], "--tracking-uri='mlruns': allowed is"),
+        (["SWEEP", "--tracking-uri", "mlruns"], "--tracking-uri='mlruns': expected"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(sweep, arguments, wanted, capsys):

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from tests.sweep.journals import a_point, a_result, write
 from tests.sweep.readback import everything, whatever_may_come
 from tests.sweep.recorded import at, client_of, runs
-from thpsweep.sweep import environment
+from thpsweep.sweep.records import environment
 from thpsweep.sweep.tracking import bulk
 from thpsweep.sweep.tracking.tracker import track
 

@@ -12,7 +12,7 @@ from tests.servers import postgres, running
 from tests.sweep.journals import a_point, a_result, with_series, write
 from tests.sweep.readback import everything, whatever_may_come
 from tests.sweep.recorded import at
-from thpsweep.sweep import environment
+from thpsweep.sweep.records import environment
 from thpsweep.sweep.tracking import views
 from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import track

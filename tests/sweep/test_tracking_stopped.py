@@ -5,7 +5,7 @@ from mlflow import MlflowClient
 
 from tests.sweep.journals import a_point, a_result, with_series, write
 from tests.sweep.recorded import at, client_of, history, runs
-from thpsweep.sweep import run_series
+from thpsweep.sweep.records import run_series
 from thpsweep.sweep.tracking.tracker import track
 
 

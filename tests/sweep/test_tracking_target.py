@@ -42,12 +42,12 @@ def test_a_relative_database_is_refused_with_the_absolute_one(tmp_path: Path, mo
     ],
 )
 def test_what_cannot_work_is_refused_by_name_value_and_what_is_allowed(tmp_path: Path, uri: str) -> None:
-    with pytest.raises(OptionError, match=r"sweep\.tracking_uri=.*: allowed is "):
+    with pytest.raises(OptionError, match=r"sweep\.tracking_uri=.*: expected "):
         target(tmp_path, uri)
 
 
 def test_a_folder_is_no_database(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="allowed is a file"):
+    with pytest.raises(OptionError, match="expected a file"):
         target(tmp_path, f"sqlite:///{tmp_path}")
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thpsweep.errors import OptionError
-from thpsweep.sweep.where import Where, as_override
+from thpsweep.sweep.planning.where import Where, as_override
 
 POINT: dict[str, Any] = {
     "workload": {"kind": "prefork", "regions": 64, "worker_life_s": 0.0},

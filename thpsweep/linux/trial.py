@@ -23,14 +23,14 @@ from pathlib import Path
 import numpy as np
 
 from thpsweep.errors import CaptureError, LiveError
-from thpsweep.linux import pagemap
 from thpsweep.linux.activity import snapshot
 from thpsweep.linux.activity.watch import orderly_end
-from thpsweep.linux.capture import capture
+from thpsweep.linux.capture.capture import capture
 from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.settings import uninterrupted
-from thpsweep.linux.tree import Process, Tree, VanishedError, family, look_up
-from thpsweep.model.layout import Layout
+from thpsweep.linux.proc import pagemap
+from thpsweep.linux.proc.tree import Process, Tree, VanishedError, family, look_up
+from thpsweep.model.capture.layout import Layout
 from thpsweep.units import HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 _PROCESS_MADVISE = 440

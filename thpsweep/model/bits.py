@@ -14,6 +14,7 @@ from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 Boards = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.floating[Any]]
 
 _BOARD = np.dtype((np.void, 8 * BOARD_WORDS))
 

@@ -9,15 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thpsweep.errors import OptionError, ThpsweepError
-from thpsweep.model import events, options, registry, requests
+from thpsweep.model import checks, registry
+from thpsweep.model.checks import whole
 from thpsweep.model.draws import Stream
+from thpsweep.model.events import draw, requests
+from thpsweep.model.events.scene import Scene
 from thpsweep.model.gates.base import Gate
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.model.memories.base import Memory
 from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.triggers.base import Early, Trigger
-from thpsweep.model.workloads.base import Loaded, Workload, whole
+from thpsweep.model.workloads.base import Loaded, Workload
 from thpsweep.units import HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 MAX_TICKS = 60_000
@@ -57,12 +60,12 @@ class Setting:
 
 
 def setting(point: Mapping[str, Any]) -> Setting:
-    """Build and check a point. Raises: OptionError naming the key, its value and what is allowed."""
+    """Build and check a point. Raises: OptionError naming the key, its value and what is expected."""
     run, policy = point["run"], point["policy"]
-    _check_seed(point)
+    check_seed(point)
     whole("run.replicates", run["replicates"], 1, MAX_REPLICATES)
-    options.positive("run.duration_s", run["duration_s"])
-    options.positive("run.tick_s", run["tick_s"])
+    checks.positive("run.duration_s", run["duration_s"])
+    checks.positive("run.tick_s", run["tick_s"])
     if run["duration_s"] / run["tick_s"] > MAX_TICKS:
         raise OptionError("run.tick_s", run["tick_s"], f"at least run.duration_s / {MAX_TICKS}")
     sharing = registry.build("sharing", point["sharing"])
@@ -91,18 +94,19 @@ def setting(point: Mapping[str, Any]) -> Setting:
 @functools.lru_cache(maxsize=16)
 def _machine(spec: str) -> Profile:
     """Build a machine, which has many prices to check, once for all points of a sweep."""
-    found: Profile = registry.build("machine", json.loads(spec))
-    return found
+    profile: Profile = registry.build("machine", json.loads(spec))
+    return profile
 
 
 def side_by_side(points: Sequence[Mapping[str, Any]]) -> Setting:
     """Build points that differ in nothing but run.seed as one. Raises: as setting()."""
     for point in points[1:]:
-        _check_seed(point)
+        check_seed(point)
     return dataclasses.replace(setting(points[0]), seeds=tuple(point["run"]["seed"] for point in points))
 
 
-def _check_seed(point: Mapping[str, Any]) -> None:
+def check_seed(point: Mapping[str, Any]) -> None:
+    """Refuse a seed that is none. Raises: OptionError."""
     whole("run.seed", point["run"]["seed"], 0, 2**63 - 1)
 
 
@@ -131,15 +135,21 @@ def scene_key(point: Mapping[str, Any]) -> str:
 
 def check(point: Mapping[str, Any]) -> None:
     """Refuse a point that cannot run, before anything starts. Raises: OptionError, CaptureError, ThpsweepError."""
-    built = setting(point)
+    checked(setting(point))
+
+
+def checked(built: Setting) -> dict[str, float]:
+    """Refuse a point that cannot run; give the estimate of one that can. Raises: as check()."""
     _check_memory(built)
     built.sharing.check(int(built.workload.describe(built.n_sharers)["regions"]))
-    state_bytes = _estimate(built)["state_bytes"]
+    needs = _estimate(built)
+    state_bytes = needs["state_bytes"]
     if state_bytes > MAX_STATE_BYTES:
         raise ThpsweepError(
             f"the state of one replicate would take about {state_bytes / 2**30:.1f} GiB: "
-            f"allowed is {MAX_STATE_BYTES / 2**30:.0f} GiB; lower sharing.degree={built.n_sharers} or the regions"
+            f"expected {MAX_STATE_BYTES / 2**30:.0f} GiB; lower sharing.degree={built.n_sharers} or the regions"
         )
+    return needs
 
 
 def _check_memory(built: Setting) -> None:
@@ -169,12 +179,12 @@ def estimate(point: Mapping[str, Any]) -> dict[str, float]:
 def _estimate(built: Setting) -> dict[str, float]:
     load = built.workload
     n_regions = int(load.describe(built.n_sharers)["regions"])
-    scene = events.Scene(load, n_regions, built.n_sharers, built.n_ticks, built.tick_s)
+    scene = Scene(load, n_regions, built.n_sharers, built.n_ticks, built.tick_s)
     rows, n_ticks = n_regions * built.n_sharers, built.n_ticks
-    drawn_at_once = events.expected_writes(scene, events.window_ticks(scene))
-    state_bytes = rows * 5 + n_regions * 2048 + events.expected_rows(scene) * 800 + drawn_at_once * events.WRITE_BYTES
+    drawn_at_once = draw.expected_writes(scene, draw.window_ticks(scene))
+    state_bytes = rows * 5 + n_regions * 2048 + draw.expected_rows(scene) * 800 + drawn_at_once * draw.WRITE_BYTES
     state_bytes += built.sharing.listings(n_regions) * LISTING_BYTES
     turnover = scene.forks_per_tick * n_ticks * n_regions * 2
-    asked = events.expected_writes(scene, n_ticks) + requests.expected(scene, n_ticks)
+    asked = draw.expected_writes(scene, n_ticks) + requests.expected(scene, n_ticks)
     work = asked + n_ticks * 1000.0 + rows + turnover
     return {"state_bytes": state_bytes, "work": built.replicates * work}

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from thpsweep.answers.advise.verdict import Prediction, Verdict, span
-from thpsweep.answers.table import NOTHING, duration, significant, size
+from thpsweep.answers.terminal.table import NOTHING, duration, significant, size
 
 _PAYBACK_NEEDS = (Verdict.PAYS, Verdict.BY_TLB)
 

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from thpsweep.answers.advise.scene import Scene
-from thpsweep.answers.table import NOTHING, count, significant, size
+from thpsweep.answers.terminal.table import NOTHING, count, significant, size
 from thpsweep.linux.trial import Collapsed, State
 from thpsweep.model import registry
-from thpsweep.model.activity import MEASURED
+from thpsweep.model.capture.activity import MEASURED
 from thpsweep.model.simulate import simulate
 from thpsweep.units import HPAGE_PMD_SIZE_BYTES, NS_PER_MS, PAGE_SIZE_BYTES
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from thpsweep.answers.advise.choices import Choice
-from thpsweep.answers.paired import Estimate, difference, estimate
-from thpsweep.answers.table import duration, significant, size
+from thpsweep.answers.analysis.paired import Estimate, difference, estimate
+from thpsweep.answers.terminal.table import duration, significant, size
 
 Result = Mapping[str, Any]
 

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from thpsweep.answers.plot import COLOURS, MARKERS, STYLES
-from thpsweep.answers.study import Study, level_name, named
+from thpsweep.answers.analysis.study import Study, level_name, named
+from thpsweep.answers.picture.plot import COLOURS, MARKERS, STYLES
 
 DPI = 120
 WIDTH_INCHES = 10.5

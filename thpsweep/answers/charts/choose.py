@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from thpsweep.answers.study import DEGREE, Entry, Key, Study, is_policy, level_name, named
+from thpsweep.answers.analysis.study import DEGREE, Entry, Key, Study, is_policy, level_name, named
 
 HEADLINE_DEGREE = 195
 """512 ptes in each of so many mms are the hundred thousand of 2016."""

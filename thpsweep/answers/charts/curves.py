@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from thpsweep.answers.analysis.paired import estimate
+from thpsweep.answers.analysis.study import NET, WORST_HOLD, Entry, Study, level_name, named
 from thpsweep.answers.charts.base import Chart, Point, finish, panels, scale, style, ticks
 from thpsweep.answers.charts.choose import Directions, lines
-from thpsweep.answers.paired import estimate
-from thpsweep.answers.study import NET, WORST_HOLD, Entry, Study, level_name, named
 
 
 @dataclasses.dataclass(frozen=True)

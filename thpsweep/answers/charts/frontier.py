@@ -4,10 +4,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from thpsweep.answers.analysis.paired import estimate
+from thpsweep.answers.analysis.pareto import front
+from thpsweep.answers.analysis.study import COST, DEGREE, GAIN, Entry, Key, Study, scene_name
 from thpsweep.answers.charts.base import Chart, Point, finish, panels, scale, style
-from thpsweep.answers.paired import estimate
-from thpsweep.answers.pareto import front
-from thpsweep.answers.study import COST, DEGREE, GAIN, Entry, Key, Study, scene_name
 
 MOST_PANELS = 12
 EACH_FACTOR = 4

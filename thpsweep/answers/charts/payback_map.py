@@ -11,11 +11,11 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from thpsweep.answers.analysis.paired import estimate
+from thpsweep.answers.analysis.study import DEGREE, NET, PAYBACK, Entry, Study, level_name, named
 from thpsweep.answers.charts.base import Chart, Point, panels, ticks
 from thpsweep.answers.charts.choose import headline_level
-from thpsweep.answers.paired import estimate
-from thpsweep.answers.study import DEGREE, NET, PAYBACK, Entry, Study, level_name, named
-from thpsweep.answers.table import duration
+from thpsweep.answers.terminal.table import duration
 
 MOST_PANELS = 16
 SHORTEST_S, LONGEST_S = 1.0, 30 * 86_400.0

@@ -13,7 +13,7 @@ import numpy as np
 from thpsweep.errors import CaptureError
 from thpsweep.linux.activity import reads
 from thpsweep.linux.activity.faults import Faults
-from thpsweep.linux.pagemap import ENTRY_BYTES
+from thpsweep.linux.proc.pagemap import ENTRY_BYTES
 from thpsweep.units import PAGE_SIZE_BYTES
 
 _PAGES, _WRITTEN = 64, 24

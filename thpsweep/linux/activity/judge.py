@@ -10,7 +10,7 @@ from thpsweep.linux.activity.lives import POLL_S
 from thpsweep.linux.activity.rates import Exposed, hottest, mean_span, per_page_hour
 from thpsweep.linux.activity.snapshot import changes, without_moves
 from thpsweep.linux.activity.watch import Seen
-from thpsweep.model.activity import Activity, Rate
+from thpsweep.model.capture.activity import Activity, Rate
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
 REQUEST_LIFE_S = 600.0

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from thpsweep.linux.tree import Process, look_up
+from thpsweep.linux.proc.tree import Process, look_up
 
 POLL_S = 0.05
 """How often the tree is looked at; a worker that lives less may never be seen."""

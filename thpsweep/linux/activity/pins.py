@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from thpsweep.linux.maps import Span
+from thpsweep.linux.proc.maps import Span
 from thpsweep.units import HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 _PINNED = re.compile(r"^VmPin:\s+(\d+) kB", re.MULTILINE)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import gammaincinv, gammaln
 
-from thpsweep.model.activity import Rate
+from thpsweep.model.capture.activity import Rate
 from thpsweep.units import S_PER_HOUR
 
 _LEVEL = 0.95

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from thpsweep.linux.maps import anonymous_span
-from thpsweep.linux.tree import VanishedError
+from thpsweep.linux.proc.maps import anonymous_span
+from thpsweep.linux.proc.tree import VanishedError
 from thpsweep.units import PAGE_SIZE_BYTES
 
 CLEAR_ANONYMOUS, CLEAR_SOFT_DIRTY = 2, 4

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.linux.maps import anonymous_spans
-from thpsweep.linux.pagemap import CHUNK_REGIONS, Pagemap, Seen, decode, mark_huge
-from thpsweep.linux.tree import VanishedError
+from thpsweep.linux.proc.maps import anonymous_spans
+from thpsweep.linux.proc.pagemap import CHUNK_REGIONS, Pagemap, Seen, decode, mark_huge
+from thpsweep.linux.proc.tree import VanishedError
 from thpsweep.units import HPAGE_PMD_NR
 
 Bools = npt.NDArray[np.bool_]

@@ -11,16 +11,16 @@ from types import FrameType
 from typing import NoReturn
 
 from thpsweep.errors import CaptureError
-from thpsweep.linux import pagemap
 from thpsweep.linux.activity import checks, reads
 from thpsweep.linux.activity.faults import Faults, tracing
 from thpsweep.linux.activity.lives import Life, Lives
 from thpsweep.linux.activity.pins import Pinned, pinned
 from thpsweep.linux.activity.rates import Exposed
 from thpsweep.linux.activity.snapshot import Snapshot, snapshots
-from thpsweep.linux.assumed.capture import readable
-from thpsweep.linux.maps import anonymous_spans
-from thpsweep.linux.tree import Process, VanishedError, family
+from thpsweep.linux.proc import pagemap
+from thpsweep.linux.proc.maps import anonymous_spans
+from thpsweep.linux.proc.pagemap import readable
+from thpsweep.linux.proc.tree import Process, VanishedError, family
 
 _TERMINATED = 143
 

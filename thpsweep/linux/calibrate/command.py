@@ -13,7 +13,7 @@ from thpsweep.linux.calibrate.agree import disagreements
 from thpsweep.linux.calibrate.rounds import PROBES, Calibration, calibrate
 from thpsweep.linux.calibrate.write import text
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.profiles import default_file, load
+from thpsweep.profiles import default_file, load
 
 _ROUNDS, _BUDGET_S = 15, 150.0
 _QUICK_ROUNDS = 1
@@ -37,7 +37,7 @@ def run(request: Request) -> int:
         _check(request.out)
     if request.against is not None:
         if request.out is None:
-            raise LiveError("--against: allowed is with --out NAME.yaml alone")
+            raise LiveError("--against: expected with --out NAME.yaml alone")
         disagreements(request.against, request.against)  # it can be compared with
     found = _calibrate(_QUICK_ROUNDS if request.quick else _ROUNDS)
     for probe, failure in found.failures.items():
@@ -64,9 +64,9 @@ def _compare(out: Path, against: Path) -> int:
 
 def _check(out: Path) -> None:
     if out.suffix != ".yaml" or not re.fullmatch(r"[A-Za-z]\w*", out.stem):
-        raise LiveError(f"--out {out}: allowed is NAME.yaml, NAME of letters, digits and '_'")
+        raise LiveError(f"--out {out}: expected NAME.yaml, NAME of letters, digits and '_'")
     if not out.absolute().parent.is_dir():
-        raise LiveError(f"--out {out}: allowed is a file in a folder that exists")
+        raise LiveError(f"--out {out}: expected a file in a folder that exists")
 
 
 def _calibrate(rounds: int) -> Calibration:

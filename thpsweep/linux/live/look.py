@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from thpsweep.errors import CaptureError
-from thpsweep.linux.kpage import KPF_COMPOUND, KPF_IDLE, KPF_ZERO_PAGE, FrameTable, pmd_folio_heads
 from thpsweep.linux.live.actor import Memory
-from thpsweep.linux.pagemap import ENTRY_BYTES, PAGE_IS_HUGE, Pagemap
+from thpsweep.linux.proc.kpage import KPF_COMPOUND, KPF_IDLE, KPF_ZERO_PAGE, FrameTable, pmd_folio_heads
+from thpsweep.linux.proc.pagemap import ENTRY_BYTES, PAGE_IS_HUGE, Pagemap
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 _PRESENT, _SWAPPED, _FRAME = np.uint64(1 << 63), np.uint64(1 << 62), np.uint64((1 << 55) - 1)

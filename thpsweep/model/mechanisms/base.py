@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from thpsweep.model import bits
-from thpsweep.model.bits import Boards, Ints
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
-from thpsweep.model.locks import Step
+from thpsweep.model.accounting.locks import Step
+from thpsweep.model.bits import Ints
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 from thpsweep.units import HPAGE_PMD_NR
 
 NOBODY = HPAGE_PMD_NR
@@ -21,7 +21,7 @@ NOBODY = HPAGE_PMD_NR
 Flags = npt.NDArray[np.bool_]
 
 Referenced = Callable[[Ints], Flags]
-"""Tells for rows whether somebody takes a short reference on a page of the region in this tick."""
+"""Tells for rows whether a process takes a short reference on a page of the region in this tick."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Mechanism(abc.ABC):
     shares_tables: ClassVar[bool] = False
     """Whether forks share pte tables, in the baseline too: prices of forks, exits and first writes follow."""
     locks: ClassVar[tuple[Step, ...]] = ()
-    """What is held through which steps; what each attempt did in them is told by Counts.hold()."""
+    """What is held through which steps; what each attempt did in them goes to Counts.hold()."""
     resumes: ClassVar[bool] = False
     """Whether a visit to a row that maps linked old pages goes on with them; else they refuse it (extra references)."""
 
@@ -74,45 +74,6 @@ class Mechanism(abc.ABC):
 
         Shapes: (n,), (n,) -> (n,).
         """
-
-
-@dataclasses.dataclass
-class Sources:
-    """The frames that scanned rows map, all order-0, and what their mappings add up to.
-
-    Shapes: slots (n, 8), pages (n,), ptes (n,) = sum of mapcounts, visits (n,) = VMAs that one walk a page visits,
-    widest (n,) = VMAs that the widest walk visits.
-    """
-
-    rows: Ints
-    slots: Boards
-    pages: Ints
-    ptes: Ints
-    visits: Ints
-    widest: Ints
-
-
-def sources(family: Family, rows: Ints, within: Boards | None = None) -> Sources:
-    """Sum up the frames that the rows map (only the slots `within`, where given).
-
-    A walk visits the VMAs under the frame's anon_vma: every living sharer's once the frame was mapped by more than one,
-    else the owner's alone. This leaves out that a sharer forked before the frame was made is not visited.
-    Source: mm/rmap.c rmap_walk_anon(), anon_vma_fork() (torvalds/linux 334fbe734e68).
-    """
-    records = family.record_of[rows].astype(np.int64)
-    slots = bits.at(family.records.present, records)
-    slots = slots if within is None else slots & within
-    ptes, visits, widest = (np.zeros(rows.size, np.int64) for _ in range(3))
-    alive = family.alive.sum(axis=1)[family.replicate_of(rows)]
-    for index, entry in family.walk(records):
-        layer = family.entries.layer[entry].astype(np.int64)
-        mine = bits.at(family.entries.slots, entry) & slots[index]
-        pages = bits.count(mine)
-        visited = np.where(family.layers.common[layer], alive[index], 1)
-        ptes[index] += family.mapcount_sums(layer, mine)
-        visits[index] += pages * visited
-        widest[index] = np.maximum(widest[index], np.where(pages > 0, visited, 0))
-    return Sources(rows, slots, bits.count(slots), ptes, visits, widest)
 
 
 def count_folios(counts: Counts, replicates: Ints, pages: Ints) -> None:

@@ -6,15 +6,15 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model import bits
+from thpsweep.model.accounting.locks import ONCE, Step
 from thpsweep.model.bits import Ints
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
-from thpsweep.model.leaving import leave
-from thpsweep.model.locks import ONCE, Step
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
-from thpsweep.model.pmds import map_private
-from thpsweep.model.swapping import read_in, shared_in_swap
-from thpsweep.model.zeroed import zeroes_of_copy
+from thpsweep.model.mm.huge_memory import map_private
+from thpsweep.model.mm.swap import read_in, shared_in_swap
+from thpsweep.model.mm.unmap import leave
+from thpsweep.model.mm.zeroed import zeroes_of_copy
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 from thpsweep.units import HPAGE_PMD_NR
 
 _MM = {"mmap_write": ONCE, "vma_write": ONCE, "empty_pmd": ONCE}

@@ -3,21 +3,21 @@
 import dataclasses
 from typing import ClassVar
 
-from thpsweep.model import options
+from thpsweep.model import checks
+from thpsweep.model.accounting.locks import Step
 from thpsweep.model.bits import Ints
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
-from thpsweep.model.locks import Step
 from thpsweep.model.mechanisms.base import Flags, Limits, raced
 from thpsweep.model.mechanisms.inplace import Inplace
-from thpsweep.model.pmd_step import DEPOSITS, MAP_BY_PMD, map_pmds
+from thpsweep.model.mechanisms.pmd_step import DEPOSITS, MAP_BY_PMD, map_pmds
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 
 
 @dataclasses.dataclass
 class InplacePmd(Inplace):
     """Collapse in place, then replace each eligible sharer's 512 ptes by a PMD, under its own mmap write lock.
 
-    Who is eligible, and why mm by mm: thpsweep.model.pmd_step. Options: those of `inplace`; deposit, `old_table` (one
+    Who is eligible, and why mm by mm: pmd_step.py. Options: those of `inplace`; deposit, `old_table` (one
     global sync a sharer) or `fresh_table` (none).
     Source: Kirill A. Shutemov, 20160226103253.GA22450@node.shutemov.name.
     """
@@ -28,7 +28,7 @@ class InplacePmd(Inplace):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        options.one_of("policy.mechanism.deposit", self.deposit, DEPOSITS)
+        checks.one_of("policy.mechanism.deposit", self.deposit, DEPOSITS)
 
     def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
         """Collapse in place, then map by PMD whoever is eligible."""

@@ -6,9 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model.bits import Ints
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 
 
 @dataclasses.dataclass

@@ -7,10 +7,10 @@ import numpy as np
 
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Ints
-from thpsweep.model.family import Family
-from thpsweep.model.folding import one_a_record, relatives
-from thpsweep.model.mechanisms.base import Sources
 from thpsweep.model.mechanisms.inplace import Inplace
+from thpsweep.model.mm.folding import one_a_record, relatives
+from thpsweep.model.mm.rmap import Sources
+from thpsweep.model.state.family import Family
 
 
 @dataclasses.dataclass
@@ -27,11 +27,11 @@ class SharedTable(Inplace):
 
     shares_tables: ClassVar[bool] = True
 
-    def _entries(self, family: Family, found: Sources) -> Ints:
+    def _entries(self, family: Family, source: Sources) -> Ints:
         """Count the entries of distinct tables that map the sources. Shapes: -> (n,)."""
-        entries = bits.count(found.slots)
-        layers, boards = _frames(family, found.rows, found.slots)
-        others = relatives(family, found.rows)
+        entries = bits.count(source.slots)
+        layers, boards = _frames(family, source.rows, source.slots)
+        others = relatives(family, source.rows)
         chosen = one_a_record(family.record_of[others.row].astype(np.int64))
         records, region = family.record_of[others.row[chosen]].astype(np.int64), others.index[chosen]
         for index, entry in family.walk(records):

@@ -5,14 +5,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from thpsweep.model import options
+from thpsweep.model import checks
+from thpsweep.model.accounting.locks import Step
 from thpsweep.model.bits import Ints
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
-from thpsweep.model.locks import Step
 from thpsweep.model.mechanisms.base import Flags, Limits
+from thpsweep.model.mechanisms.pmd_step import DEPOSITS, MAP_BY_PMD, map_pmds
 from thpsweep.model.mechanisms.switch import Switch
-from thpsweep.model.pmd_step import DEPOSITS, MAP_BY_PMD, map_pmds
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 
 
 @dataclasses.dataclass
@@ -20,7 +20,7 @@ class SwitchPmd(Switch):
     """Switch every sharer's ptes, then replace each eligible sharer's 512 ptes by a PMD, under its own mmap write lock.
 
     Nobody waits for a migration entry; what is left of stalls is each mm's own step. Every pte is written twice, against
-    three times for `inplace_pmd`. Who is eligible: thpsweep.model.pmd_step. Options: walk; deposit, `old_table` (one global
+    three times for `inplace_pmd`. Who is eligible: pmd_step.py. Options: walk; deposit, `old_table` (one global
     sync a sharer) or `fresh_table` (none).
     Source: as `switch`, and Kirill A. Shutemov, 20160226103253.GA22450@node.shutemov.name, for the step by PMDs.
     """
@@ -31,7 +31,7 @@ class SwitchPmd(Switch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        options.one_of("policy.mechanism.deposit", self.deposit, DEPOSITS)
+        checks.one_of("policy.mechanism.deposit", self.deposit, DEPOSITS)
 
     def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
         """Switch, then map by PMD whoever is eligible; never fails once begun."""

@@ -6,16 +6,16 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model import bits
+from thpsweep.model.accounting.locks import ONCE, Step
 from thpsweep.model.bits import Boards, Ints
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
-from thpsweep.model.leaving import leave
-from thpsweep.model.locks import ONCE, Step
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
-from thpsweep.model.pmds import map_private
-from thpsweep.model.swapping import read_in, shared_in_swap
-from thpsweep.model.writes import write
-from thpsweep.model.zeroed import mark_mapped, zeroed_slots, zeroes_of_copy
+from thpsweep.model.mm.fault import write
+from thpsweep.model.mm.huge_memory import map_private
+from thpsweep.model.mm.swap import read_in, shared_in_swap
+from thpsweep.model.mm.unmap import leave
+from thpsweep.model.mm.zeroed import mark_mapped, zeroed_slots, zeroes_of_copy
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 _VMA = {"vma_read": ONCE}
@@ -89,7 +89,7 @@ def _hold(family: Family, counts: Counts, rows: Ints, failed: Flags, race_slots:
 
 def _shared(family: Family, records: Ints) -> Boards:
     """Give the slots that an unsharing fault copies: not exclusive, and the page or its folio has another mapper, or the
-    swap cache holds it for somebody.
+    swap cache holds it for another process.
 
     The last mapped subpage of a folio is copied too, as by a write, which frees the folio.
     Source: mm/memory.c do_wp_page(), __wp_can_reuse_large_anon_folio() (v6.15).

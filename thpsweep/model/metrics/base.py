@@ -2,13 +2,13 @@
 
 import dataclasses
 
-from thpsweep.model.counts import Counts
-from thpsweep.model.family import Family
-from thpsweep.model.integrals import Integrals
-from thpsweep.model.locks import Locks
+from thpsweep.model.accounting.integrals import Integrals
+from thpsweep.model.accounting.locks import Locks
+from thpsweep.model.accounting.series import Series
+from thpsweep.model.bits import Floats
 from thpsweep.model.machines.profile import Profile
-from thpsweep.model.prices import Floats
-from thpsweep.model.series import Series
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
 
 
 @dataclasses.dataclass(frozen=True)

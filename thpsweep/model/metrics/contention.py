@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 
-from thpsweep.model.counts import Counts
-from thpsweep.model.locks import CLASSES
+from thpsweep.model.accounting.locks import CLASSES
+from thpsweep.model.bits import Floats
 from thpsweep.model.metrics.base import Metrics, Pair, Run
-from thpsweep.model.prices import Floats
+from thpsweep.model.state.counts import Counts
 from thpsweep.units import NS_PER_MS, NS_PER_S
 
 FAULTS = ("minor_faults", "huge_faults", "cow_faults", "reuse_faults", "reuse_pmds")
@@ -47,14 +47,14 @@ def metrics(pair: Pair) -> Metrics:
     policy, baseline = pair.policy.locks, pair.baseline.locks
     total_ns = policy.total_ns_by_class - baseline.total_ns_by_class
     max_ns = _beyond(policy.max_ns_by_class, baseline.max_ns_by_class)
-    found: Metrics = {}
+    by_name: Metrics = {}
     for lock, total_ms, max_ms in zip(CLASSES, total_ns / NS_PER_MS, max_ns / NS_PER_MS, strict=True):
-        found[f"lock_hold_{lock}_ms"] = (total_ms, "ms")
-        found[f"lock_hold_{lock}_max_ms"] = (max_ms, "ms")
+        by_name[f"lock_hold_{lock}_ms"] = (total_ms, "ms")
+        by_name[f"lock_hold_{lock}_max_ms"] = (max_ms, "ms")
     (stall_ns, worst_ns), (before_ns, before_worst_ns) = (_stalls(pair, run) for run in (pair.policy, pair.baseline))
-    found["stall_ms"] = ((stall_ns - before_ns) / NS_PER_MS, "ms")
-    found["stall_max_ms"] = (_beyond(worst_ns, before_worst_ns) / NS_PER_MS, "ms")
-    return {f"cost/{name}": value for name, value in found.items()}
+    by_name["stall_ms"] = ((stall_ns - before_ns) / NS_PER_MS, "ms")
+    by_name["stall_max_ms"] = (_beyond(worst_ns, before_worst_ns) / NS_PER_MS, "ms")
+    return {f"cost/{name}": value for name, value in by_name.items()}
 
 
 def _beyond(value: Floats, other: Floats) -> Floats:

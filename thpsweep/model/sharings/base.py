@@ -7,7 +7,7 @@ import numpy as np
 
 from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.model.bits import Boards, Bools, Ints
-from thpsweep.model.start import Start
+from thpsweep.model.capture.start import Start
 from thpsweep.units import MAX_SHARERS
 
 MAX_MEMBERSHIPS = 1 << 28
@@ -73,7 +73,7 @@ def check_size(n_cells: int, n_classes: int) -> None:
     """Refuse a shape whose memberships would not fit. Raises: ThpsweepError."""
     if n_cells * n_classes > MAX_MEMBERSHIPS:
         raise ThpsweepError(
-            f"the shape would take {n_cells} cells x {n_classes} classes: allowed are {MAX_MEMBERSHIPS} pairs; "
+            f"the shape would take {n_cells} cells x {n_classes} classes: expected {MAX_MEMBERSHIPS} pairs; "
             f"lower sharing.degree or the regions"
         )
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from thpsweep.model import captures
+from thpsweep.model.capture import files
 from thpsweep.model.sharings.base import Sharing
 
 
@@ -16,9 +16,9 @@ class Captured(Sharing):
     path: str
 
     def __post_init__(self) -> None:
-        captures.check_name("sharing.path", self.path)
+        files.check_name("sharing.path", self.path)
 
     @property
     def sharers(self) -> int:
         """Number of captured processes. Raises: OptionError, CaptureError."""
-        return int(captures.load(captures.find("sharing.path", self.path)).present.shape[0])
+        return int(files.load(files.find("sharing.path", self.path)).present.shape[0])

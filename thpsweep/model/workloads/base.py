@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from thpsweep.errors import OptionError
-from thpsweep.model import bits, options
-from thpsweep.model.start import Start
+from thpsweep.model import bits, checks
+from thpsweep.model.capture.start import Start
 from thpsweep.units import HPAGE_PMD_NR
 
 MAX_REGIONS = 1 << 20
@@ -93,11 +92,11 @@ class Workload(abc.ABC):
 
     def __post_init__(self) -> None:
         for name, (low, high) in self.RANGES.items():
-            options.in_range(f"workload.{name}", getattr(self, name), low, high)
+            checks.in_range(f"workload.{name}", getattr(self, name), low, high)
         for name in self.NOT_NEGATIVE:
-            options.not_negative(f"workload.{name}", getattr(self, name))
-        options.one_of("workload.worker_life_law", self.worker_life_law, LIFE_LAWS)
-        whole("workload.pages_per_request", self.pages_per_request, 1, HPAGE_PMD_NR)
+            checks.not_negative(f"workload.{name}", getattr(self, name))
+        checks.one_of("workload.worker_life_law", self.worker_life_law, LIFE_LAWS)
+        checks.whole("workload.pages_per_request", self.pages_per_request, 1, HPAGE_PMD_NR)
 
     @abc.abstractmethod
     def start(self, n_sharers: int) -> Start:
@@ -131,8 +130,8 @@ class Loaded(Workload):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("workload.regions", self.regions, 1, MAX_REGIONS)
-        whole("workload.present_ptes", self.present_ptes, 1, HPAGE_PMD_NR)
+        checks.whole("workload.regions", self.regions, 1, MAX_REGIONS)
+        checks.whole("workload.present_ptes", self.present_ptes, 1, HPAGE_PMD_NR)
 
     def start(self, n_sharers: int) -> Start:
         """Let the root and every worker that lives already map the same frames."""
@@ -154,12 +153,6 @@ class Loaded(Workload):
         if self.absent(n_sharers):
             facts["absent_at_start"] = self.absent(n_sharers)
         return facts
-
-
-def whole(key: str, value: object, low: int, high: int) -> None:
-    """Refuse anything but a whole number from low to high."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise OptionError(key, value, f"a whole number, {low}..{high}")
 
 
 def hot_count(n_regions: int, share: float) -> int:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from thpsweep.errors import CaptureError, OptionError
-from thpsweep.model import bits, captures
-from thpsweep.model.activity import MEASURED
-from thpsweep.model.captures import SAMPLES as SAMPLES
-from thpsweep.model.layout import Layout, content_hash
-from thpsweep.model.start import Start
+from thpsweep.model import bits
+from thpsweep.model.capture import files
+from thpsweep.model.capture.activity import MEASURED
+from thpsweep.model.capture.files import SAMPLES as SAMPLES
+from thpsweep.model.capture.layout import Layout, content_hash
+from thpsweep.model.capture.start import Start
 from thpsweep.model.workloads.base import Workload, hot_count
 
 CAPTURED_OR = "captured_or"
@@ -28,7 +29,7 @@ class Captured(Workload):
 
     A sharing degree below the number of captured processes keeps the first of them, the root included. A degree above it
     replicates the sharer, other than the root, that has the fewest pages to itself, as if it had forked again: its pages
-    become the replicas' too. Mappings by processes outside the captured tree are left out. Both are said in the result.
+    become the replicas' too. Mappings by processes outside the captured tree are left out. The result says both.
     """
 
     hot_regions: Any
@@ -45,7 +46,7 @@ class Captured(Workload):
     path: str
 
     def __post_init__(self) -> None:
-        captures.check_name("workload.path", self.path)
+        files.check_name("workload.path", self.path)
         for name in MEASURED:
             setattr(self, name, self._rate(name, getattr(self, name)))
         super().__post_init__()
@@ -62,15 +63,15 @@ class Captured(Workload):
 
     def _measured(self, name: str) -> float | int | None:
         try:
-            activity = captures.load(self.file()).activity
+            activity = files.load(self.file()).activity
         except CaptureError as error:
-            wanted = f"workload.path={self.path!r}: allowed is a file that `thpsweep capture` wrote"
+            wanted = f"workload.path={self.path!r}: expected a file that `thpsweep capture` wrote"
             raise CaptureError(f"{wanted}; {error}") from error
         return None if activity is None else activity.option(name)
 
     def file(self) -> Path:
         """Find the captured file. Raises: OptionError where there is none."""
-        return captures.find("workload.path", self.path)
+        return files.find("workload.path", self.path)
 
     def identity(self) -> dict[str, str]:
         """Give the hash of the file, so that a changed capture is another point."""
@@ -78,7 +79,7 @@ class Captured(Workload):
 
     def start(self, n_sharers: int) -> Start:
         """Lay out the captured processes, cut or replicated to the number of sharers."""
-        layout = captures.load(self.file())
+        layout = files.load(self.file())
         class_of = _classes(layout, n_sharers)
         return Start(
             n_regions=layout.present.shape[1],
@@ -93,7 +94,7 @@ class Captured(Workload):
 
     def describe(self, n_sharers: int) -> dict[str, Any]:
         """Say what was captured, what was replicated and what was left out."""
-        layout = captures.load(self.file())
+        layout = files.load(self.file())
         n_processes, n_regions = layout.present.shape[:2]
         source = _most_shared(layout)
         facts: dict[str, Any] = {
@@ -125,15 +126,16 @@ class Captured(Workload):
 
 def _as_captured(layout: Layout) -> dict[str, str]:
     """Say what the file says of itself: sharing that was assumed, memory that was left out, THP that is off."""
-    said, facts = layout.provenance, dict[str, str]()
-    if "sharing" in said:
+    provenance, facts = layout.provenance, dict[str, str]()
+    if "sharing" in provenance:
         facts["note_assumed_sharing"] = (
-            f"frame numbers were hidden; {said['sharing']}: by Pss at most {said.get('ptes_grouped_wrongly_at_most')} of "
-            f"{said.get('ptes_shared')} ptes of shared pages are in another group"
+            f"frame numbers were hidden; {provenance['sharing']}: by Pss at most "
+            f"{provenance.get('ptes_grouped_wrongly_at_most')} of {provenance.get('ptes_shared')} ptes of shared pages "
+            "are in another group"
         )
-    if n := said.get("nohugepage_regions_left_out"):
+    if n := provenance.get("nohugepage_regions_left_out"):
         facts["note_forbidden"] = f"{n} regions that forbid huge pages (MADV_NOHUGEPAGE) were left out"
-    if n := said.get("thp_disabled_processes"):
+    if n := provenance.get("thp_disabled_processes"):
         facts["note_thp_off"] = f"{n} processes had THP off (PR_SET_THP_DISABLE); simulated as if they had not"
     return facts
 

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from thpsweep.model.workloads.base import Loaded, whole
+from thpsweep.model.checks import whole
+from thpsweep.model.workloads.base import Loaded
 from thpsweep.units import MAX_SHARERS
 
 

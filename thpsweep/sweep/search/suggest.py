@@ -75,7 +75,7 @@ def installed() -> Any:
         import optuna
     except ImportError as problem:
         needed = "needs Optuna, which is not installed"
-        raise SweepError(f"hydra/sweeper=pareto: {needed}; allowed is: pip install 'thpsweep[search]'") from problem
+        raise SweepError(f"hydra/sweeper=pareto: {needed}; expected: pip install 'thpsweep[search]'") from problem
     return optuna
 
 

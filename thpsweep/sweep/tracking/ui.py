@@ -40,7 +40,7 @@ def ui_command(target: Target, port: int) -> tuple[list[str], Mapping[str, str]]
 def check_port(port: int) -> None:
     """Find out what the server would say in a page of its own. Raises: SweepError where nobody can listen on it."""
     if not 1 <= port <= 65535:
-        raise SweepError(f"--port {port}: allowed is 1..65535")
+        raise SweepError(f"--port {port}: expected 1..65535")
     try:
         with socket.socket() as trial:
             trial.setsockopt(
@@ -48,7 +48,7 @@ def check_port(port: int) -> None:
             )  # as servers do: not held up by one that has ended
             trial.bind(("127.0.0.1", port))
     except OSError as problem:
-        raise SweepError(f"--port {port}: {problem.strerror}; allowed is a port that is free") from problem
+        raise SweepError(f"--port {port}: {problem.strerror}; expected a port that is free") from problem
 
 
 def links(target: Target, port: int) -> list[str]:

@@ -23,7 +23,7 @@ def launch(
     actors: int | None,
 ) -> list[JobReturn]:
     """Compose each job here and run it there. The first job has the number `first`."""
-    from thpsweep.sweep.pool import call_each
+    from thpsweep.sweep.ray.pool import call_each
 
     setup_globals()
     configure_log(master.hydra.hydra_logging, master.hydra.verbose)

@@ -11,14 +11,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from thpsweep.config import plan_of
 from thpsweep.errors import OptionError, SweepError
-from thpsweep.sweep.axes import Job, zips
-from thpsweep.sweep.plan import Plan
+from thpsweep.sweep.planning.axes import Job, zips
+from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.planning.search import Search
 from thpsweep.sweep.search import breakeven as search_breakeven
 from thpsweep.sweep.search import pareto as search_pareto
-from thpsweep.sweep.search.base import Search
 
 from ._compose import Composer
-from ._points import Planner, jobs
+from ._overrides import jobs
+from ._points import Planner
 
 INTERVAL = "KEY=interval(LOW,HIGH) or KEY=tag(log,interval(LOW,HIGH))"
 
@@ -47,7 +48,7 @@ def breakeven(
     intervals, others = _parted(overrides)
     if len(intervals) != 1:
         named = ", ".join(intervals) or "none"
-        raise SweepError(f"hydra/sweeper=breakeven: {named}; allowed is one {INTERVAL}, the axis to bisect")
+        raise SweepError(f"hydra/sweeper=breakeven: {named}; expected one {INTERVAL}, the axis to bisect")
     ((key, bounds),) = intervals.items()
     combinations = jobs(others, zips(OmegaConf.to_object(master.sweep.zip)))
     return _plan(master, composer, search_breakeven.breakeven(key, bounds, combinations, composer.point, options))
@@ -63,7 +64,7 @@ def pareto(
     choices = [override for override in others if override.is_sweep_override()]
     if not intervals and not choices:
         raise SweepError(
-            f"hydra/sweeper=pareto: nothing to search; allowed are {INTERVAL}, and KEY=A,B,... to choose from"
+            f"hydra/sweeper=pareto: nothing to search; expected {INTERVAL}, and KEY=A,B,... to choose from"
         )
     (job,) = jobs([override for override in others if not override.is_sweep_override()])
     found = [_choice(override) for override in choices]

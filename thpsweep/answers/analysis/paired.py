@@ -1,0 +1,57 @@
+"""What replicates can tell: means with Student's 95 % interval, differences taken replicate by replicate."""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.model.metrics.intervals import intervals
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A mean and its 95 % interval; the ends are nan where they are not known, as with a single replicate."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the whole interval is on one side of zero, else 0: not resolved."""
+        return int(self.low > 0) - int(self.high < 0)
+
+    @property
+    def exact(self) -> bool:
+        """Whether all replicates agree."""
+        return self.low == self.mean == self.high
+
+
+def estimate(values: Values) -> Estimate:
+    """Estimate the mean of independent replicates. Shapes: (n,)."""
+    found = intervals(np.asarray(values, np.float64)[None])[0]
+    return Estimate(found["mean"], found["low"], found["high"], values.size)
+
+
+def difference(one: Values, other: Values) -> Estimate:
+    """Estimate how much more one has than the other on the same events: what both share cancels out. Shapes: (n,)."""
+    return estimate(one - other)
+
+
+def jackknife(whole: Values, without: Values) -> list[Estimate]:
+    """Give Student's intervals of statistics from pseudo-values: with a handful of replicates the percentiles of a
+    bootstrap are far too narrow.
+
+    whole: the statistics of all replicates; without: of all but each one of them. An interval is unknown with one.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 11. Shapes: (k,), (n, k) -> k.
+    """
+    n = len(without)
+    if n < 2:
+        return [Estimate(float(value), np.nan, np.nan, n) for value in whole]
+    pseudo = n * whole - (n - 1) * without
+    spread = intervals(np.ascontiguousarray(pseudo.T))
+    halves = [(found["high"] - found["low"]) / 2 for found in spread]
+    return [Estimate(float(v), float(v - half), float(v + half), n) for v, half in zip(whole, halves, strict=True)]

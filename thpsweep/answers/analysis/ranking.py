@@ -1,0 +1,98 @@
+"""Who wins a scene, and whether the replicates can tell."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from thpsweep.answers.analysis.paired import Estimate, Values, difference, estimate
+from thpsweep.answers.analysis.study import DEGREE, NET, Entry, Key, Study
+
+ALONE = "leaving it alone"
+"""The contender that every other one has to beat: a net gain of zero, by definition."""
+
+UNRESOLVED = "not resolved"
+
+Net = Callable[[Entry], Values]
+"""The net gain of an entry, replicate by replicate. Units: ms of CPU."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """The best of a scene; `tied` are those from which its paired difference is not resolved, best first."""
+
+    scene: Key
+    best: str
+    entry: Entry | None
+    net: Estimate
+    second: str | None
+    margin: Estimate | None
+    tied: tuple[str, ...]
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the best beats every other one, leaving it alone included."""
+        return not self.tied
+
+    @property
+    def said(self) -> str:
+        """Name the winner, or say that there is none."""
+        return self.best if self.resolved else f"not resolved ({' or '.join([self.best, *self.tied])})"
+
+
+def recorded(entry: Entry) -> Values:
+    """Give the net gain as it was recorded."""
+    return entry.values[NET]
+
+
+def contestants(entries: Sequence[Entry], *, sharing_kept: bool) -> list[Entry]:
+    """Choose who competes: with sharing_kept only those that leave no memory double."""
+    return [entry for entry in entries if entry.ranked and (entry.keeps_sharing or not sharing_kept)]
+
+
+def verdict(scene: Key, entries: Sequence[Entry], net: Net = recorded) -> Verdict:
+    """Rank contestants by mean net gain, and test the best against each other by paired differences.
+
+    Contestants that do exactly the same count as one, under the first one's name.
+    """
+    values = {ALONE: np.zeros(net(entries[0]).size if entries else 2)}
+    values |= {entry.contender: net(entry) for entry in entries}
+    order = sorted(values, key=lambda name: -float(values[name].mean()))
+    best = order[0]
+    others = [name for name in order[1:] if not np.array_equal(values[name], values[best])]
+    against = {name: difference(values[best], values[name]) for name in others}
+    tied = tuple(name for name in others if against[name].sign <= 0)
+    second = others[0] if others else None
+    by_name = {entry.contender: entry for entry in entries}
+    margin = against[second] if second else None
+    return Verdict(scene, best, by_name.get(best), estimate(values[best]), second, margin, tied)
+
+
+def verdicts(study: Study, *, sharing_kept: bool) -> dict[Key, Verdict]:
+    """Judge every scene."""
+    found = {scene: contestants(entries, sharing_kept=sharing_kept) for scene, entries in study.scenes().items()}
+    return {scene: verdict(scene, entries) for scene, entries in found.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Stretch:
+    """Neighbouring degrees with the same winner."""
+
+    first: Any
+    last: Any
+    said: str
+
+
+def stretches(judged: Mapping[Key, Verdict]) -> dict[Key, list[Stretch]]:
+    """Join neighbouring sharing degrees with the same outcome, for each combination of the other factors."""
+    lines: dict[Key, list[Stretch]] = {}
+    for scene, one in sorted(judged.items(), key=lambda item: dict(item[0]).get(DEGREE) or 0):
+        rest = tuple(pair for pair in scene if pair[0] != DEGREE)
+        degree, said = dict(scene).get(DEGREE), one.best if one.resolved else UNRESOLVED
+        line = lines.setdefault(rest, [])
+        if line and line[-1].said == said:
+            line[-1] = dataclasses.replace(line[-1], last=degree)
+        else:
+            line.append(Stretch(degree, degree, said))
+    return lines

@@ -1,0 +1,204 @@
+"""The answer in three sentences: who wins where, what it costs, what would overturn it."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from thpsweep.answers.analysis.assumptions import Sensitivity
+from thpsweep.answers.analysis.paired import Estimate, Values, difference, estimate
+from thpsweep.answers.analysis.prices import Price
+from thpsweep.answers.analysis.ranking import ALONE, UNRESOLVED, Stretch, Verdict, stretches
+from thpsweep.answers.analysis.study import COST, DEGREE, NET, PAYBACK, Entry, Key, Study, level_name, named, scene_name
+from thpsweep.answers.charts.choose import HEADLINE_DEGREE
+from thpsweep.answers.terminal.table import count, duration, significant, size
+from thpsweep.units import HPAGE_PMD_NR
+
+MOST_CLAUSES = 6
+STALL, COLLAPSES = "cost/stall_max_ms", "cost/collapses"
+
+
+def winners(study: Study, judged: Mapping[Key, Verdict], anyhow: Verdict) -> str:
+    """Say who has the largest net gain where, among those that keep the sharing, and what the sharing would buy."""
+    price = _without_sharing(anyhow)
+    horizon = duration(float(next(iter(study.entries)).point["run"]["duration_s"]))
+    head = f"Of what leaves no memory double, the largest net CPU gain over {horizon} is that of "
+    if len(study.factors.get(DEGREE, ())) > 1:
+        lines = stretches(judged)
+        if len(lines) <= MOST_CLAUSES:
+            clauses = [_along(rest, line, judged) for rest, line in lines.items()]
+            return f"{head}{'; '.join(clauses)}{price}."
+    won: dict[str, list[Verdict]] = {}
+    for one in judged.values():
+        won.setdefault(one.best if one.resolved else "", []).append(one)
+    order = sorted(won.items(), key=lambda item: -len(item[1]))
+    clauses = [
+        f"{_code(name)} in {len(found)} of {len(judged)} scenes ({_range(found)})" for name, found in order if name
+    ]
+    open_ = f"; in {len(won[''])} the replicates do not resolve a winner" if "" in won else ""
+    return (
+        f"{head}{', '.join(clauses)}{open_}{price}."
+        if clauses
+        else f"No winner is resolved in any of {len(judged)} scenes."
+    )
+
+
+def hundred_thousand(study: Study) -> str:
+    """Say what the sentence of 2016 comes to: at the degree where 512 ptes a sharer are the hundred thousand."""
+    found = _at_headline(study)
+    if "inplace" not in found:
+        return _cost_of_best(study)
+    entry = found["inplace"]
+    degree = int(entry.choice(DEGREE) or entry.row.get(DEGREE, 0))
+    clauses = [_costs(entry, "`inplace` takes")]
+    if "switch" in found:
+        saved = difference(_per_collapse(entry, COST), _per_collapse(found["switch"], COST))
+        clauses.append(_costs(found["switch"], f"`switch`, {_ms(saved)} less,"))
+    clauses += [_costs(found[name], f"`{name}`") for name in ("inplace_pmd", "switch_pmd") if name in found]
+    ptes = f"{HPAGE_PMD_NR * degree:,} ptes at {degree} sharers"
+    head = f"The hundred thousand of 2016 are {ptes}" if degree == HEADLINE_DEGREE else f"Each 2 MiB has {ptes}"
+    return f"{head} ({scene_name(entry.scene)}): for each 2 MiB, {'; '.join(clauses)}."
+
+
+def overturned(found: Sequence[Sensitivity] | str, prices: Mapping[str, Price], best: str, where: str, n: int) -> str:
+    """Say which assumption would overturn it, and which cannot."""
+    if isinstance(found, str):
+        return f"Prices could not be varied: {found}."
+    loses = [one for one in found if one.halved or one.doubled]
+    clauses = ", ".join(_decides(one, prices, n) for one in loses[:3])
+    head = f"{len(loses)} of {len(found)} prices change a winner when halved or doubled: {clauses}"
+    if not loses:
+        head = f"Halving or doubling any one of {len(found)} prices changes no winner"
+    return f"{head}; {_nearest(found, prices, best, where)}."
+
+
+def _nearest(found: Sequence[Sensitivity], prices: Mapping[str, Price], best: str, where: str) -> str:
+    """Name the assumed price that is nearest to having another winner in one scene."""
+    assumed = [one for one in found if one.key not in prices or prices[one.key].kind == "assumed"]
+    turns = [(abs(math.log(max(factor, 1e-9))), factor, name, one.key) for one in assumed for factor, name in one.flips]
+    if not turns:
+        return f"at {where} no assumed price alone takes the lead from {_code(best)}, whatever its value"
+    _, factor, name, key = min(turns)
+    price = f"`{key.split('.')[-1]}`, which is assumed, were {factor:.2g} times what it is"
+    return f"at {where} {_code(best)} would give way to {_code(name)} if {price}"
+
+
+def _along(rest: Key, line: Sequence[Stretch], judged: Mapping[Key, Verdict]) -> str:
+    """Write the winners along the degree, with the net gain at the last degree of each."""
+    parts = []
+    for one in line:
+        here = [
+            found for scene, found in judged.items() if dict(scene).get(DEGREE) == one.last and _rest(scene) == rest
+        ]
+        several = one.first != one.last
+        degrees = f"{one.first:,}–{one.last:,}" if several else f"{one.first:,}"
+        noun, where_to = "sharer" if degrees == "1" else "sharers", f" at {one.last:,}" if several else ""
+        if one.said == UNRESOLVED:
+            parts.append(f"nobody, as it is not resolved, at {degrees} {noun}")
+        else:
+            gain = "" if one.said == ALONE or not here else f" ({_ms(here[0].net)}{where_to})"
+            parts.append(f"{_code(one.said)} at {degrees} {noun}{gain}")
+    where = " and ".join(f"{named(key)} of {level_name(key, value)}" for key, value in rest)
+    return ", ".join(parts) + (f", with {where}" if where else "")
+
+
+def _without_sharing(anyhow: Verdict) -> str:
+    """Say what the best contender gains where memory may be double, and how much it then is."""
+    if anyhow.entry is None or anyhow.entry.keeps_sharing or not anyhow.resolved:
+        return ""
+    more = estimate(anyhow.entry.values["cost/extra_bytes_peak"])
+    what = (
+        f"{_code(anyhow.best)} gains {_ms(anyhow.net)} at {scene_name(anyhow.scene)}, for {size(more.mean)} more memory"
+    )
+    return f"; where sharing may be lost, {what}"
+
+
+def _rest(scene: Key) -> Key:
+    return tuple(pair for pair in scene if pair[0] != DEGREE)
+
+
+def _range(found: Sequence[Verdict]) -> str:
+    nets = sorted(found, key=lambda one: one.net.mean)
+    if nets[0] is nets[-1]:
+        return _ms(nets[0].net)
+    return f"{_ms(nets[0].net)} to {_ms(nets[-1].net)}"
+
+
+def _at_headline(study: Study) -> dict[str, Entry]:
+    """Give the entries by contender at the degree next to HEADLINE_DEGREE, and where as little as was swept happens."""
+    keys = [key for key in study.scene_factors if key != DEGREE]
+    lowest = {key: 0 if 0 in study.factors[key] else study.factors[key][0] for key in keys}
+    degrees = study.factors.get(DEGREE)
+    degree = min(degrees, key=lambda level: abs(level - HEADLINE_DEGREE)) if degrees else None
+    wanted = lowest | ({DEGREE: degree} if degrees else {})
+    return {entry.contender: entry for entry in study.entries if dict(entry.scene) == wanted}
+
+
+def _cost_of_best(study: Study) -> str:
+    """Say what the best contender of the chosen scene costs, where the two of 2016 did not compete."""
+    found = [entry for entry in _at_headline(study).values() if entry.ranked and np.isfinite(entry.values[NET]).all()]
+    if not found:
+        return "No contender finished in the scene that stands for the sweep."
+    best = max(found, key=lambda entry: float(entry.values[NET].mean()))
+    return f"At {scene_name(best.scene)}, for each 2 MiB, {_costs(best, f'{_code(best.contender)} takes')}."
+
+
+def _costs(entry: Entry, who: str) -> str:
+    """Write the CPU time of a collapse, the worst stall and the payback."""
+    cpu, stall = estimate(_per_collapse(entry, COST)), estimate(entry.values[STALL])
+    return f"{who} {_ms(cpu)} of CPU with a worst stall of {_ms(stall)}, and {_payback(entry)}"
+
+
+def _per_collapse(entry: Entry, metric: str) -> Values:
+    return entry.values[metric] / np.maximum(entry.values[COLLAPSES], 1)
+
+
+def _payback(entry: Entry) -> str:
+    values, horizon_s = entry.values[PAYBACK], float(entry.point["run"]["duration_s"])
+    never = int(np.isinf(values).sum())
+    if np.isnan(values).any() and not never:
+        return "collapses nothing in some replicates"
+    if never:
+        some = "" if never == values.size else f" in {never} of {values.size} replicates"
+        return f"never pays back{some}, as there is no gain"
+    found = estimate(values)
+    late = f", beyond the simulated {duration(horizon_s)}" if found.mean > horizon_s else ""
+    return f"pays back after {duration(found.mean)}{_ends(found, duration)}{late}"
+
+
+def _decides(one: Sensitivity, prices: Mapping[str, Price], n: int) -> str:
+    kind = prices[one.key].kind if one.key in prices else "assumed"
+    return f"`{one.key.split('.')[-1]}` ({kind}; {one.halved} of {n} scenes halved, {one.doubled} doubled)"
+
+
+def _ms(found: Estimate) -> str:
+    return f"{figure(found.mean, found)} ms{_ends(found, lambda value: figure(value, found))}"
+
+
+def figure(value: float, within: Estimate) -> str:
+    """Write a value with as many digits as its interval calls for, three at least."""
+    width = within.high - within.low
+    if not (math.isfinite(width) and width > 0 and within.mean):
+        return significant(value)
+    return significant(value, digits=min(7, max(3, 1 + math.ceil(math.log10(abs(within.mean) / width)))))
+
+
+def _ends(found: Estimate, write: Callable[[float], str]) -> str:
+    """Write an interval; one whose ends read as the mean, as where nobody writes, is left out."""
+    if math.isnan(found.low):
+        return " [interval unknown: one replicate]" if found.n == 1 else " [interval unknown]"
+    low, high = write(found.low), write(found.high)
+    return "" if low == write(found.mean) == high else f" [{low}, {high}]"
+
+
+def _code(name: str) -> str:
+    return name if name == ALONE else f"`{name}`"
+
+
+def numbers(value: float) -> str:
+    """Write a figure of a table."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "never" if value > 0 else "-∞"
+    return count(value) if value == round(value) and abs(value) < 1e15 else significant(value, digits=4)

@@ -1,0 +1,112 @@
+"""The tables of a report: winners by scene, break-evens, and the journal records that all is from."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from thpsweep.answers.analysis.crossing import crossings
+from thpsweep.answers.analysis.paired import Estimate
+from thpsweep.answers.analysis.ranking import Verdict
+from thpsweep.answers.analysis.study import NET, Key, Study, is_number, level_name, named, scene_name
+from thpsweep.answers.charts.base import Point
+from thpsweep.answers.charts.choose import directions, lines
+from thpsweep.answers.report.sentences import figure
+from thpsweep.answers.terminal.table import significant, size
+from thpsweep.sweep.records import run_record
+from thpsweep.sweep.records.journal import Sweep
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Headings and rows."""
+
+    headings: tuple[str, ...]
+    rows: Sequence[tuple[Any, ...]]
+
+
+def winners(judged: Mapping[Key, Verdict], anyhow: Mapping[Key, Verdict]) -> Table:
+    """List the winner of each scene, once among those that keep the sharing and once whatever it costs in memory."""
+    rows = []
+    for scene, kept in judged.items():
+        free = anyhow[scene]
+        memory = "" if free.entry is None else size(float(free.entry.values["cost/extra_bytes_peak"].mean()))
+        rows.append(
+            (
+                scene_name(scene),
+                kept.said if kept.resolved else f"not resolved: {', '.join([kept.best, *kept.tied])}",
+                _with_ends(kept.net),
+                kept.second or "",
+                _with_ends(kept.margin) if kept.margin else "",
+                free.best if free.resolved else "not resolved",
+                _with_ends(free.net),
+                memory,
+                Point(kept.entry.id) if kept.entry else "",
+            )
+        )
+    headings = (
+        "scene",
+        "largest net gain, sharing kept",
+        "net gain (ms)",
+        "next best",
+        "lead over it (ms, paired)",
+        "largest, sharing or not",
+        "its net gain (ms)",
+        "its extra memory",
+        "point",
+    )
+    return Table(headings, rows)
+
+
+def breaks(study: Study) -> Table:
+    """List where each contender's net gain changes its sign along the factor with most levels."""
+    along = directions(study)
+    if along is None:
+        return Table((), [])
+    panels = [key for key in study.scene_factors if key != along.x]
+    groups: dict[tuple[Any, ...], list[Any]] = {}
+    for entry in study.entries:
+        if entry.ranked:
+            groups.setdefault(tuple(level_name(key, entry.choice(key)) for key in panels), []).append(entry)
+    rows = []
+    for where, entries in groups.items():
+        for name, line in lines(entries, along.x).items():
+            line = sorted(line, key=lambda entry: float(entry.choice(along.x)))
+            if len(line) > 1 and len({entry.values[NET].size for entry in line}) == 1:
+                x = np.array([entry.choice(along.x) for entry in line], np.float64)
+                for found in crossings(x, np.array([entry.values[NET] for entry in line])):
+                    left = max(at for at, value in enumerate(x) if value <= found.at)
+                    ends = f"[{_bound(found.low)}, {_bound(found.high)}]"
+                    turn = "gains above" if found.rises else "loses above"
+                    between = f"{x[left]:g} and {x[left + 1]:g}"
+                    points = Point(line[left].id), Point(line[left + 1].id)
+                    rows.append((*where, name, turn, between, found.at, ends, *points))
+    found_at = ("and", f"between {named(along.x)}", "interpolated", "95 %", "point before", "behind")
+    return Table((*map(named, panels), "contender", *found_at), rows)
+
+
+def records(sweep: Sweep) -> Table:
+    """List the points that are done, with what was chosen and where they ran; each row leads with the point's id."""
+    varied = list(dict.fromkeys(key for point in sweep.points.values() for key in point["params"]))
+    rows = []
+    for key, point in sweep.points.items():
+        if sweep.states.get(key) == "done":
+            result = sweep.results[key]
+            chosen = [_chosen(point["params"].get(name)) for name in varied]
+            rows.append((key, (*chosen, result["host"], result["finished"][:19], round(float(result["wall_s"]), 2))))
+    return Table(("point", *varied, "host", "finished (UTC)", "wall s"), rows)
+
+
+def _chosen(value: Any) -> Any:
+    return value if is_number(value) else "" if value is None else run_record.as_text(value)
+
+
+def _with_ends(found: Estimate) -> str:
+    ends = "" if found.exact else f" [{figure(found.low, found)}, {figure(found.high, found)}]"
+    return f"{figure(found.mean, found)}{ends}"
+
+
+def _bound(value: float) -> str:
+    return "∞" if math.isinf(value) else significant(value)

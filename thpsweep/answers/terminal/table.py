@@ -1,0 +1,227 @@
+"""The table at the end of a sweep: what each policy costs and brings at each sharing degree."""
+
+import dataclasses
+import io
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from thpsweep.answers.analysis import frame
+from thpsweep.answers.analysis.frame import Row
+from thpsweep.sweep.records import run_record
+from thpsweep.sweep.records.journal import Sweep
+
+WIDE_COLUMNS = 150
+"""Terminal columns below which the table leaves out its wide columns."""
+
+NOTHING = "–"
+
+
+def count(value: float) -> str:
+    """Write a number of things, with a decimal only where a mean over replicates needs it."""
+    return f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:,.1f}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Write at least `digits` significant digits without an exponent."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:.0f}"
+    return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+
+
+def size(value_bytes: float) -> str:
+    """Write bytes in binary units."""
+    for unit, bytes_each in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if abs(value_bytes) >= bytes_each:
+            return f"{value_bytes / bytes_each:,.1f} {unit}"
+    return f"{value_bytes:,.0f} B"
+
+
+def duration(value_s: float) -> str:
+    """Write a time in the largest unit that it fills; infinite is never."""
+    if value_s == math.inf:
+        return "never"
+    for unit, seconds in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if value_s >= seconds:
+            return f"{significant(value_s / seconds)} {unit}"
+    return f"{significant(value_s * 1000)} ms"
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A metric in the table: its heading, how its mean is written, and whether with half its interval."""
+
+    heading: str
+    metric: str
+    write: Callable[[float], str]
+    interval: bool = False
+
+
+COLUMNS = (
+    Column("pte\nupdates", "cost/pte_updates", count),
+    Column("LRU\nremoved", "benefit/lru_entries_removed", count),
+    Column("per LRU\nentry", "tradeoff/pte_updates_per_lru_entry", significant),
+    Column("CPU\nms", "cost/cpu_ms", significant),
+    Column("sharing\nlost", "cost/sharing_lost_bytes", size),
+    Column("net CPU\nms", "tradeoff/net_cpu_ms", significant, interval=True),
+    Column("payback", "tradeoff/payback_s", duration),
+)
+
+KINDS = {
+    "cost/migration_entries_set_worst_region": "set",
+    "cost/ptes_restored_worst_region": "restored",
+    "cost/ptes_switched_worst_region": "switched",
+    "cost/ptes_cleared_worst_region": "cleared",
+}
+"""Kinds of pte updates in the region that has most of them."""
+
+
+MOST_ROWS = 100
+"""A longer sweep is shown by its first and last points."""
+
+
+def table(sweep: Sweep, *, width: int = 170) -> Table:
+    """Lay a sweep out as a table with its notes below; `width` is the terminal's, in characters."""
+    rows = frame.rows(sweep)
+    wide = width >= WIDE_COLUMNS
+    laid = Table(
+        title=_title(sweep, rows),
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        caption_justify="left",
+        caption_style="",
+        box=box.SIMPLE if wide else None,
+        pad_edge=False,
+        collapse_padding=not wide,
+    )
+    leading = _leading(rows)
+    for key in leading:
+        laid.add_column(key.rpartition(".")[2], justify="left" if key == "workload" else "right")
+    laid.add_column("policy", overflow="fold")
+    if wide:
+        laid.add_column("outcomes", overflow="fold")
+        laid.add_column("pte updates of\nthe largest region", justify="right")
+    for column in COLUMNS:
+        laid.add_column(column.heading, justify="right", overflow="fold")
+    shown, hidden = (rows, 0) if len(rows) <= MOST_ROWS else (_ends(rows), len(rows) - MOST_ROWS)
+    for row, following in zip(shown, [*shown[1:], None], strict=True):
+        cells = [_text(row.get(key)) for key in leading] + [_policy(row)]
+        cells += [_outcomes(row), _largest_region(row)] if wide else []
+        cells += [_cell(row, column, interval=wide) for column in COLUMNS]
+        last = following is not None and [following.get(key) for key in leading] != [row.get(key) for key in leading]
+        laid.add_row(*map(Text, cells), end_section=last)
+    notes = [f"{hidden} more points, in the middle, are in table.csv"] if hidden else []
+    laid.caption = Text("\n".join(["", *notes, *footnotes(rows, wide=wide)]))
+    return laid
+
+
+def _ends(rows: Sequence[Row]) -> list[Row]:
+    return [*rows[: MOST_ROWS // 2], *rows[-MOST_ROWS // 2 :]]
+
+
+def text(sweep: Sweep, *, width: int = 170) -> str:
+    """Write `table` as plain text of at most `width` characters a line."""
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None, force_terminal=False).print(table(sweep, width=width))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n") + "\n"
+
+
+def footnotes(rows: Sequence[Row], *, wide: bool = True) -> list[str]:
+    """Say once what the numbers do not: failures, missing metrics, and what the model noted (refusals among it)."""
+    done = [row for row in rows if row["state"] == "done"]
+    lines = [f"{row['state']}: {row['policy']} at {_where(row)}: {row['error']}" for row in rows if row["error"]]
+    waiting = len(rows) - sum(row["state"] != frame.NOT_RUN for row in rows)
+    lines += [f"{waiting} of {len(rows)} points have not run"] if waiting else []
+    missing = [column.metric for column in COLUMNS if done and not any(column.metric in row for row in done)]
+    lines += [f"not in the results: {', '.join(missing)}"] if missing else []
+    if wide:
+        lines.append(
+            "means over replicates; ± half of the 95 % interval's width; outcomes: share of all visits to a region"
+        )
+    else:
+        lines.append(f"outcomes, the largest region and intervals are shown from {WIDE_COLUMNS} characters a line")
+    return lines + _notes(rows)
+
+
+def _leading(rows: Sequence[Row]) -> list[str]:
+    """Name the choices that make the first columns: the degree, and whatever else differs."""
+    several = [key for key in ("workload", "sharing") if len({row[key] for row in rows}) > 1]
+    return [*several, "sharing.degree", *frame.varied(rows)]
+
+
+def _title(sweep: Sweep, rows: Sequence[Row]) -> str:
+    workloads = ", ".join(dict.fromkeys(str(row["workload"]) for row in rows))
+    replicates = ", ".join(dict.fromkeys(str(row["run.replicates"]) for row in rows))
+    counted = "1 point" if len(rows) == 1 else f"{count(len(rows))} points"
+    return f"{sweep.header['name']}: {counted} on {workloads}, {replicates} replicates each"
+
+
+def _text(value: object) -> str:
+    return NOTHING if value is None else run_record.as_text(value)
+
+
+def _where(row: Row) -> str:
+    degree = f"x{row['sharing.degree']}" if "sharing.degree" in row else str(row["sharing"])
+    return f"{row['workload']} {degree}"
+
+
+def _policy(row: Row) -> str:
+    return str(row["policy"]) if row["state"] == "done" else f"{row['policy']} ({row['state']})"
+
+
+def _outcomes(row: Row) -> str:
+    """Write which share of the visits collapsed, and how most others ended."""
+    counted = row["counted"]
+    total = sum(counted.values())
+    others = [name for name in counted if name != "SUCCEED"]
+    shown = [name for name in ["SUCCEED", *others[:1]] if counted.get(name)]
+    return "\n".join(f"{name}\N{NO-BREAK SPACE}{_percent(counted[name], total)}" for name in shown) or NOTHING
+
+
+def _percent(part: int, whole: int) -> str:
+    share = part / whole
+    return "<1%" if share < 0.005 else ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
+
+
+def _largest_region(row: Row) -> str:
+    kinds = [f"{count(row[metric])} {word}" for metric, word in KINDS.items() if row.get(metric)]
+    every = row.get("cost/pte_updates_worst_region")
+    return " + ".join(kinds) or (NOTHING if every is None else count(every))
+
+
+def _cell(row: Row, column: Column, *, interval: bool) -> str:
+    mean = row.get(column.metric)
+    if mean is None or math.isnan(mean):
+        return NOTHING
+    half = (row[f"{column.metric}_high"] - row[f"{column.metric}_low"]) / 2
+    shown = interval and column.interval and math.isfinite(half) and half > 0
+    return column.write(mean) + (f" ±{significant(half, digits=2)}" if shown else "")
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    """Give each note once; notes that differ in numbers alone are one, given as the last row has it."""
+    found: dict[str, list[tuple[str, Row]]] = {}
+    for row in rows:
+        for note in row["notes"]:
+            found.setdefault(re.sub(r"[\d,.]*\d", "#", note), []).append((note, row))
+    n_policies = len({row["policy"] for row in rows})
+    lines = []
+    for said in found.values():
+        note, last = said[-1]
+        policies = dict.fromkeys(row["policy"] for _, row in said)
+        who = "" if len(policies) == n_policies else f"{_list(policies)} at "
+        numbers = f" (numbers of {_where(last)})" if len({note for note, _ in said}) > 1 else ""
+        lines.append(f"{who}{_list(_where(row) for _, row in said)}: {note}{numbers}")
+    return lines
+
+
+def _list(words: Iterable[str]) -> str:
+    """Join words, the middle of a long list left out."""
+    every = list(dict.fromkeys(words))
+    return ", ".join(every if len(every) <= 4 else [every[0], "...", every[-1]])

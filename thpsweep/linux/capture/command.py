@@ -1,0 +1,57 @@
+"""`thpsweep capture`: watch a process tree if wanted, store its layout, say what was seen and what was not."""
+
+import math
+from pathlib import Path
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from thpsweep.errors import ThpsweepError
+from thpsweep.linux.activity.judge import Judged, judge
+from thpsweep.linux.activity.watch import Request, watch
+from thpsweep.linux.capture.capture import capture as captured
+from thpsweep.linux.capture.capture import hidden_frames, require_kernel, summary
+from thpsweep.model.capture.layout import Layout
+from thpsweep.units import S_PER_HOUR
+
+_TICK_S = 60.0
+"""run.tick_s of conf/config.yaml; workers have to live longer."""
+
+
+def capture(pid: int, out: Path, children: bool, seconds: float, reads: bool) -> int:
+    """Capture a process tree to a file. Raises: ThpsweepError."""
+    if not out.absolute().parent.is_dir():
+        raise ThpsweepError(f"--out {out}: expected a file in a folder that exists")
+    layout = observed(pid, children, seconds, reads)
+    layout.save(out)
+    for label, value in summary(layout):
+        print(f"{label + ':':<32} {value}")
+    tick = _tick(layout)
+    print(f"Simulate it: thpsweep sweep workload=captured workload.path={out} policy=copy,inplace{tick}")
+    return 0
+
+
+def observed(pid: int, children: bool, seconds: float, reads: bool) -> Layout:
+    """Watch a process tree for so many seconds (0: not at all), then capture it. Raises: ThpsweepError."""
+    if not (0 <= seconds < math.inf):
+        raise ThpsweepError(f"--seconds {seconds:g}: expected a number, 0 or more")
+    return captured(pid, children=children, watched=_watched(pid, children, seconds, reads) if seconds else None)
+
+
+def _watched(pid: int, children: bool, seconds: float, reads: bool) -> Judged:
+    """Watch with a bar that shows how much has passed."""
+    require_kernel()
+    hidden = hidden_frames()
+    columns = TextColumn("watching {task.description}"), BarColumn(), TimeRemainingColumn()
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task(f"pid {pid}", total=seconds)
+        return judge(
+            watch(Request(pid, children, seconds, reads, lambda passed_s: bar.update(task, completed=passed_s), hidden))
+        )
+
+
+def _tick(layout: Layout) -> str:
+    """Add the tick that workers who live shortly need."""
+    life_s = layout.activity.option("worker_life_s") if layout.activity else None
+    if not life_s or life_s >= _TICK_S:
+        return ""
+    return f" run.tick_s={life_s:.3g} run.duration_s={min(S_PER_HOUR, 1000 * life_s):.4g}"

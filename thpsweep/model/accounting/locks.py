@@ -1,0 +1,220 @@
+"""Who is kept out, and for how long: each mechanism's lock sequence as data, times the machine's price list.
+
+Derived from what a run counts; nobody in the run really waits, so nothing here feeds back into it.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+
+from thpsweep.model.bits import Floats, Ints
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.state.family import Family
+from thpsweep.model.workloads.base import Workload, hot_count
+from thpsweep.units import NS_PER_S, S_PER_HOUR
+
+ONCE = "once"
+"""Cut of a lock that is held from the first to the last of consecutive steps."""
+
+CLASSES = {
+    "mmap_read": "mmap_lock of one mm, for read",
+    "mmap_write": "mmap_lock of one mm, for write",
+    "vma_read": "lock of one VMA, for read",
+    "vma_write": "lock of one VMA, for write",
+    "anon_vma_read": "rwsem of the anon_vma root, for read (i_mmap_rwsem for `retract`)",
+    "anon_vma_write": "rwsem of the anon_vma root, for write",
+    "folio": "folio locks and migration entries of one region, in every mm that maps it",
+    "empty_pmd": "no lock: one mm's PMD is empty, and whoever touches its region faults into the VMA lock",
+    "pmd": "page-table lock of a PMD",
+    "pte": "page-table lock of a pte table",
+}
+"""Lock class -> what is held."""
+
+HIDDEN = {"folio": "frozen", "empty_pmd": "hidden"}
+"""Classes that even reads wait for -> measure of the mappings that cannot be used meanwhile, by hold."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One step of a collapse: what is held, and what work is done meanwhile.
+
+    holds: lock class -> ONCE, or the measure that says into how many equal holds the step's work is cut.
+    work: priced operation (see hold_prices) -> measure. Measures are what the mechanism tells of each region.
+    """
+
+    name: str
+    holds: Mapping[str, str]
+    work: Mapping[str, str]
+
+
+PROTECT = Step("write-protect", {"pte": ONCE}, {"protect": "protected", "own_flush": "protecting"})
+"""What comes first where pages of the scanned mm may be writable and nothing is frozen (protecting.py)."""
+
+
+SCAN = Step("scan", {"mmap_read": ONCE}, {"scan": "scanned"})
+"""What every trigger does before an attempt: the lock is held from one attempt to the next, over all regions between."""
+
+SPLIT = Step(
+    "split",
+    {"anon_vma_write": ONCE, "folio": ONCE},
+    {"rmap_walk": "split_walks", "set_entry": "split_ptes", "restore": "split_ptes"},
+)
+"""Reclaim's split of a folio: migration entries in everybody who maps it, and back.
+Source: mm/huge_memory.c __folio_split(), unmap_folio(), remap_page() (v6.18)."""
+
+
+@dataclasses.dataclass
+class Span:
+    """Consecutive steps through which a class is held in the same way; work is (operation, measure)."""
+
+    lock: str
+    cut: str
+    work: list[tuple[str, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """What spans add where certain measures are given: (measure, price of one), and for each lock the measure of what it
+    hides."""
+
+    cut: str
+    priced: list[tuple[str, float]]
+    locks: dict[str, str | None]
+
+
+def spans(sequence: tuple[Step, ...]) -> list[Span]:
+    """Join consecutive steps that hold a class in the same way."""
+    joined: list[Span] = []
+    still: dict[tuple[str, str], Span] = {}
+    for step in sequence:
+        held = {}
+        for key in step.holds.items():
+            if key not in still:
+                joined.append(Span(*key, work=[]))
+            held[key] = still.get(key, joined[-1])
+            held[key].work.extend(step.work.items())
+        still = held
+    return joined
+
+
+def measures_of(sequence: tuple[Step, ...]) -> set[str]:
+    """Name the measures that a mechanism with this sequence tells."""
+    named = {measure for step in sequence for measure in (*step.work.values(), *step.holds.values())}
+    hidden = {HIDDEN[lock] for step in sequence for lock in step.holds if lock in HIDDEN}
+    return (named | hidden) - {ONCE}
+
+
+def hold_prices(machine: Profile, n_sharers: int) -> dict[str, float]:
+    """Price what is done while something is held, interrupts included as prices.ipis() expects them.
+
+    The machine's pte_clear_ns is measured over isolation and clearing together: isolating a page gets the price of a look
+    at a pte, a lower bound, and clearing the rest. collapse_fixed_ns, the allocation above all, is spent before any lock
+    is taken. Units: ns.
+    """
+    others = machine.cpus - 1
+    flush_ns = machine.tlb_flush_ns
+    return {
+        "scan": machine.pte_scan_ns,
+        "rmap_walk": machine.rmap_walk_ns,
+        "idle_visit": machine.vma_visit_ns,
+        "set_entry": machine.migration_entry_set_ns,
+        "restore": machine.migration_entry_restore_ns,
+        "switch": machine.pte_switch_ns,
+        "protect": machine.pte_protect_ns,
+        "clear_compound": machine.pte_clear_compound_ns,
+        "unmap": machine.pte_unmap_ns,
+        "isolate": min(machine.pte_scan_ns, machine.pte_clear_ns),
+        "clear_isolated": max(0.0, machine.pte_clear_ns - machine.pte_scan_ns),
+        "clear_isolated_compound": max(0.0, machine.pte_clear_compound_ns - machine.pte_scan_ns),
+        "free": machine.page_free_ns,
+        "unshare": max(machine.cow_fault_ns, machine.copy_page_ns + flush_ns) + machine.ipi_ns * others / n_sharers,
+        "swap_in": machine.swap_in_ns,
+        "copy": machine.copy_page_ns,
+        "zero": machine.clear_page_ns,
+        "pmd_write": machine.pmd_write_ns,
+        "own_flush": flush_ns + machine.ipi_ns * others / n_sharers,
+        "family_flush": flush_ns + machine.ipi_ns * min(others, n_sharers - 1),
+        "global_sync": machine.ipi_ns * others,
+    }
+
+
+_ALWAYS = [*spans((SCAN,)), *spans((SPLIT,))]
+"""What is done under every mechanism."""
+
+
+class Locks:
+    """Holds of a run by lock class, added up as mechanisms tell what they did.
+
+    squares are sums of squared hold times, hidden those of squared hold times times the accesses per ns that wait.
+    Shapes: each [class] (n_replicates,), each `by_class` (n_classes, n_replicates). Units: ns, ns2, ns.
+    """
+
+    def __init__(self, family: Family, sequence: tuple[Step, ...], machine: Profile, workload: Workload) -> None:
+        self._family = family
+        self._spans = [*spans(sequence), *_ALWAYS]
+        self._known = measures_of((*sequence, SCAN, SPLIT))
+        self._prices = hold_prices(machine, family.n_sharers)
+        self._hot_regions = hot_count(family.n_regions, workload.hot_regions)
+        self._accesses_per_ns = [accesses_per_ns(workload, family.n_sharers, hot) for hot in (False, True)]
+        self._works: dict[frozenset[str], list[_Work]] = {}
+        tables = np.zeros((4, len(CLASSES), family.n_replicates))
+        self.total_ns, self.max_ns, self.squares, self.hidden = (dict(zip(CLASSES, t, strict=True)) for t in tables)
+        self.total_ns_by_class, self.max_ns_by_class = tables[:2]
+
+    def record(self, rows: Ints, measures: Mapping[str, Ints]) -> None:
+        """Add the holds of attempts, or of one part of them, one after the other: how calls are cut changes no sum.
+
+        Shapes: rows (n,), each measure (n,). Raises: ValueError for a measure that no step names.
+        """
+        named = frozenset(measures)
+        if named not in self._works:
+            self._works[named] = self._works_of(named)
+        if not rows.size:
+            return
+        replicates = self._family.replicate_of(rows)
+        for work in self._works[named]:
+            whole_ns = functools.reduce(np.add, (measures[measure] * price_ns for measure, price_ns in work.priced))
+            cuts = 1.0 if work.cut == ONCE else np.maximum(measures[work.cut], 1)
+            each_ns = whole_ns / cuts
+            total_ns, squares = cuts * each_ns, cuts * each_ns**2
+            for lock, hides in work.locks.items():
+                np.add.at(self.total_ns[lock], replicates, total_ns)
+                np.add.at(self.squares[lock], replicates, squares)
+                np.maximum.at(self.max_ns[lock], replicates, each_ns)
+                if hides is not None:
+                    np.add.at(self.hidden[lock], replicates, squares * (measures[hides] * self._rates(rows)))
+
+    def _rates(self, rows: Ints) -> Floats:
+        """Give how often processes access the region of each row. Units: accesses per ns."""
+        hot = self._family.region_of(rows) % self._family.n_regions < self._hot_regions
+        return np.where(hot, self._accesses_per_ns[1], self._accesses_per_ns[0])
+
+    def _works_of(self, named: frozenset[str]) -> list[_Work]:
+        """Choose the spans in which something of what is given is done; locks are held together while they can be.
+
+        Each lock's spans stay in their order: sums of floats depend on it.
+        """
+        if not named <= self._known:
+            raise ValueError(f"no step names {', '.join(sorted(named - self._known))}")
+        works: list[_Work] = []
+        for span in self._spans:
+            priced = [(measure, self._prices[operation]) for operation, measure in span.work if measure in named]
+            if not priced:
+                continue
+            hides = HIDDEN.get(span.lock)
+            new = _Work(span.cut, priced, {span.lock: hides if hides is None or hides in named else "split_ptes"})
+            same = [work for work in works if (work.cut, work.priced) == (span.cut, priced)]
+            if same and not any(span.lock in work.locks for work in works):
+                same[0].locks.update(new.locks)
+            else:
+                works.append(new)
+        return works
+
+
+def accesses_per_ns(workload: Workload, n_sharers: int, hot: bool) -> float:
+    """Give how often the mean process reads or writes a hot, or cold, page. Units: accesses per ns."""
+    root, worker = (workload.writes_per_page_hour(who, hot) for who in (True, False))
+    writes = (root + (n_sharers - 1) * worker) / n_sharers
+    return (workload.reads_per_page_hour + writes) / (S_PER_HOUR * NS_PER_S)

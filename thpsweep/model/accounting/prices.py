@@ -1,0 +1,238 @@
+"""Counts x machine profile -> CPU time. The only place where an operation meets its price."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from thpsweep.model.bits import Floats, Ints
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.state.counts import Counts
+from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
+
+COLLAPSE_PRICES = {
+    "ptes_scanned": "pte_scan_ns",
+    "collapses": "collapse_fixed_ns",
+    "pages_copied": "copy_page_ns",
+    "pages_cleared": "clear_page_ns",
+    "pages_freed": "page_free_ns",
+    "migration_entries_set": "migration_entry_set_ns",
+    "ptes_restored": "migration_entry_restore_ns",
+    "ptes_switched": "pte_switch_ns",
+    "ptes_protected": "pte_protect_ns",
+    "ptes_cleared": "pte_clear_ns",
+    "ptes_cleared_compound": "pte_clear_compound_ns",
+    "ptes_unmapped": "pte_unmap_ns",
+    "ptes_refaulted": "migration_entry_restore_ns",
+    "pmds_refaulted": "minor_fault_ns",
+    "pmd_writes": "pmd_write_ns",
+    "rmap_walks": "rmap_walk_ns",
+    "tlb_flushes": "tlb_flush_ns",
+}
+CHANGED_BY_WALKS = ("migration_entries_set", "ptes_restored", "ptes_switched", "ptes_unmapped")
+"""Ptes that rmap walks change; what remains of vmas_visited found nothing."""
+FORK_PRICES = {
+    "fork_ptes_small": "fork_pte_small_ns",
+    "fork_ptes_compound": "fork_pte_compound_ns",
+    "fork_pmds": "fork_pmd_ns",
+}
+EXIT_PRICES = {
+    "exit_ptes_small": "exit_pte_small_ns",
+    "exit_ptes_compound": "exit_pte_compound_ns",
+    "exit_pmds": "exit_pmd_ns",
+}
+FAULT_PRICES = {
+    "minor_faults": "minor_fault_ns",
+    "cow_faults": "cow_fault_ns",
+    "reuse_faults": "reuse_fault_ns",
+    "reuse_pmds": "reuse_pmd_ns",
+    "pmd_splits": "pmd_split_ns",
+    "swap_ins": "swap_in_ns",
+    "swap_cache_faults": "minor_fault_ns",
+    "swap_copies": "copy_page_ns",
+}
+
+TABLE_FORK_PRICES = {"fork_tables": "fork_table_ns", "fork_pmds": "fork_pmd_ns"}
+TABLE_EXIT_PRICES = {"exit_tables": "exit_table_ns", "exit_pmds": "exit_pmd_ns"}
+
+
+def forks_ns(counts: Counts, machine: Profile, shares_tables: bool) -> Floats:
+    """Price forks: by pte, or by table where tables are shared; copies of pinned pages on top. Units: ns."""
+    copies = counts.total["fork_copies"] * machine.copy_page_ns
+    return np.asarray(priced(counts, TABLE_FORK_PRICES if shares_tables else FORK_PRICES, machine) + copies)
+
+
+def exits_ns(counts: Counts, machine: Profile, shares_tables: bool) -> Floats:
+    """Price exits: by pte, or by table where tables are shared. Units: ns."""
+    return priced(counts, TABLE_EXIT_PRICES if shares_tables else EXIT_PRICES, machine)
+
+
+def faults_ns(counts: Counts, machine: Profile, shares_tables: bool) -> Floats:
+    """Price faults; the first write to a shared table clears a new one, copies 512 ptes and flushes. Units: ns."""
+    total = priced(counts, FAULT_PRICES, machine)
+    if shares_tables:
+        copy_ns = machine.clear_page_ns + HPAGE_PMD_NR * machine.fork_pte_small_ns + machine.tlb_flush_ns
+        total += counts.total["tables_unshared"] * copy_ns
+    return total
+
+
+def priced(counts: Counts, prices: dict[str, str], machine: Profile) -> Floats:
+    """Sum counts times prices. Units: ns. Shapes: -> (n_replicates,)."""
+    total = np.zeros(next(iter(counts.total.values())).size)
+    for operation, price in prices.items():
+        amounts = counts.total[operation]
+        if np.count_nonzero(amounts):
+            total += amounts * float(getattr(machine, price))
+    return total
+
+
+def ipis(counts: Counts, machine: Profile, n_sharers: int) -> Floats:
+    """Expect the interrupts that flushes and global syncs send, the sharers running on all other CPUs.
+
+    A flush of one mm finds it on another CPU with probability 1 / sharers; a family-wide one finds some sharer on each of
+    min(CPUs - 1, sharers - 1); a global sync goes to every other online CPU. Shapes: -> (n_replicates,).
+    """
+    others = machine.cpus - 1
+    own = counts.total["tlb_flushes"] - counts.total["family_flushes"]
+    wide = counts.total["family_flushes"] * min(others, n_sharers - 1)
+    return own * (others / n_sharers) + wide + counts.total["global_syncs"] * float(others)
+
+
+def collapse_ns(counts: Counts, machine: Profile, n_sharers: int) -> Floats:
+    """Price everything that collapsing did. A VMA visit that changes no pte has a price of its own.
+
+    A refaulted pte is priced as a restored migration entry (measured: 270 ns; a minor fault on shmem 300 ns a page),
+    a page that is unshared as a CoW fault less what is counted for it elsewhere: its copy and its flush. Compaction for
+    the collapses is part of it, kcompactd's too. Units: ns.
+    """
+    changed = np.sum([counts.total[kind] for kind in CHANGED_BY_WALKS], axis=0)
+    idle_visits = np.maximum(0, counts.total["vmas_visited"] - changed)
+    total = priced(counts, COLLAPSE_PRICES, machine) + idle_visits * machine.vma_visit_ns
+    unshare_ns = max(0.0, machine.cow_fault_ns - machine.copy_page_ns - machine.tlb_flush_ns)
+    elsewhere = counts.total["ptes_unmapped"] + counts.total["ptes_cleared_compound"]
+    total -= elsewhere * machine.pte_clear_ns  # they are among ptes_cleared
+    total += counts.total["ptes_unshared"] * unshare_ns + compaction_ns(counts, machine)
+    return np.asarray(total + ipis(counts, machine, n_sharers) * machine.ipi_ns)
+
+
+PAYERS = ("khugepaged", "caller", "interrupted", "touching", "kcompactd")
+
+
+def collapse_ns_by_payer(
+    counts: Counts, machine: Profile, n_sharers: int, payer: str, whole_ns: Floats
+) -> dict[str, Floats]:
+    """Cut whole_ns = collapse_ns() by who spends it: they add up to it.
+
+    interrupted: CPUs that flushes and syncs reach, and their senders' waits; touching: tasks that map again what `retract`
+    unmapped; kcompactd: what it moved; the rest is the payer's, khugepaged's or the caller's. Units: ns.
+    """
+    total = counts.total
+    refaults = total["ptes_refaulted"] * machine.migration_entry_restore_ns
+    spent = {
+        "interrupted": ipis(counts, machine, n_sharers) * machine.ipi_ns,
+        "touching": refaults + total["pmds_refaulted"] * machine.minor_fault_ns,
+        "kcompactd": compaction_ns(counts, machine, "kcompactd_"),
+    }
+    rest = whole_ns - sum(spent.values())
+    nothing = np.zeros_like(rest)
+    return {name: spent.get(name, np.maximum(0.0, rest) if name == payer else nothing) for name in PAYERS}
+
+
+def compaction_ns(counts: Counts, machine: Profile, payer: str = "") -> Floats:
+    """Price the pages that compaction moved: two rmap walks and a copy each, and set and restore of each mapping.
+
+    payer: `kcompactd_` for its part, nothing for all of it. Units: ns.
+    """
+    pages, ptes = counts.total[f"{payer}pages_migrated"], counts.total[f"{payer}ptes_migrated"]
+    page_ns = 2 * machine.rmap_walk_ns + machine.copy_page_ns
+    pte_ns = machine.migration_entry_set_ns + machine.migration_entry_restore_ns
+    return np.asarray(pages * page_ns + ptes * pte_ns)
+
+
+def aging_visits(gauge: dict[str, Ints]) -> dict[str, Ints]:
+    """Count what one round of LRU aging visits in the memory as it is: folios, and each mapping; by its price.
+
+    Source: mm/vmscan.c shrink_inactive_list() -> folio_referenced(), one rmap walk a folio.
+    """
+    return {
+        "age_folio_ns": gauge["small_frames"] + gauge["folios"],
+        "age_small_pte_ns": gauge["small_ptes"],
+        "age_compound_pte_ns": gauge["compound_ptes"],
+        "age_pmd_ns": gauge["pmds"],
+    }
+
+
+def aging_pass_ns(gauge: dict[str, Ints], machine: Profile) -> Floats:
+    """Price one round of LRU aging over the memory as it is. Units: ns."""
+    return at_prices(aging_visits(gauge), machine)
+
+
+def at_prices(amounts: Mapping[str, Ints | Floats], machine: Profile) -> Floats:
+    """Sum amounts, each named by its price. Units: ns."""
+    return np.asarray(sum(amount * float(getattr(machine, price)) for price, amount in amounts.items()))
+
+
+def reclaim_ns(counts: Counts, machine: Profile) -> Floats:
+    """Price what reclaim did beside aging: pages written to swap, and folios split for it. Units: ns.
+
+    swap_out_ns holds one mapping; each further one is priced as a migration entry that is set.
+    """
+    written = counts.total["swap_outs"] * machine.swap_out_ns
+    unmapped = np.maximum(0, counts.total["swap_out_ptes"] - counts.total["swap_outs"]) * machine.migration_entry_set_ns
+    return np.asarray(written + unmapped + split_ns(counts, machine))
+
+
+def split_ns(counts: Counts, machine: Profile) -> Floats:
+    """Price the splits of folios alone: an rmap walk to set a migration entry over every pte, one to restore. Units: ns.
+
+    Source: mm/huge_memory.c unmap_folio(), remap_page() (v6.18).
+    """
+    per_pte_ns = machine.migration_entry_set_ns + machine.migration_entry_restore_ns
+    walks_ns = counts.total["folio_splits"] * (2 * machine.rmap_walk_ns)
+    return np.asarray(counts.total["split_ptes"] * per_pte_ns + walks_ns)
+
+
+def tlb_ns_per_s(gauge: dict[str, Ints], machine: Profile, accesses_per_s: float, sharers: Ints) -> Floats:
+    """Price the address translation of one second, as tlb_misses_per_s() counts it.
+
+    Units: ns per s. Shapes: sharers (n,) living -> (n,).
+    """
+    return at_prices(tlb_misses_per_s(gauge, machine, accesses_per_s, sharers), machine)
+
+
+def tlb_misses_per_s(
+    gauge: dict[str, Ints], machine: Profile, accesses_per_s: float, sharers: Ints
+) -> dict[str, Floats]:
+    """Count accesses of the whole family that a TLB level does not cover, by the price of one.
+
+    Accesses fall evenly on what a process maps. An entry of either level is worth the more the more bytes it covers: a
+    PMD's before those of a folio's ptes (tlb_coalesce of them in one), these before small pages', and so they are kept,
+    as least recently used ones go. What no entry of the first level covers costs tlb_l2_hit_ns; what none of the second
+    does, and is mapped by ptes, page_walk_saved_ns on top: only what a walk costs more than one to a PMD is priced.
+    Units: per s. Shapes: sharers (n,) living -> (n,).
+    """
+    page_bytes = HPAGE_PMD_SIZE_BYTES / HPAGE_PMD_NR
+    each = 1.0 / np.maximum(sharers, 1)
+    mapped_bytes = [
+        gauge["pmds"] * each * HPAGE_PMD_SIZE_BYTES,
+        gauge["compound_ptes"] * each * page_bytes,
+        gauge["small_ptes"] * each * page_bytes,
+    ]
+    entry_bytes = [HPAGE_PMD_SIZE_BYTES, page_bytes * machine.tlb_coalesce, page_bytes]
+    everything = np.maximum(mapped_bytes[0] + mapped_bytes[1] + mapped_bytes[2], 1.0)
+    huge, large, small = _uncovered(mapped_bytes, entry_bytes, [machine.tlb_l1_entries, machine.tlb_l2_entries])
+    beyond = {"tlb_l2_hit_ns": huge[0] + large[0] + small[0], "page_walk_saved_ns": large[1] + small[1]}
+    return {price: np.asarray(accesses_per_s * n_bytes / everything) for price, n_bytes in beyond.items()}
+
+
+def _uncovered(mapped_bytes: Sequence[Floats], entry_bytes: list[float], entries: list[float]) -> list[Floats]:
+    """Give of each kind of mapping, the best covering first, the bytes that so many entries do not cover.
+
+    Shapes: mapped (...), entries n -> (n, ...).
+    """
+    left: Floats = np.stack([np.full(mapped_bytes[0].shape, float(level)) for level in entries])
+    uncovered = []
+    for mapped, covers in zip(mapped_bytes, entry_bytes, strict=True):
+        covered = np.minimum(mapped, left * covers)
+        left = left - covered / covers
+        uncovered.append(mapped - covered)
+    return uncovered

@@ -1,0 +1,153 @@
+"""A collapser's visit to regions of an mm: scan against the limits, then attempt."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Ints
+from thpsweep.model.mechanisms.base import NOBODY, Flags, Limits, Mechanism
+from thpsweep.model.mm.gup import held_slots
+from thpsweep.model.mm.links import linked_slots
+from thpsweep.model.mm.swap import bring_back, shared_in_swap
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
+from thpsweep.outcomes import ScanResult
+from thpsweep.units import HPAGE_PMD_NR
+
+
+@dataclasses.dataclass(frozen=True)
+class VisitConditions:
+    """What a visit meets that no policy decides. Shapes: each (n,), one a visited row.
+
+    young: ptes accessed since the last aging round; referenced: there is an extra reference on a page of the
+    row when it is scanned; race_slots: the slot on which one arrives during the attempt, 512 for none.
+    """
+
+    young: Ints
+    referenced: Flags
+    race_slots: Ints
+
+
+@dataclasses.dataclass(frozen=True)
+class Scanned:
+    """What scans found, before any attempt. Shapes: each (n,); results of ScanResult, progress in khugepaged's units."""
+
+    rows: Ints
+    results: npt.NDArray[np.int64]
+    progress: Ints
+    race_slots: Ints
+
+    @property
+    def passed(self) -> Flags:
+        """Rows that are to be attempted."""
+        return np.asarray(self.results == ScanResult.SUCCEED)
+
+    def where(self, kept: Flags | Ints) -> "Scanned":
+        """Keep some of the rows."""
+        return Scanned(self.rows[kept], self.results[kept], self.progress[kept], self.race_slots[kept])
+
+
+def look(
+    family: Family, mechanism: Mechanism, rows: Ints, limits: Limits, conditions: Callable[[Ints], VisitConditions]
+) -> Scanned:
+    """Scan rows, of any regions; nothing changes and nothing is counted. Conditions are only asked for where they matter.
+
+    Source: mm/khugepaged.c collapse_scan_pmd() (torvalds/linux b2128290c299). The tests for an extra reference and for
+    young ptes are made after the walk here, in the kernel during it: the pte count of such a visit is 512 at most.
+    """
+    results, progress = scan(family, rows, limits, mechanism.all_sharers)
+    race_slots, passed = np.full(rows.size, NOBODY), results == ScanResult.SUCCEED
+    linked = np.zeros(rows.size, bool)
+    if family.linking:
+        linked = bits.any_slot(linked_slots(family, family.record_of[rows].astype(np.int64)))
+    asked = bits.where(passed | linked)
+    if asked.size:
+        met = conditions(rows[asked])
+        race_slots[asked] = met.race_slots
+        swapped = bits.any_slot(bits.at(family.records.swapped, family.record_of[rows[asked]]))
+        old = (met.young == 0) | (swapped & (met.young < HPAGE_PMD_NR // 2))
+        results[asked[passed[asked] & met.referenced]] = ScanResult.PAGE_COUNT
+        results[asked[passed[asked] & old]] = ScanResult.LACK_REFERENCED_PAGE
+    if linked.any():  # go on with them where the mechanism can, else their references refuse
+        results[linked] = ScanResult.SUCCEED if mechanism.resumes else ScanResult.PAGE_COUNT
+        progress[linked] = HPAGE_PMD_NR
+    return Scanned(rows, results, progress, race_slots)
+
+
+def attempt(
+    family: Family, counts: Counts, mechanism: Mechanism, scanned: Scanned, limits: Limits
+) -> npt.NDArray[np.int64]:
+    """Collapse where the scan passed; count ptes and give the final results. Shapes: -> (n,)."""
+    counts.add("ptes_scanned", family.replicate_of(scanned.rows), scanned.progress)
+    results = scanned.results.copy()
+    tried = bits.where(scanned.passed)
+    if tried.size:
+        if mechanism.all_sharers:
+            _bring_back(family, counts, scanned.rows[tried])
+        succeeded = mechanism.attempt(family, counts, scanned.rows[tried], scanned.race_slots[tried], limits)
+        results[tried[~succeeded]] = ScanResult.PAGE_COUNT
+    return results
+
+
+def _bring_back(family: Family, counts: Counts, rows: Ints) -> None:
+    """Swap in what all sharers have in swap of the rows' pages; old pages with a link are in no process's swap."""
+    if family.layers.link.any():
+        rows = rows[~bits.any_slot(linked_slots(family, family.record_of[rows].astype(np.int64)))]
+    bring_back(family, counts, rows)
+
+
+def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple[npt.NDArray[np.int64], Ints]:
+    """Look at the rows' ptes without changing anything: (result, ptes looked at). Shapes: (n,) -> (n,), (n,).
+
+    all_sharers: max_ptes_swap counts the slots in which any sharer of the row's pages has them in swap.
+    """
+    records = family.record_of[rows].astype(np.int64)
+    present, swapped = bits.at(family.records.present, records), bits.at(family.records.swapped, records)
+    results = np.full(rows.size, ScanResult.SUCCEED, np.int64)
+    progress = np.full(rows.size, HPAGE_PMD_NR, np.int64)
+    results[~bits.any_slot(present | swapped | family.records.zero[records])] = ScanResult.NO_PTE_TABLE
+    results[family.pmd[rows]] = ScanResult.PMD_MAPPED
+    progress[results != ScanResult.SUCCEED] = 1
+    by_pte = bits.where(results == ScanResult.SUCCEED)
+    if by_pte.size:
+        in_swap = shared_in_swap(family, records[by_pte]) if all_sharers else swapped[by_pte]
+        kinds = [
+            (ScanResult.EXCEED_NONE_PTE, ~(present | swapped)[by_pte], limits.max_ptes_none),
+            (ScanResult.EXCEED_SWAP_PTE, in_swap, limits.max_ptes_swap),
+        ]
+        if not all_sharers and limits.max_ptes_shared < HPAGE_PMD_NR:
+            shared = family.shared_slots(records[by_pte])
+            kinds.append((ScanResult.EXCEED_SHARED_PTE, shared, limits.max_ptes_shared))
+        if family.pins.in_use:
+            kinds.append((ScanResult.PAGE_COUNT, held_slots(family, records[by_pte]), 0))
+        for result, boards, limit in kinds:
+            refuse_beyond(results, progress, by_pte, boards, limit, result)
+    if all_sharers:
+        left = bits.where(results == ScanResult.SUCCEED)
+        chosen = records[left]
+        results[left[~bits.any_slot((present | swapped)[left])]] = ScanResult.PAGE_NULL
+        results[left[bits.any_slot(family.compound_slots(chosen))]] = ScanResult.PTE_MAPPED_HUGEPAGE
+    return results, progress
+
+
+def refuse_beyond(
+    results: npt.NDArray[np.int64],
+    progress: Ints,
+    index: Ints,
+    boards: bits.Boards,
+    limit: int,
+    result: ScanResult,
+) -> None:
+    """Refuse rows with more than `limit` slots on their board, at the first slot beyond it, unless refused earlier."""
+    over = bits.where(bits.count(boards) > limit)
+    if over.size:
+        running = np.cumsum(bits.expand(boards[over]), axis=1, dtype=np.int64)
+        looked_at = np.argmax(running > limit, axis=1) + 1
+        earlier = looked_at < progress[index[over]]
+        # A last slot beyond the limit makes 512 looked at, as a full walk does; only the result tells them apart.
+        earlier |= (looked_at == HPAGE_PMD_NR) & (results[index[over]] == ScanResult.SUCCEED)
+        progress[index[over[earlier]]] = looked_at[earlier]
+        results[index[over[earlier]]] = result

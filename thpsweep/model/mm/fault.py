@@ -1,0 +1,278 @@
+"""Writes of one tick: first touch, copy-on-write, reuse, PMD split, judged by the sharing at the start of the step.
+
+Everything is done by event (row, slot), not by board: a tick writes few slots of each of many rows.
+"""
+
+import numpy as np
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Bools, Ints
+from thpsweep.model.mm.cow import diverge
+from thpsweep.model.mm.slots import Events, entries_of, indices
+from thpsweep.model.mm.swap import written
+from thpsweep.model.mm.unmap import end_links
+from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.family import Family
+from thpsweep.model.state.mm_slots import settle
+from thpsweep.units import HPAGE_PMD_NR
+
+
+def write(family: Family, counts: Counts, keys: Ints) -> None:
+    """Let rows write slots. Shapes: keys (n,) = row * 512 + slot, ascending and distinct.
+
+    A write over the zero page is a copy to the kernel, too (wp_page_copy() clears instead), and counted with them.
+    Source: mm/memory.c do_wp_page(), wp_can_reuse_anon_folio(), do_anonymous_page(), mm/huge_memory.c
+    do_huge_pmd_wp_page() (a shared PMD is split and one base page copied since 5.8, 20200416160026.16538-8).
+    """
+    events, record = _faulting(family, counts, Events(keys >> 9, keys & (HPAGE_PMD_NR - 1)))
+    if not events.row.size:
+        return
+    record = _own_records(family, counts, events, record)
+    entry = entries_of(family, events, record)
+    layer = family.entries.layer.take(entry).astype(np.int64)
+    mapcount = family.mapcounts(layer, events.slot)
+    copy = _copied(family, events, layer, mapcount)
+    absent = entry == 0
+    swapped = zero = absent
+    if absent.any():
+        zero = absent & events.of(family.records.zero, record)
+        swapped = absent & events.of(family.records.swapped, record)
+    _count(family, counts, events, copy | zero, ~(absent | copy), absent & ~(swapped | zero))
+    if absent.any() and swapped.any():
+        asked = bits.where(swapped)
+        mine = events.at(asked)
+        written(family, counts, mine, entries_of(family, mine, record[asked], family.entries.swapped))
+    some = indices(copy)
+    broken = unmap(family, events.where(copy), entry[some], mapcount[some])
+    if broken.size:
+        counts.tally("links_broken", family.replicate_of(broken))
+    map_new(family, events, record, copy | absent)
+    if absent.any():
+        events.clear(family.records.swapped, record, swapped)
+        events.clear(family.records.zero, record, zero)
+        events.set(family.records.present, record, absent)
+    events.set(family.records.exclusive, record, np.ones(record.size, bool))
+
+
+def _faulting(family: Family, counts: Counts, events: Events) -> tuple[Events, Ints]:
+    """Drop writes of the dead and to pages that are writable already, and those that one PMD reuse settles.
+
+    Shapes: -> (events left, record of each (n,)).
+    """
+    if not family.alive.all():
+        events = events.where(family.alive[family.replicate_of(events.row), events.row % family.n_sharers])
+    record = family.record_of.take(events.row).astype(np.int64)
+    left = ~((family.records.rows.take(record) == 1) & events.of(family.records.exclusive, record))
+    events, record = events.where(left), record[indices(left)]
+    huge = family.pmd.take(events.row)
+    if huge.any():
+        rows = distinct(events.row[huge])
+        settled = rows[_reuse_pmds(family, counts, rows)]
+        left = ~np.isin(events.row, settled)
+        events, record = events.where(left), record[indices(left)]
+    return events, record
+
+
+def _own_records(family: Family, counts: Counts, events: Events, record: Ints) -> Ints:
+    """Let the rows diverge and be mapped by ptes; give the record of each event then. Shapes: (n,) -> (n,)."""
+    changing = (family.records.rows.take(record) != 1) | family.pmd.take(events.row)
+    if not changing.any():
+        return record
+    rows = distinct(events.row[changing])
+    shared = (family.records.rows[family.record_of[rows]] > 1) & ~family.pmd[rows]
+    counts.tally("tables_unshared", family.replicate_of(rows[shared]))
+    split_pmds(family, counts, rows)
+    diverge(family, rows)
+    return family.record_of.take(events.row).astype(np.int64)
+
+
+def distinct(numbers: Ints) -> Ints:
+    """Drop repetitions from numbers that ascend, or come in runs."""
+    first = np.ones(numbers.size, bool)
+    np.not_equal(numbers[1:], numbers[:-1], out=first[1:])
+    return numbers[first]
+
+
+def _reuse_pmds(family: Family, counts: Counts, rows: Ints) -> Bools:
+    """Make the PMDs of rows writable where no other process maps the folio; tell for which rows that was all."""
+    records = family.record_of[rows].astype(np.int64)
+    folios = folio_of(family, records)
+    alone = (family.folios.mapped[folios] == HPAGE_PMD_NR) & (family.folios.held[folios] == 0)
+    family.records.exclusive[records[alone]] = bits.FULL
+    counts.add("reuse_pmds", family.replicate_of(rows[alone]), 1)
+    return np.asarray(alone)
+
+
+def folio_of(family: Family, records: Ints) -> Ints:
+    """Give the folio that each record maps subpages of (a PMD-mapped row maps just one). Shapes: (n,) -> (n,)."""
+    folios = np.zeros(records.size, np.int64)
+    for index, entry in family.walk(records):
+        layer = family.entries.layer[entry]
+        hit = bits.any_slot(family.entries.slots[entry] & family.layers.compound[layer])
+        folios[index[hit]] = family.layers.folio[layer[hit]]
+    return folios
+
+
+def split_pmds(family: Family, counts: Counts, rows: Ints) -> None:
+    """Map by ptes what a PMD mapped, in those of the distinct rows that have one; the folio itself stays whole.
+
+    Source: mm/huge_memory.c __split_huge_pmd() (by a write, MADV_NOHUGEPAGE or mprotect() of a part, ...; v6.18).
+    """
+    huge = rows[family.pmd[rows]]
+    if huge.size:
+        family.pmd[huge] = False
+        counts.add("pmd_splits", family.replicate_of(huge), 1)
+        family.adjust("pmds", huge, np.full(huge.size, -1))
+        family.adjust("compound_ptes", huge, np.full(huge.size, HPAGE_PMD_NR))
+
+
+def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bools:
+    """Tell which writes copy: the frame has more mappings, or it is a subpage and others may map its folio.
+
+    The last mapped subpage of all is copied too: that frees the folio.
+    Source: mm/memory.c __wp_can_reuse_large_anon_folio(), folio_large_mapcount() <= 1 (v6.15).
+    """
+    # An old page with a link is never reused: its copy would keep the old content. Nor is a page that has a long reference,
+    # or lies in the swap cache.
+    copy, single = mapcount > 1, bits.where(mapcount == 1)
+    if not single.size:
+        return copy
+    kept = family.layers.link[layer[single]] != 0
+    if family.pins.in_use:
+        kept |= events.at(single).of(family.layers.held, layer[single])
+    if family.swaps:
+        kept |= family.away_counts(layer[single], events.slot[single]) > 0
+    copy[single] = kept
+    large = single[events.at(single).of(family.layers.compound, layer[single])]
+    if large.size:
+        folio = family.layers.folio[layer[large]].astype(np.int64)
+        mapped = family.folios.mapped[folio]
+        copy[large] = (mapped == 1) | family.folios.maybe_shared[folio] | (family.folios.held[folio] > 0)
+    return np.asarray(copy)
+
+
+def _count(family: Family, counts: Counts, events: Events, copy: Bools, reuse: Bools, touched: Bools) -> None:
+    for name, kind in (
+        ("cow_faults", copy),
+        ("reuse_faults", reuse),
+        ("minor_faults", touched),
+    ):
+        counts.total[name] += family.sums(events.row, kind)
+
+
+def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> Ints:
+    """Take slots out of the entries and layers that held them; free frames whose last mapping that was, and give a row for
+    each of them that was linked to a copy.
+
+    The boards of the record (present, exclusive) are the caller's to change. Shapes: entry (n,), one an event, and
+    mapcount (n,) of its frame before -> (k,).
+    """
+    ended = events.row[:0]
+    if not entry.size:
+        settle(family)
+        return ended
+    every = np.ones(entry.size, bool)
+    layer = family.entries.layer.take(entry).astype(np.int64)
+    compound = events.of(family.layers.compound, layer)
+    events.clear(family.entries.slots, entry, every)
+    lists = family.missing_rows(layer)
+    np.add.at(family.missing.ptes.reshape(-1), lists * HPAGE_PMD_NR + events.slot, np.int32(1))
+    large = family.sums(events.row, compound)
+    family.gauge["compound_ptes"] -= large
+    family.gauge["small_ptes"] -= family.sums(events.row, every) - large
+    # No more mappings can have gone than there were events in the region.
+    region = family.region_of(events.row)
+    gone = np.bincount(region)
+    few = bits.where(mapcount <= gone[region]) if mapcount.min() <= gone.max() else region[:0]
+    unmapped = few[family.mapcounts(layer[few], events.slot[few]) == 0]
+    if family.swaps:
+        unmapped = unmapped[family.away_counts(layer[unmapped], events.slot[unmapped]) == 0]
+    if unmapped.size:
+        # Two sharers that both left a frame name it twice.
+        _, first = np.unique(layer[unmapped] * HPAGE_PMD_NR + events.slot[unmapped], return_index=True)
+        ended = _free(family, events, layer, compound, unmapped[first])
+    if compound.any():
+        folios = family.layers.folio.take(layer[indices(compound)]).astype(np.int64)
+        run = bits.where(folios[1:] != folios[:-1]) + 1
+        first = np.concatenate(([0], run))
+        family.map_folios(folios[first], -np.diff(first, append=folios.size))
+    settle(family)
+    return ended
+
+
+def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: Ints) -> Ints:
+    """Take distinct frames without a mapping out of their layers; give a row for each that was linked."""
+    ended = _end_links(family, events, layer, dead)
+    _orphan(family, events, layer, dead)
+    chosen, large = np.zeros(layer.size, bool), np.zeros(layer.size, bool)
+    chosen[dead] = True
+    large[dead] = compound[dead]
+    events.clear(family.layers.slots, layer, chosen)
+    events.clear(family.layers.compound, layer, large)
+    if family.holds_zeroes:
+        events.clear(family.layers.zeroed, layer, chosen & events.of(family.layers.zeroed, layer))
+    family.missing.ptes[family.layers.missing[layer[dead]], events.slot[dead]] = 0
+    family.lose(
+        events.row[large], family.layers.folio[layer[large]].astype(np.int64), np.ones(int(large.sum()), np.int64)
+    )
+    small = dead[~compound[dead]]
+    family.adjust("small_frames", events.row[small], np.full(small.size, -1))
+    return ended
+
+
+def _orphan(family: Family, events: Events, layer: Ints, dead: Ints) -> None:
+    """Keep the frames that have long references."""
+    if not family.pins.in_use:
+        return
+    held = dead[(family.layers.held[layer[dead], events.word[dead]] & events.bit[dead]) != 0]
+    if held.size:
+        layers, first, which = np.unique(layer[held], return_index=True, return_inverse=True)
+        family.orphan(events.row[held[first]], layers, bits.from_pairs(layers.size, which, events.slot[held]))
+
+
+def _end_links(family: Family, events: Events, layer: Ints, dead: Ints) -> Ints:
+    """End the links of frames that lost their last mapping; give a row for each."""
+    linked = dead[family.layers.link[layer[dead]] != 0]
+    if linked.size:
+        layers, first, which = np.unique(layer[linked], return_index=True, return_inverse=True)
+        boards = bits.from_pairs(layers.size, which, events.slot[linked])
+        end_links(family, events.row[linked[first]], layers, boards)
+    return np.asarray(events.row[linked])
+
+
+def map_new(family: Family, events: Events, record: Ints, new: Bools) -> None:
+    """Map new order-0 frames in the layer that only the event's record lists, making it where there is none.
+
+    Events of a record come one after the other. Shapes: record (n,), one an event.
+    """
+    events, record = events.where(new), record[indices(new)]
+    if not record.size:
+        return
+    own, layer, lacking = _own_layers(family, record)
+    if lacking.any():
+        _make_own_layers(family, distinct(record[lacking]))
+        own, layer, _ = _own_layers(family, record)
+    every = np.ones(record.size, bool)
+    events.set(family.layers.slots, layer, every)
+    events.set(family.entries.slots, own, every)
+    made = family.sums(events.row, every)
+    family.gauge["small_frames"] += made
+    family.gauge["small_ptes"] += made
+
+
+def _own_layers(family: Family, record: Ints) -> tuple[Ints, Ints, Bools]:
+    """Give the entry for each record's own frames, its layer, and where there is none that is its own alone."""
+    own = family.records.own.take(record).astype(np.int64)
+    layer = family.entries.layer.take(own).astype(np.int64)
+    lacking = (own == 0) | family.layers.common.take(layer)
+    if family.linking:
+        lacking |= family.layers.link.take(layer) != 0
+    return own, layer, lacking
+
+
+def _make_own_layers(family: Family, records: Ints) -> None:
+    """Make an empty layer for each of the distinct records, that only it lists."""
+    n = records.size
+    none = np.zeros(n, np.int64)
+    layer = family.new_layers(bits.empty(n), none + 1, none, bits.empty(n), np.zeros(n, bool))
+    family.records.own[records] = family.list_behind(records, layer, bits.empty(n))

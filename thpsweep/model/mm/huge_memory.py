@@ -1,0 +1,115 @@
+"""Map folios of PMD order by PMDs: one of a row's own, or one that all sharers of a region map."""
+
+import numpy as np
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Boards, Bools, Ints
+from thpsweep.model.mm.folding import by_record, relatives
+from thpsweep.model.mm.zeroed import mark
+from thpsweep.model.state.family import Family
+from thpsweep.units import HPAGE_PMD_NR
+
+
+def map_private(family: Family, rows: Ints, zeroed: Boards) -> None:
+    """Map a new folio by a PMD, exclusively, in rows that map nothing; some of its pages hold zeroes.
+
+    Shapes: (n,), (n, 8).
+    """
+    n = rows.size
+    one = np.ones(n, np.int64)
+    folio = family.new_folios(family.region_of(rows), one * HPAGE_PMD_NR)
+    layer = family.new_layers(bits.full(n), one, folio, bits.full(n), np.zeros(n, bool))
+    mark(family, layer, zeroed)
+    records = family.records.take(n)
+    table = family.records
+    table.rows[records], table.present[records], table.exclusive[records] = 1, bits.FULL, bits.FULL
+    table.own[records] = family.list_layer(records, layer, bits.full(n))
+    family.record_of[rows], family.pmd[rows] = records, True
+    family.adjust("pmds", rows, one)
+    family.folios.mm_0[folio] = rows % family.n_sharers + 1  # no other process maps it
+
+
+def takers(family: Family, rows: Ints, slots: Boards, folios: Ints, *, one_way: bool = False) -> Bools:
+    """Tell which sharers may get a PMD over the folio that took the place of their region's sources `slots`.
+
+    Each slot is the folio's subpage, or empty where the folio had no source; nothing is swapped. A hole over another's
+    page is none of these: a PMD there would show that page's content. one_way: the ptes that a PMD takes the place of are
+    all exclusive or none of them. Shapes: (n,), (n, 8), (n,) -> (n, n_sharers).
+    """
+    around = relatives(family, rows)
+    records = family.record_of[rows].astype(np.int64)
+    able = around.same & _wholly(family, records, slots, folios, one_way)[:, None]
+    others, index = family.record_of[around.row].astype(np.int64), around.index
+    left = bits.where(starts_in(family, others, folios[index]))
+    others, index, row = others[left], index[left], around.row[left]
+    chosen = by_record(
+        others, lambda some: _wholly(family, others[some], slots[index[some]], folios[index[some]], one_way)
+    )
+    able[index[chosen], row[chosen] % family.n_sharers] = True
+    return permitted(family, rows, able)
+
+
+def permitted(family: Family, rows: Ints, able: Bools) -> Bools:
+    """Leave out who must keep its ptes. Shapes: (n,), (n, n_sharers) -> (n, n_sharers)."""
+    if family.no_pmd is None:
+        return np.asarray(able)
+    return np.asarray(able & ~family.no_pmd.reshape(-1, family.n_sharers)[family.region_of(rows)])
+
+
+def starts_in(family: Family, records: Ints, folios: Ints) -> Bools:
+    """Tell who has no page of its own that is not the folio's: a quick look that settles most rows."""
+    entry = family.records.own[records]
+    other = bits.where(family.layers.folio[family.entries.layer[entry]] != folios)
+    able = np.ones(records.size, bool)
+    able[other] = ~bits.any_slot(bits.at(family.entries.slots, entry[other]))
+    return able
+
+
+def _wholly(family: Family, records: Ints, slots: Boards, folios: Ints, one_way: bool) -> Bools:
+    """Tell which records map just these slots, all to the folio. Shapes: (k,), (k, 8), (k,) -> (k,)."""
+    table, pages = family.records, bits.count(slots)
+    able = ~bits.any_slot((bits.at(table.present, records) ^ slots) | bits.at(table.swapped, records))
+    left = bits.where(able)
+    able[left] = family.folio_ptes(records[left], folios[left]) == pages[left]
+    if one_way:
+        exclusive = np.where(table.rows[records] == 1, bits.count(bits.at(table.exclusive, records)), 0)
+        able &= (exclusive == 0) | (exclusive == pages)
+    return np.asarray(able)
+
+
+def map_shared(family: Family, rows: Ints, slots: Boards, folios: Ints, able: Bools) -> None:
+    """Map each region's folio by a PMD in the able sharers; their empty slots now map its subpages without a source.
+
+    A PMD is exclusive as a whole or not at all: it is where every source was, which only the scanned row can have.
+    Shapes: (n,), (n, 8), (n,), (n, n_sharers).
+    """
+    regions, pages = family.region_of(rows), bits.count(slots)
+    scanned = family.record_of[rows[able[np.arange(rows.size), rows % family.n_sharers]]].astype(np.int64)
+    table = family.records
+    whole = (table.rows[scanned] == 1) & ~bits.any_slot(
+        bits.at(table.present, scanned) ^ bits.at(table.exclusive, scanned)
+    )
+    table.exclusive[scanned] = np.where(whole, bits.FULL, np.uint64(0))[:, None]
+    _fill_holes(family, regions, slots, folios, able)
+    family.pmd.reshape(-1, family.n_sharers)[regions] |= able
+    sharers = np.count_nonzero(able, axis=1)
+    family.adjust("pmds", rows, sharers)
+    family.adjust("compound_ptes", rows, -pages * sharers)
+
+
+def _fill_holes(family: Family, regions: Ints, slots: Boards, folios: Ints, able: Bools) -> None:
+    """Give the subpages without a source a layer, which the records of the able sharers list from now on."""
+    holes, sharers = ~slots, np.count_nonzero(able, axis=1)
+    holed = bits.where(bits.any_slot(holes) & (sharers > 0))
+    if not holed.size:
+        return
+    layers = np.zeros(regions.size, np.int64)
+    layers[holed] = family.new_layers(holes[holed], sharers[holed], folios[holed], holes[holed], sharers[holed] > 1)
+    mark(family, layers[holed], holes[holed])
+    family.map_folios(folios[holed], bits.count(holes[holed]) * sharers[holed])
+    index, sharer = np.nonzero(able & (layers != 0)[:, None])
+    records, first = np.unique(
+        family.record_of[regions[index] * family.n_sharers + sharer].astype(np.int64), return_index=True
+    )
+    family.list_layer(records, layers[index[first]], holes[index[first]])
+    family.records.present[records], family.records.zero[records] = bits.FULL, 0

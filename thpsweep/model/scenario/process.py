@@ -1,0 +1,283 @@
+"""One process of a scenario: what it can do to its memory, and what can be asked of it."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Boards, Bools, Ints
+from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.mm import fork, gup, madvise
+from thpsweep.model.mm.fault import split_pmds, write
+from thpsweep.model.mm.zeroed import wrote
+from thpsweep.model.scenario.world import World
+from thpsweep.outcomes import ScanResult
+from thpsweep.units import HPAGE_PMD_NR, PAGE_SIZE_BYTES
+
+PAGE_KIB = PAGE_SIZE_BYTES // 1024
+
+_GOES_ON = {
+    ScanResult.SUCCEED,
+    ScanResult.PMD_MAPPED,
+    ScanResult.NO_PTE_TABLE,
+    ScanResult.PTE_NON_PRESENT,
+    ScanResult.PTE_UFFD_WP,
+    ScanResult.PTE_MAPPED_HUGEPAGE,
+    ScanResult.LACK_REFERENCED_PAGE,
+    ScanResult.PAGE_NULL,
+    ScanResult.PAGE_COUNT,
+}
+"""Results behind which MADV_COLLAPSE goes on with the next region. Source: mm/khugepaged.c madvise_collapse()."""
+
+
+class Process:
+    """Be one process of a scenario. Pages are numbered through all regions: page 512 is the first of region 1.
+
+    advised: the range is MADV_HUGEPAGE; khugepaged passes over a process that is not, MADV_COLLAPSE does not ask.
+    armed: userfaultfd is registered, and no empty pte may be filled; a child is not.
+    has_anon_vma: the first write, or an ancestor's, prepared one; without, both refuse. Pages of zeroes need none.
+    """
+
+    def __init__(self, scene: World["Process"]) -> None:
+        self.scene, self.number, self.advised = scene, scene.add(self), True
+        self.has_anon_vma = self.armed = False
+        n_pages = scene.family.n_regions * HPAGE_PMD_NR
+        self._written, self._in_swap = np.zeros(n_pages, np.int64), np.zeros(n_pages, np.int64)
+        self._young = np.zeros(n_pages, bool)
+        self.write_protected = np.zeros(n_pages, bool)
+        """Pages over whose ptes userfaultfd has a write protection, this process's alone."""
+
+    # ---- acting ----------------------------------------------------------------------------------------------------
+    def write(self, pages: Iterable[int]) -> None:
+        """Write pages: first touch, copy-on-write, reuse or swap-in, whatever each needs."""
+        chosen = self._fault(pages)
+        wrote(self.scene.family, self._keys(chosen))
+        self._young[chosen] = True
+        self._protect(chosen, False)
+        self._written[chosen] = self.scene.ledger.next_token()
+        self.scene.ledger.put(self.frames[chosen], self._written[chosen])
+
+    def read(self, pages: Iterable[int]) -> None:
+        """Read pages: swapped ones come back, empty ones get the zero page."""
+        chosen = np.array(list(pages), np.int64)
+        madvise.read_empty(self.scene.family, self.scene.counts, self._rows, self._boards(chosen))
+        self._young[chosen] = True
+        back = chosen[self._has("swapped")[chosen]]
+        madvise.read_swapped(self.scene.family, self.scene.counts, self._rows, self._boards(back))
+        self.scene.ledger.put(self.frames[back], self._in_swap[back])
+
+    def protect(self, pages: Iterable[int]) -> None:
+        """Write-protect pages that are mapped by userfaultfd (UFFDIO_WRITEPROTECT); a write, once allowed, ends it."""
+        self.armed = True
+        chosen = np.array(list(pages), np.int64)
+        self._protect(chosen[self._has("present")[chosen]], True)
+
+    def free(self, pages: Iterable[int]) -> None:
+        """Give pages up that no other process maps (MADV_FREE): until they are written they are clean, and may go."""
+        chosen = np.array(list(pages), np.int64)
+        self.scene.ledger.lazyfree.update(self.frames[chosen[self.mapcounts[chosen] == 1]].tolist())
+
+    def merge(self, pages: Iterable[int]) -> None:
+        """Let KSM take pages; with what others it merged them is not shown, nor that a write always copies."""
+        chosen = np.array(list(pages), np.int64)
+        self.scene.ledger.merged.update(self.frames[chosen[self._has("present")[chosen]]].tolist())
+
+    def age(self) -> None:
+        """Make all ptes old (clear_refs); a write or a read makes one young, a fork leaves the child's old."""
+        self._young[:] = False
+
+    def touched(self, pages: slice) -> None:
+        """Make ptes young."""
+        self._young[pages] = True
+
+    def huge(self, region: int = 0) -> None:
+        """Touch an empty region that gets a THP at the fault, and write all of it."""
+        madvise.populate_huge(self.scene.family, self.scene.counts, self._rows[[region]])
+        self.write(range(region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR))
+
+    def lone_subpages(self, pages: Iterable[int]) -> None:
+        """Bring by mremap(), and write, one page each of as many split THPs of which nothing else is mapped."""
+        chosen = list(pages)
+        madvise.map_lone_subpages(self.scene.family, self._rows, self._boards(chosen))
+        self.write(chosen)
+
+    def discard(self, pages: Iterable[int]) -> None:
+        """Give pages back (MADV_DONTNEED)."""
+        chosen = list(pages)
+        madvise.discard(self.scene.family, self.scene.counts, self._rows, self._boards(chosen))
+        self._written[chosen] = 0
+        self._protect(np.array(chosen, np.int64), False)
+        self.scene.ledger.close_generation()
+
+    def page_out(self, pages: Iterable[int]) -> None:
+        """Write pages to swap (MADV_PAGEOUT); those that others map too stay."""
+        ledger, contents, old = self.scene.ledger, self.reads, self.scene.ledger.places(self._rows)
+        gone = madvise.page_out(self.scene.family, self.scene.counts, self._rows, self._boards(pages))
+        swapped = bits.expand(gone).reshape(-1) != 0
+        self._in_swap[swapped] = contents[swapped]
+        new = ledger.places(self._rows)
+        split = (new != old) & (new != 0)
+        ledger.renamed(old[split], new[split])
+        ledger.close_generation()
+
+    def pin(self, pages: Iterable[int]) -> Ints:
+        """Pin pages for long (FOLL_PIN, as registered buffers do), each after a copy of its own; give them for release().
+
+        The fault is one for writing, but nothing is written.
+        """
+        return self._refer(pages, gup.pin)
+
+    def vmsplice(self, pages: Iterable[int]) -> Ints:
+        """Take long references on pages as they are, shared or not (FOLL_GET); give them for release()."""
+        return self._refer(pages, gup.reference)
+
+    def _refer(self, pages: Iterable[int], take: Callable[..., Ints]) -> Ints:
+        chosen = np.unique(np.array(list(pages), np.int64))
+        contents, keys = self.reads, self._keys(chosen)
+        self.has_anon_vma |= take is gup.pin and bool(chosen.size)
+        held = take(self.scene.family, self.scene.counts, keys, np.full(keys.size, gup.UNTIL_RELEASED))
+        self._young[chosen] = True
+        self.scene.ledger.learn(self.frames[chosen], contents[chosen])
+        return held
+
+    def split(self, region: int = 0) -> None:
+        """Map a region by ptes instead of a PMD (MADV_NOHUGEPAGE on a part of it)."""
+        split_pmds(self.scene.family, self.scene.counts, self._rows[[region]])
+
+    def fork(self) -> "Process":
+        """Give a child that maps what this process maps; of a VMA without an anon_vma no pte is copied.
+
+        Source: mm/memory.c vma_needs_copy() (v6.18).
+        """
+        ledger, child, contents = self.scene.ledger, Process(self.scene), self.reads
+        old = ledger.places(self._rows)
+        if self.has_anon_vma:
+            fork.fork(self.scene.family, self.scene.counts, 0, self.number, child.number)
+        else:
+            self.scene.family.alive[0, child.number] = True
+            self.scene.family.register(0, child.number)
+            self.scene.counts.add_one("forks", 0)
+        new = ledger.places(self._rows)
+        ledger.renamed(old[new != old], new[new != old])
+        child.advised, child.has_anon_vma = self.advised, self.has_anon_vma
+        child._written, child._in_swap = self._written.copy(), self._in_swap.copy()
+        ledger.learn(child.frames, contents)
+        ledger.close_generation()
+        return child
+
+    def exit(self) -> None:
+        """End the process."""
+        fork.exit(self.scene.family, self.scene.counts, 0, self.number)
+        self.scene.ledger.close_generation()
+
+    def collapse(self, mechanism: str = "copy", regions: Iterable[int] | None = None, **options: Any) -> ScanResult:
+        """Advise regions (all, where none are named) in one MADV_COLLAPSE; give the last failure, else the last result.
+
+        It ends at a result that is not only this region's: no block, no charge, a page that no caller may collapse.
+        A VMA without an anon_vma is refused before any region is looked at, and nothing is counted.
+        Source: mm/khugepaged.c madvise_collapse(), mm/huge_memory.c __thp_vma_allowable_orders() (v6.18).
+        """
+        if not self.has_anon_vma:
+            return ScanResult.VMA_CHECK
+        collapser = self.scene.collapser(mechanism, options)
+        goes_on = _GOES_ON - {ScanResult.NO_PTE_TABLE} if self.scene.stops_at_empty else _GOES_ON
+        results: list[ScanResult] = []
+        for row in self._rows if regions is None else self._rows[list(regions)]:
+            scanned = collapser.scan(np.array([row]), Limits(), 0, khugepaged=False)
+            results += [ScanResult(result) for result in collapser.attempt(scanned, Limits())]
+            if results[-1] not in goes_on:
+                break
+        fine = (ScanResult.SUCCEED, ScanResult.PMD_MAPPED)
+        return next((result for result in reversed(results) if result not in fine), results[-1])
+
+    # ---- asking ----------------------------------------------------------------------------------------------------
+    @property
+    def frames(self) -> Ints:
+        """Name the frame of each page: equal names are the same frame, at any time; 0 is none. Shapes: (n_pages,)."""
+        return self.scene.ledger.names(self._rows)
+
+    @property
+    def mapcounts(self) -> Ints:
+        """Count who maps the frame of each page. Shapes: (n_pages,)."""
+        layers = self.scene.ledger.places(self._rows) >> 32
+        counted = self.scene.family.mapcounts(layers, np.arange(layers.size) % HPAGE_PMD_NR)
+        return np.where(layers != 0, counted, 0)
+
+    @property
+    def reads(self) -> Ints:
+        """Give what the process finds in each page: the number of the write that made it, 0 for zeroes."""
+        return np.where(self._has("swapped"), self._in_swap, self.scene.ledger.contents(self.frames))
+
+    @property
+    def intact(self) -> bool:
+        """Whether it finds what it (or an ancestor before the fork) wrote last, and zeroes elsewhere."""
+        return np.array_equal(self.reads, self._written)
+
+    @property
+    def young(self) -> Bools:
+        """Tell which pages have a young pte. Shapes: (n_pages,)."""
+        return np.asarray(self._young & self._has("present"))
+
+    def is_huge(self, region: int = 0) -> bool:
+        """Tell whether a PMD maps the region."""
+        return bool(self.scene.family.pmd[self._rows[region]])
+
+    def shared_pages(self, other: "Process") -> int:
+        """Count the pages whose frame the other process maps too."""
+        mine, its = self.frames, other.frames
+        return int(np.count_nonzero((mine == its) & (mine != 0)))
+
+    @property
+    def anon_huge_kib(self) -> int:
+        """AnonHugePages of smaps."""
+        return int(np.count_nonzero(self.scene.family.pmd[self._rows])) * HPAGE_PMD_NR * PAGE_KIB
+
+    @property
+    def rss_kib(self) -> int:
+        """Rss of smaps."""
+        return int(np.count_nonzero(self._has("present"))) * PAGE_KIB
+
+    @property
+    def pss_kib(self) -> float:
+        """Pss of smaps: each page divided by its mappings."""
+        mapcounts = self.mapcounts
+        return float((PAGE_KIB / mapcounts[mapcounts > 0]).sum())
+
+    @property
+    def swap_kib(self) -> int:
+        """Swap of smaps."""
+        return int(np.count_nonzero(self._has("swapped"))) * PAGE_KIB
+
+    # ---- the state underneath --------------------------------------------------------------------------------------
+    @property
+    def _rows(self) -> Ints:
+        if not self.scene.family.alive[0, self.number]:
+            raise ValueError(f"process {self.number} does not live")
+        return self.scene.family.rows_of(0, self.number)
+
+    def _has(self, board: str) -> Bools:
+        """Tell which pages are on a board of the rows' records. Shapes: (n_pages,)."""
+        boards: Boards = getattr(self.scene.family.records, board)
+        return np.asarray(bits.expand(boards[self.scene.family.record_of[self._rows]]).reshape(-1) != 0)
+
+    def _boards(self, pages: Iterable[int]) -> Boards:
+        chosen = np.array(list(pages), np.int64)
+        return bits.from_pairs(self.scene.family.n_regions, chosen // HPAGE_PMD_NR, chosen % HPAGE_PMD_NR)
+
+    def _protect(self, chosen: Ints, whether: bool) -> None:
+        family = self.scene.family
+        self.write_protected[chosen] = whether
+        if family.no_pmd is None:
+            family.no_pmd = np.zeros(family.pmd.size, bool)
+        family.no_pmd[self._rows] = self.write_protected.reshape(-1, HPAGE_PMD_NR).any(axis=1)
+
+    def _fault(self, pages: Iterable[int]) -> Ints:
+        """Let write faults happen on pages; give them sorted."""
+        chosen = np.unique(np.array(list(pages), np.int64))
+        self.has_anon_vma |= bool(chosen.size)
+        write(self.scene.family, self.scene.counts, self._keys(chosen))
+        return chosen
+
+    def _keys(self, pages: Ints) -> Ints:
+        return np.asarray(self._rows[pages // HPAGE_PMD_NR] * HPAGE_PMD_NR + pages % HPAGE_PMD_NR)

@@ -1,0 +1,90 @@
+"""Which mms own the two MM slots of a PMD-order folio: what the kernel knows of who maps it, and all that it knows.
+
+The first two mms that map a folio get a slot; a third gets none. The folio is "maybe mapped shared" from the moment when a
+second mm maps it until one slot owns all its mappings: a survivor without a slot is taken for one of several for ever.
+Here a slot counts all mappings of its mm; the kernel's counts those since the mm took it, which differs only for an mm that
+mapped part of the folio without a slot, and then more of it.
+Source: include/linux/rmap.h folio_add_large_mapcount(), folio_sub_large_mapcount() (v6.15 and later);
+20250224165603.1434404-1-david@redhat.com.
+"""
+
+import numpy as np
+
+from thpsweep.model import bits
+from thpsweep.model.bits import Bools, Ints
+from thpsweep.model.state.family import Family
+from thpsweep.units import HPAGE_PMD_NR
+
+
+def hand_out(family: Family, folios: Ints) -> None:
+    """Give new folios' slots to the first two sharers that map them, in the order of their numbers. Shapes: (n,)."""
+    table = family.folios
+    counted = np.zeros(folios.size, np.int64)
+    left = np.arange(folios.size)
+    for sharer in range(family.n_sharers):
+        if not left.size:
+            return
+        some = folios[left]
+        rows = table.region[some].astype(np.int64) * family.n_sharers + sharer
+        ptes = family.folio_ptes(family.record_of[rows].astype(np.int64), some)
+        counted[left] += ptes
+        second = (ptes > 0) & (table.mm_0[some] != 0)
+        table.mm_1[some[second]], table.maybe_shared[some[second]] = sharer + 1, True
+        table.mm_0[some[(ptes > 0) & ~second]] = sharer + 1
+        left = left[~second & (counted[left] < table.mapped[some])]
+
+
+def claim(family: Family, folios: Ints, sharers: Ints) -> None:
+    """Let sharers that begin to map folios which others map take free slots. Shapes: (n,), (n,).
+
+    Pairs may repeat; where several sharers begin to map one folio, the lower number comes first.
+    """
+    table = family.folios
+    order = np.lexsort((sharers, folios))
+    folios, sharers = folios[order], sharers[order]
+    for _ in range(2):
+        has_one = (table.mm_0[folios] == sharers + 1) | (table.mm_1[folios] == sharers + 1)
+        wanting = ~has_one & ((table.mm_0[folios] == 0) | (table.mm_1[folios] == 0))
+        folios, sharers = folios[wanting], sharers[wanting]
+        if not folios.size:
+            return
+        some, first = np.unique(folios, return_index=True)
+        empty = table.mm_0[some] == 0
+        table.mm_0[some[empty]] = sharers[first[empty]] + 1
+        table.mm_1[some[~empty]] = sharers[first[~empty]] + 1
+        table.maybe_shared[some] = True
+
+
+def settle(family: Family) -> None:
+    """Free the slots of mms that no longer map a folio, and see whether one slot now owns all mappings.
+
+    Looks at the folios that have lost mappings since the last call.
+    """
+    if not family.unsettled:
+        return
+    table = family.folios
+    touched = np.zeros(table.mapped.size, bool)
+    for some in family.unsettled:
+        touched[some] = True
+    family.unsettled.clear()
+    folios = bits.where(touched & (table.mapped > 0))
+    owners = np.concatenate((table.mm_0[folios], table.mm_1[folios])).astype(np.int64)
+    some = bits.where(owners)
+    held = folios[some % max(folios.size, 1)]
+    rows = table.region[held].astype(np.int64) * family.n_sharers + owners[some] - 1
+    records = family.record_of[rows].astype(np.int64)
+    left = bits.where((table.mapped[held] <= HPAGE_PMD_NR) | ~_begins_with(family, records, held))
+    held, some = held[left], some[left]
+    ptes = family.folio_ptes(records[left], held)
+    table.maybe_shared[held[ptes == table.mapped[held]]] = False
+    over, first = ptes == 0, some < folios.size
+    table.mm_0[held[over & first]] = 0
+    table.mm_1[held[over & ~first]] = 0
+
+
+def _begins_with(family: Family, records: Ints, folios: Ints) -> Bools:
+    """Tell whose first entry maps the folio: a quick look that settles most. Shapes: (n,), (n,) -> (n,)."""
+    entry = family.records.head[records]
+    layer = family.entries.layer[entry]
+    hit = bits.any_slot(bits.at(family.entries.slots, entry) & bits.at(family.layers.compound, layer))
+    return np.asarray(hit & (family.layers.folio[layer] == folios))

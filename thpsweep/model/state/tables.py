@@ -1,0 +1,126 @@
+"""The tables of a family's state: what rows map, generations of frames, folios, long references (family.py uses them)."""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.model.bits import Boards
+from thpsweep.model.state.columns import Table
+from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
+
+Column = npt.NDArray[np.int32]
+
+
+def _column() -> Column:
+    return np.zeros(1, np.int32)
+
+
+def _boards() -> Boards:
+    return np.zeros((1, BOARD_WORDS), np.uint64)
+
+
+@dataclasses.dataclass
+class Records(Table):
+    """What rows map. Row 0 is the record that maps nothing."""
+
+    rows: Column = dataclasses.field(default_factory=_column)
+    head: Column = dataclasses.field(default_factory=_column)
+    own: Column = dataclasses.field(default_factory=_column)
+    """Entry whose layer only this record lists, for new frames; 0 where there is none yet."""
+    present: Boards = dataclasses.field(default_factory=_boards)
+    exclusive: Boards = dataclasses.field(default_factory=_boards)
+    """PageAnonExclusive: a write needs no fault. Only meaningful while one row points here."""
+    swapped: Boards = dataclasses.field(default_factory=_boards)
+    zero: Boards = dataclasses.field(default_factory=_boards)
+    """Slots that map the zero page: read, but never written. To everybody but the page table they are empty."""
+
+
+@dataclasses.dataclass
+class Entries(Table):
+    """The lists of the records."""
+
+    lazy: ClassVar[frozenset[str]] = frozenset({"swapped"})
+
+    layer: Column = dataclasses.field(default_factory=_column)
+    next: Column = dataclasses.field(default_factory=_column)
+    slots: Boards = dataclasses.field(default_factory=_boards)
+    swapped: Boards = dataclasses.field(default_factory=_boards)
+    """Slots of the layer that the record holds a swap pte for (swapping.py); asked only where the family swaps."""
+
+
+@dataclasses.dataclass
+class Layers(Table):
+    """Generations of frames."""
+
+    lazy: ClassVar[frozenset[str]] = frozenset({"zeroed"})
+
+    reach: Column = dataclasses.field(default_factory=_column)
+    missing: Column = dataclasses.field(default_factory=_column)
+    """Row of the table of missing mappings; 0 where every row that lists the layer maps all of it."""
+    folio: Column = dataclasses.field(default_factory=_column)
+    common: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))
+    """More than one row has mapped these frames at some time: their anon_vma covers more than one mm."""
+    slots: Boards = dataclasses.field(default_factory=_boards)
+    compound: Boards = dataclasses.field(default_factory=_boards)
+    """Slots whose frame is a subpage of `folio`; the others are order-0 folios."""
+    held: Boards = dataclasses.field(default_factory=_boards)
+    """Slots whose page has a long reference (pins.py)."""
+    zeroed: Boards = dataclasses.field(default_factory=_boards)
+    """Slots whose page was cleared and not written since, also in swap (zeroed.py); asked only where there are any."""
+    away: Column = dataclasses.field(default_factory=_column)
+    """Row of the table of missing mappings that counts the swap ptes for its pages, slot by slot; 0 where there are none."""
+    link: Column = dataclasses.field(default_factory=_column)
+    """Layer of copies that a layer of old pages is linked to, slot by slot; 0 where there is none (linking.py)."""
+    isolated: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))
+    """Linked old pages that are off the LRU."""
+    forward: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))
+    """Linked old pages of which a forked child is given the copies."""
+    age_ticks: Column = dataclasses.field(default_factory=_column)
+    """Ticks that linked old pages have lived."""
+
+
+@dataclasses.dataclass
+class Missing(Table):
+    """Mappings that are missing from a layer's reach, slot by slot. Row 0 stays all zero."""
+
+    ptes: npt.NDArray[np.int32] = dataclasses.field(default_factory=lambda: np.zeros((1, HPAGE_PMD_NR), np.int32))
+
+
+@dataclasses.dataclass
+class Folios(Table):
+    """PMD-order folios: how many (row, slot) pairs map a subpage, counting a PMD as 512."""
+
+    mapped: Column = dataclasses.field(default_factory=_column)
+    region: Column = dataclasses.field(default_factory=_column)
+    mm_0: Column = dataclasses.field(default_factory=_column)
+    """Sharer + 1 that owns the folio's first MM slot, 0 for none; mm_1 the second (mm_slots.py)."""
+    mm_1: Column = dataclasses.field(default_factory=_column)
+    maybe_shared: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))
+    """folio_test_large_maybe_mapped_shared()."""
+    held: Column = dataclasses.field(default_factory=_column)
+    """Long references on any of its pages (pins.py); while there is one, the folio is not freed."""
+    pinned: Column = dataclasses.field(default_factory=_column)
+    """Those of them that are FOLL_PINs."""
+    lost: Column = dataclasses.field(default_factory=_column)
+    """Its pages that lost their last mapping: they stay until the folio is split or freed."""
+
+
+@dataclasses.dataclass
+class Pins(Table):
+    """Long references, one page each."""
+
+    layer: Column = dataclasses.field(default_factory=_column)
+    """Layer that has the page; 0 once it is no longer mapped."""
+    slot: Column = dataclasses.field(default_factory=_column)
+    folio: Column = dataclasses.field(default_factory=_column)
+    """The PMD-order folio that the page is part of, 0 for an order-0 page."""
+    frame: npt.NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(1, np.int64))
+    """Number of the page: references with the same number are on the same page."""
+    row: npt.NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(1, np.int64))
+    """Row through which the reference was taken."""
+    until: Column = dataclasses.field(default_factory=_column)
+    """Tick at whose start it is dropped."""
+    is_pin: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))
+    """FOLL_PIN, else FOLL_GET."""
