@@ -71,12 +71,12 @@ def _slope(costs: list[tuple[str, dict[str, str]]], name: str, slope: Slope) -> 
 
 
 def _lives(costs: list[tuple[str, dict[str, str]]]) -> dict[str, float]:
-    """Take what four regions more cost: a fork's and an exit's price of a page, by the form that it is mapped in."""
+    """Take what eight regions more cost: a fork's and an exit's price of a page, by the form that it is mapped in."""
     table = {}
     for form, name in LIVES.items():
-        one, five = (_one(costs, "fork", "life", form=form, n=str(_MANY), regions=r) for r in ("1", "5"))
+        one, nine = (_one(costs, "fork", "life", form=form, n=str(_MANY), regions=r) for r in ("1", "9"))
         for field, verb in (("fork", "fork"), ("unmap", "exit")):
-            table[f"{verb}_{name}"] = (five[field] - one[field]) / 4 / HPAGE_PMD_NR
+            table[f"{verb}_{name}"] = (nine[field] - one[field]) / 8 / HPAGE_PMD_NR
     return table
 
 

@@ -18,35 +18,56 @@ static void end(int n, int regions)
 	munmap(base, regions * HUGE);
 }
 
-/* Fork and unmap of `r` regions in this form; the difference of r and 1 is free of the fixed part. */
-static void life(const char *form, int n, int r, const char *op, int pmd)
-{
-	uint64_t t, forked;
-	pid_t p;
+#define ROUNDS 9
+enum { FORK, UNMAP, WRITE1, WRITE2, PRICES };
 
-	base = region(r);
-	family(n);
-	for (int i = 0; *op && i < r; i++)
-		if (collapse(op, base + i * HUGE, 512) || (pmd && collapse("pmd", base + i * HUGE, 512)))
-			fail("life %s", answer);
-	t = cpu_ns();
-	p = fork();
+static int ascending(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* A fork, and in the child two first writes and the unmap, each in instructions. */
+static void one_life(int regions, uint64_t price[PRICES][ROUNDS], int round)
+{
+	uint64_t t = cpu_ns();
+	pid_t p = fork();
+
 	if (!p) {
-		for (int i = 1; i < 3; i++) {
+		for (int i = 0; i < 2; i++) {
 			t = cpu_ns();
-			*(volatile char *)(base + (4 + i) * 4096) = 1;
-			sh->pfn[i] = cpu_ns() - t;
+			*(volatile char *)(base + (5 + i) * 4096) = 1;
+			sh->pfn[WRITE1 + i] = cpu_ns() - t;
 		}
 		t = cpu_ns();
-		munmap(base, r * HUGE);
-		sh->pfn[0] = cpu_ns() - t;
+		munmap(base, regions * HUGE);
+		sh->pfn[UNMAP] = cpu_ns() - t;
 		_exit(0);
 	}
-	forked = cpu_ns() - t;
+	sh->pfn[FORK] = cpu_ns() - t;
 	waitpid(p, NULL, 0);
-	printf("cost life form=%s n=%d regions=%d fork=%lu unmap=%lu write1=%lu write2=%lu\n",
-	       form, n, r, forked, sh->pfn[0], sh->pfn[1], sh->pfn[2]);
-	end(n, r);
+	for (int i = 0; i < PRICES; i++)
+		price[i][round] = sh->pfn[i];
+}
+
+/* Medians for memory of so many regions in this form; the difference to fewer regions is free of the fixed part. */
+static void life(const char *form, int n, int regions, const char *op, int pmd)
+{
+	static uint64_t price[PRICES][ROUNDS];
+
+	base = region(regions);
+	family(n);
+	for (int i = 0; *op && i < regions; i++)
+		if (collapse(op, base + i * HUGE, NR) || (pmd && collapse("pmd", base + i * HUGE, NR)))
+			fail("life %s", answer);
+	for (int round = 0; round < ROUNDS; round++)
+		one_life(regions, price, round);
+	for (int i = 0; i < PRICES; i++)
+		qsort(price[i], ROUNDS, sizeof(price[i][0]), ascending);
+	printf("cost life form=%s n=%d regions=%d fork=%lu unmap=%lu write1=%lu write2=%lu\n", form, n, regions,
+	       price[FORK][ROUNDS / 2], price[UNMAP][ROUNDS / 2], price[WRITE1][ROUNDS / 2], price[WRITE2][ROUNDS / 2]);
+	end(n, regions);
 }
 
 static void operation(const char *op, int n, int slice)
@@ -91,7 +112,7 @@ void price(int n)
 		operation(ops[o], n, NR);
 	for (int s = 1; s < NR; s *= 4)
 		operation("switch", n, s);
-	for (int r = 1; r < 6; r += 4) {
+	for (int r = 1; r < 10; r += 8) {
 		life("small", n, r, "", 0);
 		life("pte", n, r, "switch", 0);
 		life("pmd", n, r, "switch", 1);
