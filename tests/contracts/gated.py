@@ -7,7 +7,7 @@ from tests.model.replay import Replay
 from tests.reference.families import Family as Drawn
 from tests.reference.families import random_family, random_script
 from thpsweep.model import registry
-from thpsweep.model.collapse.scan import Chances
+from thpsweep.model.collapse.scan import VisitConditions
 from thpsweep.model.gates.base import Clock, Gate, Guard, Proposal
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.triggers.base import Collapser
@@ -36,10 +36,10 @@ def aged(seed: int) -> Replay:
     return replay
 
 
-def calm(rows: np.ndarray, tick: int, khugepaged: bool) -> Chances:
+def calm(rows: np.ndarray, tick: int, khugepaged: bool) -> VisitConditions:
     """Meet nothing: all young, no reference."""
     full = np.full(rows.size, 512)
-    return Chances(full, np.zeros(rows.size, bool), full)
+    return VisitConditions(full, np.zeros(rows.size, bool), full)
 
 
 def refusing() -> Gate:

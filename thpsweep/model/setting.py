@@ -62,7 +62,7 @@ class Setting:
 def setting(point: Mapping[str, Any]) -> Setting:
     """Build and check a point. Raises: OptionError naming the key, its value and what is expected."""
     run, policy = point["run"], point["policy"]
-    _check_seed(point)
+    check_seed(point)
     whole("run.replicates", run["replicates"], 1, MAX_REPLICATES)
     checks.positive("run.duration_s", run["duration_s"])
     checks.positive("run.tick_s", run["tick_s"])
@@ -101,11 +101,12 @@ def _machine(spec: str) -> Profile:
 def side_by_side(points: Sequence[Mapping[str, Any]]) -> Setting:
     """Build points that differ in nothing but run.seed as one. Raises: as setting()."""
     for point in points[1:]:
-        _check_seed(point)
+        check_seed(point)
     return dataclasses.replace(setting(points[0]), seeds=tuple(point["run"]["seed"] for point in points))
 
 
-def _check_seed(point: Mapping[str, Any]) -> None:
+def check_seed(point: Mapping[str, Any]) -> None:
+    """Refuse a seed that is none. Raises: OptionError."""
     whole("run.seed", point["run"]["seed"], 0, 2**63 - 1)
 
 
@@ -134,15 +135,21 @@ def scene_key(point: Mapping[str, Any]) -> str:
 
 def check(point: Mapping[str, Any]) -> None:
     """Refuse a point that cannot run, before anything starts. Raises: OptionError, CaptureError, ThpsweepError."""
-    built = setting(point)
+    checked(setting(point))
+
+
+def checked(built: Setting) -> dict[str, float]:
+    """Refuse a point that cannot run; give the estimate of one that can. Raises: as check()."""
     _check_memory(built)
     built.sharing.check(int(built.workload.describe(built.n_sharers)["regions"]))
-    state_bytes = _estimate(built)["state_bytes"]
+    needs = _estimate(built)
+    state_bytes = needs["state_bytes"]
     if state_bytes > MAX_STATE_BYTES:
         raise ThpsweepError(
             f"the state of one replicate would take about {state_bytes / 2**30:.1f} GiB: "
             f"expected {MAX_STATE_BYTES / 2**30:.0f} GiB; lower sharing.degree={built.n_sharers} or the regions"
         )
+    return needs
 
 
 def _check_memory(built: Setting) -> None:

@@ -20,7 +20,7 @@ from thpsweep.model.accounting.series import Series
 from thpsweep.model.bits import Ints
 from thpsweep.model.capture.start import Start, forked, populate, unforked
 from thpsweep.model.collapse.allocation import Allocator
-from thpsweep.model.collapse.conditions import Luck, born_at_start
+from thpsweep.model.collapse.conditions import DrawnConditions, born_at_start
 from thpsweep.model.events import cache, draw
 from thpsweep.model.events.scene import Scene
 from thpsweep.model.gates.base import Clock, Guard
@@ -100,7 +100,7 @@ class _Running:
     family: Family
     counts: Counts
     clock: Clock
-    conditions: Luck
+    conditions: DrawnConditions
     collapser: Collapser
     trigger_state: Any
     integrals: Integrals
@@ -124,7 +124,7 @@ def _prepare(setting: Setting) -> _Running:
     early = setting.trigger if setting.mechanism.active and isinstance(setting.trigger, Early) else None
     populate(family, unforked(start) if early else start)
     keys = draws.keys(streams, setting.scene_key)
-    conditions = Luck(
+    conditions = DrawnConditions(
         family, setting.workload, keys, setting.tick_s, born_at_start(family), setting.mechanism.all_sharers
     )
     locks = Locks(family, setting.mechanism.locks, setting.machine, setting.workload)
@@ -140,7 +140,7 @@ def _prepare(setting: Setting) -> _Running:
             family,
             counts,
             setting.mechanism,
-            conditions.chances,
+            conditions.of_visit,
             Guard(setting.gate, setting.machine, setting.workload, clock, setting.gate.begin(len(streams))),
             Allocator.begin(setting.memory, Place(family, counts, keys)),
             conditions.locked,

@@ -14,7 +14,7 @@ from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 DEFRAG = ("direct", "background", "none")
 MAX_BLOCKS = 1 << 24
 MAX_BLOCKS_PER_HOUR = 1e5
-# Kinds of draws; luck.py, which has the same keys, uses those from 0 on.
+# Kinds of draws; collapse/conditions.py, which has the same keys, uses those from 0 on.
 _FREED, _TAKEN, _DIRECT, _KCOMPACTD = range(16, 20)
 
 

@@ -68,10 +68,10 @@ class Scenario(World[Process]):
         for tick in range(ticks):
             if not self.family.layers.link.any():
                 return
-            found = {process.number: process.reads for process in self.living}
+            contents = {process.number: process.reads for process in self.living}
             collapser.step(tick, 1.0)
             for process in self.living:
-                self.ledger.learn(process.frames, found[process.number])
+                self.ledger.learn(process.frames, contents[process.number])
 
     @property
     def lru_entries(self) -> int:
@@ -85,7 +85,7 @@ class Scenario(World[Process]):
 
     @property
     def cached_pages(self) -> int:
-        """Those of them that only the swap cache keeps: nobody maps them, but somebody has them in swap."""
+        """Those of them that only the swap cache keeps: they are not mapped, but a process has them in swap."""
         return cached_alone(self.family)
 
     @property

@@ -8,7 +8,7 @@ import numpy as np
 from thpsweep.errors import OptionError
 from thpsweep.model import checks
 from thpsweep.model.bits import Ints
-from thpsweep.model.collapse.scan import Found
+from thpsweep.model.collapse.scan import Scanned
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.state.family import Family
 from thpsweep.model.triggers.base import Collapser, Trigger
@@ -83,7 +83,7 @@ def _rows(family: Family, first: int, last: int) -> Ints:
     return rows[family.alive.T[first:last].repeat(family.n_regions, axis=1)]
 
 
-def _attempt(collapser: Collapser, found: Found) -> None:
+def _attempt(collapser: Collapser, found: Scanned) -> None:
     """Attempt what passed; the others are counted as scanned."""
     if found.rows.size:
         collapser.attempt(found, Limits())
