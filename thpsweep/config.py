@@ -209,7 +209,7 @@ def plan_of(
     where = target(root, sweep.tracking_uri, literal=literal)
     experiment = hydra.runtime.choices.get("experiment")
     made = planned(jobs, compose, sweep.where)
-    check_names(sweep.labels, ({"params": point.params, "point": point.point} for point in made.points))
+    check_names(sweep.labels, (point.record(index) for index, point in enumerate(made.points)))
     typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # they are recorded: ${oc.env:...} stays
     return Plan(
         root=root,
