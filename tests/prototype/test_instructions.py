@@ -36,6 +36,17 @@ def test_the_price_of_each_operation_is_its_slope():
     assert (found["write_protect"], found["ksm_merge"]) == pytest.approx((7, 1700))
 
 
+def test_what_disturbs_a_count_adds_to_it_and_is_left_out():
+    costs = merge(printed(dict.fromkeys(SLOPES, 40)))
+    fields = {slope.field for slope in SLOPES.values()} | {"fork", "unmap", "protect"}
+    disturbed = [
+        (line, {name: str(int(value) + 9_999_999) if name in fields else value for name, value in values.items()})
+        for line, values in costs
+        if line != "ksm"
+    ]
+    assert instructions(disturbed + costs) == instructions(costs) == instructions(costs + disturbed)
+
+
 def merge(costs):
     """Put the fields of one operation, sharers and slice on one line."""
     lines = {}

@@ -21,15 +21,8 @@ static void end(int n, int regions)
 #define ROUNDS 9
 enum { FORK, UNMAP, WRITE1, WRITE2, PRICES };
 
-static int ascending(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* A fork, and in the child two first writes and the unmap, each in instructions. */
-static void one_life(int regions, uint64_t price[PRICES][ROUNDS], int round)
+/* A fork, and in the child two first writes and the unmap, each in instructions; keep the least of each. */
+static void one_life(int regions, uint64_t *least)
 {
 	uint64_t t = cpu_ns();
 	pid_t p = fork();
@@ -48,13 +41,17 @@ static void one_life(int regions, uint64_t price[PRICES][ROUNDS], int round)
 	sh->pfn[FORK] = cpu_ns() - t;
 	waitpid(p, NULL, 0);
 	for (int i = 0; i < PRICES; i++)
-		price[i][round] = sh->pfn[i];
+		if (!least[i] || sh->pfn[i] < least[i])
+			least[i] = sh->pfn[i];
 }
 
-/* Medians for memory of so many regions in this form; the difference to fewer regions is free of the fixed part. */
+/*
+ * Memory of so many regions in this form; the difference to fewer regions is free of the fixed part. The least of some
+ * rounds: whatever disturbs a count of instructions adds to it.
+ */
 static void life(const char *form, int n, int regions, const char *op, int pmd)
 {
-	static uint64_t price[PRICES][ROUNDS];
+	uint64_t least[PRICES] = { 0 };
 
 	base = region(regions);
 	family(n);
@@ -62,11 +59,9 @@ static void life(const char *form, int n, int regions, const char *op, int pmd)
 		if (collapse(op, base + i * HUGE, NR) || (pmd && collapse("pmd", base + i * HUGE, NR)))
 			fail("life %s", answer);
 	for (int round = 0; round < ROUNDS; round++)
-		one_life(regions, price, round);
-	for (int i = 0; i < PRICES; i++)
-		qsort(price[i], ROUNDS, sizeof(price[i][0]), ascending);
+		one_life(regions, least);
 	printf("cost life form=%s n=%d regions=%d fork=%lu unmap=%lu write1=%lu write2=%lu\n", form, n, regions,
-	       price[FORK][ROUNDS / 2], price[UNMAP][ROUNDS / 2], price[WRITE1][ROUNDS / 2], price[WRITE2][ROUNDS / 2]);
+	       least[FORK], least[UNMAP], least[WRITE1], least[WRITE2]);
 	end(n, regions);
 }
 
@@ -107,11 +102,13 @@ void price(int n)
 	static const char * const ops[] = { "switch", "switch_over", "switch_page", "inplace", "roundtrip" };
 
 	be_alone();
-	protecting();
-	for (int o = 0; o < 5; o++)
-		operation(ops[o], n, NR);
-	for (int s = 1; s < NR; s *= 4)
-		operation("switch", n, s);
+	for (int round = 0; round < 3; round++) {
+		protecting();
+		for (int o = 0; o < 5; o++)
+			operation(ops[o], n, NR);
+		for (int s = 1; s < NR; s *= 4)
+			operation("switch", n, s);
+	}
 	for (int r = 1; r < 10; r += 8) {
 		life("small", n, r, "", 0);
 		life("pte", n, r, "switch", 0);
