@@ -86,9 +86,13 @@ def tags(columns: Sequence[str], axes: Sequence[str], n_points: int, policies: S
     shown[CHARTS] = _view(f"{TITLE}, {drawn or 'charts'}", "", f"tags.`{PLACE}`", columns, axes, drawn)
     for policy in policies[:MAX_POLICIES] if n_points > PAGE and len(policies) > 1 else ():
         text = f"{policy} alone, at most {PAGE} points; {EVERYWHERE}"
-        key = f"{VIEW}-{hashlib.sha256(policy.encode()).hexdigest()[:8]}"
-        shown[key] = _view(f"{TITLE}: {policy}", policy, f"tags.`{PLACE}`", columns, axes, text)
+        shown[key_of(policy)] = _view(f"{TITLE}: {policy}", policy, f"tags.`{PLACE}`", columns, axes, text)
     return {f"mlflow.sharedViewState.{key}": text for key, text in shown.items() if len(text) <= MAX_TAG}
+
+
+def key_of(policy: str) -> str:
+    """Give the share key of the view of one policy."""
+    return f"{VIEW}-{hashlib.sha256(policy.encode()).hexdigest()[:8]}"
 
 
 def changed(known: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
