@@ -100,7 +100,8 @@ def test_a_refusal_of_the_database_is_said_without_the_statement(root: Path) -> 
         connection.execute("ALTER TABLE runs RENAME TO walks")
     with pytest.raises(MlflowException, match="SELECT") as refusal:  # MLflow 3.17 and SQLAlchemy put it into their text
         track(directory, target=target(root, None))
-    assert target(root, None).why(refusal.value) == "OperationalError: no such table: runs"
+    text = target(root, None).why(refusal.value)
+    assert text.startswith("OperationalError: no such ") and "SELECT" not in text
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ class Target:
         if self.is_server and reasons and (text := reasons[-1].strerror or str(reasons[-1])):
             return f"{self.without_user}: {text}"
         # SQLAlchemy's errors have that of the driver in `orig`; their own text, which MLflow repeats, is the statement.
-        original = next((cause.orig for cause in _causes(problem) if getattr(cause, "orig", None)), problem)
+        original = next((orig for cause in _causes(problem) if (orig := getattr(cause, "orig", None))), problem)
         text = " ".join(str(original).partition("[SQL:")[0].split())
         return f"{type(original).__name__}: {self.shown(text)[:300]}"
 
