@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 import yaml
@@ -22,7 +22,7 @@ from thpsweep.sweep.planning.axes import Job, zips
 from thpsweep.sweep.planning.limits import Limits
 from thpsweep.sweep.planning.plan import Plan, planned
 from thpsweep.sweep.planning.where import Where
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import Point
 from thpsweep.sweep.tracking import secrets
 from thpsweep.sweep.tracking.labels import Labels, check_names, labels
 from thpsweep.sweep.tracking.target import Target, target
@@ -68,8 +68,12 @@ class SweepConfig:
     question: str | None = None
     track: bool = MISSING
     zip: list[Any] = dataclasses.field(default_factory=list)
+    grids: list[Any] = dataclasses.field(default_factory=list)
+    if_exists: list[str] = dataclasses.field(default_factory=list)
+    drop: list[str] = dataclasses.field(default_factory=list)
     where: str | None = None
     objective: Any = None
+    objective_never: float | None = None
     tracking_uri: str | None = None
     force: bool = MISSING
     deadline_s: float | None = MISSING
@@ -79,6 +83,8 @@ class SweepConfig:
     run_name: str | None = None
 
     def __post_init__(self) -> None:
+        if not self.dir:
+            raise OptionError("sweep.dir", self.dir, "a folder")
         for key in ("deadline_s", "memory_bytes"):
             value = getattr(self, key)
             if value is not None and value != MISSING and not 0 < value < math.inf:
@@ -116,15 +122,6 @@ PARTS = tuple(field.name for field in dataclasses.fields(Config))
 """What a config consists of. The parts make a point, but for `sweep`, which changes no result."""
 
 
-def conf_dir() -> Path:
-    """Find the conf/ that belongs to this code: inside the package in a wheel, beside it in a checkout."""
-    here = Path(__file__).absolute().parent
-    for found in (here / "conf", here.parent / "conf"):
-        if (found / "config.yaml").is_file():
-            return found
-    raise ThpsweepError(f"no conf/config.yaml beside or inside {here}: the installation is incomplete")
-
-
 def hydra_defaults() -> dict[str, str]:
     """Ask Hydra 1.3 for the defaults of its own release; 1.4 has no others, and warns of being asked."""
     return {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
@@ -136,7 +133,7 @@ def register() -> None:
     store.store(name=f"{BASE}config", node=Config)
     for family, group in GROUPS.items():
         prefix = "" if group.startswith("policy/") else BASE
-        for name, member in registry.members(family).items():
+        for name, member in registry.options(family).items():
             node = _schema(name, member)
             OmegaConf.set_readonly(node, None)  # a frozen member is read-only once made, not while Hydra fills it
             store.store(group=group, name=f"{prefix}{name}", node=node)
@@ -164,7 +161,7 @@ def point_of(config: DictConfig) -> Point:
     _refuse_unknown_keys(config, "", nested=False)
     nodes = {name: config.get(name) for name in PARTS}
     parts = {name: part_of(name, node) for name, node in nodes.items()}
-    return {name: part for name, part in parts.items() if name != "sweep"}
+    return cast(Point, {name: part for name, part in parts.items() if name != "sweep"})
 
 
 def part_of(name: str, node: DictConfig | None) -> Any:
@@ -192,7 +189,7 @@ def part_of(name: str, node: DictConfig | None) -> Any:
 def _part_of_policy(family: str, member: Any) -> Any:
     """Turn a member into its spec; refuse a value in its place, such as the name of an option, which is the group's."""
     if not dataclasses.is_dataclass(member):
-        key, names = f"policy/{family}", ", ".join(registry.members(family))
+        key, names = f"policy/{family}", ", ".join(registry.options(family))
         raise OptionError(f"policy.{family}", member, f"one of the options of group {key!r}: {key}=NAME ({names})")
     return registry.spec(member)
 
@@ -212,7 +209,7 @@ def plan_of(
     where = target(root, sweep.tracking_uri, literal=literal)
     experiment = hydra.runtime.choices.get("experiment")
     made = planned(jobs, compose, sweep.where)
-    check_names(sweep.labels, ({"params": point.params, "point": point.point} for point in made.points))
+    check_names(sweep.labels, (point.record(index) for index, point in enumerate(made.points)))
     typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # they are recorded: ${oc.env:...} stays
     return Plan(
         root=root,

@@ -30,15 +30,16 @@ def capture(options: argparse.Namespace) -> int:
 def advise(options: argparse.Namespace) -> int:
     """Say what would pay for a process tree."""
     from thpsweep.answers.advise.command import Request, run
-    from thpsweep.config import conf_dir
+    from thpsweep.model.capture import files
+    from thpsweep.shipped import machine_file
 
     if options.trial != bool(options.command):
         raise ThpsweepError("--try: expected --try -- COMMAND ...")
     request = Request(
         pid=options.pid,
-        capture=options.capture,
-        machine=options.machine,
-        conf=conf_dir(),
+        capture=None if options.capture is None else files.find("--capture", options.capture),
+        machine=machine_file("--machine", options.machine),
+        is_default=options.machine is None,
         root=options.dir,
         seconds=options.seconds,
         hours=options.hours,
@@ -52,15 +53,26 @@ def advise(options: argparse.Namespace) -> int:
 def calibrate(options: argparse.Namespace) -> int:
     """Measure this machine's prices."""
     from thpsweep.linux.calibrate.command import Request, run
+    from thpsweep.shipped import machine_file
 
-    return run(Request(options.out, options.quick, options.against))
+    against = None if options.against is None else machine_file("--against", options.against)
+    return run(Request(options.out, options.quick, against))
 
 
 def validate(options: argparse.Namespace) -> int:
     """Hold the model against this machine's kernel."""
     from thpsweep.linux.validate.command import Request, run
+    from thpsweep.shipped import machine_file
 
-    return run(Request(options.machine, options.only or [], options.random, options.rounds, options.json, options.list))
+    machine = machine_file("--machine", options.machine)
+    return run(Request(machine, options.only or [], options.random, options.rounds, options.json, options.list))
+
+
+def prototype(options: argparse.Namespace) -> int:
+    """Run the mechanisms that no kernel has in one, in a virtual machine."""
+    from thpsweep.linux.prototype.command import Request, run
+
+    return run(Request(options.action, options.kernel, options.families, options.seed, options.out))
 
 
 def ui(options: argparse.Namespace) -> int:
@@ -156,11 +168,14 @@ def _sync(directory: Path, target: "Target") -> int:
 def report(options: argparse.Namespace) -> int:
     """Answer the questions of sweeps, each in a file in its directory."""
     from thpsweep.answers.report.report import write_report
+    from thpsweep.shipped import machine_file
     from thpsweep.sweep.records import journal
     from thpsweep.sweep.records.status import found
 
+    machine = None if options.machine is None else machine_file("--machine", options.machine)
+
     def write(directory: Path) -> int:
-        print(write_report(journal.read(directory), options.machine))
+        print(write_report(journal.read(directory), machine))
         return DONE
 
     return _with_each(found(options.sweep, options.dir), write)

@@ -11,8 +11,8 @@ from mlflow.exceptions import MlflowException
 
 from tests.sweep.journals import SWEEP_ID, a_failure, a_point, a_result, with_series, write
 from tests.sweep.recorded import at, client_of, dump, history, runs
-from thpsweep.config import conf_dir
 from thpsweep.errors import SweepError
+from thpsweep.shipped import conf_dir
 from thpsweep.sweep.records import environment, run_series
 from thpsweep.sweep.tracking import client as api
 from thpsweep.sweep.tracking import views

@@ -5,11 +5,13 @@ import dataclasses
 import fcntl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from thpsweep.errors import SweepError
 from thpsweep.sweep.records import journal, run_record
 from thpsweep.sweep.records.journal import FILE_NAME
 from thpsweep.sweep.records.pace import Pace, duration
+from thpsweep.sweep.records.schema import Record, ResultRecord
 from thpsweep.sweep.records.writer import LOCK_NAME
 from thpsweep.units import MS_PER_S
 
@@ -59,7 +61,7 @@ def status(directory: Path) -> Status:
     driver, since_s = holder(directory), 0.0
     if driver:
         since_s = (directory / LOCK_NAME).stat().st_mtime  # when the driver wrote its name there
-    header: journal.Record = {}
+    header: Record = {}
     named: dict[str, str] = {}
     results: dict[str, tuple[str, str]] = {}
     failures: dict[str, str] = {}
@@ -77,7 +79,7 @@ def status(directory: Path) -> Status:
             results[key] = (state, record["finished"])
             failures.pop(key, None)
             if state != DONE:
-                failures[key] = f"{named[key]}: {run_record.error_line(record)}"
+                failures[key] = f"{named[key]}: {run_record.error_line(cast(ResultRecord, record))}"
             last_s = run_record.epoch_ms(record["finished"]) / MS_PER_S
             if last_s >= since_s:
                 pace.add(last_s)

@@ -8,7 +8,7 @@ from mlflow.entities import Experiment, ViewType
 from mlflow.entities import Run as MlflowRun
 
 from thpsweep.sweep.records import run_record
-from thpsweep.sweep.records.journal import Record
+from thpsweep.sweep.records.schema import Record
 from thpsweep.sweep.tracking import client as api
 from thpsweep.sweep.tracking import views
 from thpsweep.sweep.tracking.client import ACTIVE

@@ -7,7 +7,7 @@ from typing import Any
 
 from thpsweep.errors import OptionError
 from thpsweep.sweep.records import run_record
-from thpsweep.sweep.records.run_record import Record
+from thpsweep.sweep.records.schema import PointRecord
 
 OURS = ("mlflow.", "thpsweep.")
 """Beginnings of tags that MLflow and we give a meaning."""
@@ -27,7 +27,7 @@ class Labels:
     note: str | None = None
     run_name: str | None = None
 
-    def name(self, record: Record) -> str:
+    def name(self, record: PointRecord) -> str:
         """Give the name of a point's run: `{key}` in the pattern stands for the point's value of that key."""
         if self.run_name is None:
             return run_record.run_name(record)
@@ -59,7 +59,7 @@ def labels(tags: Mapping[Any, Any] | None, note: str | None, run_name: str | Non
     return Labels({str(key): run_record.as_text(value) for key, value in (tags or {}).items()}, note, run_name)
 
 
-def check_names(given: Labels, records: Iterable[Record]) -> None:
+def check_names(given: Labels, records: Iterable[PointRecord]) -> None:
     """Find out whether all points have the keys of the pattern. Raises: OptionError."""
     keys = PLACEHOLDER.findall(given.run_name or "")
     for record in records if keys else ():
@@ -72,7 +72,7 @@ def check_names(given: Labels, records: Iterable[Record]) -> None:
                 raise OptionError("sweep.run_name", given.run_name, expected) from None
 
 
-def _value(record: Record, key: str) -> Any:
+def _value(record: PointRecord, key: str) -> Any:
     """Look a key up among the choices, then in the whole point. Raises: KeyError."""
     choices = run_record.choices(record)
     if key in choices:

@@ -10,7 +10,7 @@ from mlflow.entities import Metric
 from mlflow.entities import Run as MlflowRun
 
 from thpsweep.sweep.records import environment, run_record
-from thpsweep.sweep.records.journal import Record
+from thpsweep.sweep.records.schema import Record
 from thpsweep.sweep.tracking.client import ACTIVE
 from thpsweep.sweep.tracking.experiment import N_POINTS, Place
 from thpsweep.sweep.tracking.labels import Labels

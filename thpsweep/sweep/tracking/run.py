@@ -5,8 +5,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from thpsweep.sweep.records import run_record, run_series
-from thpsweep.sweep.records.run_record import Record
 from thpsweep.sweep.records.run_series import Step
+from thpsweep.sweep.records.schema import PointRecord, ResultRecord
 from thpsweep.sweep.tracking import first_page, views
 from thpsweep.sweep.tracking.labels import Labels
 
@@ -73,7 +73,7 @@ class Common:
     """Params that parallel coordinates show -> the param of which they can draw every point."""
     policies: tuple[str, ...] = ()
 
-    def run(self, parent_id: str, record: Record, result: Record) -> Run:
+    def run(self, parent_id: str, record: PointRecord, result: ResultRecord) -> Run:
         """Put together the run of a point, nested below the sweep's."""
         start_ms, end_ms = run_record.times_ms(result)
         totals = [Step(name, value, end_ms, 0) for name, value in run_record.metrics(result).items()]
@@ -89,7 +89,7 @@ class Common:
             metrics=tuple(dict.fromkeys([*totals, *steps])),  # MLflow keeps equal ones once
         )
 
-    def _tags(self, parent_id: str, record: Record, result: Record) -> dict[str, str]:
+    def _tags(self, parent_id: str, record: PointRecord, result: ResultRecord) -> dict[str, str]:
         tags = run_record.point_tags(record, result)
         note = self.labels.described(tags.pop(NOTE, ""))
         return {

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from thpsweep.sweep.records import journal, run_record
-from thpsweep.sweep.records.journal import Record
+from thpsweep.sweep.records.schema import ResultRecord, result_of
 
 PLAN = "plan.parquet"
 AT_ONCE = 200
@@ -83,22 +83,22 @@ def _encoded(texts: Sequence[str]) -> Any:
     return pa.array(texts, pa.string()).dictionary_encode()
 
 
-def _metrics(record: Record) -> Columns:
-    result = record["result"] or {}
+def _metrics(record: ResultRecord) -> Columns:
+    result = result_of(record)
     units, metrics = result.get("units", {}), result.get("metrics", {})
     ends = ([metric[end] for metric in metrics.values()] for end in ("mean", "low", "high"))
     return [record["id"]] * len(metrics), list(metrics), [units.get(name, "") for name in metrics], *ends
 
 
-def _replicates(record: Record) -> Columns:
-    replicates = (record["result"] or {}).get("replicates", {})
+def _replicates(record: ResultRecord) -> Columns:
+    replicates = result_of(record).get("replicates", {})
     names = [name for name, values in replicates.items() for _ in values]
     numbers = [number for values in replicates.values() for number in range(len(values))]
     return [record["id"]] * len(names), names, numbers, list(itertools.chain.from_iterable(replicates.values()))
 
 
-def _series(record: Record) -> Columns:
-    series = (record["result"] or {}).get("series", {})
+def _series(record: ResultRecord) -> Columns:
+    series = result_of(record).get("series", {})
     names = [name for name in series if name != "time_s"]
     times_s = series.get("time_s", [])
     values = (itertools.chain.from_iterable(series[name][what] for name in names) for what in ("mean", "baseline"))
@@ -106,7 +106,7 @@ def _series(record: Record) -> Columns:
     return [record["id"]] * n_rows, [name for name in names for _ in times_s], times_s * len(names), *map(list, values)
 
 
-COLUMNS: dict[str, Callable[[Record], Columns]] = {
+COLUMNS: dict[str, Callable[[ResultRecord], Columns]] = {
     "metrics.parquet": _metrics,
     "replicates.parquet": _replicates,
     "series.parquet": _series,

@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 
 from thpsweep.errors import SweepError
 from thpsweep.sweep.records import environment, journal, run_record
-from thpsweep.sweep.records.journal import FILE_NAME, Record
+from thpsweep.sweep.records.journal import FILE_NAME
+from thpsweep.sweep.records.schema import Record
 from thpsweep.sweep.tracking import client as api
 from thpsweep.sweep.tracking import experiment, first_page, tables, views
 from thpsweep.sweep.tracking.bulk import BulkWriter, SchemaMismatch
