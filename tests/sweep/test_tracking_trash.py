@@ -170,6 +170,7 @@ KINDS = [
     [*((DELETE, each, OURS[0]) for each in range(4)), SYNC, (RESTORE, 1, OURS[0])],
     [(DELETE, 1, OURS[0]), SYNC, (DELETE_ALL, 0, OURS[0]), SYNC, (RESTORE_ALL, 0, OURS[0]), SYNC],
     [("run a point again", 0, None), SYNC, (DELETE_ALL, 0, OURS[0]), (RESTORE_ALL, 0, OURS[0]), SYNC],
+    [("run a point again", 0, None), (DELETE_ALL, 0, OURS[0]), SYNC, ("run a point again", 0, None), SYNC],
     [(RENAME_ALL, 1, OURS[0]), *((LOSE_TAG, each, tag) for each in range(4) for tag in OURS[:3]), SYNC],
 ]
 HOW = {
@@ -180,9 +181,10 @@ HOW = {
 }
 
 
-@pytest.mark.parametrize("steps", KINDS, ids=["runs", "experiment", "again", "tags"])
-def test_one_active_run_a_point_after_each_kind_of_change(database: Path, steps: list) -> None:
-    follow(database, steps, [1] * N_POINTS)
+@pytest.mark.parametrize("n_results", [0, 1])
+@pytest.mark.parametrize("steps", KINDS, ids=["runs", "experiment", "again", "unrecorded", "tags"])
+def test_one_active_run_a_point_after_each_kind_of_change(database: Path, steps: list, n_results: int) -> None:
+    follow(database, steps, [n_results] * N_POINTS)
 
 
 @settings(max_examples=3, **HOW)

@@ -118,8 +118,8 @@ def rows_of(target: Target, sweep: str) -> list[list[Any]]:
         experiments = {found.experiment_id: found for found in client.search_experiments(view_type=ViewType.ALL)}
         for own in search(client, list(experiments), f"tags.`{SWEEP}` = '{sweep}'", ViewType.ALL):
             found = experiments[own.info.experiment_id]
-            below = ApiWriter(client).rows(found.experiment_id, own.info.run_id)
-            rows += [[found.lifecycle_stage, found.name, *row] for row in below if None not in row]
+            below = [*ApiWriter(client).rows(found.experiment_id, own.info.run_id)] or [(None,) * 5]
+            rows += [[found.lifecycle_stage, found.name, *row] for row in below]
     return rows
 
 
