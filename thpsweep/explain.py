@@ -105,7 +105,9 @@ def _raised_by(error: Exception, *packages: str) -> bool:
 
 def unknown_key(key: str, value: object, known: Iterable[str]) -> str:
     """Refuse a key that is not there; say which keys are."""
-    parent = key.rpartition(".")[0]
+    parent, known = key.rpartition(".")[0], [*known]
+    if not known:
+        return f"{key}={value}: no such key yet; expected +{key}={value}, which adds one"
     return f"{key}={value}: no such key; expected {f'below {parent}' if parent else 'at the top'} {_one_of(known)}"
 
 
