@@ -123,7 +123,7 @@ def test_the_commands_repeat_the_sweep(page: str) -> None:
 def test_three_sentences_with_the_closed_form_of_the_hundred_thousand(debate: Path) -> None:
     found = report(read(debate))
     winners, cost, overturned = found.said
-    assert "`inplace_pmd` at 2–195 sharers" in winners and "where sharing may be lost, `copy` gains" in winners
+    assert "`inplace_pmd` at 2–195 sharers" in winners and "If sharing may be lost, `copy` gains" in winners
     assert "99,840 ptes at 195 sharers" in cost and "never" not in cost.split("`inplace_pmd`")[1]
     # 512 pages: two walks each, a copy; 99,840 entries set and restored; one flush with an interrupt; the fixed part; and as
     # every sharer advises, 195 scans.

@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from thpsweep.answers.advise.scene import Scene
-from thpsweep.answers.terminal.table import NOTHING, count, significant, size
+from thpsweep.answers.terminal.table import NOTHING, count, significant
 from thpsweep.linux.trial import Collapsed, State
 from thpsweep.model import registry
 from thpsweep.model.capture.activity import MEASURED
 from thpsweep.model.simulate import simulate
-from thpsweep.units import HPAGE_PMD_SIZE_BYTES, NS_PER_MS, PAGE_SIZE_BYTES
+from thpsweep.units import HPAGE_PMD_SIZE_BYTES, NS_PER_MS, PAGE_SIZE_BYTES, size
 
 _STILL = (*(name for name in MEASURED if name != "pages_per_request"), "random_accesses_per_s", "aging_passes_per_hour")
 """Rates that are 0 while a tree is collapsed: it takes a moment."""

@@ -9,7 +9,7 @@ import numpy as np
 from thpsweep.answers.analysis.paired import Estimate, Values, difference, estimate
 from thpsweep.answers.analysis.study import DEGREE, NET, Entry, Key, Study
 
-ALONE = "leaving it alone"
+ALONE = "not collapsing"
 """The contender that every other one has to beat: a net gain of zero, by definition."""
 
 UNRESOLVED = "not resolved"
@@ -32,7 +32,7 @@ class Verdict:
 
     @property
     def resolved(self) -> bool:
-        """Whether the best beats every other one, leaving it alone included."""
+        """Whether the best beats every other one, not collapsing included."""
         return not self.tied
 
     @property

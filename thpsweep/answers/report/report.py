@@ -79,7 +79,7 @@ def report(sweep: Sweep, machine: Path | None = None) -> Report:
     varied = sensitivities(known, judged, chosen, sharing_kept=True)
     by_key = {price.key: price for price in explained}
     said = (
-        sentences.winners(known, judged, anyhow[chosen]),
+        sentences.winners(known, judged),
         sentences.hundred_thousand(known),
         sentences.overturned(varied, by_key, judged[chosen].best, scene_name(chosen), len(judged)),
     )
@@ -201,7 +201,7 @@ def _about(known: Study) -> str:
 def _winners_said(found: Report) -> str:
     shown = {entry.row["mechanism"] for entry in found.study.entries} & UNRANKED.keys()
     left_out = "".join(f" {UNRANKED[name]}." for name in UNRANKED if name in shown)
-    return f"Net CPU time over the run; leaving it alone gains zero.{left_out and ' Not ranked:'}{left_out}"
+    return f"Net CPU time over the run; not collapsing gains zero.{left_out and ' Not ranked:'}{left_out}"
 
 
 def _environment(sweep: Sweep) -> str:

@@ -14,9 +14,10 @@ from thpsweep.answers.analysis.study import NET, Key, Study, is_number, level_na
 from thpsweep.answers.charts.base import Point
 from thpsweep.answers.charts.choose import directions, lines
 from thpsweep.answers.report.sentences import figure
-from thpsweep.answers.terminal.table import significant, size
+from thpsweep.answers.terminal.table import significant
 from thpsweep.sweep.records import run_record
 from thpsweep.sweep.records.journal import Sweep
+from thpsweep.units import size
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from thpsweep.answers.terminal.table import count, duration, size
+from thpsweep.answers.terminal.table import count, duration
 from thpsweep.sweep.planning.forecast import ALONE, Forecast, Workers, forecast
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records.journal import Sweep
 from thpsweep.sweep.records.point import PlannedPoint
+from thpsweep.units import size
 
 MOST_ROWS = 40
 """More points than this are shown by the first and the last of them."""
