@@ -91,9 +91,9 @@ class Application:
         """Say how long it took, and where the runs are to be seen."""
         from thpsweep.answers.terminal.table import duration
 
-        print(f"Took {duration(time.monotonic() - self._started_s)}. ", end="" if plan.tracked else "\n")
-        if plan.tracked:
-            print(f"Compare the runs in a browser: {plan.target.shown_by(plan.root, plan.directory)}")
+        took = f"Took {duration(time.monotonic() - self._started_s)}."
+        ui = f" Compare the runs in a browser: {plan.target.shown_by(plan.root, plan.directory)}"
+        print(took + (ui if plan.tracked else ""))
 
     def preview(self, plan: "Plan", workers: "Workers") -> None:
         """Show a plan and what it would take."""
