@@ -60,10 +60,14 @@ def by_pmd(axes: Axes) -> None:
     frames(axes, tuple(range(3, 11)), FOLIO, "the same folio: one TLB entry covers it, forks copy one PMD")
     for sharer in range(SHARERS):
         y = 1.7 + sharer * STEP
-        axes.add_patch(Rectangle((LEFT + 1.1, y), 4.8, 0.3, facecolor="#CC79A7", edgecolor="0.4", linewidth=0.6, zorder=3))
+        axes.add_patch(
+            Rectangle((LEFT + 1.1, y), 4.8, 0.3, facecolor="#CC79A7", edgecolor="0.4", linewidth=0.6, zorder=3)
+        )
         axes.text(LEFT + 3.5, y + 0.14, "PMD", ha="center", va="center", fontsize=8.5, zorder=4)
         axes.text(LEFT + 0.95, y + 0.15, f"process {sharer + 1}", ha="right", va="center", fontsize=8.5)
-        axes.plot([LEFT + 1.9 + 1.6 * sharer, LEFT + 2.9 + 0.6 * sharer], [y, OLD + 0.4], color="0.4", linewidth=1.2, zorder=1)
+        axes.plot(
+            [LEFT + 1.9 + 1.6 * sharer, LEFT + 2.9 + 0.6 * sharer], [y, OLD + 0.4], color="0.4", linewidth=1.2, zorder=1
+        )
     axes.set_title("switch_pmd, inplace_pmd: then one PMD in each process", fontsize=10, loc="left")
 
 
@@ -71,12 +75,21 @@ def private(axes: Axes) -> None:
     """Every process has a folio of its own."""
     for sharer in range(SHARERS):
         y, x = 1.7 + sharer * STEP, LEFT + 2.4 * sharer
-        axes.add_patch(Rectangle((LEFT + 1.1, y), 4.8, 0.3, facecolor="#CC79A7", edgecolor="0.4", linewidth=0.6, zorder=3))
+        axes.add_patch(
+            Rectangle((LEFT + 1.1, y), 4.8, 0.3, facecolor="#CC79A7", edgecolor="0.4", linewidth=0.6, zorder=3)
+        )
         axes.text(LEFT + 3.5, y + 0.14, "PMD", ha="center", va="center", fontsize=8.5, zorder=4)
         axes.text(LEFT + 0.95, y + 0.15, f"process {sharer + 1}", ha="right", va="center", fontsize=8.5)
         axes.add_patch(Rectangle((x, OLD), 2.2, 0.4, facecolor="#D55E00", edgecolor="0.5", linewidth=0.6))
         axes.plot([LEFT + 1.9 + 1.6 * sharer, x + 1.1], [y, OLD + 0.4], color="0.4", linewidth=1.2, zorder=1)
-    axes.text(LEFT + 3.5, OLD - 0.28, "a folio of 2 MiB for each process: the sharing is lost", ha="center", va="center", fontsize=8.5)
+    axes.text(
+        LEFT + 3.5,
+        OLD - 0.28,
+        "a folio of 2 MiB for each process: the sharing is lost",
+        ha="center",
+        va="center",
+        fontsize=8.5,
+    )
     axes.set_title("copy: a private copy in each process", fontsize=10, loc="left")
 
 

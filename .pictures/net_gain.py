@@ -1,4 +1,4 @@
-"""Draw net gain against sharing degree: python .pictures/net_gain.py sweeps/seed_debate-* writes net_gain.png beside itself."""
+"""Draw net gain against degree: python .pictures/net_gain.py sweeps/seed_debate-* writes net_gain.png beside itself."""
 
 import sys
 from pathlib import Path
@@ -40,7 +40,9 @@ def main(sweep: Path) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.set(xlabel="sharing degree", ylabel="net gain within an hour (s of CPU)")
-    axes.set_title(f"32 MiB shared by so many processes, each page written by a worker {RATE:g} times an hour", fontsize=10)
+    axes.set_title(
+        f"32 MiB shared by so many processes, each page written by a worker {RATE:g} times an hour", fontsize=10
+    )
     axes.grid(True, color="0.9", linewidth=0.7)
     axes.legend(fontsize=8.5, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     drawn.savefig(Path(__file__).with_suffix(".png"))

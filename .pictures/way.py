@@ -12,7 +12,13 @@ BOXES = {
     "command": (-0.35, 3.0, "command line", "overrides,\nconf/*.yaml", COMMAND),
     "plan": (2.3, 3.0, "plan", "every point composed,\nchecked, named by its hash\nsweep/planning", SWEEP),
     "launch": (4.9, 3.0, "launch", "this process, or\nRay actors, one a CPU\nsweep/local, sweep/ray", SWEEP),
-    "simulate": (7.5, 3.0, "simulate", "prepare, step, finish:\npolicy and baseline,\nsame events\nmodel/simulate.py", MODEL),
+    "simulate": (
+        7.5,
+        3.0,
+        "simulate",
+        "prepare, step, finish:\npolicy and baseline,\nsame events\nmodel/simulate.py",
+        MODEL,
+    ),
     "journal": (4.9, 1.2, "journal", "journal.jsonl: the record;\nthe same command resumes\nsweep/records", SWEEP),
     "answers": (2.3, 1.2, "answers", "table, report.html, charts\nanswers/", ANSWERS),
     "mlflow": (7.5, 1.2, "MLflow", "cost against benefit\nin the browser\nsweep/tracking", ANSWERS),
@@ -42,7 +48,9 @@ def arrow(axes: Axes, start: str, end: str, label: str) -> None:
         a, b = (x1 + WIDTH / 3, y1), (x2 + WIDTH * 0.8, y2 + HEIGHT)
     axes.add_patch(FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=14, color="0.3", linewidth=1.3))
     if label:
-        axes.text((a[0] + b[0]) / 2, (a[1] + b[1]) / 2 + 0.09, label, ha="center", va="bottom", fontsize=8, color="0.25")
+        axes.text(
+            (a[0] + b[0]) / 2, (a[1] + b[1]) / 2 + 0.09, label, ha="center", va="bottom", fontsize=8, color="0.25"
+        )
 
 
 def main() -> None:
