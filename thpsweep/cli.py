@@ -34,15 +34,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = error.exit_code
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output has closed it
         streams.give_up()
         code = PIPE_CLOSED
     except OSError as problem:
-        said = streams.explained(problem)
-        if said is None or for_developers:
+        message = streams.explained(problem)
+        if message is None or for_developers:
             raise
-        print(f"thpsweep: {said[0]}", file=sys.stderr)
-        code = said[1]
+        print(f"thpsweep: {message[0]}", file=sys.stderr)
+        code = message[1]
     sys.exit(code)
 
 

@@ -103,11 +103,11 @@ def _with_each(sweeps: Sequence[Path], do: Callable[[Path], int]) -> int:
         try:
             code = do(directory)
         except (ThpsweepError, OSError) as problem:
-            said = streams.explained(problem) if isinstance(problem, OSError) else (str(problem), problem.exit_code)
-            if said is None or isinstance(problem, BrokenPipeError):
+            message = streams.explained(problem) if isinstance(problem, OSError) else (str(problem), problem.exit_code)
+            if message is None or isinstance(problem, BrokenPipeError):
                 raise
-            print(f"thpsweep: {said[0]}", file=sys.stderr)
-            code = said[1]
+            print(f"thpsweep: {message[0]}", file=sys.stderr)
+            code = message[1]
         worst = max(worst, code)
     return worst
 
@@ -121,9 +121,9 @@ def _behind(known: "Status") -> str:
         target = target_of(known.directory, None)
     except ThpsweepError as problem:
         return f"MLflow cannot be asked ({problem})"
-    said = behind(target, known.id, {point: finished for point, (_, finished) in known.results.items()})
-    wants_none = said.endswith("behind") and not is_tracked(known.directory)
-    return "not in MLflow, as sweep.track=false" if wants_none else said
+    message = behind(target, known.id, {point: finished for point, (_, finished) in known.results.items()})
+    wants_none = message.endswith("behind") and not is_tracked(known.directory)
+    return "not in MLflow, as sweep.track=false" if wants_none else message
 
 
 def sync(options: argparse.Namespace) -> int:

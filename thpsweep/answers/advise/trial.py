@@ -32,7 +32,7 @@ class Line:
 
 
 def still(scene: Scene, only_root: bool) -> dict[str, Any]:
-    """Simulate the collapse alone: nobody does anything meanwhile."""
+    """Simulate the collapse alone: no process does anything meanwhile."""
     quiet = dataclasses.replace(scene, duration_s=1.0, replicates=2)
     trigger = {"kind": "madvise", "at_s": [1.0], "callers": "root" if only_root else "all"}
     parts: dict[str, dict[str, Any]] = {"mechanism": {"kind": "copy"}, "trigger": trigger, "gate": {"kind": "always"}}
@@ -100,5 +100,5 @@ def table(found: Sequence[Line]) -> Table:
 def refusals(done: Collapsed) -> str:
     """Say how many calls the kernel refused, and how."""
     refused = {name: n for name, n in done.outcomes.items() if name != "collapsed"}
-    said = ", ".join(f"{name} {n}" for name, n in refused.items())
-    return f"refused by the kernel: {said}" if refused else "the kernel refused no region"
+    listed = ", ".join(f"{name} {n}" for name, n in refused.items())
+    return f"refused by the kernel: {listed}" if refused else "the kernel refused no region"

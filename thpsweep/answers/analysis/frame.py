@@ -35,7 +35,7 @@ COMMON = frozenset(
 
 
 def rows(sweep: Sweep) -> list[Row]:
-    """Give a row a point, sorted by workload, sharing degree, other choices, and policy in the order of the sweep.
+    """Give one row per point, sorted by workload, sharing degree, other choices, and policy in the order of the sweep.
 
     A metric m has three keys: m, m_low, m_high. A point that failed or did not run has none.
     """
@@ -63,12 +63,12 @@ def varied(found: Sequence[Row]) -> list[str]:
     """
     keys = dict.fromkeys(key for row in found for key in row["choices"])
     policies = {row.get("policy") for row in found}
-    told = {
+    named = {
         key
         for key in ("mechanism", "trigger")
         if len({(row.get("policy"), row.get(key)) for row in found}) == len(policies)
     }
-    apart = {"policy", "workload", "sharing", "sharing.degree"} | told
+    apart = {"policy", "workload", "sharing", "sharing.degree"} | named
     return [key for key in keys if key not in apart and len({str(row.get(key)) for row in found}) > 1]
 
 

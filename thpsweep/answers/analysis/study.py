@@ -112,7 +112,7 @@ class Study:
 
 
 def study(sweep: Sweep, *, repriced: bool = True) -> Study:
-    """Read all finished points of a sweep; what prices them anew takes memory, and is left out where nobody does."""
+    """Read all finished points of a sweep; what prices them anew takes memory, and is left out where nothing does."""
     rows = [row for row in frame.rows(sweep) if row["state"] == "done"]
     common = [
         key for key in ("workload", "sharing", DEGREE, "policy") if len({_word(row.get(key)) for row in rows}) > 1

@@ -64,8 +64,8 @@ def _best(known: Study, judged: Mapping[Key, Verdict], head: str) -> str:
     if len(known.factors.get(DEGREE, ())) > 1:
         lines = stretches(judged)
         if len(lines) <= MOST_CLAUSES:
-            said = "; ".join(_along(rest, line, judged) for rest, line in lines.items())
-            return f"{head}{', ' if any(lines) else ' '}{said}."
+            along = "; ".join(_along(rest, line, judged) for rest, line in lines.items())
+            return f"{head}{', ' if any(lines) else ' '}{along}."
     won: dict[str, list[Verdict]] = {}
     for one in judged.values():
         won.setdefault(one.best if one.resolved else UNRESOLVED, []).append(one)
@@ -165,11 +165,11 @@ def _along(rest: Key, line: Sequence[Stretch], judged: Mapping[Key, Verdict]) ->
         several = one.first != one.last
         degrees = f"{one.first:,}–{one.last:,}" if several else f"{one.first:,}"
         noun, where_to = "sharer" if degrees == "1" else "sharers", f" at {one.last:,}" if several else ""
-        if one.said == UNRESOLVED:
+        if one.winner == UNRESOLVED:
             parts.append(f"not resolved at {degrees} {noun}")
         else:
-            gain = "" if one.said == ALONE or not here else f" ({_ms(here[0].net)}{where_to})"
-            parts.append(f"{_code(one.said)} at {degrees} {noun}{gain}")
+            gain = "" if one.winner == ALONE or not here else f" ({_ms(here[0].net)}{where_to})"
+            parts.append(f"{_code(one.winner)} at {degrees} {noun}{gain}")
     where = " and ".join(f"{named(key)} of {level_name(key, value)}" for key, value in rest)
     return (f"with {where}, " if where else "") + ", ".join(parts)
 
@@ -257,7 +257,7 @@ def figure(value: float, within: Estimate) -> str:
 
 
 def _ends(found: Estimate, write: Callable[[float], str]) -> str:
-    """Write an interval; one whose ends read as the mean, as where nobody writes, is left out."""
+    """Write an interval; one whose ends read as the mean, as where no page is written, is left out."""
     if math.isnan(found.low):
         return " [interval unknown: one replicate]" if found.n == 1 else " [interval unknown]"
     low, high = write(found.low), write(found.high)

@@ -37,7 +37,7 @@ def winners(judged: Mapping[Key, Verdict], anyhow: Mapping[Key, Verdict]) -> Tab
         rows.append(
             (
                 scene_name(scene),
-                kept.said if kept.resolved else f"not resolved: {', '.join([kept.best, *kept.tied])}",
+                kept.best if kept.resolved else f"not resolved: {', '.join([kept.best, *kept.tied])}",
                 _with_ends(kept.net),
                 kept.second or "",
                 _with_ends(kept.margin) if kept.margin else "",

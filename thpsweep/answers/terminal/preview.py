@@ -56,7 +56,7 @@ def summary(plan: Plan, done: set[str], predicted: Forecast) -> list[str]:
 
 
 def search_summary(plan: Plan, found: Sweep | None, workers: Workers) -> list[str]:
-    """Say what a search will take, of which nobody knows all points beforehand."""
+    """Say what a search will take, whose points are not all known beforehand."""
     assert plan.search is not None
     n_all, basis = plan.search.outlook()
     n_done = len(found.done) if found else 0

@@ -235,12 +235,12 @@ def _notes(rows: Sequence[Row]) -> list[str]:
             found.setdefault(re.sub(r"[\d,.]*\d", "#", note), []).append((note, row))
     n_policies = len({row["policy"] for row in rows})
     lines = []
-    for said in found.values():
-        note, last = said[-1]
-        policies = dict.fromkeys(row["policy"] for _, row in said)
+    for alike in found.values():
+        note, last = alike[-1]
+        policies = dict.fromkeys(row["policy"] for _, row in alike)
         who = "" if len(policies) == n_policies else f"{_list(policies)} at "
-        numbers = f" (numbers of {_where(last)})" if len({note for note, _ in said}) > 1 else ""
-        lines.append(f"{who}{_list(_where(row) for _, row in said)}: {note}{numbers}")
+        numbers = f" (numbers of {_where(last)})" if len({note for note, _ in alike}) > 1 else ""
+        lines.append(f"{who}{_list(_where(row) for _, row in alike)}: {note}{numbers}")
     return lines
 
 
