@@ -53,7 +53,7 @@ def test_every_member_is_an_option_or_the_base_of_one(family: str) -> None:
     group = GROUPS[family]
     texts = [(conf_dir() / group / f"{name}.yaml").read_text() for name in options(group)]
     bases = {entry for text in texts for entry in yaml.safe_load(text)["defaults"] if isinstance(entry, str)}
-    for name in registry.members(family):
+    for name in registry.options(family):
         if group.startswith("policy/"):
             assert point_of(composed(f"{group}={name}"))["policy"][family]["kind"] == name
         else:

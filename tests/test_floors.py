@@ -32,7 +32,7 @@ FLOORS = {
 }
 INNER = {
     "model": [
-        {"bits", "options", "registry"},
+        {"bits", "checks", "registry"},
         {"draws", "plugins"},
         {"state", "machines"},
         {"mm", "memories"},
@@ -48,7 +48,7 @@ INNER = {
     ],
     "sweep": [{"records"}, {"tracking"}, {"planning"}, {"local", "search"}, {"ray", "driver"}],
     "answers": [{"analysis"}, {"picture", "terminal"}, {"charts", "advise"}, {"report"}],
-    "linux": [{"proc"}, {"live"}, {"activity", "calibrate"}, {"capture", "validate"}, {"trial"}],
+    "linux": [{"proc"}, {"live"}, {"activity", "calibrate", "prototype"}, {"capture", "validate"}, {"trial"}],
 }
 """Inside a room: what stands together in a set does not import each other."""
 

@@ -11,6 +11,8 @@ from thpsweep.errors import ThpsweepError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from thpsweep.sweep.records.schema import Point
+
 
 def load(sweep: str | PathLike[str], *, replicates: bool = False) -> "pd.DataFrame":
     """Read a sweep, running or not, into a table: one row per point, one column per choice and metric.
@@ -69,7 +71,7 @@ def _beside_any_other() -> Iterator[None]:
         GlobalHydra.instance().hydra = others
 
 
-def composed(overrides: tuple[Any, ...]) -> dict[str, Any]:
+def composed(overrides: tuple[Any, ...]) -> "Point":
     """Give the point that overrides make, as the command line would. Raises: ThpsweepError for what it refuses."""
     from hydra import compose, initialize_config_dir
 

@@ -122,12 +122,12 @@ class Application:
         from hydra.core.hydra_config import HydraConfig
 
         from thpsweep.config import plan_of, point_of
-        from thpsweep.sweep.local.serial import serial
+        from thpsweep.sweep.local.serial import run_serial
         from thpsweep.sweep.planning.axes import Job
 
         job = Job(tuple(HydraConfig.get().overrides.task), {})
         plan = plan_of(config, HydraConfig.get(), [job], lambda _: point_of(config))
-        return self.drive(plan, serial).results[plan.points[0].id]["result"]
+        return self.drive(plan, run_serial).results[plan.points[0].id]["result"]
 
 
 def _width(console: "Console") -> int:

@@ -20,6 +20,7 @@ EXAMPLES = {
     "advise": "advise --capture redis_bgsave --machine zen5_vm",
     "calibrate": "calibrate --out here.yaml",
     "validate": "validate --machine here.yaml",
+    "prototype": "prototype check --kernel 6.12",
 }
 """Verb -> a command that can be tried, in the order in which they are met."""
 
@@ -35,6 +36,7 @@ ABOUT = {
     "advise": "say what would pay for a process tree, and how to do it",
     "calibrate": "measure this machine's prices",
     "validate": "hold the model against this machine's kernel",
+    "prototype": "run the mechanisms that no kernel has in one, under emulation",
 }
 
 
@@ -87,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     validate.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file, too")
     validate.add_argument("--list", action="store_true", help="list the scenarios and run none")
     validate.set_defaults(verb=verbs.validate)
+    _add_prototype(parsers)
     status = parsers.add_parser("status", help="say how far sweeps are, running or not")
     status.set_defaults(verb=verbs.status)
     sync = parsers.add_parser("sync", help="add to MLflow what it lacks of finished points")
@@ -101,6 +104,25 @@ def parser() -> argparse.ArgumentParser:
     for name, verb in parsers.choices.items():
         verb.epilog = f"example: thpsweep {EXAMPLES[name]}"
     return made
+
+
+def _add_prototype(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    prototype = parsers.add_parser(
+        "prototype", help="run the mechanisms that no kernel has in one, under emulation, and compare with the model"
+    )
+    prototype.add_argument(
+        "action",
+        choices=("check", "compare", "price", "stress"),
+        help="check: are they right; compare: families drawn at random, in the model and in the kernel; "
+        "price: instructions a pte; stress: many collapses while processes write, fork and exit",
+    )
+    prototype.add_argument(
+        "--kernel", default="6.12", metavar="VERSION", help="6.12 or 7.3, from Debian (default: 6.12)"
+    )
+    prototype.add_argument("--families", type=int, default=20, metavar="N", help="compare: how many (default: 20)")
+    prototype.add_argument("--seed", type=int, default=0, help="compare: which (default: 0)")
+    prototype.add_argument("--out", type=Path, metavar="FILE.yaml", help="price: file to write the table to, too")
+    prototype.set_defaults(verb=verbs.prototype)
 
 
 def _add_advise(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -14,6 +14,7 @@ from thpsweep.errors import ThpsweepError
 
 if TYPE_CHECKING:
     from thpsweep.sweep.records.status import Status
+    from thpsweep.sweep.tracking.lag import Questions
     from thpsweep.sweep.tracking.target import Target
 
 DONE, NOT_DONE = 0, 1
@@ -67,6 +68,13 @@ def validate(options: argparse.Namespace) -> int:
     return run(Request(machine, options.only or [], options.random, options.rounds, options.json, options.list))
 
 
+def prototype(options: argparse.Namespace) -> int:
+    """Run the mechanisms that no kernel has in one, in a virtual machine."""
+    from thpsweep.linux.prototype.command import Request, run
+
+    return run(Request(options.action, options.kernel, options.families, options.seed, options.out))
+
+
 def ui(options: argparse.Namespace) -> int:
     """Become the server of the runs' database; returns only where that fails, or where a server has the runs."""
     from thpsweep.config import target_of
@@ -87,13 +95,17 @@ def ui(options: argparse.Namespace) -> int:
 def status(options: argparse.Namespace) -> int:
     """Say how sweeps stand."""
     from thpsweep.sweep.records import status
+    from thpsweep.sweep.tracking.lag import Questions
 
-    def say(directory: Path) -> int:
+    questions = Questions()
+
+    def show(directory: Path) -> int:
         known = status.status(directory)
-        print(*known.lines(time.time(), _behind(known)), sep="\n")
+        print(*known.lines(time.time()), sep="\n", flush=True)  # MLflow may take its time to answer
+        print(f"  {_lag(known, questions)}", flush=True)
         return DONE
 
-    return _with_each(status.found(options.sweep, options.dir), say)
+    return _with_each(status.found(options.sweep, options.dir), show)
 
 
 def _with_each(sweeps: Sequence[Path], do: Callable[[Path], int]) -> int:
@@ -112,18 +124,17 @@ def _with_each(sweeps: Sequence[Path], do: Callable[[Path], int]) -> int:
     return worst
 
 
-def _behind(known: "Status") -> str:
+def _lag(known: "Status", questions: "Questions") -> str:
     """Say how MLflow stands to a sweep, which is no reason to say nothing of the sweep."""
     from thpsweep.config import is_tracked, target_of
-    from thpsweep.sweep.tracking.lag import behind
 
     try:
         target = target_of(known.directory, None)
     except ThpsweepError as problem:
         return f"MLflow cannot be asked ({problem})"
-    message = behind(target, known.id, {point: finished for point, (_, finished) in known.results.items()})
-    wants_none = message.endswith("behind") and not is_tracked(known.directory)
-    return "not in MLflow, as sweep.track=false" if wants_none else message
+    text = questions.describe(target, known.id, {point: finished for point, (_, finished) in known.results.items()})
+    wants_none = text.endswith("behind") and not is_tracked(known.directory)
+    return "not in MLflow, as sweep.track=false" if wants_none else text
 
 
 def sync(options: argparse.Namespace) -> int:
@@ -138,13 +149,15 @@ def sync(options: argparse.Namespace) -> int:
 
 
 def _sync(directory: Path, target: "Target") -> int:
+    from thpsweep.config import labels_of
     from thpsweep.sweep.records.status import holder
-    from thpsweep.sweep.tracking.tracker import Busy, track
+    from thpsweep.sweep.tracking.tracker import SweepIsRunning, track
 
     gc.freeze()  # what MLflow brings stays: no collection need walk it
     try:
-        print(f"{directory}: {track(directory, target=target, is_idle=lambda: holder(directory) is None)}")
-    except Busy:
+        added = track(directory, target=target, labels=labels_of(directory), is_idle=lambda: holder(directory) is None)
+        print(f"{directory}: {added}")
+    except SweepIsRunning:
         print(f"{directory}: is being run, and brings MLflow up to date itself")
     except Exception as problem:  # whatever MLflow and its database raise: the other sweeps may be recorded elsewhere
         print(f"thpsweep: {directory}: not recorded ({target.why(problem)})", file=sys.stderr)

@@ -205,6 +205,8 @@ def test_a_file_that_is_no_profile(tmp_path) -> None:
             load(path)
 
 
+@pytest.mark.live
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_quick_calibration_of_this_machine(tmp_path, capsys) -> None:
     with bench_or_skip("frames", "tracefs", "khugepaged", "swap"):

@@ -55,6 +55,8 @@ def test_against_needs_a_file_to_write(tmp_path, capsys) -> None:
         assert end.value.code == 2 and "expected" in capsys.readouterr().err
 
 
+@pytest.mark.live
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_calibration_agrees_with_itself(tmp_path, capsys, monkeypatch) -> None:
     """Three rounds each, for their time; a few figures may have met something else that the machine does."""

@@ -72,7 +72,7 @@ def test_the_report_shows_both_ways(found) -> None:
 
 
 def test_they_are_mechanisms_of_the_model() -> None:
-    assert set(HYPOTHETICAL) <= set(registry.members("mechanism"))
+    assert set(HYPOTHETICAL) <= set(registry.options("mechanism"))
 
 
 def test_shipped_options_are_found() -> None:

@@ -20,12 +20,11 @@ from thpsweep.linux import trial as live
 from thpsweep.linux.capture.command import observed
 from thpsweep.model.capture.layout import Layout
 from thpsweep.model.machines.profile import Profile
-from thpsweep.model.setting import estimate
 from thpsweep.sweep.driver.drive import ALL_DONE, drive
-from thpsweep.sweep.local.serial import serial
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.limits import Limits
 from thpsweep.sweep.planning.plan import Plan
-from thpsweep.sweep.ray.auto import auto
+from thpsweep.sweep.ray.auto import run_auto
 from thpsweep.sweep.records import journal
 from thpsweep.sweep.records.point import PlannedPoint
 from thpsweep.sweep.tracking.target import target
@@ -120,8 +119,8 @@ def predictions(scene: Scene, root: Path) -> tuple[list[Prediction], int]:
     """Simulate every choice, journaled, so that the same command on the same file goes on; give the exit code, too."""
     wanted = choices(scene.layout.provenance, scene.tick_s, scene.layout.n_regions)
     points = planned(scene, wanted)
-    work = sum(estimate(point.point)["work"] for point in points.values())
-    driven = drive(_plan(scene, root, points), serial if work < LITTLE_WORK else auto, _no_answer)
+    work = sum(point.checked["work"] for point in points.values())
+    driven = drive(_plan(scene, root, points), run_serial if work < LITTLE_WORK else run_auto, _no_answer)
     if driven.exit_code != ALL_DONE:
         return [], driven.exit_code
     return [predict(choice, driven.results[points[choice.name].id]["result"]) for choice in wanted], ALL_DONE

@@ -13,10 +13,11 @@ from thpsweep.model import registry
 from thpsweep.model.capture import files
 from thpsweep.model.capture.layout import Layout
 from thpsweep.model.machines.profile import Profile
-from thpsweep.model.setting import check
 from thpsweep.model.workloads.base import Workload
 from thpsweep.shipped import option
-from thpsweep.sweep.records.point import PlannedPoint, Point, point_id
+from thpsweep.sweep.planning.check import planned_point
+from thpsweep.sweep.records.point import PlannedPoint
+from thpsweep.sweep.records.schema import Point
 from thpsweep.units import HPAGE_PMD_NR
 
 TICK_S = 60.0
@@ -50,12 +51,12 @@ class Scene:
         life_s = float(self.workload()["worker_life_s"])
         return min(TICK_S, life_s, self.duration_s) if life_s else min(TICK_S, self.duration_s)
 
-    def point(self, policy: Mapping[str, Any], workload: Mapping[str, Any]) -> Point:
+    def point(self, policy: Any, workload: Mapping[str, Any]) -> Point:
         """Make a point of this tree under a policy."""
         return {
             "workload": dict(workload),
             "sharing": {"kind": "fixed", "degree": self.layout.n_processes},
-            "policy": dict(policy),
+            "policy": policy,
             "machine": registry.spec(self.machine),
             "memory": {"kind": "plentiful"},
             "run": {
@@ -71,11 +72,10 @@ def planned(scene: Scene, wanted: Sequence[Choice]) -> dict[str, PlannedPoint]:
     for choice in wanted:
         point = scene.point(choice.policy, anew if choice.restart else as_is)
         try:
-            check(point)
+            params = {"policy": choice.name, "workload": point["workload"]["kind"]}
+            found[choice.name] = planned_point(point, params)
         except ThpsweepError as error:
             raise ThpsweepError(f"{choice.name}: {error}") from error
-        params = {"policy": choice.name, "workload": point["workload"]["kind"]}
-        found[choice.name] = PlannedPoint(point_id(point), point, params, ())
     return found
 
 

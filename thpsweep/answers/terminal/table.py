@@ -209,7 +209,7 @@ def _regions(row: Row) -> str:
 
 def _is_private(row: Row) -> bool:
     """Tell whether each process collapses on its own."""
-    member = registry.members("mechanism").get(row["mechanism"])
+    member = registry.options("mechanism").get(row["mechanism"])
     return (
         bool(row.get("cost/collapses"))
         and member is not None

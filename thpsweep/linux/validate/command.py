@@ -55,12 +55,12 @@ def run(request: Request) -> int:
     verdicts = _validate(chosen, machine, request.rounds)
     console = Console() if Console().is_terminal else Console(width=_WIDTH)
     show(verdicts, machine.name, console)
-    found: list[Findings] = []
+    assumptions: list[Findings] = []
     if not request.only and not request.random:
-        found = _try_assumptions(request.machine)
-        report_hypothetical.show(found, machine.name, console)
+        assumptions = _try_assumptions(request.machine)
+        report_hypothetical.show(assumptions, machine.name, console)
     if request.json is not None:
-        write_json(verdicts, machine.name, report_hypothetical.plain(found), request.json)
+        write_json(verdicts, machine.name, report_hypothetical.plain(assumptions), request.json)
     return _DIFFERS if any(verdict.differs for verdict in verdicts) else 0
 
 

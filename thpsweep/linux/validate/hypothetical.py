@@ -57,11 +57,11 @@ def findings(
     mechanisms: Sequence[str] = HYPOTHETICAL,
 ) -> list[Findings]:
     """Try the assumptions of hypothetical mechanisms at the prices of a machine."""
-    found = []
+    listed = []
     for mechanism in mechanisms:
         tell(mechanism)
-        found.append(_of(mechanism, machine, sources))
-    return found
+        listed.append(_of(mechanism, machine, sources))
+    return listed
 
 
 def _of(mechanism: str, machine: Profile, sources: Mapping[str, Source]) -> Findings:
