@@ -2,8 +2,8 @@
 
     python tests/same_results.py PATH_OF_THE_OTHER_CHECKOUT [EXPERIMENT ...]
 
-Notes are left out: sentences for people may be reworded. Run it before a change of structure lands; both checkouts run in this interpreter's environment. Exit code 1 where a result
-differs, or where one checkout has points that the other has not.
+Notes are left out: sentences for people may be reworded. Run it before a change of structure lands; both checkouts run in
+this interpreter's environment. Exit code 1 where a result differs, or where one checkout has points that the other has not.
 """
 
 import json
