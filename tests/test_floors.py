@@ -24,6 +24,7 @@ FLOORS = {
     "arguments": 4,
     "application": 4,
     "cli": 4,
+    "usage": 4,
     "verbs": 4,
     "api": 4,
     "__main__": 4,

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from thpsweep.answers.terminal.table import count, duration, size
+from thpsweep.answers.terminal.table import count, duration
 from thpsweep.sweep.planning.forecast import ALONE, Forecast, Workers, forecast
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records.journal import Sweep
 from thpsweep.sweep.records.point import PlannedPoint
+from thpsweep.units import size
 
 MOST_ROWS = 40
 """More points than this are shown by the first and the last of them."""
@@ -55,7 +56,7 @@ def summary(plan: Plan, done: set[str], predicted: Forecast) -> list[str]:
 
 
 def search_summary(plan: Plan, found: Sweep | None, workers: Workers) -> list[str]:
-    """Say what a search will take, of which nobody knows all points beforehand."""
+    """Say what a search will take, whose points are not all known beforehand."""
     assert plan.search is not None
     n_all, basis = plan.search.outlook()
     n_done = len(found.done) if found else 0
