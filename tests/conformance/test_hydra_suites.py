@@ -43,9 +43,9 @@ def token(ray_token: None) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def one_ray(token: None) -> Iterator[None]:
     """Start one Ray for all cases of a suite that run in this process."""
-    from thpsweep.sweep.ray.pool import _started
+    from thpsweep.sweep.ray.start import start
 
-    ray = _started("local", 2)
+    ray = start("local", 2)
     yield
     ray.shutdown()
 

@@ -17,12 +17,11 @@ from thpsweep.sweep.driver.interrupts import interruptible
 from thpsweep.sweep.driver.name_conflicts import refuse_name_conflict
 from thpsweep.sweep.driver.progress import progress
 from thpsweep.sweep.driver.task_source import GridTasks, SearchTasks, make_source, point_record
-from thpsweep.sweep.local import crash_log
 from thpsweep.sweep.local.attempt import Outcome
-from thpsweep.sweep.local.crash_log import CrashLog
 from thpsweep.sweep.local.serial import Launch, Terms
 from thpsweep.sweep.planning.plan import Plan
-from thpsweep.sweep.records import environment, journal, run_record
+from thpsweep.sweep.records import crash_log, environment, journal, run_record
+from thpsweep.sweep.records.crash_log import CrashLog
 from thpsweep.sweep.records.writer import Journal, writing
 
 ALL_DONE, SOME_FAILED = 0, 1

@@ -4,7 +4,6 @@ This module is imported at every start and at shell completion, so that what tak
 """
 
 import dataclasses
-import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 MAX_ACTORS = 4096
 """More is taken for a slip of the hand."""
 
-RAY_START_S, RAY_BYTES = 6.0, 650 << 20
-"""Ray starts in 5 to 10 s; its own processes, the driver and MLflow took so much on 2 cores, as proportional set size."""
+RAY_START_S = 6.0
+"""Ray starts in 5 to 10 s."""
 
 
 @dataclass
@@ -166,11 +165,13 @@ class RayLauncher(_PointLauncher):
 
     def workers(self) -> "Workers":
         """Count the actors; those of a cluster are not known before it is joined."""
+        from thpsweep.linux.proc.cgroups import usable_cpus
         from thpsweep.sweep.planning.forecast import Workers
+        from thpsweep.sweep.planning.limits import RAY_BYTES
 
         if self._address != "local" and self._actors is None:
             return Workers(f"the cluster {self._address}", None)
-        n_actors = self._actors or len(os.sched_getaffinity(0))
+        n_actors = self._actors or usable_cpus()
         actors = f"{n_actors} Ray actors" if n_actors > 1 else "1 Ray actor"
         return Workers(actors, n_actors, start_s=RAY_START_S, overhead_bytes=RAY_BYTES)
 
