@@ -23,6 +23,9 @@ LEAST_BYTES = 64 << 20
 """A process is allowed so much even where all of it together is more than there is."""
 
 
+ADVICE = "expected fewer replicates, regions or sharers, or more memory"
+
+
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """What a point may take. None: no deadline; of memory a fair share."""
@@ -72,9 +75,8 @@ class Room:
 
     def refusal(self, point: Point) -> str:
         """Say what a point needs, what there is, and what can be done."""
-        need, usable = need_bytes(point) / 2**30, self.usable_bytes / 2**30
-        return (
-            f"it needs about {need:.2f} GiB and {usable:.2f} GiB are there for points "
-            f"({self.limit.source}: {self.limit.limit_bytes / 2**30:.2f} GiB); "
-            "expected fewer replicates, regions or sharers, or more memory"
-        )
+        return f"it needs about {need_bytes(point) / 2**30:.2f} GiB and {self}; {ADVICE}"
+
+    def __str__(self) -> str:
+        usable, limit = self.usable_bytes / 2**30, self.limit.limit_bytes / 2**30
+        return f"{usable:.2f} GiB are there for points ({self.limit.source}: {limit:.2f} GiB)"
