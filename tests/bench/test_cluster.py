@@ -100,7 +100,8 @@ def test_ten_thousand_points_and_the_driver_of_many_actors(
 ) -> None:
     cluster = make_cluster()
     cluster.start(1, 2, 3)
-    ((_, point),) = degrees(2)
+    ((_, task),) = degrees(2)
+    point = task["point"]
     ended, sent = [], [sent_bytes(cluster)]
     for n in (1_000, 10_000):
         ended.append(driven(cluster.head, tmp_path, seeded(point, n), "trivial"))
@@ -127,7 +128,8 @@ def test_the_driver_keeps_so_many_actors_busy(
     cluster.join(1, cpus=per_host)
     for number in (2, 3):
         cluster.join(number, cpus=per_host)
-    ((_, point),) = degrees(2)
+    ((_, task),) = degrees(2)
+    point = task["point"]
     n_actors = 3 * per_host
     found = driven(cluster.head, tmp_path, seeded(point, n_actors * POINTS_EACH), "sleeping", n_actors)
     for host in cluster.hosts.values():

@@ -19,6 +19,7 @@ from tests.faults.driver import plan_of
 from tests.sweep.conftest import degrees, make_point
 from thpsweep.sweep.driver.drive import drive
 from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
+from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.ray.pool import run_pool
 
 __all__ = ["degrees", "make_point"]
@@ -76,7 +77,8 @@ def driven(tmp_path: Path, point: dict[str, Any], n: int, launcher: str) -> list
 def test_cost_a_point_does_not_grow_with_the_sweep(
     tmp_path: Path, degrees: Degrees, ray_token: None, launcher: str
 ) -> None:
-    ((_, point),) = degrees(2)
+    ((_, task),) = degrees(2)
+    point = task["point"]
     few, many = 1_000, 10_000
     took_s, most_bytes, end_bytes = (
         dict(zip((few, many), found, strict=True))
@@ -95,7 +97,7 @@ def test_cost_a_point_does_not_grow_with_the_sweep(
 
 def test_two_actors_against_one_on_heavy_points(make_point: Callable[..., Any], ray_token: None) -> None:
     point = make_point("workload.regions=64", "run.replicates=8", "run.duration_s=3600", "sharing.degree=64")
-    tasks = [(str(seed), {**point, "run": {**point["run"], "seed": seed}}) for seed in range(24)]
+    tasks = [(str(seed), check({**point, "run": {**point["run"], "seed": seed}})) for seed in range(24)]
     (one_s, _), (two_s, busy) = (warm(tasks, actors) for actors in (1, 2))
     print(f"\none actor {one_s:.1f} s, two {two_s:.1f} s: {one_s / two_s:.2f} times as fast", end="; ")
     print(f"two were at work for {busy:.0%} of the time, which others on the same cores do not change")

@@ -30,7 +30,8 @@ SEEDS = 3
 
 @pytest.fixture
 def base(degrees: Degrees) -> dict[str, Any]:
-    ((_, point),) = degrees(2)
+    ((_, task),) = degrees(2)
+    point = task["point"]
     return {**point, "run": {**point["run"], "replicates": 8}}
 
 

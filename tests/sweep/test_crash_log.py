@@ -94,12 +94,12 @@ def test_a_machine_that_restarted_is_no_points_fault(
 
 def test_the_end_of_a_child_is_named(tmp_path: Path, degrees: Degrees) -> None:
     def killed(point: dict[str, Any]) -> None:
-        os.kill(os.getpid(), signal.SIGSEGV)
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    ((_, point),) = degrees(8)
-    ended = run_isolated(each(killed), point, Limits())
+    ((_, checked),) = degrees(8)
+    ended = run_isolated(each(killed), checked["point"], Limits())
     assert (ended["state"], ended["attempts"]) == ("quarantined", MAX_DEATHS)
-    assert ended["error"]["message"].endswith("alone with it: killed by SIGSEGV")
+    assert ended["error"]["message"].endswith("alone with it: killed by SIGKILL")
 
 
 @pytest.mark.parametrize("trouble", [None, signal.SIGALRM])
@@ -111,14 +111,14 @@ def test_a_child_that_hangs_ends_at_the_deadline(
         time.sleep(600)
 
     monkeypatch.setattr(isolated, "GRACE_S", 0.5)
-    ((_, point),) = degrees(8)
-    ended = run_isolated(each(hang), point, Limits(deadline_s=0.5))
+    ((_, checked),) = degrees(8)
+    ended = run_isolated(each(hang), checked["point"], Limits(deadline_s=0.5))
     assert (ended["state"], ended["error"]["message"]) == ("timeout", "it took longer than sweep.deadline_s=0.5")
 
 
 def test_a_result_that_cannot_leave_the_child_is_its_points_failure(degrees: Degrees) -> None:
-    ((_, point),) = degrees(8)
-    ended = run_isolated(each(lambda point: threading.Lock()), point, Limits())
+    ((_, checked),) = degrees(8)
+    ended = run_isolated(each(lambda point: threading.Lock()), checked["point"], Limits())
     assert ended["state"] == "failed" and "lock" in ended["error"]["message"]
 
 

@@ -74,13 +74,13 @@ def test_the_process_is_told_what_to_record_and_what_has_happened(
 
     drive(plan, run_serial, finish)
     order, *said = told.read_text().splitlines()
-    assert messages.Order.read(order) == messages.Order(plan.directory, plan.target)
+    assert messages.Order.decode(order) == messages.Order(plan.directory, plan.target)
     assert said == ["ended", "final"]
 
 
 def test_a_password_is_not_in_the_command_line(tracked: Callable[[str], Plan]) -> None:
     secret = dataclasses.replace(tracked("").target, uri="postgresql://me:secret@host/db")
-    assert messages.Order.read(messages.Order(Path("x"), secret).written()).target == secret
+    assert messages.Order.decode(messages.Order(Path("x"), secret).encode()).target == secret
     assert "secret" not in " ".join(follower.command())
 
 

@@ -30,7 +30,8 @@ RUN = functools.partial(run_serial, function=each(zdt1))
 
 @pytest.fixture
 def base(degrees: Degrees) -> dict[str, Any]:
-    ((_, point),) = degrees(2)
+    ((_, task),) = degrees(2)
+    point = task["point"]
     return point
 
 

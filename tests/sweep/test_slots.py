@@ -8,6 +8,7 @@ import pytest
 
 from thpsweep.errors import SweepError
 from thpsweep.sweep.local.serial import Task
+from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.planning.limits import need_bytes
 from thpsweep.sweep.ray import slots as slots_module
 from thpsweep.sweep.ray.memory_queue import LEAST_BAND_BYTES, MemoryQueue, layout
@@ -20,8 +21,8 @@ Degrees = Callable[..., list[Task]]
 
 def sized(task: Task, replicates: int) -> Task:
     """Make a point larger: state is held for all replicates at once."""
-    key, point = task
-    return f"{key}x{replicates}", {**point, "run": {**point["run"], "replicates": replicates}}
+    key, point = task[0], task[1]["point"]
+    return f"{key}x{replicates}", check({**point, "run": {**point["run"], "replicates": replicates}})
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from tests.each import each
 from thpsweep.api import composed
 from thpsweep.model.capture import files
 from thpsweep.sweep.local.serial import Arrival, Launch, Task, TaskSource, Terms, run_serial
+from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.ray import auto as auto_module
 from thpsweep.sweep.ray.auto import run_auto
 from thpsweep.sweep.ray.pool import run_pool
@@ -41,8 +42,8 @@ class Chains(TaskSource):
         self.given: list[str] = []
 
     def _task(self, degrees: Degrees, degree: int, ms: int) -> dict[str, Any]:
-        ((_, point),) = degrees(degree)
-        return {**point, "run": {**point["run"], "seed": ms}}
+        ((_, task),) = degrees(degree)
+        return check({**task["point"], "run": {**task["point"]["run"], "seed": ms}})
 
     def more(self, n_idle: int) -> Sequence[Task]:
         """Give what follows the points that are known; those of a chain one by one."""

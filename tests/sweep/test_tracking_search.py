@@ -20,7 +20,8 @@ from thpsweep.sweep.tracking.tracker import track
 
 
 def test_a_pause_between_two_proposals_is_not_the_end(root: Path, degrees: Callable[..., list[Task]]) -> None:
-    ((_, point),) = degrees(2)
+    ((_, task),) = degrees(2)
+    point = task["point"]
     base = {**point, "run": {**point["run"], "replicates": 8}}
     plan = plan_of(root, bisection(base))
     where = target(root, None)

@@ -64,9 +64,9 @@ def _too_large(plan: Plan, done: set[str], workers: Workers) -> list[str]:
         return []
     room = Room.beside(max(workers.overhead_bytes, MLFLOW_BYTES))
     named = [
-        f"  {' '.join(f'{name}={value}' for name, value in point.params.items())}: {size(need_bytes(point.point))}"
+        f"  {' '.join(f'{name}={value}' for name, value in point.params.items())}: {size(need_bytes(point.checked))}"
         for point in plan.points
-        if point.id not in done and not room.holds(point.point)
+        if point.id not in done and not room.holds(point.checked)
     ]
     if not named:
         return []

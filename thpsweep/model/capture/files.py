@@ -32,10 +32,10 @@ def find(key: str, path: str) -> Path:
     if str(Path(path)) in PROVIDED:
         return Path(path)
     shipped = SAMPLES / f"{path}.npz"
-    found = shipped if shipped.is_file() and path in samples() else Path(path).expanduser()
-    if not found.is_file():
+    file = shipped if shipped.is_file() and path in samples() else Path(path).expanduser()
+    if not file.is_file():
         raise OptionError(key, path, "an existing file, or one of " + ", ".join(samples()))
-    return found
+    return file
 
 
 def load(file: Path) -> Layout:

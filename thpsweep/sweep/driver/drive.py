@@ -16,12 +16,13 @@ from thpsweep.sweep.driver.follower import Follower, Process
 from thpsweep.sweep.driver.interrupts import interruptible
 from thpsweep.sweep.driver.name_conflicts import refuse_name_conflict
 from thpsweep.sweep.driver.progress import progress
-from thpsweep.sweep.driver.task_source import GridTasks, SearchTasks, make_source, point_record
-from thpsweep.sweep.local.attempt import Outcome
+from thpsweep.sweep.driver.task_source import GridTasks, SearchTasks, make_source
 from thpsweep.sweep.local.serial import Launch, Terms
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import crash_log, environment, journal, run_record
 from thpsweep.sweep.records.crash_log import CrashLog
+from thpsweep.sweep.records.identity import code_id
+from thpsweep.sweep.records.schema import PointRecord, ResultRecord, SweepRecord, result_record
 from thpsweep.sweep.records.writer import Journal, writing
 
 ALL_DONE, SOME_FAILED = 0, 1
@@ -33,7 +34,7 @@ class Driven:
     """What became of a plan: how the process should exit, and each point's latest result, also of earlier runs."""
 
     exit_code: int
-    results: Mapping[str, journal.Record]
+    results: Mapping[str, ResultRecord]
 
 
 def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None], begun: Process | None = None) -> Driven:
@@ -68,7 +69,7 @@ def _run(plan: Plan, source: GridTasks, launch: Launch, log: Journal, follower: 
                 contextlib.closing(launch(source.tasks, terms)) as arrivals,
             ):
                 for arrival in arrivals:
-                    log.append(*(_result_record(key, outcome) for key, outcome in arrival))
+                    log.append(*(result_record(key, _now(), outcome) for key, outcome in arrival))
                     source.take(arrival)
                     for _, outcome in arrival:
                         meter(outcome["state"])
@@ -123,30 +124,28 @@ def _write_whole(file: Path, text: str) -> None:
     os.replace(unfinished, file)
 
 
-def _header(plan: Plan) -> journal.Record:
-    return {
+def _header(plan: Plan) -> SweepRecord:
+    header: SweepRecord = {
         "type": "sweep",
         "format": journal.FORMAT,
         "sweep": plan.id,
         "name": plan.name,
         "thpsweep": __version__,
         "model": MODEL_VERSION,
+        "code": code_id(),
         "created": _now(),
         "overrides": list(plan.overrides),
         "n_points": len(plan.points),
-        **({} if plan.search is None else {"search": {**plan.search.spec, **plan.search.note}}),
     }
+    if plan.search is not None:
+        header["search"] = {**plan.search.spec, **plan.search.note}
+    return header
 
 
-def _point_records(plan: Plan) -> list[journal.Record]:
+def _point_records(plan: Plan) -> list[PointRecord]:
     if plan.search is not None:  # it records its points itself, when it proposes them
         return []
-    return [point_record(point, index) for index, point in enumerate(plan.points)]
-
-
-def _result_record(key: str, outcome: Outcome) -> journal.Record:
-    head = {"type": "result", "id": key, "state": outcome["state"], "finished": _now()}  # read without the rest
-    return {**head, **outcome}
+    return [point.record(index) for index, point in enumerate(plan.points)]
 
 
 def _now() -> str:

@@ -9,7 +9,8 @@ from thpsweep.errors import SweepError
 from thpsweep.model.simulate import MODEL_VERSION
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import journal
-from thpsweep.sweep.records.point import Point, canonical
+from thpsweep.sweep.records.point import canonical
+from thpsweep.sweep.records.schema import Point
 
 MAX_VALUES = 8
 """Values of a key that a difference lists."""

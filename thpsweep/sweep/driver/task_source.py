@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from thpsweep.sweep.local.serial import Arrival, Task, TaskSource
+from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.planning.search import Search
 from thpsweep.sweep.records import journal
 from thpsweep.sweep.records.point import PlannedPoint
+from thpsweep.sweep.records.schema import Record
 from thpsweep.sweep.records.writer import Journal
 
 
@@ -46,7 +48,7 @@ class SearchTasks(GridTasks):
         self.is_concluded = recorded.concluded
         self._replay(recorded)
         left = [key for key in self._known if key not in recorded.done]
-        self.tasks = [(key, recorded.points[key]["point"]) for key in left]
+        self.tasks = [(key, check(recorded.points[key]["point"])) for key in left]
         self._n_given = len(self.tasks)
         self.tasks = self.tasks or self.more(1)  # what is still out is waited for, as it was before the stop
 
@@ -70,20 +72,20 @@ class SearchTasks(GridTasks):
         """Journal what the search proposes next; what is known already is told to it, and it is asked again."""
         new: list[PlannedPoint] = []
         while not new and (proposals := self._course.propose(n_idle)):
-            records = []
+            records: list[Record] = []
             for proposal in proposals:
                 key = proposal.point.id
                 if key not in self._known:
                     self._known[key] = None
                     new.append(proposal.point)
-                    records.append({**point_record(proposal.point, self._next_index), "search": dict(proposal.note)})
+                    records.append(proposal.point.record(self._next_index, proposal.note))
                     self._next_index += 1
                 else:
                     records.append({"type": "proposal", "id": key, "search": dict(proposal.note)})
             self._log.append(*records)
             self.is_concluded = False
         self._n_given += len(new)
-        return [(point.id, point.point) for point in new]
+        return [(point.id, point.checked) for point in new]
 
     def ahead(self) -> tuple[int, int]:
         """Ask the search."""
@@ -99,13 +101,8 @@ class SearchTasks(GridTasks):
                 self._course.learn(record["id"], record["state"], record["result"])
 
 
-def point_record(point: PlannedPoint, index: int) -> journal.Record:
-    """Write a point for the journal."""
-    return {"type": "point", "id": point.id, "index": index, "params": dict(point.params), "point": point.point}
-
-
 def make_source(plan: Plan, log: Journal, recorded: journal.Sweep) -> GridTasks:
-    """Give what is left of a plan whose journal is `recorded`."""
+    """Give what is left of a plan whose journal holds `recorded`."""
     if plan.search is not None:
         return SearchTasks(plan.search, log, recorded)
-    return GridTasks([(point.id, point.point) for point in plan.points if point.id not in recorded.done])
+    return GridTasks([(point.id, point.checked) for point in plan.points if point.id not in recorded.done])

@@ -11,9 +11,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from thpsweep.linux.proc.cgroups import memory_limit, oom_kills
-from thpsweep.sweep.local.attempt import Function, Outcome, as_error, attempt, outcome, overrun_error
+from thpsweep.sweep.local.attempt import Function, as_error, attempt, outcome, overrun_error
 from thpsweep.sweep.planning.limits import Limits
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import Error, Outcome, Point
 
 MAX_DEATHS = 3
 """Children that may die of a point before it is given up, as many as a pool's workers."""
@@ -38,7 +38,7 @@ def run_isolated(function: Function, point: Point, limits: Limits) -> Outcome:
             return {**ended, "attempts": n}
         wall_s = time.perf_counter() - began_s
         if limits.deadline_s is not None and wall_s > limits.deadline_s:
-            error = {"type": "Overrun", "message": overrun_error(limits.deadline_s), "traceback": ""}
+            error: Error = {"type": "Overrun", "message": overrun_error(limits.deadline_s), "traceback": ""}
             return outcome("timeout", error=error, wall_s=wall_s, attempts=n)
         why = explain_death(exit_code, kills)
     message = f"its process died {MAX_DEATHS} times, alone with it: {why}"

@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable, Generator, Sequence
 
 from thpsweep.model.simulate import simulate_each
-from thpsweep.sweep.local.attempt import Function, Outcome, attempt, outcome
+from thpsweep.sweep.local.attempt import Function, attempt, outcome
 from thpsweep.sweep.local.isolated import run_isolated
 from thpsweep.sweep.planning.bundles import bundles
 from thpsweep.sweep.planning.limits import MLFLOW_BYTES, Limits, Room
 from thpsweep.sweep.records.crash_log import CrashLog
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import CheckedPoint, Outcome
 
-Task = tuple[str, Point]
-"""A point with its id."""
+Task = tuple[str, CheckedPoint]
+"""A checked point with its id."""
 
 Arrival = list[tuple[str, Outcome]]
 """Points that ended, by id; they are journaled together."""
@@ -145,8 +145,8 @@ def _run_logged(function: Function, bundle: Sequence[Task], limits: Limits, cras
     if is_suspected and len(bundle) > 1:
         return []
     if is_suspected:
-        ended = [run_isolated(function, bundle[0][1], limits)]
+        ended = [run_isolated(function, bundle[0][1]["point"], limits)]
         crash_log.forget(*keys)  # also one that is given up, so that the next command tries again
         return ended
     with crash_log.at(*keys):
-        return attempt(function, [point for _, point in bundle], limits)
+        return attempt(function, [point["point"] for _, point in bundle], limits)

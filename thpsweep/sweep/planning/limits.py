@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from thpsweep.linux.proc.cgroups import MemoryLimit, memory_limit
-from thpsweep.sweep.planning.bundles import expected
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import CheckedPoint
 
 MEMORY_SHARE = 0.8
 """Of all memory, what all points that run at once may take together."""
@@ -47,9 +46,9 @@ def usable_bytes(reserved_bytes: int, limit: MemoryLimit | None = None) -> int:
     return max(min(int(MEMORY_SHARE * limit.limit_bytes), limit.limit_bytes - reserved_bytes), 0)
 
 
-def need_bytes(point: Point) -> int:
+def need_bytes(point: CheckedPoint) -> int:
     """Predict what a process takes with this point, all its replicates at once."""
-    return IDLE_BYTES + int(expected(point)["state_bytes"] * point["run"]["replicates"])
+    return IDLE_BYTES + int(point["state_bytes"] * point["point"]["run"]["replicates"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,15 +64,15 @@ class Room:
         limit = memory_limit()
         return cls(usable_bytes(reserved_bytes, limit), limit)
 
-    def holds(self, point: Point) -> bool:
+    def holds(self, point: CheckedPoint) -> bool:
         """Tell whether a point fits, with no other at its side."""
         return need_bytes(point) <= self.usable_bytes
 
-    def holds_all(self, points: Iterable[Point]) -> bool:
+    def holds_all(self, points: Iterable[CheckedPoint]) -> bool:
         """Tell whether each of them fits."""
         return all(map(self.holds, points))
 
-    def refusal(self, point: Point) -> str:
+    def refusal(self, point: CheckedPoint) -> str:
         """Say what a point needs, what there is, and what can be done."""
         return f"it needs about {need_bytes(point) / 2**30:.2f} GiB and {self}; {ADVICE}"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from thpsweep.linux.proc.cgroups import oom_kills
-from thpsweep.sweep.local.attempt import Outcome, as_error, outcome, overrun_error
+from thpsweep.sweep.local.attempt import as_error, outcome, overrun_error
 from thpsweep.sweep.local.isolated import killed_for_memory
 from thpsweep.sweep.local.serial import Arrival, Terms, refuse_too_large
 from thpsweep.sweep.local.worker import MOST_S
@@ -19,7 +19,7 @@ from thpsweep.sweep.ray.memory_queue import MemoryQueue
 from thpsweep.sweep.ray.retry_policy import End, RetryPolicy
 from thpsweep.sweep.ray.slots import Slot, Slots
 from thpsweep.sweep.records.identity import Identity, difference
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import CheckedPoint, Outcome
 
 POLL_S = 0.5
 """How long the driver waits for news before it looks up; deadlines and signals are handled in between."""
@@ -57,7 +57,7 @@ class Calls:
         queue: MemoryQueue,
         terms: Terms,
         wanted: Identity,
-        attachments: Callable[[list[Point]], list[Any]],
+        attachments: Callable[[list[CheckedPoint]], list[Any]],
         check: Callable[[], None],
         room: Room | None,
     ) -> None:
@@ -167,7 +167,7 @@ class Calls:
 
     def _ended(self, chunk: Chunk, outcomes: list[Outcome | None]) -> Arrival:
         self._queue.again([task for task, ended in zip(chunk, outcomes, strict=True) if not ended])
-        arrival = []
+        arrival: Arrival = []
         for (key, _), ended in zip(chunk, outcomes, strict=True):
             if not ended:
                 continue

@@ -4,7 +4,7 @@ import collections
 from collections.abc import Sequence
 
 from thpsweep.sweep.local.serial import Task
-from thpsweep.sweep.planning.bundles import affinity_id, expected
+from thpsweep.sweep.planning.bundles import affinity_id, seed_of
 
 TARGET_S = 0.5
 """What a call should take: a Ray call costs about a millisecond, and a progress bar wants news every second."""
@@ -25,7 +25,7 @@ class TimeEstimate:
 
     def add(self, tasks: Sequence[Task]) -> None:
         """Expect these points, too."""
-        new = {key: max(float(expected(point)["work"]), 1.0) for key, point in tasks}
+        new = {key: max(point["work"], 1.0) for key, point in tasks}
         self._work |= new
         self.left_work += sum(new.values())
 
@@ -104,4 +104,4 @@ class Chunks:
     def _opened(self) -> collections.deque[Task]:
         """Take an affinity group scene by scene, so that its points may be cut anywhere into chunks."""
         _, tasks = self._untouched.popitem(last=False)
-        return collections.deque(sorted(tasks, key=lambda task: int(task[1]["run"]["seed"])))
+        return collections.deque(sorted(tasks, key=lambda task: seed_of(task[1])))

@@ -19,7 +19,7 @@ from thpsweep.sweep.ray.memory_queue import MemoryQueue
 from thpsweep.sweep.ray.slots import Machine, Slot, Slots
 from thpsweep.sweep.ray.start import RayLostError, RayUnavailableError, dead_parts, start
 from thpsweep.sweep.records.identity import identity
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import CheckedPoint
 
 MAX_FRUITLESS = 3
 """Rays of our own in a row that may die before a single result came in; then the next one would, too."""
@@ -110,9 +110,9 @@ class _Attachments:
     def __init__(self, ray: Any) -> None:
         self._ray, self._kept = ray, dict[str, Any]()
 
-    def of(self, points: Iterable[Point]) -> list[Any]:
+    def of(self, points: Iterable[CheckedPoint]) -> list[Any]:
         """Give what some points need. Raises: as files.read_attachment."""
-        named = files.named_by(points)
+        named = files.named_by(point["point"] for point in points)
         for path in named:
             if path not in self._kept:
                 self._kept[path] = self._ray.put(files.read_attachment(path))

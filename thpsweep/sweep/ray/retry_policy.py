@@ -6,6 +6,7 @@ import enum
 from thpsweep.sweep.local.attempt import outcome
 from thpsweep.sweep.local.serial import Arrival
 from thpsweep.sweep.ray.chunks import Chunk
+from thpsweep.sweep.records.schema import Error, Outcome
 
 RETRIES = 2
 """How often a point goes out again after its worker died with nobody else in it."""
@@ -67,6 +68,6 @@ class RetryPolicy:
         message = f"its machine was lost {MAX_LOSSES + 1} times: {why}"
         return [kept] if kept else [], [self._given_up(key, "quarantined", End.LOST, message) for key in given_up]
 
-    def _given_up(self, key: str, state: str, end: End, why: str) -> tuple[str, dict[str, object]]:
-        error = {"type": end.value, "message": why, "traceback": ""}
+    def _given_up(self, key: str, state: str, end: End, why: str) -> tuple[str, Outcome]:
+        error: Error = {"type": end.value, "message": why, "traceback": ""}
         return key, outcome(state, error=error, attempts=self._calls[key])

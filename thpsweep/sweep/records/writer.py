@@ -11,7 +11,6 @@ from pathlib import Path
 from thpsweep.errors import SweepError
 from thpsweep.sweep.records.journal import (
     FILE_NAME,
-    Record,
     Sweep,
     contents,
     lines,
@@ -20,6 +19,7 @@ from thpsweep.sweep.records.journal import (
     sealed,
     unsealed,
 )
+from thpsweep.sweep.records.schema import PointRecord, Record, SweepRecord
 
 FORKED = 70
 """Exit code of a forked copy of the writer. Source: sysexits.h, EX_SOFTWARE."""
@@ -52,7 +52,7 @@ class Journal:
 
 
 @contextlib.contextmanager
-def writing(directory: Path, header: Record, points: Sequence[Record]) -> Iterator[tuple[Journal, Sweep]]:
+def writing(directory: Path, header: SweepRecord, points: Sequence[PointRecord]) -> Iterator[tuple[Journal, Sweep]]:
     """Open the journal of `directory` for the only writer there may be, with `header` and `points` in it.
 
     Yields the journal and what it holds already. Raises: SweepError where another process writes it, where it is the

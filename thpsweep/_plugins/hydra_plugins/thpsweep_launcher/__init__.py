@@ -60,8 +60,8 @@ class GridSweeperConf:
     """Take every combination of the swept values."""
 
     _target_: str = "hydra_plugins.thpsweep_launcher.GridSweeper"
-    # override key -> its values, as on the command line, which wins over them; for saved experiments
-    params: dict[str, str] | None = None
+    # override key -> its values, as on the command line, which wins over them, or a list of them; for saved experiments
+    params: dict[str, Any] = field(default_factory=dict)
     # breakeven or pareto: what hydra/sweeper chooses on the command line, for saved experiments, which Hydra lets choose
     # none; with that sweeper's options
     search: str | None = None
@@ -73,8 +73,8 @@ class BreakevenSweeperConf:
     """Find where a metric changes sides along KEY=interval(LOW,HIGH), for each combination of the other swept values."""
 
     _target_: str = "hydra_plugins.thpsweep_launcher.BreakevenSweeper"
-    # override key -> its values, as on the command line, which wins over them; for saved experiments
-    params: dict[str, str] | None = None
+    # override key -> its values, as on the command line, which wins over them, or a list of them; for saved experiments
+    params: dict[str, Any] = field(default_factory=dict)
     # what changes sides, and of which value; as shipped, where the net gain changes its sign
     metric: str = "tradeoff/net_cpu_ms"
     threshold: float = 0.0
@@ -91,8 +91,8 @@ class ParetoSweeperConf:
     """Search intervals and choices for the points that nothing beats in all objectives; needs thpsweep[search]."""
 
     _target_: str = "hydra_plugins.thpsweep_launcher.ParetoSweeper"
-    # override key -> its values, as on the command line, which wins over them; for saved experiments
-    params: dict[str, str] | None = None
+    # override key -> its values, as on the command line, which wins over them, or a list of them; for saved experiments
+    params: dict[str, Any] = field(default_factory=dict)
     # objectives: metrics of the results, by their means
     minimize: list[str] = field(default_factory=lambda: ["cost/cpu_ms", "cost/sharing_lost_bytes"])
     maximize: list[str] = field(default_factory=lambda: ["tradeoff/gain_cpu_ms"])
@@ -209,7 +209,7 @@ class GridSweeper(BasicSweeper):
     """hydra/sweeper=grid: every combination, each composed and checked before the first one runs."""
 
     def __init__(
-        self, params: dict[str, str] | None = None, search: str | None = None, options: dict[str, Any] | None = None
+        self, params: dict[str, Any] | None = None, search: str | None = None, options: dict[str, Any] | None = None
     ) -> None:
         super().__init__(max_batch_size=None, params=params)
         self.task_function: Any = None
@@ -230,9 +230,10 @@ class GridSweeper(BasicSweeper):
         from thpsweep.sweep.planning.where import as_override
 
         from . import _points
+        from ._overrides import params_texts
 
-        params = map(as_override, self._parse_config())
-        return _points.sweep(application, context, config, launcher, [*params, *arguments], self.planner())
+        params = [as_override(text) for text in params_texts(self.params)]
+        return _points.sweep(application, context, config, launcher, params, arguments, self.planner())
 
     def planner(self) -> "Planner":
         """Say what makes a plan of the overrides."""
@@ -244,14 +245,14 @@ class GridSweeper(BasicSweeper):
 class BreakevenSweeper(GridSweeper):
     """hydra/sweeper=breakeven: bisects one axis instead of gridding it."""
 
-    def __init__(self, params: dict[str, str] | None = None, **options: Any) -> None:
+    def __init__(self, params: dict[str, Any] | None = None, **options: Any) -> None:
         super().__init__(params, "breakeven", options)
 
 
 class ParetoSweeper(GridSweeper):
     """hydra/sweeper=pareto: several objectives at once, with Optuna."""
 
-    def __init__(self, params: dict[str, str] | None = None, **options: Any) -> None:
+    def __init__(self, params: dict[str, Any] | None = None, **options: Any) -> None:
         super().__init__(params, "pareto", options)
 
 
