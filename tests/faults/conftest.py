@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.sweep.conftest import degrees, make_point
+from tests.sweep.conftest import degrees, make_point, migrated
 
-__all__ = ["degrees", "make_point"]
+__all__ = ["degrees", "make_point", "migrated"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,10 +30,10 @@ class Place:
     points: Path
     mark: str
 
-    def start(self, launcher: str, function: str) -> "subprocess.Popen[str]":
+    def start(self, launcher: str, function: str, **variables: str) -> "subprocess.Popen[str]":
         """Start a driver in a session of its own, as a terminal does."""
         command = [sys.executable, "-m", "tests.faults.driver", str(self.points), str(self.root), launcher, function]
-        return self.run(command)
+        return self.run(command, **variables)
 
     def run(self, command: list[str], **variables: str) -> "subprocess.Popen[str]":
         """Start a command; `variables` are of its environment."""

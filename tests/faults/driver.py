@@ -28,13 +28,14 @@ LAUNCHERS = {
 
 
 def plan_of(root: Path, found: list[dict]) -> Plan:
-    """Plan given points, without MLflow."""
+    """Plan given points; TRACKED says where MLflow is: "sqlite" is beside the sweep, nothing is nowhere."""
     planned = [
         planned_point(point, {"seed": point["run"]["seed"]}, (f"run.seed={point['run']['seed']}",)) for point in found
     ]
-    where = target(root, None)
+    tracked = os.environ.get("TRACKED", "")
+    where = target(root, tracked if tracked not in ("", "sqlite") else None)
     limits = Limits(deadline_s=60.0)
-    return Plan(root, "t", (), tuple(planned), "config: true\n", False, len(planned), {}, where, limits=limits)
+    return Plan(root, "t", (), tuple(planned), "config: true\n", bool(tracked), len(planned), {}, where, limits=limits)
 
 
 def main(file: str, root: str, launcher: str, function: str) -> int:
