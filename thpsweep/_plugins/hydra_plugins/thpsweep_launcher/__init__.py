@@ -4,6 +4,7 @@ This module is imported at every start and at shell completion, so that what tak
 """
 
 import dataclasses
+import inspect
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -259,10 +260,23 @@ class ParetoSweeper(GridSweeper):
 SEARCHES: dict[str, type] = {"breakeven": BreakevenSweeperConf, "pareto": ParetoSweeperConf}
 """Kinds of search -> their options, with the defaults."""
 
-_STORE = ConfigStore.instance()
-_STORE.store(group="hydra/launcher", name="auto", node=AutoLauncherConf, provider="thpsweep")
-_STORE.store(group="hydra/launcher", name="ray", node=RayLauncherConf, provider="thpsweep")
-_STORE.store(group="hydra/launcher", name="serial", node=SerialLauncherConf, provider="thpsweep")
-_STORE.store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="thpsweep")
-_STORE.store(group="hydra/sweeper", name="pareto", node=ParetoSweeperConf, provider="thpsweep")
-_STORE.store(group="hydra/sweeper", name="breakeven", node=BreakevenSweeperConf, provider="thpsweep")
+_NODES: dict[str, type] = {
+    "launcher/auto": AutoLauncherConf,
+    "launcher/ray": RayLauncherConf,
+    "launcher/serial": SerialLauncherConf,
+    "sweeper/grid": GridSweeperConf,
+    "sweeper/pareto": ParetoSweeperConf,
+    "sweeper/breakeven": BreakevenSweeperConf,
+}
+
+
+def _store() -> None:
+    """Register our options. Hydra 1.4 has to be told that ours replace those of hydra-ray-launcher, which has a `ray`, too."""
+    store = ConfigStore.instance()
+    intended: Any = {"replace": True} if "replace" in inspect.signature(store.store).parameters else {}
+    for path, node in _NODES.items():
+        kind, _, name = path.partition("/")
+        store.store(group=f"hydra/{kind}", name=name, node=node, provider="thpsweep", **intended)
+
+
+_store()
