@@ -62,6 +62,10 @@ class Application:
             self.problem = problem
             return None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the process for MLflow behind: launchers of other makes pickle the task function for their workers."""
+        return {**self.__dict__, "_begun": None}
+
     def expect(self, *, tracked: bool) -> None:
         """Let MLflow make itself ready while a plan is made."""
         from thpsweep.sweep.driver import follower
