@@ -15,7 +15,7 @@ from thpsweep.arguments import (
     load_plugins,
     verbs_to_complete,
 )
-from thpsweep.errors import ThpsweepError
+from thpsweep.errors import ThpsweepError, shortened
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = _run(arguments)
         streams.flush()
     except ThpsweepError as error:
-        print(f"thpsweep: {error}", file=sys.stderr)
+        print(f"thpsweep: {shortened(str(error))}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -75,6 +75,7 @@ def _hydra(arguments: list[str]) -> int:
 
     from thpsweep.application import Application
     from thpsweep.config import conf_dir, hydra_defaults, register
+    from thpsweep.config_files import only_values
     from thpsweep.explain import explain
 
     for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -86,7 +87,8 @@ def _hydra(arguments: list[str]) -> int:
     if "COMP_LINE" in os.environ:
         os.environ["COMP_LINE"] = line_to_complete(os.environ["COMP_LINE"])
     try:
-        hydra.main(config_path=str(conf_dir()), config_name="config", **hydra_defaults())(application)()
+        with only_values():
+            hydra.main(config_path=str(conf_dir()), config_name="config", **hydra_defaults())(application)()
         if application.problem is not None:
             raise application.problem
     except Exception as error:

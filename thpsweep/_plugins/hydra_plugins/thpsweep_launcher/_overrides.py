@@ -29,6 +29,13 @@ def params_texts(params: Mapping[str, Any] | None, option: str = "hydra.sweeper.
     return [f"{key}={_values(key, value, option)}" for key, value in (params or {}).items()]
 
 
+def of_some_points(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part KEY=VALUES from KEY?=VALUES, which is for points that have the key; the latter without its mark."""
+    marked = [re.match(r"([\w./@]+)\?=", text) for text in texts]
+    plain = [text for text, found in zip(texts, marked, strict=True) if not found]
+    return plain, [f"{m[1]}={text[m.end() :]}" for text, m in zip(texts, marked, strict=True) if m]
+
+
 def _values(key: str, value: Any, option: str) -> str:
     if isinstance(value, list | ListConfig):
         return ",".join(map(_element, value)) if value else "choice()"

@@ -28,7 +28,7 @@ from thpsweep.sweep.records.schema import Outcome
 from thpsweep.sweep.search.objective import refuse_unknown
 
 from ._compose import Composer, without_hydra
-from ._overrides import dropped, expanded, jobs, label, overrides_in_grid, replaced
+from ._overrides import dropped, expanded, jobs, label, of_some_points, overrides_in_grid, replaced
 
 
 class PointFailed(Exception):
@@ -67,11 +67,13 @@ def sweep(
     """
     loader = context.config_loader
     parser = OverridesParser.create(config_loader=loader)
-    saved, typed = parser.parse_overrides(list(params)), parser.parse_overrides(list(arguments))
+    plain, some = of_some_points(params)
+    saved, typed = parser.parse_overrides(plain), parser.parse_overrides(list(arguments))
     for line in replaced(typed):
         print(f"thpsweep: {line}", file=sys.stderr)
     master = _with_sweep_keys(master, [*saved, *typed])
     parsed = [*dropped(saved, master.sweep.drop), *typed]
+    OmegaConf.update(master, "sweep.if_exists", [*some, *master.sweep.if_exists])
     application.expect(tracked=bool(master.sweep.track))
     plan = planner(master, parsed, Composer(loader, master))
     if plan.search is not None and not hasattr(launcher, "backend"):
