@@ -87,17 +87,23 @@ class Application:
 
         from thpsweep.answers.terminal.preview import points_table, search_summary, summary
         from thpsweep.sweep.planning.forecast import forecast
-        from thpsweep.sweep.records import journal
+        from thpsweep.sweep.records import journal, reuse
 
         file = plan.directory / journal.FILE_NAME
         found = journal.contents(file) if file.is_file() else None
         done = found.done if found else set()
+        wanted = {point.id for point in plan.points} - done if plan.search is None else set()
+        places = reuse.elsewhere(plan.root, plan.directory, wanted)
+        done |= places.keys()
         console = Console()
         Console(width=_width(console)).print(points_table(plan, done, whole=self._whole))
         if plan.search is not None:
             print(*search_summary(plan, found, workers), sep="\n")
             return
         print(*summary(plan, done, forecast(plan, done, workers)), sep="\n")
+        if places:
+            names = ", ".join(sorted({place.sweep for place in places.values()}))
+            print(f"{len(places)} of those that are done are in {names}: they are taken over")
 
     def refuse_to_run(self) -> None:
         """Hold back what another sweeper wants to run where the command only asked for the plan."""

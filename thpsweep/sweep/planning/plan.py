@@ -38,13 +38,17 @@ class Plan:
     named: bool = False
     force: bool = False
     search: Search | None = None
+    known_as: str | None = None
 
     @property
     def id(self) -> str:
         """Identify the sweep by its points, so that the same command finds what it has done already.
 
-        A search is known by what it searches for, too: points that it finds are not known beforehand.
+        A search is known by what it searches for, too: points that it finds are not known beforehand. So are those of
+        the later batches of another sweeper, and `known_as` identifies them all.
         """
+        if self.known_as is not None:
+            return self.known_as
         points = sorted(point.id for point in self.points)
         return content_id(points if self.search is None else {"search": dict(self.search.spec), "points": points})
 
