@@ -9,6 +9,7 @@ from thpsweep.errors import SweepError
 from thpsweep.sweep.planning.axes import Job
 from thpsweep.sweep.planning.check import Checker
 from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.notice import noting
 from thpsweep.sweep.planning.search import Search
 from thpsweep.sweep.planning.where import Where
 from thpsweep.sweep.records.point import PlannedPoint, content_id
@@ -88,12 +89,12 @@ def planned(jobs: Iterable[Job], compose: Callable[[Sequence[str]], Point], wher
 
     Raises: ThpsweepError for the first point that cannot run.
     """
-    composed = [(job, compose(job.overrides)) for job in jobs]
+    composed = [(job, compose(job.overrides)) for job in noting(list(jobs), "composing")]
     kept = _filtered(composed, where)
     points: dict[str, PlannedPoint] = {}
     id_of: dict[tuple[str, ...], str] = {}
     checker = Checker()
-    for job, point in kept:
+    for job, point in noting(kept, "checking"):
         key, checked = checker.check(point)
         id_of[job.overrides] = key
         if key not in points:

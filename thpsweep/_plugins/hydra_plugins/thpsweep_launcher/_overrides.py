@@ -13,6 +13,7 @@ from omegaconf import DictConfig, ListConfig
 
 from thpsweep.errors import OptionError, SweepError
 from thpsweep.sweep.planning.axes import Axis, Job, combined
+from thpsweep.sweep.planning.notice import noting
 from thpsweep.sweep.records.schema import Point
 
 from ._compose import Composer
@@ -104,7 +105,7 @@ def expanded(plain: Sequence[Job], some: Sequence[Override], composer: Composer)
             )
     found: list[Job] = []
     met: set[str] = set()
-    for job in plain:
+    for job in noting(plain, "sweep.if_exists"):
         point = composer.point(job.overrides)
         present = [axis for axis in axes if _has(point, axis.name)]
         met |= {axis.name for axis in present}
