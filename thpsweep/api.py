@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def load(sweep: str | PathLike[str], *, replicates: bool = False) -> "pd.DataFrame":
-    """Read a sweep, running or not, into a table: a row a point, a column a choice and a metric.
+    """Read a sweep, running or not, into a table: one row per point, one column per choice and metric.
 
     sweep: its directory, or its journal. A metric m has its mean in column m and the ends of its 95 % interval in m_low and
-    m_high. With replicates=True there is a row a replicate instead, m has its value, and rows of the same scene and
+    m_high. With replicates=True there is one row per replicate instead, m has its value, and rows of the same scene and
     replicate met the same events, whatever the policy. `attrs` has the units (metric -> unit) and what the sweep asked.
     Raises: SweepError where there is no sweep.
 

@@ -5,7 +5,7 @@ Whatever is heavy is imported where it is needed.
 
 from typing import TYPE_CHECKING, Any
 
-from thpsweep.arguments import NOBODY_RECORDS, ONLY_OURS
+from thpsweep.arguments import NO_RECORD, ONLY_OURS
 from thpsweep.errors import ThpsweepError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Application:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             if self._records:
                 return simulate(point_of(config))
-            self.problem = ThpsweepError(NOBODY_RECORDS)
+            self.problem = ThpsweepError(NO_RECORD)
             return None
         try:
             return self._run_alone(config)

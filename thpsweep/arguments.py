@@ -36,8 +36,8 @@ ONLY_OURS = (
     "hydra/sweeper: expected for `thpsweep plan` is grid, breakeven or pareto; the points of others show as they run"
 )
 
-NOBODY_RECORDS = (
-    "hydra/sweeper, hydra/launcher: neither is thpsweep's, so that nobody would record the results; expected any sweeper "
+NO_RECORD = (
+    "hydra/sweeper, hydra/launcher: neither is thpsweep's, so that no results would be recorded; expected any sweeper "
     "with hydra/launcher=auto, serial or ray, or any launcher with hydra/sweeper=grid"
 )
 

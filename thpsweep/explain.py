@@ -110,7 +110,7 @@ def _raised_by(error: Exception, *packages: str) -> bool:
 def unknown_key(key: str, value: object, known: Iterable[str]) -> str:
     """Refuse a key that is not there; say which keys are."""
     parent = key.rpartition(".")[0]
-    given = key if value is None else f"{key}={value}"  # a file's value is not told
+    given = key if value is None else f"{key}={value}"  # a file's value is not known here
     return f"{given}: no such key; expected {f'below {parent}' if parent else 'at the top'} {_one_of(known)}"
 
 

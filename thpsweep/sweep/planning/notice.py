@@ -1,4 +1,4 @@
-"""Say how far long work before a sweep is: nobody knows otherwise whether it hangs."""
+"""Say how far long work before a sweep is, so that it can be told from a program that hangs."""
 
 import sys
 import time

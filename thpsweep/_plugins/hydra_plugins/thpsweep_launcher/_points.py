@@ -139,7 +139,7 @@ def _following(plan: Plan, before: Plan | None) -> Plan:
 
 
 Returned = Callable[[Any, Sequence[str]], Any]
-"""Makes what a sweeper is told of the result of a job, which has these overrides."""
+"""Makes what a sweeper gets for the result of a job, which has these overrides."""
 
 
 def _returned(objective: Any, never: float | None, plan: Plan) -> Returned:
