@@ -22,7 +22,7 @@ from tests.faults.driver import plan_of
 from tests.sweep.conftest import degrees, make_point
 from thpsweep.sweep.driver.drive import drive
 from thpsweep.sweep.local.serial import Arrival, Task, Terms
-from thpsweep.sweep.ray.pool import pool
+from thpsweep.sweep.ray.pool import run_pool
 
 __all__ = ["degrees", "make_cluster", "make_point"]
 
@@ -42,7 +42,7 @@ def sleeping(point: dict[str, Any]) -> dict[str, Any]:
 def main(file: str, root: str, function: str, n_actors: str) -> None:
     """Drive the points of a file and print what it took from the first results on; of sleeping ones, of so many actors."""
     plan = plan_of(Path(root), json.loads(Path(file).read_text()))
-    launch = functools.partial(pool, address="auto", function={"trivial": trivial, "sleeping": sleeping}[function])
+    launch = functools.partial(run_pool, address="auto", function={"trivial": trivial, "sleeping": sleeping}[function])
     seen: list[tuple[float, float, int, float, int]] = []
     actors: set[tuple[str, int]] = set()
     all_there: list[int] = []

@@ -12,7 +12,7 @@ from tests.reference.families import Family as Drawn
 from thpsweep.errors import OptionError
 from thpsweep.model import registry
 from thpsweep.model.accounting.prices import collapse_ns
-from thpsweep.model.collapse.scan import Chances
+from thpsweep.model.collapse.scan import VisitConditions
 from thpsweep.model.gates.base import Gate
 from thpsweep.model.simulate import simulate
 from thpsweep.model.state.counts import PTE_UPDATES
@@ -68,7 +68,7 @@ def test_a_failed_attempt_is_charged_what_it_wasted() -> None:
     replay = plain(n_regions=2)
     collapser = guarded(replay, budget(pte_updates_per_s=UPDATES + 2 * 100 * SHARED))
     late = np.array([100])
-    collapser.chances = lambda rows, tick, khugepaged: Chances(np.full(1, 512), np.zeros(1, bool), late)
+    collapser.conditions = lambda rows, tick, khugepaged: VisitConditions(np.full(1, 512), np.zeros(1, bool), late)
     assert visit(collapser, [0]) == ["PAGE_COUNT"]
     late = np.array([512])
     assert visit(collapser, [0]) == ["SUCCEED"]

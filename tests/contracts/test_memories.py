@@ -14,14 +14,14 @@ from thpsweep.errors import OptionError
 from thpsweep.model import draws, registry
 from thpsweep.model.bits import Ints
 from thpsweep.model.collapse.allocation import NOT_REACHED, Allocator
-from thpsweep.model.collapse.scan import Chances, Found
+from thpsweep.model.collapse.scan import Scanned, VisitConditions
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.memories.base import Memory, Place
 from thpsweep.model.simulate import simulate
 from thpsweep.model.triggers.base import Collapser
 from thpsweep.outcomes import ScanResult
 
-MEMORIES = registry.members("memory")
+MEMORIES = registry.options("memory")
 NAMES = list(MEMORIES)
 
 
@@ -67,10 +67,10 @@ def test_blocks_add_up(name: str, mechanism: str) -> None:
         assert memory.free(state, at_work.allocator.place) + held == before + total["compact_success"]
 
 
-def raced(rows: Ints, tick: int, khugepaged: bool) -> Chances:
+def raced(rows: Ints, tick: int, khugepaged: bool) -> VisitConditions:
     """Let a late reference end every third attempt."""
     full = np.full(rows.size, 512)
-    return Chances(full, np.zeros(rows.size, bool), np.where(rows // 3 % 3 == 0, 0, full))
+    return VisitConditions(full, np.zeros(rows.size, bool), np.where(rows // 3 % 3 == 0, 0, full))
 
 
 @pytest.mark.parametrize("until_failure", [False, True])
@@ -86,7 +86,7 @@ def test_a_batch_equals_its_rows_one_by_one(mechanism: str, free: int, defrag: s
         drawn = Drawn(9, 3, [(region, (0, 1, 2), list(range(512)), 0) for region in range(9)], {}, set(), {0, 1, 2})
         replay = Replay(drawn, {}, n_replicates=2)
         at_work = collapser(replay, memory, mechanism)
-        at_work.chances = raced
+        at_work.conditions = raced
         found = at_work.scan(np.arange(0, 2 * 27, 3), Limits(), 0, False)
         if batched:
             results = at_work.attempt(found, Limits(), until_failure).tolist()
@@ -99,7 +99,7 @@ def test_a_batch_equals_its_rows_one_by_one(mechanism: str, free: int, defrag: s
     assert ends[0] == ends[1]
 
 
-def one_by_one(at_work: Collapser, found: Found, until_failure: bool) -> list[int]:
+def one_by_one(at_work: Collapser, found: Scanned, until_failure: bool) -> list[int]:
     """Attempt rows one after the other; give up a replicate at its first failure where asked to."""
     results, over = [], set()
     for i, replicate in enumerate(at_work.family.replicate_of(found.rows).tolist()):

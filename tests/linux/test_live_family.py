@@ -12,9 +12,11 @@ from thpsweep.linux.live.actor import Actor, Advice
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.look import look
 
+pytestmark = pytest.mark.live
+
 
 @pytest.fixture
-def live():
+def live(madvised):
     if build.compiler() is None:
         pytest.skip("no C compiler")
     with Family() as family:

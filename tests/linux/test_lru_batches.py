@@ -9,12 +9,14 @@ from tests.linux.live import bench_or_skip
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.look import look
-from thpsweep.linux.live.profiles import default_file, load
 from thpsweep.linux.proc.kpage import FrameTable
-from thpsweep.linux.validate.interference import Signs
+from thpsweep.linux.validate.interference import InterferenceWatch
 from thpsweep.linux.validate.on_kernel import OnKernel
 from thpsweep.linux.validate.run import validate
 from thpsweep.linux.validate.steps import Case, Step, end, fork, page_out, start, write
+from thpsweep.profiles import default_file, load
+
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 
 KPF_LRU = np.uint64(1 << 5)
 NEW = range(20)  # fewer than a batch holds
@@ -45,7 +47,7 @@ def cpus():
 
 @pytest.fixture
 def apart(cpus, monkeypatch):
-    """Have the first step that is asked done on one CPU, and all later ones on another; nobody else gives a sign."""
+    """Have the first step that is asked done on one CPU, and all later ones on another; no interference is reported."""
     plain = OnKernel.do
 
     def do(self: OnKernel, step: Step):
@@ -55,7 +57,7 @@ def apart(cpus, monkeypatch):
         return plain(self, step)
 
     monkeypatch.setattr(OnKernel, "do", do)
-    monkeypatch.setattr(Signs, "_damon", lambda self: [])
+    monkeypatch.setattr(InterferenceWatch, "_damon", lambda self: [])
 
 
 def differences(case: Case, bench: Bench) -> list[str]:

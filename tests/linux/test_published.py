@@ -7,11 +7,11 @@ before, and what he measured of zeroing.
 
 import pytest
 
-from thpsweep.linux.live.profiles import default_file, load, sources
 from thpsweep.linux.validate.hypothetical import prices
 from thpsweep.linux.validate.on_model import OnModel
-from thpsweep.linux.validate.state import Told
+from thpsweep.linux.validate.state import StepResult
 from thpsweep.linux.validate.steps import Case, collapse, start, write
+from thpsweep.profiles import default_file, load, sources
 
 PUBLISHED_US = {1: 233, 128: 376, 256: 421, 384: 523}
 """Present ptes -> microseconds."""
@@ -25,10 +25,10 @@ def held_up_us(present: int) -> float:
     case = Case("one", "a region", (start("p"), write("p", range(present))), (collapse("p"),))
     model = OnModel(case, machine)
     for step in case.ready:
-        model.do(step, Told())
-    told = model.do(case.question[0], Told())
-    assert told.ns is not None and told.result == "SUCCEED"
-    return (told.ns - 512 * machine.pte_scan_ns) / 1000 - ALLOCATION_US
+        model.do(step, StepResult())
+    predicted = model.do(case.question[0], StepResult())
+    assert predicted.ns is not None and predicted.result == "SUCCEED"
+    return (predicted.ns - 512 * machine.pte_scan_ns) / 1000 - ALLOCATION_US
 
 
 def test_the_time_that_a_process_is_held_up_by_a_collapse_on_an_i5() -> None:

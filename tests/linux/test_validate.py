@@ -6,15 +6,17 @@ import pytest
 
 from tests.linux.live import bench_or_skip
 from thpsweep.linux.live.actor import Advice
-from thpsweep.linux.live.profiles import default_file, load
 from thpsweep.linux.validate import on_model
 from thpsweep.linux.validate.cases import cases
-from thpsweep.linux.validate.interference import Signs
+from thpsweep.linux.validate.interference import InterferenceWatch
 from thpsweep.linux.validate.on_kernel import OnKernel
 from thpsweep.linux.validate.random_cases import random_case
 from thpsweep.linux.validate.run import validate
 from thpsweep.linux.validate.steps import Case
 from thpsweep.linux.validate.verdict import Verdict
+from thpsweep.profiles import default_file, load
+
+pytestmark = pytest.mark.live
 
 CASES = {case.name: case for case in cases()}
 
@@ -44,15 +46,16 @@ def test_the_model_does_what_this_kernel_does_at_random(seed: int, bench) -> Non
     assert not verdict.differences and not verdict.inexpressible
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_the_model_does_what_this_kernel_does_at_random_for_long(bench) -> None:
     drawn = [random_case(seed, plain=True) for seed in range(20, 200)]
     verdicts = [validate([case], load(default_file()), bench, rounds=1)[0] for case in drawn]
-    assert {verdict.case.name: (verdict.lines, verdict.signs) for verdict in verdicts if verdict.lines} == {}
+    assert {verdict.case.name: (verdict.lines, verdict.interference) for verdict in verdicts if verdict.lines} == {}
     odd = {verdict.case.name: verdict.once for verdict in verdicts if verdict.once}
     untold = {verdict.case.name: verdict.skipped for verdict in verdicts if verdict.skipped}
     retries = sum(verdict.retries for verdict in verdicts)
-    print("under a sign of others, and not again:", odd, "untold:", untold, "retries:", retries)
+    print("under interference, and not again:", odd, "untold:", untold, "retries:", retries)
     if not bench.missing:
         assert len(odd) + len(untold) + retries <= len(verdicts) // 20  # what happens more often is no accident
 
@@ -61,6 +64,7 @@ def test_a_seed_draws_one_case() -> None:
     assert random_case(7) == random_case(7) != random_case(8)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.low])
 def test_every_sharer_finds_a_migrated_page(name: str, bench) -> None:
@@ -110,7 +114,9 @@ def test_a_model_that_is_wrong_but_once_is_caught(bench, monkeypatch) -> None:
             write(self, step)
 
     monkeypatch.setattr(on_model.OnModel, "_write", first_nothing)
-    monkeypatch.setattr(Signs, "_damon", lambda self: [])  # nobody else is there, as far as that can be had
+    monkeypatch.setattr(
+        InterferenceWatch, "_damon", lambda self: []
+    )  # without other processes, as far as that can be had
     verdict = judge(CASES["full"], bench)
     assert verdict.differs and not verdict.once
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from thpsweep.linux.validate import compare
 from thpsweep.linux.validate.report import show, summary, write_json
-from thpsweep.linux.validate.state import State, Told, View
+from thpsweep.linux.validate.state import State, StepResult, View
 from thpsweep.linux.validate.steps import Case, collapse, start
 from thpsweep.linux.validate.verdict import Verdict
 
@@ -82,7 +82,7 @@ def test_dead_pages_of_a_folio_are_memory() -> None:
     ("kernel_kib", "model_kib", "equal"), [(0, 0, True), (4, 0, True), (-4, 0, False), (8, 0, False)]
 )
 def test_page_tables(kernel_kib: int, model_kib: int, equal: bool) -> None:
-    assert (compare.tables(Told(tables_kib=kernel_kib), Told(tables_kib=model_kib)) == []) == equal
+    assert (compare.tables(StepResult(tables_kib=kernel_kib), StepResult(tables_kib=model_kib)) == []) == equal
 
 
 def test_hidden_frames_are_not_compared() -> None:
@@ -92,16 +92,16 @@ def test_hidden_frames_are_not_compared() -> None:
 @pytest.mark.parametrize(
     ("kernel", "model", "equal"),
     [
-        (Told("SUCCEED"), Told("SUCCEED"), True),
-        (Told("PAGE_COUNT", "EAGAIN"), Told("PAGE_COUNT", "EAGAIN"), True),
-        (Told("PAGE_COUNT", "EAGAIN"), Told("EXCEED_NONE_PTE", "EAGAIN"), False),
-        (Told("", "EAGAIN"), Told("PAGE_COUNT", "EAGAIN"), True),  # no trace: only the errno is known
-        (Told("", "EAGAIN"), Told("NO_PTE_TABLE", "EINVAL"), False),
-        (Told("", ""), Told("SUCCEED", ""), True),
-        (Told("", ""), Told("NO_PTE_TABLE", "EINVAL"), False),
+        (StepResult("SUCCEED"), StepResult("SUCCEED"), True),
+        (StepResult("PAGE_COUNT", "EAGAIN"), StepResult("PAGE_COUNT", "EAGAIN"), True),
+        (StepResult("PAGE_COUNT", "EAGAIN"), StepResult("EXCEED_NONE_PTE", "EAGAIN"), False),
+        (StepResult("", "EAGAIN"), StepResult("PAGE_COUNT", "EAGAIN"), True),  # no trace: only the errno is known
+        (StepResult("", "EAGAIN"), StepResult("NO_PTE_TABLE", "EINVAL"), False),
+        (StepResult("", ""), StepResult("SUCCEED", ""), True),
+        (StepResult("", ""), StepResult("NO_PTE_TABLE", "EINVAL"), False),
     ],
 )
-def test_outcomes(kernel: Told, model: Told, equal: bool) -> None:
+def test_outcomes(kernel: StepResult, model: StepResult, equal: bool) -> None:
     assert (compare.outcomes(kernel, model) == []) == equal
 
 

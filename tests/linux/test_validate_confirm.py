@@ -1,9 +1,9 @@
-"""What others did is told from what the kernel does by its sign: a difference without one counts, though it came once."""
+"""What others did is separated from what the kernel does by the trace it leaves: a difference without one counts."""
 
 import pytest
 
 from thpsweep.linux.validate.confirm import settled
-from thpsweep.linux.validate.interference import DAMON, FILL, IDLE, Signs
+from thpsweep.linux.validate.interference import DAMON, FILL, IDLE, InterferenceWatch
 from thpsweep.linux.validate.steps import Case, collapse, start
 from thpsweep.linux.validate.verdict import Verdict
 
@@ -12,12 +12,12 @@ MOVED = "pages were migrated"
 
 
 def verdict(word: str) -> Verdict:
-    """Make what a run came to: "a" differs without a sign, "a/D" while DAMON ran, "a/M" while pages were migrated."""
+    """Make what a run came to: "a" differs without interference, "a/D" while DAMON ran, "a/M" while pages were migrated."""
     if word == "skipped":
         return Verdict(CASE, skipped="no swap")
-    line, _, sign = word.partition("/")
-    signs = {"": [], "D": [DAMON], "M": [MOVED]}[sign]
-    return Verdict(CASE, differences={"memory": [line]} if line else {}, signs=signs)
+    line, _, trace = word.partition("/")
+    interference = {"": [], "D": [DAMON], "M": [MOVED]}[trace]
+    return Verdict(CASE, differences={"memory": [line]} if line else {}, interference=interference)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_case_that_others_change_each_time_is_skipped_and_says_by_what() -> No
 
 
 class Machine:
-    """Play the files that signs are read from."""
+    """Play the files that interference is read from."""
 
     def __init__(self, folder) -> None:
         self.vmstat, self.proc = folder / "vmstat", folder / "proc"
@@ -78,8 +78,8 @@ def machine(tmp_path) -> Machine:
 
 
 @pytest.fixture
-def signs(machine) -> Signs:
-    return Signs(machine.vmstat, machine.proc)
+def watch(machine) -> InterferenceWatch:
+    return InterferenceWatch(machine.vmstat, machine.proc)
 
 
 @pytest.mark.parametrize(
@@ -96,43 +96,45 @@ def signs(machine) -> Signs:
         ("pswpout", "page_out", []),
     ],
 )
-def test_a_counter_is_a_sign_where_the_step_itself_does_not_raise_it(machine, signs, counter, verb, found) -> None:
+def test_a_counter_shows_interference_where_the_step_itself_does_not_raise_it(
+    machine, watch, counter, verb, found
+) -> None:
     machine.raise_(counter)
-    signs.after(verb)
-    assert signs.take(verb) == found
+    watch.after(verb)
+    assert watch.take(verb) == found
 
 
-def test_a_sign_is_of_the_step_in_which_it_showed(machine, signs) -> None:
+def test_interference_is_of_the_step_in_which_it_showed(machine, watch) -> None:
     machine.raise_("pgmigrate_success")
-    signs.after("write")
-    signs.after("")  # nothing more when it is looked at
-    assert signs.take("write") == [MOVED]
-    signs.after("read")
-    assert signs.take("read") == []
+    watch.after("write")
+    watch.after("")  # nothing more when it is looked at
+    assert watch.take("write") == [MOVED]
+    watch.after("read")
+    assert watch.take("read") == []
 
 
-def test_that_damon_ran_is_a_sign_at_its_step(machine, signs) -> None:
+def test_that_damon_ran_is_interference_at_its_step(machine, watch) -> None:
     machine.run(101)
-    signs.after("write")
-    assert signs.take("write") == [DAMON]
-    signs.after("scan")
-    assert signs.take("scan") == []
+    watch.after("write")
+    assert watch.take("write") == [DAMON]
+    watch.after("scan")
+    assert watch.take("scan") == []
 
 
-def test_young_bits_that_were_moved_are_a_sign_at_every_later_step_that_asks_for_them(signs) -> None:
-    signs.after("scan")
-    assert signs.take("scan") == []
-    signs.after("", idle=True)
-    assert signs.take("write") == []  # what a write does hangs on no young bit
-    signs.after("age")
-    assert signs.take("age") == []
-    signs.after("scan")
-    assert signs.take("scan") == [IDLE]
+def test_young_bits_that_were_moved_are_interference_at_every_later_step_that_asks_for_them(watch) -> None:
+    watch.after("scan")
+    assert watch.take("scan") == []
+    watch.after("", idle=True)
+    assert watch.take("write") == []  # what a write does hangs on no young bit
+    watch.after("age")
+    assert watch.take("age") == []
+    watch.after("scan")
+    assert watch.take("scan") == [IDLE]
 
 
 def test_a_machine_without_damon_has_no_sign_of_it(machine) -> None:
     (machine.damon / "comm").unlink()
-    signs = Signs(machine.vmstat, machine.proc)
+    watch = InterferenceWatch(machine.vmstat, machine.proc)
     machine.run(102)
-    signs.after("scan")
-    assert signs.take("scan") == []
+    watch.after("scan")
+    assert watch.take("scan") == []

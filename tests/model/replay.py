@@ -9,7 +9,7 @@ from tests.reference.families import Family as Drawn
 from thpsweep.model import bits, registry
 from thpsweep.model.bits import Ints
 from thpsweep.model.capture.start import Start, populate
-from thpsweep.model.collapse.scan import Chances
+from thpsweep.model.collapse.scan import VisitConditions
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.mm.fault import write
 from thpsweep.model.mm.fork import exit, fork
@@ -150,13 +150,13 @@ class Replay:
         self.outcomes += collapser.outcomes
 
     def _chances(self, inputs: dict[tuple[int, int], tuple[int, bool, int]]) -> Any:
-        def chances(rows: Ints, tick: int, khugepaged: bool) -> Chances:
+        def chances(rows: Ints, tick: int, khugepaged: bool) -> VisitConditions:
             del tick
             n = self.family.n_sharers
             drawn = [inputs[int(row) // n % self.family.n_regions, int(row) % n] for row in rows]
             young = np.array([item[0] if khugepaged else HPAGE_PMD_NR for item in drawn], np.int64)
             referenced = np.array([item[1] for item in drawn], bool)
-            return Chances(young, referenced, np.array([item[2] for item in drawn], np.int64))
+            return VisitConditions(young, referenced, np.array([item[2] for item in drawn], np.int64))
 
         return chances
 

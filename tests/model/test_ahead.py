@@ -64,7 +64,7 @@ def test_callers_of_madvise_do_the_same_one_by_one(monkeypatch: pytest.MonkeyPat
 def test_rows_behind_an_mm_that_takes_longer_than_was_guessed_are_dropped() -> None:
     family = Family(1, n_regions=2, n_sharers=3)
     family.alive[:], family.record_of[:] = True, 1
-    laid_out = lookahead.look_ahead(family, *np.zeros((3, 1), np.int64), left=np.array([100]), dear=10)
+    laid_out = lookahead.look_ahead(family, *np.zeros((3, 1), np.int64), left=np.array([100]), dearest_row=10)
     assert laid_out.chosen.all() and laid_out.rows.tolist() == [[0, 3, 1, 4, 2, 5]]
     nothing = np.zeros((1, 6), bool)
     progress = np.array([[10, 90, 10, 10, 10, 10]])

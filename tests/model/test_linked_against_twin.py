@@ -13,7 +13,7 @@ from tests.reference.families import NOTHING, random_family, random_script
 from tests.reference.twin_linked import LinkedTwin
 from thpsweep.model import registry
 from thpsweep.model.bits import Ints
-from thpsweep.model.collapse.scan import Chances
+from thpsweep.model.collapse.scan import VisitConditions
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.mm.gup import expire
 from thpsweep.model.mm.links import grow_older, open_rows
@@ -34,11 +34,11 @@ class Linked(Replay):
     """Play ticks with one linking mechanism; forks forward, links grow older."""
 
     def collapser(self, mechanism: Any, chances: dict[str, Any]) -> Collapser:
-        def given_chances(rows: Ints, tick: int, khugepaged: bool) -> Chances:
+        def given_chances(rows: Ints, tick: int, khugepaged: bool) -> VisitConditions:
             del tick
             n = rows.size
             young = np.full(n, chances["young"] if khugepaged else 512)
-            return Chances(young, np.full(n, chances["extra_reference"]), np.full(n, 512))
+            return VisitConditions(young, np.full(n, chances["extra_reference"]), np.full(n, 512))
 
         return Collapser(self.family, self.counts, mechanism, given_chances)
 

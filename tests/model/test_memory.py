@@ -12,7 +12,7 @@ from tests.model.points import option, point, totals
 from tests.model.scarce import ROOT, fragmented, run
 from thpsweep.model import registry
 from thpsweep.model.bits import Ints
-from thpsweep.model.collapse.scan import Chances
+from thpsweep.model.collapse.scan import VisitConditions
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.mm.fork import exit
 from thpsweep.model.setting import scene_key
@@ -78,12 +78,12 @@ def test_a_folio_that_is_split_does_not() -> None:
 
 
 def test_an_attempt_that_fails_leaves_its_block_to_the_next_row() -> None:
-    def raced(rows: Ints, tick: int, khugepaged: bool) -> Chances:
-        return Chances(np.full(rows.size, 512), np.zeros(rows.size, bool), np.where(rows == 0, 0, 512))
+    def raced(rows: Ints, tick: int, khugepaged: bool) -> VisitConditions:
+        return VisitConditions(np.full(rows.size, 512), np.zeros(rows.size, bool), np.where(rows == 0, 0, 512))
 
     replay = plain(n_regions=3)
     at_work = collapser(replay, registry.build("memory", fragmented(free_blocks=1)))
-    at_work.chances = raced
+    at_work.conditions = raced
     assert visit(at_work, 0, 3, 6) == ["PAGE_COUNT", "SUCCEED", "ALLOC_HUGE_PAGE_FAIL"]
 
 

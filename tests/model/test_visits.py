@@ -9,7 +9,7 @@ from tests.model.replay import Replay
 from tests.reference.families import NOTHING
 from tests.reference.families import Family as Drawn
 from thpsweep.model import draws
-from thpsweep.model.collapse.conditions import Luck
+from thpsweep.model.collapse.conditions import DrawnConditions, born_at_start
 from thpsweep.model.setting import setting
 from thpsweep.model.simulate import simulate
 
@@ -30,8 +30,8 @@ def test_a_page_is_young_for_all_sharers_where_any_of_them_read_it(all_sharers: 
     degree, regions, reads = 32, 4000, 0.1 / 512
     load = setting(point("inplace", degree, regions=regions, reads_per_page_hour=reads)).workload
     family, rows = family_of(degree, regions), np.arange(regions) * degree
-    luck = Luck(family, load, np.array([99], np.uint64), 3600.0, all_sharers)
-    young = luck.chances(rows, 0, khugepaged=True).young > 0
+    drawn = DrawnConditions(family, load, np.array([99], np.uint64), 3600.0, born_at_start(family), all_sharers)
+    young = drawn.of_visit(rows, 0, khugepaged=True).young > 0
     expected = 1 - np.exp(-0.1 * n_mms)
     assert young.mean() == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / regions))
 
@@ -39,20 +39,22 @@ def test_a_page_is_young_for_all_sharers_where_any_of_them_read_it(all_sharers: 
 def test_a_fork_leaves_the_childs_ptes_old() -> None:
     built = setting(point("copy", 3, **QUIET, reads_per_page_hour=1e-3, aging_passes_per_hour=0.0))
     family = family_of(3)
-    luck = Luck(family, built.workload, draws.keys([(7, 0)], "scene"), 60.0)
-    young = [luck.chances(np.array([0, 1]), tick, khugepaged=True).young for tick in range(0, 6000, 10)]
+    drawn = DrawnConditions(family, built.workload, draws.keys([(7, 0)], "scene"), 60.0, born_at_start(family))
+    young = [drawn.of_visit(np.array([0, 1]), tick, khugepaged=True).young for tick in range(0, 6000, 10)]
     assert np.mean([one[0] for one in young]) > 0, "some are young by now"
     for tick in range(0, 6000, 10):  # forked in each of these ticks, just before khugepaged comes
-        luck.born[0, 1] = tick
-        young.append(luck.chances(np.array([0, 1]), tick, khugepaged=True).young)
+        drawn.born[0, 1] = tick
+        young.append(drawn.of_visit(np.array([0, 1]), tick, khugepaged=True).young)
     lately = np.array(young[600:])
     assert lately[:, 1].mean() < 0.05 < lately[:, 0].mean(), "512 pages read in a minute at that rate: 0.9 %"
 
 
 def test_aging_makes_all_ptes_old() -> None:
     built = setting(point("copy", 3, **QUIET, reads_per_page_hour=1.0, aging_passes_per_hour=2.0))
-    luck = Luck(family_of(3), built.workload, draws.keys([(7, 0)], "scene"), 60.0)
-    reads = [luck._reads_since_old(tick)[0, 0] * 60 for tick in range(90)]  # in minutes: one read an hour and page
+    drawn = DrawnConditions(
+        family_of(3), built.workload, draws.keys([(7, 0)], "scene"), 60.0, born_at_start(family_of(3))
+    )
+    reads = [drawn._reads_since_old(tick)[0, 0] * 60 for tick in range(90)]  # in minutes: one read an hour and page
     assert reads == pytest.approx([1 + tick % 30 for tick in range(90)])
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ from thpsweep.model import plugins, registry
 from thpsweep.model.simulate import simulate, simulate_each
 from thpsweep.sweep.local import worker as worker_module
 from thpsweep.sweep.local.attempt import Outcome
-from thpsweep.sweep.local.crash_log import FILE_NAME, MAX_DEATHS, Watch
-from thpsweep.sweep.local.serial import Task, Terms, serial
+from thpsweep.sweep.local.crash_log import FILE_NAME, MAX_DEATHS, CrashLog
+from thpsweep.sweep.local.serial import Task, Terms, run_serial
 from thpsweep.sweep.local.worker import Worker
 from thpsweep.sweep.planning.bundles import MOST_POINTS, abreast, bundles, seed_of
 from thpsweep.sweep.planning.check import check
@@ -44,7 +45,7 @@ def seeds(make_point: MakePoint) -> list[Task]:
 
 def in_serial(function: Any, tasks: Sequence[Task], limits: Limits) -> dict[str, Outcome]:
     """Run in this process; a point that came twice would be a duplicate."""
-    found = [ended for arrival in serial(tasks, Terms(limits), function=function) for ended in arrival]
+    found = [ended for arrival in run_serial(tasks, Terms(limits), function=function) for ended in arrival]
     assert len(found) == len(tasks)
     return dict(found)
 
@@ -102,6 +103,7 @@ def cancels() -> None:
 
 
 def hoards() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0)  # memory ends it, not time, however slow a busy machine is
     hoard = []
     while True:
         hoard.append(bytearray(1 << 20))
@@ -138,12 +140,14 @@ def test_what_a_process_dies_of_is_found_out_among_many(seeds: list[Task], tmp_p
     for _ in range(MAX_DEATHS):
         child = os.fork()
         if child == 0:
-            list(serial(seeds, Terms(watch=Watch(tmp_path / FILE_NAME)), function=deadly))
+            list(run_serial(seeds, Terms(crash_log=CrashLog(tmp_path / FILE_NAME)), function=deadly))
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
-    watch = Watch(tmp_path / FILE_NAME)
+    crash_log = CrashLog(tmp_path / FILE_NAME)
     found = {
-        key: ended["state"] for arrival in serial(seeds, Terms(watch=watch), function=deadly) for key, ended in arrival
+        key: ended["state"]
+        for arrival in run_serial(seeds, Terms(crash_log=crash_log), function=deadly)
+        for key, ended in arrival
     }
     assert found == {"1": "done", "2": "done", "3": "quarantined", "4": "done", "5": "done"}
 
@@ -151,9 +155,9 @@ def test_what_a_process_dies_of_is_found_out_among_many(seeds: list[Task], tmp_p
 def test_a_watch_has_room_for_all_that_it_remembers(tmp_path: Path) -> None:
     keys = [f"{number:064x}" for number in range(3 * MOST_POINTS)]
     for first in range(0, len(keys), MOST_POINTS):
-        left_behind = Watch(tmp_path / FILE_NAME).at(*keys[first : first + MOST_POINTS])
+        left_behind = CrashLog(tmp_path / FILE_NAME).at(*keys[first : first + MOST_POINTS])
         left_behind.__enter__()
-    assert [Watch(tmp_path / FILE_NAME).deaths(key) for key in keys] == [0] * MOST_POINTS + [1] * (2 * MOST_POINTS)
+    assert [CrashLog(tmp_path / FILE_NAME).deaths(key) for key in keys] == [0] * MOST_POINTS + [1] * (2 * MOST_POINTS)
 
 
 def test_policies_of_many_seeds_have_their_seeds_in_common(make_point: MakePoint) -> None:
@@ -199,7 +203,7 @@ def test_an_estimate_is_that_of_the_model(make_point: MakePoint) -> None:
 
 def test_a_worker_knows_a_member_that_came_along(make_point: MakePoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "LOADED", {})
-    monkeypatch.setattr(registry, "_ADDED", {family: {} for family in registry.FAMILIES})
+    monkeypatch.setattr(registry, "_ADDED", {family: {} for family in registry.GROUPS})
     text = """
 import dataclasses
 import numpy as np

@@ -13,7 +13,7 @@ from tests.each import each
 from tests.sweep.planted import bisection, falling, plan_of
 from thpsweep.answers.terminal.searched import searched
 from thpsweep.sweep.driver.drive import drive
-from thpsweep.sweep.local.serial import Task, serial
+from thpsweep.sweep.local.serial import Task, run_serial
 from thpsweep.sweep.records import journal
 from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import track
@@ -34,7 +34,7 @@ def test_a_pause_between_two_proposals_is_not_the_end(root: Path, degrees: Calla
             os.kill(os.getpid(), signal.SIGINT)
         return falling(point)
 
-    launch = functools.partial(serial, function=each(interrupted))
+    launch = functools.partial(run_serial, function=each(interrupted))
     assert drive(plan, launch, searched).exit_code == 130
     assert str(track(plan.directory, target=where)) == "27 runs added"
     parent = own_run(where.uri)

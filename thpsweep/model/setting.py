@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thpsweep.errors import OptionError, ThpsweepError
-from thpsweep.model import options, registry
+from thpsweep.model import checks, registry
+from thpsweep.model.checks import whole
 from thpsweep.model.draws import Stream
 from thpsweep.model.events import draw, requests
 from thpsweep.model.events.scene import Scene
@@ -17,7 +18,6 @@ from thpsweep.model.gates.base import Gate
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.model.memories.base import Memory
-from thpsweep.model.options import whole
 from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.triggers.base import Early, Trigger
 from thpsweep.model.workloads.base import Loaded, Workload
@@ -67,8 +67,8 @@ def setting(point: Mapping[str, Any]) -> Setting:
     run, policy = point["run"], point["policy"]
     check_seed(point)
     whole("run.replicates", run["replicates"], 1, MAX_REPLICATES)
-    options.positive("run.duration_s", run["duration_s"])
-    options.positive("run.tick_s", run["tick_s"])
+    checks.positive("run.duration_s", run["duration_s"])
+    checks.positive("run.tick_s", run["tick_s"])
     if run["duration_s"] / run["tick_s"] > MAX_TICKS:
         raise OptionError("run.tick_s", run["tick_s"], f"at least run.duration_s / {MAX_TICKS}")
     sharing = registry.build("sharing", point["sharing"])
@@ -97,8 +97,8 @@ def setting(point: Mapping[str, Any]) -> Setting:
 @functools.lru_cache(maxsize=16)
 def _machine(spec: str) -> Profile:
     """Build a machine, which has many prices to check, once for all points of a sweep."""
-    found: Profile = registry.build("machine", json.loads(spec))
-    return found
+    profile: Profile = registry.build("machine", json.loads(spec))
+    return profile
 
 
 def side_by_side(points: Sequence[Mapping[str, Any]]) -> Setting:

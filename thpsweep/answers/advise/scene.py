@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from thpsweep.answers.advise.choices import Choice
 from thpsweep.errors import ThpsweepError
@@ -15,6 +14,7 @@ from thpsweep.model.capture import files
 from thpsweep.model.capture.layout import Layout
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.workloads.base import Workload
+from thpsweep.shipped import option
 from thpsweep.sweep.planning.check import planned_point
 from thpsweep.sweep.records.point import PlannedPoint
 from thpsweep.sweep.records.schema import Point
@@ -29,7 +29,6 @@ class Scene:
     """A captured file, what it costs to run it, and for how long it is simulated."""
 
     file: Path
-    conf: Path
     machine: Profile
     duration_s: float = 3600.0
     replicates: int = 4
@@ -42,7 +41,7 @@ class Scene:
 
     def workload(self, **changed: Any) -> dict[str, Any]:
         """Give the captured workload with the rates that the file has, and assumed ones."""
-        options = {**_option(self.conf, "captured"), **changed, "path": str(self.file)}
+        options = {"kind": "captured", **option("workload", "captured"), **changed, "path": str(self.file)}
         built: Workload = registry.build("workload", options)
         return {**registry.spec(built), **built.identity()}
 
@@ -64,11 +63,6 @@ class Scene:
                 "seed": self.seed, "replicates": self.replicates, "duration_s": self.duration_s, "tick_s": self.tick_s,
             },
         }  # fmt: skip
-
-
-def _option(conf: Path, name: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((conf / "workload" / f"{name}.yaml").read_text())
-    return {"kind": name, **{key: value for key, value in content.items() if key != "defaults"}}
 
 
 def planned(scene: Scene, wanted: Sequence[Choice]) -> dict[str, PlannedPoint]:

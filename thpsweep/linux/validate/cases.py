@@ -172,7 +172,7 @@ def swapped() -> list[Case]:
 
 
 def references() -> list[Case]:
-    """Pages that somebody else holds."""
+    """Pages with an extra reference."""
     two = (start("p"), write("p", range(2 * NR)))
     both = (collapse("p", range(2)), collapse("c", range(2)))
     some = range(3, 4)

@@ -5,20 +5,20 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.linux.validate.state import State, Told, View
+from thpsweep.linux.validate.state import State, StepResult, View
 from thpsweep.units import HPAGE_PMD_NR
 
 _ONE_TABLE_KIB = 4
 
 
-def outcomes(kernel: Told, model: Told) -> list[str]:
+def outcomes(kernel: StepResult, model: StepResult) -> list[str]:
     """List what differs in the result of a step: its errno, and its name where the kernel's could be read."""
     if kernel.errno == model.errno and kernel.result in ("", model.result):
         return []
     return [f"outcome: kernel {kernel}, model {model}"]
 
 
-def tables(kernel: Told, model: Told) -> list[str]:
+def tables(kernel: StepResult, model: StepResult) -> list[str]:
     """List what differs in page tables gained or lost; the process may have got one for memory that is not the case's."""
     if kernel.tables_kib is None or model.tables_kib is None:
         return []
@@ -27,7 +27,7 @@ def tables(kernel: Told, model: Told) -> list[str]:
     return [f"page tables: kernel {kernel.tables_kib:+d} kB, model {model.tables_kib:+d} kB"]
 
 
-def faults(kernel: Told, model: Told) -> list[str]:
+def faults(kernel: StepResult, model: StepResult) -> list[str]:
     """List what differs in the number of page faults that a step took."""
     if None in (kernel.faults, model.faults) or kernel.faults == model.faults:
         return []
@@ -36,7 +36,7 @@ def faults(kernel: Told, model: Told) -> list[str]:
 
 def memory(kernel: State, model: State) -> list[str]:
     """List what differs in form and sums, process by process."""
-    found = []
+    lines = []
     for name, live in kernel.views.items():
         mine = model.views[name]
         pairs = (
@@ -45,44 +45,44 @@ def memory(kernel: State, model: State) -> list[str]:
             ("huge", live.huge_kib, mine.huge_kib, 0.0),
             ("Swap", live.swap_kib, mine.swap_kib, 0.0),
         )
-        found += [
+        lines += [
             f"{name} {label}: kernel {of_kernel:g} kB, model {of_model:g} kB"
             for label, of_kernel, of_model, slack in pairs
             if abs(of_kernel - of_model) > slack
         ]
         if live.huge is not None and mine.huge is not None and not np.array_equal(live.huge, mine.huge):
-            found.append(f"{name} PMD-mapped regions: kernel {_list(live.huge)}, model {_list(mine.huge)}")
+            lines.append(f"{name} PMD-mapped regions: kernel {_list(live.huge)}, model {_list(mine.huge)}")
         if n := _differing(live.swapped, mine.swapped):
-            found.append(f"{name}: {n} pages swapped on one side only")
+            lines.append(f"{name}: {n} pages swapped on one side only")
     if kernel.pages_in_use is not None and kernel.pages_in_use != model.pages_in_use:
-        found.append(f"pages in use: kernel {kernel.pages_in_use}, model {model.pages_in_use}")
-    return found
+        lines.append(f"pages in use: kernel {kernel.pages_in_use}, model {model.pages_in_use}")
+    return lines
 
 
 def sharing(kernel: State, model: State) -> list[str]:
     """List the pairs of processes that do not share the same pages, and the pages that are not there on one side."""
-    found = []
+    lines = []
     for one, other in itertools.combinations_with_replacement(kernel.views, 2):
         live, mine = _same(kernel, one, other), _same(model, one, other)
         if live is not None and mine is not None and (n := int(np.count_nonzero(live != mine))):
             what = "present" if one == other else f"shared with {other}"
-            found.append(f"{one}: {live.sum()} pages {what} in the kernel, {mine.sum()} in the model, {n} differ")
+            lines.append(f"{one}: {live.sum()} pages {what} in the kernel, {mine.sum()} in the model, {n} differ")
     for name, view in kernel.views.items():
         if n := _differing(_by_ptes(view), _by_ptes(model.views[name])):
-            found.append(f"{name}: {n} pages mapped by one process alone on one side only")
-    return found
+            lines.append(f"{name}: {n} pages mapped by one process alone on one side only")
+    return lines
 
 
 def kept(kernel: tuple[State, State], model: tuple[State, State]) -> list[str]:
     """List processes of which other pages than in the model kept their frame over a step."""
-    found = []
+    lines = []
     for name in kernel[1].views.keys() & kernel[0].views.keys():
         live, mine = (_kept(*(state.views[name].frames for state in side)) for side in (kernel, model))
         if live is not None and mine is not None and (n := int(np.count_nonzero(live != mine))):
-            found.append(
+            lines.append(
                 f"{name}: {live.sum()} pages kept their frame in the kernel, {mine.sum()} in the model, {n} differ"
             )
-    return found
+    return lines
 
 
 Frames = npt.NDArray[np.int64]

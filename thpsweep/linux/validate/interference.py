@@ -1,4 +1,4 @@
-"""Signs that somebody else was at memory during a step. They are the kernel's own, whatever came of the step.
+"""Interference: what others did to memory during a step, as counters of the kernel show it, whatever came of the step.
 
 Source: mm/vmstat.c vmstat_text; mm/damon/ops-common.c damon_get_folio(), which takes a reference, damon_folio_mkold(), which
 moves young bits from ptes to the folio, for all its sharers, and marks it idle (v6.18).
@@ -8,19 +8,19 @@ import re
 from pathlib import Path
 
 DAMON = "DAMON ran"
-"""It may have held a reference for a moment; all other signs tell that something has changed."""
+"""It may have held a reference for a moment; all other interference has changed something."""
 
 IDLE = "DAMON moved young bits"
 
 FILL = "fill"
-"""What a write is called that begins with a compaction of all memory."""
+"""Name of a write that begins with a compaction of all memory."""
 
 _COUNTERS = {
     "thp_split_page": ("folios were split", ("page_out", "punch", FILL)),
     "pgmigrate_success": ("pages were migrated", ("migrate", FILL)),
     "pswpout": ("pages were swapped out", ("page_out",)),
 }
-"""Counters of the whole machine: what one that rises tells, and the steps of a case that raise it themselves."""
+"""Counters of the whole machine: what a rise means, and the steps of a case that raise it themselves."""
 
 _YOUNG = ("scan",)
 """Steps that ask what is young, which no look shows: what was done to it at any time before shows here."""
@@ -29,34 +29,34 @@ _VMSTAT = Path("/proc/vmstat")
 _PROC = Path("/proc")
 
 
-class Signs:
+class InterferenceWatch:
     """Watch counters and threads of the kernel from step to step."""
 
     def __init__(self, vmstat: Path = _VMSTAT, proc: Path = _PROC) -> None:
         self._vmstat = vmstat
         self._kdamonds = [comm.parent for comm in proc.glob("[0-9]*/comm") if _text(comm).startswith("kdamond")]
         self._counts, self._ran = self._read(), self._damon()
-        self._found: set[str] = set()
+        self._seen: set[str] = set()
         self._idle = False
 
     def after(self, verb: str, idle: bool = False) -> None:
-        """Look what has happened since the last time, during one step of a case (nothing of its own: "").
+        """Note what has happened since the last time, during one step of a case (nothing of its own: "").
 
         idle: whether a page of the case is marked idle now.
         """
         self._idle |= idle
         counts, ran = self._read(), self._damon()
-        for name, (sign, raised_by) in _COUNTERS.items():
+        for name, (what, raised_by) in _COUNTERS.items():
             if counts.get(name) != self._counts.get(name) and verb not in raised_by:
-                self._found.add(sign)
+                self._seen.add(what)
         if ran != self._ran:
-            self._found.add(DAMON)
+            self._seen.add(DAMON)
         self._counts, self._ran = counts, ran
 
     def take(self, verb: str) -> list[str]:
-        """Give what was found since the last time that somebody took it; what is found next is of another step."""
-        found, self._found = self._found, set()
-        return sorted(found | {IDLE} if self._idle and verb in _YOUNG else found)
+        """Give what was seen since the last call, and begin anew for the next step."""
+        seen, self._seen = self._seen, set()
+        return sorted(seen | {IDLE} if self._idle and verb in _YOUNG else seen)
 
     def _read(self) -> dict[str, int]:
         pairs = re.findall(r"^(\w+) (\d+)$", self._vmstat.read_text(), re.MULTILINE)

@@ -15,10 +15,10 @@ from thpsweep.linux.live.compaction import compact, fill, many_free_pages, punch
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.forms import split_pmd
 from thpsweep.linux.live.look import Look, look, page_table_kib, pages_in_use
-from thpsweep.linux.validate.interference import FILL, Signs
+from thpsweep.linux.validate.interference import FILL, InterferenceWatch
 from thpsweep.linux.validate.on_model import tally
 from thpsweep.linux.validate.results import last_failure, mm_of, results
-from thpsweep.linux.validate.state import State, Told, View
+from thpsweep.linux.validate.state import State, StepResult, View
 from thpsweep.linux.validate.steps import HEADROOM_BYTES, Case, Step
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
@@ -55,24 +55,24 @@ class OnKernel:
         self._dense: list[int] = []
         self._idler = family.start()
         self._counts_faults = counts_faults and not (case.low or case.shmem)
-        self.signs = Signs()
+        self.interference = InterferenceWatch()
         self.retries = 0
 
-    def do(self, step: Step) -> Told:
+    def do(self, step: Step) -> StepResult:
         """Do a step. Raises: LiveError where this machine cannot."""
-        method: Callable[[Step], Told] = getattr(self, f"_{step.verb}")
+        method: Callable[[Step], StepResult] = getattr(self, f"_{step.verb}")
         if step.verb not in _DRAINING:
             self._bench.drain_lru()
-        told = method(step)
-        self.signs.after(FILL if self._case.low and step.verb == "write" else step.verb)
-        return told
+        result = method(step)
+        self.interference.after(FILL if self._case.low and step.verb == "write" else step.verb)
+        return result
 
     def look(self) -> State:
         """Look at all living processes."""
         looks = {name: look(actor.pid, self._memory) for name, actor in self._actors.items()}
         views = {name: _view(seen) for name, seen in looks.items()}
         pages = None if self._held else pages_in_use(looks.values())  # a page that is only held is not seen
-        self.signs.after("", any(seen.idle for seen in looks.values()))
+        self.interference.after("", any(seen.idle for seen in looks.values()))
         return State(views, pages)
 
     def warm(self) -> None:
@@ -95,14 +95,14 @@ class OnKernel:
         return sum(page_table_kib(actor.pid) for actor in self._actors.values())
 
     # ---- one method a verb ------------------------------------------------------------------------------------------
-    def _start(self, step: Step) -> Told:
+    def _start(self, step: Step) -> StepResult:
         self._actors[step.who] = actor = self._family.start()
         if self._group is not None:
             self._group.add(actor.pid)
         self._memory = actor.map(self._case.n_regions, self._case.shmem)
-        return Told()
+        return StepResult()
 
-    def _fork(self, step: Step) -> Told:
+    def _fork(self, step: Step) -> StepResult:
         parent = self._actors[step.who]
         _, empty_ns = self._idler.do("fork", 0, 2).cpu_ns  # without memory; the first one warms the kernel's code
         child, reply = self._family.fork(parent)
@@ -111,91 +111,91 @@ class OnKernel:
             self._advised.add(step.other)
         if self._case.shmem:  # a fork copies no ptes of shmem: what the parent maps, the child's touches map
             child.read(self._memory, range(self._memory.n_pages))
-        return Told(ns=_cpu_ns(reply) - empty_ns)
+        return StepResult(ns=_cpu_ns(reply) - empty_ns)
 
-    def _end(self, step: Step) -> Told:
+    def _end(self, step: Step) -> StepResult:
         self._family.end(self._actors.pop(step.who))
-        return Told()
+        return StepResult()
 
-    def _write(self, step: Step) -> Told:
+    def _write(self, step: Step) -> StepResult:
         if self._case.low:
             fill(self._bench, self._actors[step.who], self._memory)
-            return Told()
+            return StepResult()
         actor = self._actors[step.who]
         return self._touch(actor, lambda: actor.write(self._memory, step.pages))
 
-    def _read(self, step: Step) -> Told:
+    def _read(self, step: Step) -> StepResult:
         actor = self._actors[step.who]
         return self._touch(actor, lambda: actor.read(self._memory, step.pages))
 
-    def _touch(self, actor: Actor, act: Callable[[], Reply]) -> Told:
+    def _touch(self, actor: Actor, act: Callable[[], Reply]) -> StepResult:
         """Let a process touch pages, and count the faults that it takes there."""
         if not self._counts_faults or "tracefs" in self._bench.missing:
-            return Told(ns=_cpu_ns(act()))
+            return StepResult(ns=_cpu_ns(act()))
         with self._bench.recording(*_EVENTS, pid=actor.pid) as events:  # of all processes they would be too many
             reply = act()
         mine = [event for event in events if event.name == "page_fault_user" and event.pid == actor.pid]
         places = [int(event.fields["address"], 16) - self._memory.address for event in mine]
-        return Told(ns=_cpu_ns(reply), faults=sum(0 <= place < self._memory.n_bytes for place in places))
+        return StepResult(ns=_cpu_ns(reply), faults=sum(0 <= place < self._memory.n_bytes for place in places))
 
-    def _huge(self, step: Step) -> Told:
+    def _huge(self, step: Step) -> StepResult:
         actor, region = self._actors[step.who], step.pages
         actor.advise(self._memory, Advice.HUGEPAGE)
         self._advised.add(step.who)
         return self._touch(actor, lambda: actor.write(self._memory, region))
 
-    def _split(self, step: Step) -> Told:
+    def _split(self, step: Step) -> StepResult:
         split_pmd(self._actors[step.who], self._memory, step.pages.start // HPAGE_PMD_NR)
-        return Told()
+        return StepResult()
 
-    def _discard(self, step: Step) -> Told:
+    def _discard(self, step: Step) -> StepResult:
         self._advise(step, Advice.DONTNEED)
-        return Told()
+        return StepResult()
 
-    def _page_out(self, step: Step) -> Told:
+    def _page_out(self, step: Step) -> StepResult:
         self._bench.need_swap()
         self._advise(step, Advice.PAGEOUT)
-        return Told()
+        return StepResult()
 
-    def _age(self, step: Step) -> Told:
+    def _age(self, step: Step) -> StepResult:
         for what in "14":  # 1 makes ptes old, but leaves TLB entries, through which a read makes none young: 4 flushes
             Path(f"/proc/{self._actors[step.who].pid}/clear_refs").write_text(what)
-        return Told()
+        return StepResult()
 
-    def _hold(self, step: Step) -> Told:
+    def _hold(self, step: Step) -> StepResult:
         if not self._dense:
             return self._keep(step, self._actors[step.who].splice)
         first = int(self._dense[0])  # pages that are there, and that compaction would move
-        told = self._keep(replace(step, pages=range(first, first + len(step.pages))), self._actors[step.who].splice)
-        return replace(told, chosen=tuple(self._held[step.who][-1].pages))
+        result = self._keep(replace(step, pages=range(first, first + len(step.pages))), self._actors[step.who].splice)
+        return replace(result, chosen=tuple(self._held[step.who][-1].pages))
 
-    def _pin(self, step: Step) -> Told:
+    def _pin(self, step: Step) -> StepResult:
         return self._keep(step, self._actors[step.who].pin)
 
-    def _keep(self, step: Step, take: Callable[[Memory, range], int]) -> Told:
+    def _keep(self, step: Step, take: Callable[[Memory, range], int]) -> StepResult:
         number = take(self._memory, step.pages)
         self._held.setdefault(step.who, []).append(_Held(self._actors[step.who], number, step.pages))
-        return Told()
+        return StepResult()
 
-    def _release(self, step: Step) -> Told:
+    def _release(self, step: Step) -> StepResult:
         for held in self._held.pop(step.who):
             held.actor.release(held.number)
-        return Told()
+        return StepResult()
 
-    def _limit(self, step: Step) -> Told:
+    def _limit(self, step: Step) -> StepResult:
         """Leave the cgroup less than a huge page, and nothing to reclaim."""
         assert self._group is not None, "a case with a limit is one with limited=True"
         self._group.forbid_swap()
         self._group.limit(self._group.used_bytes + HEADROOM_BYTES)
-        return Told()
+        return StepResult()
 
-    def _collapse(self, step: Step) -> Told:
+    def _collapse(self, step: Step) -> StepResult:
         actor, tables_kib = self._actors[step.who], self._tables_kib()
         counted = {"pid": actor.pid} if self._counts_faults else {}
         with self._bench.recording(*_EVENTS * self._counts_faults, **counted) as events:
             reply = self._advise(step, Advice.COLLAPSE)
             if reply.error == "EAGAIN" and not self._held:
-                self.retries += 1  # somebody's reference of a moment; the kernel's selftest tries again, too
+                self.retries += 1  # another's short reference; the kernel's selftest tries again, too
                 reply = self._advise(step, Advice.COLLAPSE)
         ns = _cpu_ns(reply) - self._bench.empty_call_ns
         if self._case.shmem:
@@ -204,14 +204,14 @@ class OnKernel:
         result = last_failure(names[-len(step.pages) // HPAGE_PMD_NR :])  # of the second try, where there was one
         if self._case.shmem and result == ScanResult.PTE_MAPPED_HUGEPAGE.name and not reply.errno:
             result = ScanResult.SUCCEED.name  # what MADV_COLLAPSE says of shmem that it has collapsed
-        return Told(result, reply.error, ns, self._tables_kib() - tables_kib)
+        return StepResult(result, reply.error, ns, self._tables_kib() - tables_kib)
 
     def _touch_all(self) -> float:
         """Let every process touch what it mapped before; the model's `retract` has them do so at once."""
         touches = [actor.read(self._memory, range(self._memory.n_pages)) for actor in self._actors.values()]
         return sum(map(_cpu_ns, touches))
 
-    def _scan(self, step: Step) -> Told:
+    def _scan(self, step: Step) -> StepResult:
         daemon = self._bench.need_khugepaged()
         self._bench.need_trace()
         scanned, limits = step.who.split(), dict(step.limits)
@@ -231,19 +231,19 @@ class OnKernel:
         self._advised.update(scanned)
         others = results([*idle_events, *events], lambda event: event.fields["mm"] not in mms)
         if len(others) > _DECOYS:
-            ns = math.nan  # another program's memory took time, which is not told apart
-        found = Counter(results(events, lambda event: event.fields["mm"] in mms))
-        return Told(tally(found), "", ns, self._tables_kib() - tables_kib)
+            ns = math.nan  # another program's memory took time, which cannot be separated
+        tallied = Counter(results(events, lambda event: event.fields["mm"] in mms))
+        return StepResult(tally(tallied), "", ns, self._tables_kib() - tables_kib)
 
-    def _punch(self, step: Step) -> Told:
+    def _punch(self, step: Step) -> StepResult:
         """Leave holes."""
         assert self._group is not None, "a case with a punch is one with low=True"
         with many_free_pages(self._bench.settings):
             gone, dense = punch(self._group, self._actors[step.who], self._memory)
         self._dense = dense.tolist()
-        return Told(chosen=tuple(gone.tolist()))
+        return StepResult(chosen=tuple(gone.tolist()))
 
-    def _migrate(self, step: Step) -> Told:
+    def _migrate(self, step: Step) -> StepResult:
         """Compact all memory; tell which pages of the process moved."""
         self._bench.need_trace()
         with many_free_pages(self._bench.settings):
@@ -252,10 +252,10 @@ class OnKernel:
             raise DisturbedError(f"compaction moved none of the pages, and {moves.foreign_pages} of other programs")
         held = {page for kept in self._held.values() for some in kept for page in some.pages}
         stays = "held pages stay" if held.isdisjoint(moves.pages.tolist()) else "A HELD PAGE MOVED"
-        # Of a few foreign pages among ours the time is not told apart.
+        # Of a few foreign pages among ours the time cannot be separated.
         ours = moves.pages.size / (moves.pages.size + moves.foreign_pages)
         ns = moves.ns * ours if ours > _MOSTLY else math.nan
-        return Told(f"MOVED, {stays}", ns=ns, chosen=tuple(moves.pages.tolist()))
+        return StepResult(f"MOVED, {stays}", ns=ns, chosen=tuple(moves.pages.tolist()))
 
     def _advise(self, step: Step, advice: Advice) -> Reply:
         return self._actors[step.who].advise(self._memory, advice, step.pages)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from thpsweep.linux.validate.state import InexpressibleError, State, Told, View
+from thpsweep.linux.validate.state import InexpressibleError, State, StepResult, View
 from thpsweep.linux.validate.steps import HEADROOM_BYTES, Case, Step
 from thpsweep.model.accounting import prices
 from thpsweep.model.bits import Ints
@@ -36,7 +36,7 @@ _GOES_ON = (7, 2)
 
 
 class OnModel:
-    """Hold one scenario of the model; each step is told with its predicted time."""
+    """Hold one scenario of the model; each step is reported with its predicted time."""
 
     def __init__(self, case: Case, machine: Profile) -> None:
         n_processes = sum(step.verb in ("start", "fork") for step in (*case.ready, *case.question))
@@ -46,8 +46,8 @@ class OnModel:
         self._held: dict[str, list[Ints]] = {}
         self._chosen: tuple[int, ...] = ()
 
-    def do(self, step: Step, live: Told) -> Told:
-        """Do a step after the kernel has. Raises: InexpressibleError where the scenario API has no word for it.
+    def do(self, step: Step, live: StepResult) -> StepResult:
+        """Do a step after the kernel has. Raises: InexpressibleError where the scenario API does not have it.
 
         A charge that a memory cgroup refuses has the kernel reclaim first, again and again: that has no price.
         """
@@ -62,13 +62,13 @@ class OnModel:
         done.total = {name: self._scene.counts.total[name] - before[name] for name in OPERATIONS}
         freed_kib = int(done.total["page_tables_freed"][0]) * PAGE_SIZE_BYTES // 1024
         ns = math.nan if ScanResult.CGROUP_CHARGE_FAIL.name in result else self._price(done)
-        return Told(result, errno, ns, -freed_kib, self._faults(step, done))
+        return StepResult(result, errno, ns, -freed_kib, self._faults(step, done))
 
     def look(self) -> State:
         """Look at all living processes."""
         living = set(self._scene.living)
         views = {name: self._view(process) for name, process in self._processes.items() if process in living}
-        # What only the swap cache keeps is mapped by nobody, and not seen in the kernel either.
+        # What only the swap cache keeps is not mapped, and not seen in the kernel either.
         return State(views, self._scene.pages_in_use - self._scene.cached_pages)
 
     def _view(self, process: Process) -> View:
@@ -168,7 +168,7 @@ class OnModel:
             process.advised = process in scanned
         limits: dict[str, Any] = dict(step.limits)
         results = self._scene.khugepaged(full_scans=1, **limits)
-        results.pop(ScanResult.VMA_CHECK, None)  # of VMAs that khugepaged passes over the trace tells nothing
+        results.pop(ScanResult.VMA_CHECK, None)  # of VMAs that khugepaged passes over the trace shows nothing
         return tally({result.name: n for result, n in results.items()}), ""
 
 

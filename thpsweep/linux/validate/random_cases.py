@@ -1,4 +1,4 @@
-"""Scenarios drawn at random: what nobody thought of."""
+"""Scenarios drawn at random: they reach what no written case does."""
 
 import random
 

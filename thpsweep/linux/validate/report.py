@@ -37,22 +37,22 @@ def show(verdicts: Sequence[Verdict], machine_name: str, console: Console) -> No
 def summary(verdicts: Sequence[Verdict]) -> str:
     """Say in a few lines how many agree, and how well time is predicted."""
     compared = [v for v in verdicts if not v.skipped and not v.inexpressible]
-    said = [f"{sum(v.equal for v in compared)} of {len(compared)} scenarios equal in outcome, sharing and memory"]
-    if unheard := sum(bool(v.inexpressible) for v in verdicts):
-        said.append(f"{unheard} that the model cannot express")
+    parts = [f"{sum(v.equal for v in compared)} of {len(compared)} scenarios equal in outcome, sharing and memory"]
+    if unexpressed := sum(bool(v.inexpressible) for v in verdicts):
+        parts.append(f"{unexpressed} that the model cannot express")
     if repeated := sum(bool(v.once) for v in verdicts):
-        said.append(f"{repeated} of them after a difference that did not come again")
+        parts.append(f"{repeated} of them after a difference that did not come again")
     if retries := sum(v.retries for v in verdicts):
-        said.append(f"{retries} collapses refused once with EAGAIN")
+        parts.append(f"{retries} collapses refused once with EAGAIN")
     if skipped := sum(bool(v.skipped) for v in verdicts):
-        said.append(f"{skipped} skipped on this machine")
+        parts.append(f"{skipped} skipped on this machine")
     if any(v.ratio for v in verdicts):
-        said.append(f"time predicted / measured: {_spread(verdicts)}")
+        parts.append(f"time predicted / measured: {_spread(verdicts)}")
     held_out = [v for v in verdicts if v.case.sharers not in USED]
     if any(v.ratio for v in held_out):
         counts = ", ".join(map(str, sorted({v.case.sharers for v in held_out if v.ratio})))
-        said.append(f"with {counts} sharers, which calibration does not use: {_spread(held_out)}")
-    return "; ".join(said)
+        parts.append(f"with {counts} sharers, which calibration does not use: {_spread(held_out)}")
+    return "; ".join(parts)
 
 
 def _spread(verdicts: Sequence[Verdict]) -> str:
@@ -64,13 +64,13 @@ def _spread(verdicts: Sequence[Verdict]) -> str:
 
 def write_json(verdicts: Sequence[Verdict], machine_name: str, hypothetical: list[dict[str, Any]], path: Path) -> None:
     """Write everything that is known of each scenario."""
-    found = {
+    report = {
         "kernel_release": platform.release(),
         "machine": machine_name,
         "scenarios": [_plain(verdict) for verdict in verdicts],
         "hypothetical": hypothetical,
     }
-    path.write_text(json.dumps(found, indent=1) + "\n")
+    path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def _row(verdict: Verdict) -> list[str]:
@@ -95,7 +95,7 @@ def _us(ns: float | None) -> str:
 def _lines(verdict: Verdict) -> list[str]:
     lines = [line for kind in _KINDS for line in verdict.differences.get(kind, [])]
     if verdict.differences:
-        lines.append(f"meanwhile, when it first differed: {', '.join(verdict.signs) or 'no sign of anybody else'}")
+        lines.append(f"meanwhile, when it first differed: {', '.join(verdict.interference) or 'no interference seen'}")
     if verdict.inexpressible:
         lines.append(f"not in the model: {verdict.inexpressible}; the kernel: {', '.join(verdict.kernel)}")
     if verdict.equal and verdict.measured_ns and not verdict.predicted_ns:
@@ -116,7 +116,7 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
         "model": verdict.model,
         "equal": verdict.equal,
         "differences": verdict.differences,
-        "signs": verdict.signs,
+        "interference": verdict.interference,
         "came_once": verdict.once,
         "retries": verdict.retries,
         "inexpressible": verdict.inexpressible,

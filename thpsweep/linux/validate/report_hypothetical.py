@@ -11,7 +11,7 @@ from rich.table import Table
 from thpsweep.linux.validate.hypothetical import REGIONS, SHARERS, Answer, Findings
 
 
-def show(found: Sequence[Findings], machine_name: str, console: Console) -> None:
+def show(findings: Sequence[Findings], machine_name: str, console: Console) -> None:
     """Print a row for each mechanism, and one for each price of it that is assumed."""
     title = (
         f"mechanisms that exist in no kernel, prices of {machine_name}: "
@@ -21,23 +21,23 @@ def show(found: Sequence[Findings], machine_name: str, console: Console) -> None
     table.add_column("mechanism, assumed price", overflow="fold")
     for column in ("CPU of collapsing, ms", "net CPU, ms", "pays back after, s"):
         table.add_column(column, justify="right")
-    for one in found:
+    for one in findings:
         table.add_row(f"[bold]{one.mechanism}[/]", *_numbers(one.answer), end_section=not one.assumptions)
         for assumption in one.assumptions:
             pairs = zip(_numbers(assumption.halved), _numbers(assumption.doubled), strict=True)
             last = assumption is one.assumptions[-1]
             table.add_row(f"  {assumption.key} halved .. doubled", *(_range(*pair) for pair in pairs), end_section=last)
     console.print(table)
-    for one in found:
+    for one in findings:
         console.print(f"{one.mechanism}: measured or derived: {', '.join(one.known)}", highlight=False)
-    assumed = {assumption.key: assumption.source.text for one in found for assumption in one.assumptions}
+    assumed = {assumption.key: assumption.source.text for one in findings for assumption in one.assumptions}
     for key, text in assumed.items():
         console.print(f"{key}: {text}", highlight=False, markup=False)
 
 
-def plain(found: Sequence[Findings]) -> list[dict[str, Any]]:
+def plain(findings: Sequence[Findings]) -> list[dict[str, Any]]:
     """Give all of it as JSON has it; what never pays back does so after null seconds."""
-    listed = [dataclasses.asdict(one) for one in found]
+    listed = [dataclasses.asdict(one) for one in findings]
     for one in listed:
         for answer in (one["answer"], *(a[way] for a in one["assumptions"] for way in ("halved", "doubled"))):
             answer["payback_s"] = None if math.isinf(answer["payback_s"]) else answer["payback_s"]

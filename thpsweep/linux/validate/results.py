@@ -54,10 +54,10 @@ def mm_of(actor: Actor, bench: Bench) -> str:
     with bench.recording() as events:
         actor.advise(scratch.region(0), Advice.COLLAPSE)
     actor.unmap(scratch)
-    found = [event.fields["mm"] for event in events if event.name == _EVENTS[0] and event.pid == actor.pid]
-    if len(found) != 1:
+    mms = [event.fields["mm"] for event in events if event.name == _EVENTS[0] and event.pid == actor.pid]
+    if len(mms) != 1:
         raise LiveError(f"the trace does not tell the mm of process {actor.pid}")
-    return found[0]
+    return mms[0]
 
 
 def _name(event: Event) -> str:

@@ -13,7 +13,7 @@ from thpsweep.linux.validate import compare
 from thpsweep.linux.validate.confirm import settled
 from thpsweep.linux.validate.on_kernel import OnKernel
 from thpsweep.linux.validate.on_model import OnModel
-from thpsweep.linux.validate.state import InexpressibleError, State, Told
+from thpsweep.linux.validate.state import InexpressibleError, State, StepResult
 from thpsweep.linux.validate.steps import Case, Step
 from thpsweep.linux.validate.verdict import Verdict
 from thpsweep.model.machines.profile import Profile
@@ -110,12 +110,12 @@ class _Watch:
         self._verdict = verdict
         self._before: tuple[State, State] | None = None
         self._step = Step("")
-        self._signed = False
+        self._attributed = False
         self.measured: list[float] = []
         self.predicted: list[float] = []
 
     def step(self, kernel: OnKernel, model: OnModel | None, step: Step, timed: bool) -> OnModel | None:
-        """Do one step on both sides; give the model, or nothing from the step on that it has no word for."""
+        """Do one step on both sides; give the model, or nothing from the step on that it cannot express."""
         self._step = step
         live = kernel.do(step)
         if self._verdict is None:
@@ -150,16 +150,16 @@ class _Watch:
             self._note("sharing", compare.kept((live_before, live), (mine_before, mine)))
         self._verdict.compared_sharing &= all(view.frames is not None for view in live.views.values())
         self._before = live, mine
-        signs = kernel.signs.take(self._step.verb)
-        if self._verdict.differences and not self._signed:
-            self._verdict.signs, self._signed = signs, True
+        interference = kernel.interference.take(self._step.verb)
+        if self._verdict.differences and not self._attributed:
+            self._verdict.interference, self._attributed = interference, True
 
     def _note(self, kind: str, lines: Sequence[str]) -> None:
         assert self._verdict is not None
         if lines:
             self._verdict.differences.setdefault(kind, []).extend(f"after '{self._step}': {line}" for line in lines)
 
-    def _time(self, live: Told, mine: Told | None, timed: bool) -> None:
+    def _time(self, live: StepResult, mine: StepResult | None, timed: bool) -> None:
         """Keep the times of a step that both sides have."""
         if not timed or live.ns is None:
             return

@@ -1,4 +1,4 @@
-"""What both executors tell of a step and of the memory after it."""
+"""What both executors report of a step and of the memory after it."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ import numpy.typing as npt
 
 
 class InexpressibleError(Exception):
-    """The model has no word for a step; says which."""
+    """The model cannot express a step; says which."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What came of one step: the kernel's word for it, errno, its CPU time, what it did to page tables.
+class StepResult:
+    """What came of one step: the kernel's name for it, errno, its CPU time, what it did to page tables.
 
     `result` is empty where a step has none, or where no trace can be read and only the errno is known. `ns` is None where
     nothing is measured, NaN where other programs disturbed it, or where the model has no price. `faults` are page faults of
     the process that acts, None where they are not counted. `chosen` are pages that only the kernel can choose, and that the
-    model is told.
+    model takes over.
     """
 
     result: str = ""
@@ -35,7 +35,7 @@ class Told:
 class View:
     """One process's memory: names of frames (0 none; equal names are the same frame), forms, and smaps' sums.
 
-    Shapes: frames, swapped, alone (mapped by nobody else) (n_pages,); huge (n_regions,). `frames` is None where the kernel
+    Shapes: frames, swapped, alone (mapped by one process) (n_pages,); huge (n_regions,). `frames` is None where the kernel
     hides them, all four where it has no pagemap; `slack_kib` is how far Pss may be off by rounding.
     """
 

@@ -11,9 +11,9 @@ class Verdict:
     """Hold what both sides did, what differs, and how long it took.
 
     kernel, model: results of the question's steps. differences: by kind ("outcome", "sharing", "memory"), what differs
-    and after which step. inexpressible: what the model has no word for; skipped: what the machine lacks. signs: what others
-    did during the step after which the first difference showed. once: differences under such signs that did not come again
-    when the case was repeated. retries: calls that the kernel refused once with EAGAIN.
+    and after which step. inexpressible: what the model cannot express; skipped: what the machine lacks. interference:
+    what others did during the step after which the first difference showed. once: differences under interference that
+    did not come again when the case was repeated. retries: calls that the kernel refused once with EAGAIN.
     """
 
     case: Case
@@ -25,7 +25,7 @@ class Verdict:
     measured_ns: float | None = None
     predicted_ns: float | None = None
     compared_sharing: bool = True
-    signs: list[str] = field(default_factory=list)
+    interference: list[str] = field(default_factory=list)
     once: list[str] = field(default_factory=list)
     retries: int = 0
 
@@ -40,9 +40,9 @@ class Verdict:
         return bool(self.differences)
 
     @property
-    def meddled(self) -> bool:
+    def disturbed(self) -> bool:
         """Whether others changed something by when the first difference showed."""
-        return bool(set(self.signs) - {DAMON})
+        return bool(set(self.interference) - {DAMON})
 
     @property
     def lines(self) -> list[str]:

@@ -47,7 +47,7 @@ class Rate:
             if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < math.inf:
                 raise CaptureError(f"activity: {number!r} is no finite number, 0 or more")
         if not isinstance(self.how, str):
-            raise CaptureError("activity: how a rate was seen is not said in words")
+            raise CaptureError("activity: a rate comes without a text that says how it was seen")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Activity:
             if name in self.rates and self.rates[name].value not in range(1, 513):
                 raise CaptureError(f"activity: {name}={self.rates[name].value}: expected a whole number, 1..512")
         if not all(isinstance(sentence, str) for sentence in self.unseen):
-            raise CaptureError("activity: what was not seen is not said in words")
+            raise CaptureError("activity: what was not seen comes without a text")
 
     def option(self, name: str) -> float | int | None:
         """Give a measured option of the workload, or None where it was not seen."""
@@ -102,9 +102,9 @@ class Activity:
         if len(text) > MAX_BYTES:
             raise CaptureError(f"activity has {len(text)} bytes: expected {MAX_BYTES}")
         try:
-            found = json.loads(text)
-            rates = {str(name): _rate(value) for name, value in found["rates"].items()}
-            return cls(found["watched_s"], rates, tuple(found["unseen"]))
+            decoded = json.loads(text)
+            rates = {str(name): _rate(value) for name, value in decoded["rates"].items()}
+            return cls(decoded["watched_s"], rates, tuple(decoded["unseen"]))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise CaptureError("activity is not what thpsweep writes") from error
 

@@ -32,10 +32,10 @@ def find(key: str, path: str) -> Path:
     if str(Path(path)) in PROVIDED:
         return Path(path)
     shipped = SAMPLES / f"{path}.npz"
-    found = shipped if shipped.is_file() and path in samples() else Path(path).expanduser()
-    if not found.is_file():
+    file = shipped if shipped.is_file() and path in samples() else Path(path).expanduser()
+    if not file.is_file():
         raise OptionError(key, path, "an existing file, or one of " + ", ".join(samples()))
-    return found
+    return file
 
 
 def load(file: Path) -> Layout:
@@ -57,7 +57,7 @@ def named_by(points: Iterable[Mapping[str, Any]]) -> list[str]:
     return sorted({part["path"] for part in parts if isinstance(part.get("path"), str)})
 
 
-def take_along(path: str) -> tuple[str, Layout]:
+def read_attachment(path: str) -> tuple[str, Layout]:
     """Read what a path names, for processes that have no such file: `provide` takes it there. Raises: as find, load."""
     return str(Path(path)), load(find("workload.path", path))
 

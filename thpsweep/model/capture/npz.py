@@ -44,22 +44,22 @@ def read_arrays(file: BinaryIO, formats: Mapping[int, Mapping[str, Shape]], max_
         return {name: _array(archive, name) for name in expected}
 
 
-def check_shapes(found: Mapping[str, Header], expected: Mapping[str, Shape]) -> dict[str, int]:
-    """Bind the named lengths of `expected` to the ones found, and return them.
+def check_shapes(headers: Mapping[str, Header], expected: Mapping[str, Shape]) -> dict[str, int]:
+    """Bind the named lengths of `expected` to those of the file, and return them.
 
     Raises: CaptureError naming the first array that does not fit.
     """
     dims: dict[str, int] = {}
-    for name, (dtype, shape) in expected.items():
-        found_dtype, found_shape = found[name]
-        if found_dtype != np.dtype(dtype):
-            raise CaptureError(f"{name}: dtype {found_dtype}, should be {np.dtype(dtype)}")
-        if len(found_shape) != len(shape):
-            raise CaptureError(f"{name}: shape {found_shape}, should have {len(shape)} axes")
-        for length, dim in zip(found_shape, shape, strict=True):
+    for name, (expected_dtype, expected_shape) in expected.items():
+        dtype, shape = headers[name]
+        if dtype != np.dtype(expected_dtype):
+            raise CaptureError(f"{name}: dtype {dtype}, should be {np.dtype(expected_dtype)}")
+        if len(shape) != len(expected_shape):
+            raise CaptureError(f"{name}: shape {shape}, should have {len(expected_shape)} axes")
+        for length, dim in zip(shape, expected_shape, strict=True):
             wanted = dim if isinstance(dim, int) else dims.setdefault(dim, length)
             if length != wanted:
-                raise CaptureError(f"{name}: shape {found_shape} has {length} where {wanted} ({dim}) was expected")
+                raise CaptureError(f"{name}: shape {shape} has {length} where {wanted} ({dim}) was expected")
     return dims
 
 

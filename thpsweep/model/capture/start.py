@@ -46,7 +46,7 @@ def populate(family: Family, start: Start) -> None:
 
 
 def unforked(start: Start) -> Start:
-    """Give the same memory before the root forked anybody: all its own. The other sharers have to map what it maps, or
+    """Give the same memory before the root forked any child: all its own. The other sharers have to map what it maps, or
     nothing."""
     empty = bits.where(start.cell_classes.sum(axis=0) == 0)
     alone, swapped, pmd = start, start.swapped, start.pmd
@@ -55,8 +55,8 @@ def unforked(start: Start) -> Start:
         alone = dataclasses.replace(start, cell_classes=np.concatenate([start.cell_classes, none], axis=1))
         swapped = np.concatenate([swapped, np.zeros_like(swapped[:1])])
         pmd = np.concatenate([pmd, np.zeros_like(pmd[:1])])
-    nobody = empty[0] if empty.size else start.cell_classes.shape[1]
-    class_of = np.where(np.arange(start.class_of.size) == 0, 0, nobody)
+    unmapped = empty[0] if empty.size else start.cell_classes.shape[1]
+    class_of = np.where(np.arange(start.class_of.size) == 0, 0, unmapped)
     return dataclasses.replace(alone, class_of=class_of, swapped=swapped, pmd=pmd)
 
 
@@ -67,7 +67,7 @@ def forked(start: Start) -> Ints:
 
 
 def _lay_cells(family: Family, start: Start, sharers_of_class: Ints, replicate: int) -> Ints:
-    """Make a layer of each cell that somebody maps, and the folios; give the layer of each cell (0 for none)."""
+    """Make a layer of each cell that a process maps, and the folios; give the layer of each cell (0 for none)."""
     reach = (start.cell_classes * sharers_of_class[None, :]).sum(axis=1)
     used = bits.where(reach)
     region = start.cell_region[used] + replicate * family.n_regions

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from thpsweep.model import bits
 from thpsweep.model.bits import Bools, Ints
-from thpsweep.model.collapse.scan import Found, attempt
+from thpsweep.model.collapse.scan import Scanned, attempt
 from thpsweep.model.mechanisms.base import Limits, Mechanism
 from thpsweep.model.memories.base import Memory, Place
 from thpsweep.model.mm.links import linked_slots
@@ -37,27 +37,29 @@ class Allocator:
         """Put a memory to work, in a cgroup that the family fills up to the headroom."""
         return cls(memory, place, memory.begin(place), cgroup_limit_pages(memory, place.family))
 
-    def attempt(self, mechanism: Mechanism, found: Found, limits: Limits, until_failure: bool) -> npt.NDArray[np.int64]:
+    def attempt(
+        self, mechanism: Mechanism, scanned: Scanned, limits: Limits, until_failure: bool
+    ) -> npt.NDArray[np.int64]:
         """Attempt rows in order, each with a block of its own; where none is to be had nothing is changed, nor where the
         cgroup does not allow it.
 
         A block that an attempt gives back is there for the next row, and so is what it uncharges. With until_failure, a
         replicate's rows behind the first that gets no block are NOT_REACHED, and not counted. Shapes: -> results (n,).
         """
-        if not found.passed.any():
-            return attempt(self.place.family, self.place.counts, mechanism, found, limits)
-        asking = _asking(self.place, mechanism, found)
-        results = np.full(found.rows.size, NOT_REACHED, np.int64)
-        replicates = self.place.family.replicate_of(found.rows)
-        left = np.arange(found.rows.size)
+        if not scanned.passed.any():
+            return attempt(self.place.family, self.place.counts, mechanism, scanned, limits)
+        asking = _asking(self.place, mechanism, scanned)
+        results = np.full(scanned.rows.size, NOT_REACHED, np.int64)
+        replicates = self.place.family.replicate_of(scanned.rows)
+        left = np.arange(scanned.rows.size)
         while left.size:
-            served, failed, uncharged = self._hand_out(found, left, asking, until_failure)
+            served, failed, uncharged = self._hand_out(scanned, left, asking, until_failure)
             refused = np.sort(np.concatenate((failed, uncharged)))
             if refused.size:
-                mechanism.without_block(self.place.family, self.place.counts, found.rows[refused])
+                mechanism.without_block(self.place.family, self.place.counts, scanned.rows[refused])
             why = np.where(np.isin(refused, failed), ScanResult.ALLOC_HUGE_PAGE_FAIL, ScanResult.CGROUP_CHARGE_FAIL)
-            left_alone = dataclasses.replace(found.where(refused), results=why)
-            for part, rows in ((found.where(served), served), (left_alone, refused)):
+            left_alone = dataclasses.replace(scanned.where(refused), results=why)
+            for part, rows in ((scanned.where(served), served), (left_alone, refused)):
                 if rows.size:
                     results[rows] = attempt(self.place.family, self.place.counts, mechanism, part, limits)
             left = left[results[left] == NOT_REACHED]
@@ -69,13 +71,13 @@ class Allocator:
         """Let a tick's time pass."""
         self.memory.tick(self.state, self.place, tick, tick_s)
 
-    def _hand_out(self, found: Found, left: Ints, asking: Bools, until_failure: bool) -> tuple[Ints, Ints, Ints]:
+    def _hand_out(self, scanned: Scanned, left: Ints, asking: Bools, until_failure: bool) -> tuple[Ints, Ints, Ints]:
         """Serve each replicate's next rows as far as its free blocks and its cgroup go, or compact for the very next.
 
         Shapes: left (k,), indices in order -> indices served, those that got no block, those whose block was not charged.
         """
         family, counts = self.place.family, self.place.counts
-        replicates = family.replicate_of(found.rows[left])
+        replicates = family.replicate_of(scanned.rows[left])
         if not self.memory.limited and self.limit_pages is None:
             counts.add("thp_collapse_alloc", replicates[asking[left]], 1)
             return left, left[:0], left[:0]
@@ -83,7 +85,7 @@ class Allocator:
         ready = _running(replicates, asking[left]) <= free[replicates]
         _, first = np.unique(replicates, return_index=True)
         first = first[~ready[first]]
-        made = self.memory.compact(self.state, self.place, found.rows[left[first]])
+        made = self.memory.compact(self.state, self.place, scanned.rows[left[first]])
         ready[first[made]] = True
         failed = first[~made]
         if not until_failure and not self.memory.compacts_directly:
@@ -113,11 +115,11 @@ def cgroup_limit_pages(memory: Memory, family: Family) -> Ints | None:
     return np.asarray(family.pages_in_use + int(memory.cgroup_headroom_bytes // PAGE_SIZE_BYTES))
 
 
-def _asking(place: Place, mechanism: Mechanism, found: Found) -> Bools:
+def _asking(place: Place, mechanism: Mechanism, scanned: Scanned) -> Bools:
     """Tell which rows need a block: those that passed, unless their old pages are linked to a folio already."""
-    asking = found.passed.copy()
+    asking = scanned.passed.copy()
     if mechanism.resumes:
-        records = place.family.record_of[found.rows].astype(np.int64)
+        records = place.family.record_of[scanned.rows].astype(np.int64)
         asking &= ~bits.any_slot(linked_slots(place.family, records))
     return asking
 

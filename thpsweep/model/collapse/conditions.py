@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from thpsweep.model import bits, draws
 from thpsweep.model.bits import Boards, Floats, Ints
-from thpsweep.model.collapse.scan import Chances
+from thpsweep.model.collapse.scan import VisitConditions
 from thpsweep.model.mechanisms.base import NOBODY, Flags
 from thpsweep.model.mm.rmap import sources
 from thpsweep.model.state.family import Family
@@ -19,8 +19,8 @@ _REFERENCE, _LATE, _LATE_SLOT, _YOUNG, _YOUNG_FRAME, _LOCKED, _READ_BACK = range
 
 
 @dataclasses.dataclass(frozen=True)
-class Luck:
-    """Look up chances by region, sharer and tick with a keyed hash: the moment of a visit is the policy's choice.
+class DrawnConditions:
+    """Draw conditions by region, sharer and tick with a keyed hash: the moment of a visit is the policy's choice.
 
     all_sharers: a page is young where any sharer read it, as it is for a mechanism that changes all of them.
     born: tick in which each sharer was forked, whose ptes were old then; 0 for those that the run began with.
@@ -31,17 +31,14 @@ class Luck:
     workload: Workload
     keys: npt.NDArray[np.uint64]
     tick_s: float
+    born: Ints
     all_sharers: bool = False
-    born: Ints = dataclasses.field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "born", np.zeros(self.family.alive.shape, np.int64))
-
-    def chances(self, rows: Ints, tick: int, khugepaged: bool) -> Chances:
-        """Give the chances of visiting the rows in a tick; a reference met by one sharer is met by all in that tick."""
+    def of_visit(self, rows: Ints, tick: int, khugepaged: bool) -> VisitConditions:
+        """Give the conditions of visiting the rows in a tick; a reference met by one sharer is met by all in that tick."""
         pages = bits.count(bits.at(self.family.records.present, self.family.record_of[rows]))
         young = self._young(rows, tick, pages) if khugepaged else np.full(rows.size, HPAGE_PMD_NR)
-        return Chances(young, self._referenced(rows, tick, pages), self._race_slots(rows, tick))
+        return VisitConditions(young, self._referenced(rows, tick, pages), self._race_slots(rows, tick))
 
     def _referenced(self, rows: Ints, tick: int, pages: Ints) -> Flags:
         """Short references: their number on so many pages is Poisson with this mean."""
@@ -81,7 +78,7 @@ class Luck:
         return np.asarray(young)
 
     def locked(self, tick: int, replicates: Ints, sharers: Ints, regions: Ints) -> Flags:
-        """Tell which mms' mmap_lock somebody holds for writing when khugepaged tries it at a region. Shapes: each (n,)."""
+        """Tell which mms' mmap_lock is held for writing when khugepaged tries it at a region. Shapes: each (n,)."""
         share = self.workload.mmap_write_locked_share
         if share <= 0:
             return np.zeros(replicates.size, bool)
@@ -126,3 +123,8 @@ class Luck:
     def _uniform(self, kind: int, rows: Ints, tick: int, *more: Ints) -> Floats:
         regions = self.family.region_of(rows) % self.family.n_regions
         return draws.uniform(self.keys[self.family.replicate_of(rows)], kind, regions, tick, *more)
+
+
+def born_at_start(family: Family) -> Ints:
+    """Give the tick in which each sharer was forked, as long as none was. Shapes: -> (n_replicates, n_sharers)."""
+    return np.zeros(family.alive.shape, np.int64)

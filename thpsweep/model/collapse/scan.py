@@ -19,10 +19,10 @@ from thpsweep.units import HPAGE_PMD_NR
 
 
 @dataclasses.dataclass(frozen=True)
-class Chances:
+class VisitConditions:
     """What a visit meets that no policy decides. Shapes: each (n,), one a visited row.
 
-    young: ptes accessed since the last aging round; referenced: somebody holds an extra reference on a page of the
+    young: ptes accessed since the last aging round; referenced: there is an extra reference on a page of the
     row when it is scanned; race_slots: the slot on which one arrives during the attempt, 512 for none.
     """
 
@@ -32,7 +32,7 @@ class Chances:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class Scanned:
     """What scans found, before any attempt. Shapes: each (n,); results of ScanResult, progress in khugepaged's units."""
 
     rows: Ints
@@ -45,13 +45,15 @@ class Found:
         """Rows that are to be attempted."""
         return np.asarray(self.results == ScanResult.SUCCEED)
 
-    def where(self, kept: Flags | Ints) -> "Found":
+    def where(self, kept: Flags | Ints) -> "Scanned":
         """Keep some of the rows."""
-        return Found(self.rows[kept], self.results[kept], self.progress[kept], self.race_slots[kept])
+        return Scanned(self.rows[kept], self.results[kept], self.progress[kept], self.race_slots[kept])
 
 
-def look(family: Family, mechanism: Mechanism, rows: Ints, limits: Limits, chances: Callable[[Ints], Chances]) -> Found:
-    """Scan rows, of any regions; nothing changes and nothing is counted. Chances are only asked for where they matter.
+def look(
+    family: Family, mechanism: Mechanism, rows: Ints, limits: Limits, conditions: Callable[[Ints], VisitConditions]
+) -> Scanned:
+    """Scan rows, of any regions; nothing changes and nothing is counted. Conditions are only asked for where they matter.
 
     Source: mm/khugepaged.c collapse_scan_pmd() (torvalds/linux b2128290c299). The tests for an extra reference and for
     young ptes are made after the walk here, in the kernel during it: the pte count of such a visit is 512 at most.
@@ -63,7 +65,7 @@ def look(family: Family, mechanism: Mechanism, rows: Ints, limits: Limits, chanc
         linked = bits.any_slot(linked_slots(family, family.record_of[rows].astype(np.int64)))
     asked = bits.where(passed | linked)
     if asked.size:
-        met = chances(rows[asked])
+        met = conditions(rows[asked])
         race_slots[asked] = met.race_slots
         swapped = bits.any_slot(bits.at(family.records.swapped, family.record_of[rows[asked]]))
         old = (met.young == 0) | (swapped & (met.young < HPAGE_PMD_NR // 2))
@@ -72,26 +74,26 @@ def look(family: Family, mechanism: Mechanism, rows: Ints, limits: Limits, chanc
     if linked.any():  # go on with them where the mechanism can, else their references refuse
         results[linked] = ScanResult.SUCCEED if mechanism.resumes else ScanResult.PAGE_COUNT
         progress[linked] = HPAGE_PMD_NR
-    return Found(rows, results, progress, race_slots)
+    return Scanned(rows, results, progress, race_slots)
 
 
 def attempt(
-    family: Family, counts: Counts, mechanism: Mechanism, found: Found, limits: Limits
+    family: Family, counts: Counts, mechanism: Mechanism, scanned: Scanned, limits: Limits
 ) -> npt.NDArray[np.int64]:
     """Collapse where the scan passed; count ptes and give the final results. Shapes: -> (n,)."""
-    counts.add("ptes_scanned", family.replicate_of(found.rows), found.progress)
-    results = found.results.copy()
-    tried = bits.where(found.passed)
+    counts.add("ptes_scanned", family.replicate_of(scanned.rows), scanned.progress)
+    results = scanned.results.copy()
+    tried = bits.where(scanned.passed)
     if tried.size:
         if mechanism.all_sharers:
-            _bring_back(family, counts, found.rows[tried])
-        succeeded = mechanism.attempt(family, counts, found.rows[tried], found.race_slots[tried], limits)
+            _bring_back(family, counts, scanned.rows[tried])
+        succeeded = mechanism.attempt(family, counts, scanned.rows[tried], scanned.race_slots[tried], limits)
         results[tried[~succeeded]] = ScanResult.PAGE_COUNT
     return results
 
 
 def _bring_back(family: Family, counts: Counts, rows: Ints) -> None:
-    """Swap in what all sharers have in swap of the rows' pages; old pages with a link are in nobody's swap."""
+    """Swap in what all sharers have in swap of the rows' pages; old pages with a link are in no process's swap."""
     if family.layers.link.any():
         rows = rows[~bits.any_slot(linked_slots(family, family.record_of[rows].astype(np.int64)))]
     bring_back(family, counts, rows)

@@ -94,7 +94,7 @@ def distinct(numbers: Ints) -> Ints:
 
 
 def _reuse_pmds(family: Family, counts: Counts, rows: Ints) -> Bools:
-    """Make the PMDs of rows writable where nobody else maps the folio; tell for which rows that was all."""
+    """Make the PMDs of rows writable where no other process maps the folio; tell for which rows that was all."""
     records = family.record_of[rows].astype(np.int64)
     folios = folio_of(family, records)
     alone = (family.folios.mapped[folios] == HPAGE_PMD_NR) & (family.folios.held[folios] == 0)

@@ -42,7 +42,7 @@ def fork(family: Family, counts: Counts, replicate: int, parent: int, child: int
 
 
 def exit(family: Family, counts: Counts, replicate: int, sharer: int) -> None:
-    """End a sharer: its mappings go, and frames that nobody maps any more are freed; so do its FOLL_PINs.
+    """End a sharer: its mappings go, and frames that are no longer mapped are freed; so do its FOLL_PINs.
 
     Source: mm/memory.c unmap_vmas(), zap_present_ptes(), mm/huge_memory.c zap_huge_pmd().
     """
@@ -56,7 +56,7 @@ def exit(family: Family, counts: Counts, replicate: int, sharer: int) -> None:
 
 
 def _set_apart(family: Family, counts: Counts, rows: Ints, pinned: Boards) -> None:
-    """Give pages that the child will not map generations of their own: nobody ever shared them. Shapes: (n,), (n, 8)."""
+    """Give pages that the child will not map generations of their own: they were never shared. Shapes: (n,), (n, 8)."""
     split_pmds(family, counts, rows)
     for index, entry in list(family.walk(family.record_of[rows].astype(np.int64))):
         layer, slots = family.entries.layer[entry].astype(np.int64), family.entries.slots[entry] & pinned[index]

@@ -71,7 +71,7 @@ def let_go(family: Family, rows: Ints) -> None:
 
 
 def release(family: Family, pins: Ints) -> None:
-    """Drop references; what nobody maps and nobody else refers to is freed. Shapes: (n,), distinct."""
+    """Drop references; what is neither mapped nor referred to any more is freed. Shapes: (n,), distinct."""
     if not pins.size:
         return
     table = family.pins
@@ -99,7 +99,7 @@ def _last(family: Family, pins: Ints) -> Bools:
 
 
 def held_slots(family: Family, records: Ints) -> Boards:
-    """Give the slots of each record whose folio somebody else refers to, by whatever page of it. Shapes: (n,) -> (n, 8)."""
+    """Give the slots of each record whose folio has an extra reference, by whatever page of it. Shapes: (n,) -> (n, 8)."""
     boards = bits.empty(records.size)
     for index, entry in family.walk(records):
         layer = family.entries.layer[entry]

@@ -26,13 +26,13 @@ def map_private(family: Family, rows: Ints, zeroed: Boards) -> None:
     table.own[records] = family.list_layer(records, layer, bits.full(n))
     family.record_of[rows], family.pmd[rows] = records, True
     family.adjust("pmds", rows, one)
-    family.folios.mm_0[folio] = rows % family.n_sharers + 1  # nobody else maps it
+    family.folios.mm_0[folio] = rows % family.n_sharers + 1  # no other process maps it
 
 
 def takers(family: Family, rows: Ints, slots: Boards, folios: Ints, *, one_way: bool = False) -> Bools:
     """Tell which sharers may get a PMD over the folio that took the place of their region's sources `slots`.
 
-    Each slot is the folio's subpage, or empty where the folio had no source; nothing is swapped. A hole over somebody's
+    Each slot is the folio's subpage, or empty where the folio had no source; nothing is swapped. A hole over another's
     page is none of these: a PMD there would show that page's content. one_way: the ptes that a PMD takes the place of are
     all exclusive or none of them. Shapes: (n,), (n, 8), (n,) -> (n, n_sharers).
     """

@@ -1,7 +1,7 @@
 """Old pages and their copies in a new folio, both alive: links from one to the other, and moving rows across.
 
 A linked layer of old, order-0 frames points at a layer of the folio's subpages with the same slots and the same content.
-While old_i lives, its link holds subpage i: it counts as one mapping of the subpage, so that nobody reuses it (a write
+While old_i lives, its link holds subpage i: it counts as one mapping of the subpage, so that no write reuses it (a write
 copies) and it does not die. A write to the old side copies as well, even where it is the last mapping. When old_i has lost
 its last mapping, moved, copied or ended, the link ends and the page is freed. Invariant: content(old_i) = content(F_i).
 Source: Andrea Arcangeli's worry about leaving both mapped, 20160302184732.GC4946@redhat.com.

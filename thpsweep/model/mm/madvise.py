@@ -23,9 +23,9 @@ from thpsweep.units import HPAGE_PMD_NR
 
 
 def discard(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
-    """Give slots back (MADV_DONTNEED): unmapped in these rows only, and freed where nobody else maps the page.
+    """Give slots back (MADV_DONTNEED): unmapped in these rows only, and freed where no other process maps the page.
 
-    A PMD is zapped where all of it goes, split first where a part goes. A folio of which anybody maps a page keeps all
+    A PMD is zapped where all of it goes, split first where a part goes. A folio of which a page is still mapped keeps all
     its 512. A zap costs what an exit's does, and is counted with it. The regions of the rows are distinct.
     Shapes: (n,), (n, 8).
     Source: mm/memory.c zap_pmd_range(), zap_present_ptes(), mm/huge_memory.c zap_huge_pmd() (v6.18).
@@ -58,7 +58,7 @@ def page_out(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Boar
     records = family.record_of[rows].astype(np.int64)
     gone = boards & family.records.present[records] & ~family.shared_slots(records) & ~held_slots(family, records)
     some = bits.any_slot(gone)
-    out, rows, records = gone[some], rows[some], records[some]  # what nobody else maps is in a record of its own
+    out, rows, records = gone[some], rows[some], records[some]  # what no other row maps is in a record of its own
     if rows.size:
         split_pmds(family, counts, rows)
         split_folios(family, counts, _splits(family, records, out))
@@ -99,7 +99,7 @@ def populate_huge(family: Family, counts: Counts, rows: Ints) -> None:
 
 
 def map_lone_subpages(family: Family, rows: Ints, boards: Boards) -> None:
-    """Map in each empty slot a subpage of a folio of its own, whose other 511 pages nobody maps.
+    """Map in each empty slot a subpage of a folio of its own, whose other 511 pages are not mapped.
 
     mremap() leaves this where it gathers one page each of many pte-mapped THPs; nothing is counted. Rows are distinct.
     Shapes: (n,), (n, 8).

@@ -26,7 +26,7 @@ def begin(family: Family) -> None:
 
 
 def hold_alone(family: Family, records: Ints, n_rows: Ints, boards: Boards, zeroed: Boards) -> None:
-    """Let distinct records hold swap ptes for pages that nobody else holds, some of zeroes.
+    """Let distinct records hold swap ptes for pages that no other record holds, some of zeroes.
 
     Shapes: (n,), (n,) rows that point at each, (n, 8), (n, 8).
     """
@@ -47,7 +47,7 @@ def hold_alone(family: Family, records: Ints, n_rows: Ints, boards: Boards, zero
 
 
 def evict(family: Family, rows: Ints, layers: Ints, boards: Boards) -> None:
-    """Take pages that nobody maps any more out of memory; swap ptes go on leading to them.
+    """Take pages that are no longer mapped out of memory; swap ptes go on leading to them.
 
     Shapes: (n,), (n,) distinct, (n, 8).
     """
@@ -59,21 +59,21 @@ def evict(family: Family, rows: Ints, layers: Ints, boards: Boards) -> None:
 
 
 def cached_alone(family: Family) -> int:
-    """Count the pages that are in memory for the swap cache alone: nobody maps them."""
+    """Count the pages that are in memory for the swap cache alone: they are not mapped."""
     layers = family.layers.live()
     layers = layers[family.layers.away[layers] != 0]
     return int(bits.count(_unmapped(family, layers)).sum())
 
 
 def _unmapped(family: Family, layers: Ints) -> Boards:
-    """Give the slots of layers whose page is in the swap cache and nobody maps. Shapes: (n,) -> (n, 8)."""
+    """Give the slots of layers whose page is in the swap cache and not mapped. Shapes: (n,) -> (n, 8)."""
     missing = family.missing.ptes[family.layers.missing[layers]]
-    nobody = bits.pack(missing >= family.layers.reach[layers][:, None])
-    return np.asarray(family.layers.slots[layers] & family.away_slots(layers) & nobody)
+    unmapped = bits.pack(missing >= family.layers.reach[layers][:, None])
+    return np.asarray(family.layers.slots[layers] & family.away_slots(layers) & unmapped)
 
 
 def drop_cached(family: Family, rows: Ints) -> None:
-    """Let reclaim take what the swap cache holds of the rows' regions and nobody maps or refers to: it is clean."""
+    """Let reclaim take from the swap cache what is unmapped in the rows' regions and has no other reference: it is clean."""
     if not family.swaps:
         return
     regions = np.unique(family.region_of(rows))
@@ -140,7 +140,7 @@ def read_back(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Non
 
 
 def _come_back(family: Family, layer: Ints, slot: Ints, row: Ints, wanted: Bools) -> Ints:
-    """Make pages resident that are in swap alone, mapped by nobody yet; give the first index of each.
+    """Make pages resident that are in swap alone, not mapped yet; give the first index of each.
 
     Shapes: each (n,) -> (k,).
     """
@@ -164,7 +164,7 @@ def _resident(family: Family, layer: Ints, slot: Ints) -> Bools:
 def written(family: Family, counts: Counts, events: Events, entry: Ints) -> None:
     """Let rows write what they have in swap, judged by the holders at the start; their new pages are the caller's to map.
 
-    The last holder of a page that nobody maps takes the page itself; whoever else writes copies it in the swap cache.
+    The last holder of a page that is not mapped takes the page itself; any other that writes copies it in the swap cache.
     Shapes: entry (n,), one an event, that names the slot as swapped.
     """
     layer, slot = family.entries.layer[entry].astype(np.int64), events.slot
@@ -193,7 +193,7 @@ def written(family: Family, counts: Counts, events: Events, entry: Ints) -> None
 
 
 def shared_in_swap(family: Family, records: Ints) -> Boards:
-    """Give the slots of each record whose page somebody has in swap: it, or a sharer of the page. Shapes: (n,) -> (n, 8)."""
+    """Give the slots of each record whose page it, or a sharer of the page, has in swap. Shapes: (n,) -> (n, 8)."""
     boards = bits.empty(records.size)
     for index, entry in family.walk(records) if family.swaps else ():
         boards[index] |= family.entries.swapped[entry]

@@ -1,4 +1,4 @@
-"""A row leaves the frames that it maps, and what nobody maps any more is freed."""
+"""A row leaves the frames that it maps, and what no row maps any more is freed."""
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def leave(family: Family, rows: Ints) -> Ints:
 
 
 def drop_dead(family: Family, rows: Ints, layers: Ints, left: bits.Boards) -> Ints:
-    """Free the frames among `left` (slots just unmapped) that nobody maps any more; count those that live on.
+    """Free the frames among `left` (slots just unmapped) that no row maps any more; count those that live on.
 
     Shapes: (n,), (n,), (n, 8) -> (n,); layers are distinct.
     """
@@ -62,7 +62,7 @@ def drop_dead(family: Family, rows: Ints, layers: Ints, left: bits.Boards) -> In
 
 
 def drop_swap_ptes(family: Family, rows: Ints, layers: Ints, boards: bits.Boards) -> None:
-    """Take one swap pte of each slot from layers; what nobody holds or maps any more is freed. The layers are distinct.
+    """Take one swap pte of each slot from layers; what no row holds or maps any more is freed. The layers are distinct.
 
     Shapes: (n,), (n,), (n, 8).
     """

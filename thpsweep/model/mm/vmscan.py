@@ -28,12 +28,12 @@ def reclaim(family: Family, counts: Counts, keys: Ints, young: Young, max_ptes_n
     On that list are folios of which pages are dead, and underused ones: with more than max_ptes_none pages of zeroes,
     unless that is 511. In replicates to which reclaim comes for no page it does not come at all.
 
-    A frame that nobody used lately and nobody refers to is unmapped from all its mappers, each of which keeps a swap pte.
+    A frame that was not used lately and has no extra reference is unmapped from all its mappers, which keep swap ptes.
     A folio of PMD order is split first, as where swap has no free cluster of 512: PMDs become ptes, then every pte of
     every sharer is replaced by a migration entry and restored; only the page that reclaim came for is written. One young
     pte keeps all of it. A split frees pages that are dead or hold zeroes: ptes of these lead to the zero page from then on.
     Old pages with a link (deferred) are not written: their mappers are switched to the copies.
-    Before all that, what nobody maps of the swap cache goes from the regions that it comes to: it is clean.
+    Before all that, unmapped pages of the swap cache go from the regions that it comes to: it is clean.
     Shapes: keys (n,) = row * 512 + slot, ascending and distinct.
     Source: mm/vmscan.c shrink_folio_list(), mm/huge_memory.c deferred_split_scan(), split_folio() (v6.18).
     """

@@ -1,4 +1,4 @@
-"""Pages that hold zeroes: what a collapse or a huge fault cleared and nobody wrote since. A split gives them back.
+"""Pages that hold zeroes: what a collapse or a huge fault cleared and no process wrote since. A split gives them back.
 
 Source: mm/migrate.c try_to_map_unused_to_zeropage(), mm/huge_memory.c thp_underused() (v6.18).
 """

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Ints
-from thpsweep.model.collapse.scan import Found, refuse_beyond
+from thpsweep.model.collapse.scan import Scanned, refuse_beyond
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.state.family import Family
 from thpsweep.model.state.tables import Folios, Layers
@@ -31,7 +31,7 @@ class Ledger:
         self._tokens = 0
         self.lazyfree: set[int] = set()
         self.merged: set[int] = set()
-        """Names of frames that MADV_FREE gave up and nobody wrote since, and of those that KSM merged."""
+        """Names of frames that MADV_FREE gave up and no process wrote since, and of those that KSM merged."""
 
     def next_token(self) -> int:
         """Number a write."""
@@ -98,7 +98,7 @@ class _Folios(Folios):
 
 @dataclasses.dataclass
 class Bookkeeper(Collapser):
-    """A collapser that tells a scenario of each attempt: copied(rows) is called before it, and what it gives after it.
+    """A collapser that notifies a scenario of each attempt: copied(rows) is called before it, and what it gives after it.
 
     passed_over tells which rows khugepaged does not look at; refusing, what no state of the model holds but refuses a scan:
     (result, slots of each row on which it is met).
@@ -108,21 +108,21 @@ class Bookkeeper(Collapser):
     passed_over: Callable[[Ints], npt.NDArray[np.bool_]] = dataclasses.field(kw_only=True)
     refusing: Callable[[Ints, bool], list[tuple[ScanResult, Boards]]] = dataclasses.field(kw_only=True)
 
-    def look(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Found:
-        """Scan; a VMA that does not allow THP costs khugepaged one step, and is told as VMA_CHECK for each region."""
-        found = super().look(rows, limits, tick, khugepaged)
-        by_pte = bits.where((found.results != ScanResult.PMD_MAPPED) & (found.results != ScanResult.NO_PTE_TABLE))
+    def look(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Scanned:
+        """Scan; a VMA that does not allow THP costs khugepaged one step, and is reported as VMA_CHECK for each region."""
+        scanned = super().look(rows, limits, tick, khugepaged)
+        by_pte = bits.where((scanned.results != ScanResult.PMD_MAPPED) & (scanned.results != ScanResult.NO_PTE_TABLE))
         for result, boards in self.refusing(rows, khugepaged):
-            refuse_beyond(found.results, found.progress, by_pte, boards[by_pte], 0, result)
+            refuse_beyond(scanned.results, scanned.progress, by_pte, boards[by_pte], 0, result)
         if khugepaged:
             over = self.passed_over(rows)
             first = self.family.region_of(rows[over]) % self.family.n_regions == 0
-            found.results[over], found.progress[over] = ScanResult.VMA_CHECK, first
-        return found
+            scanned.results[over], scanned.progress[over] = ScanResult.VMA_CHECK, first
+        return scanned
 
-    def attempt(self, found: Found, limits: Limits, until_failure: bool = False) -> np.ndarray:
+    def attempt(self, scanned: Scanned, limits: Limits, until_failure: bool = False) -> np.ndarray:
         """Attempt, between the two calls."""
-        after = self.copied(found.rows[found.passed])
-        results = super().attempt(found, limits, until_failure)
+        after = self.copied(scanned.rows[scanned.passed])
+        results = super().attempt(scanned, limits, until_failure)
         after()
         return results

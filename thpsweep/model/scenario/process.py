@@ -74,7 +74,7 @@ class Process:
         self._protect(chosen[self._has("present")[chosen]], True)
 
     def free(self, pages: Iterable[int]) -> None:
-        """Give pages up that nobody else maps (MADV_FREE): until they are written they are clean, and may go."""
+        """Give pages up that no other process maps (MADV_FREE): until they are written they are clean, and may go."""
         chosen = np.array(list(pages), np.int64)
         self.scene.ledger.lazyfree.update(self.frames[chosen[self.mapcounts[chosen] == 1]].tolist())
 
@@ -112,10 +112,10 @@ class Process:
 
     def page_out(self, pages: Iterable[int]) -> None:
         """Write pages to swap (MADV_PAGEOUT); those that others map too stay."""
-        ledger, found, old = self.scene.ledger, self.reads, self.scene.ledger.places(self._rows)
+        ledger, contents, old = self.scene.ledger, self.reads, self.scene.ledger.places(self._rows)
         gone = madvise.page_out(self.scene.family, self.scene.counts, self._rows, self._boards(pages))
         swapped = bits.expand(gone).reshape(-1) != 0
-        self._in_swap[swapped] = found[swapped]
+        self._in_swap[swapped] = contents[swapped]
         new = ledger.places(self._rows)
         split = (new != old) & (new != 0)
         ledger.renamed(old[split], new[split])
@@ -134,11 +134,11 @@ class Process:
 
     def _refer(self, pages: Iterable[int], take: Callable[..., Ints]) -> Ints:
         chosen = np.unique(np.array(list(pages), np.int64))
-        found, keys = self.reads, self._keys(chosen)
+        contents, keys = self.reads, self._keys(chosen)
         self.has_anon_vma |= take is gup.pin and bool(chosen.size)
         held = take(self.scene.family, self.scene.counts, keys, np.full(keys.size, gup.UNTIL_RELEASED))
         self._young[chosen] = True
-        self.scene.ledger.learn(self.frames[chosen], found[chosen])
+        self.scene.ledger.learn(self.frames[chosen], contents[chosen])
         return held
 
     def split(self, region: int = 0) -> None:
@@ -150,7 +150,7 @@ class Process:
 
         Source: mm/memory.c vma_needs_copy() (v6.18).
         """
-        ledger, child, found = self.scene.ledger, Process(self.scene), self.reads
+        ledger, child, contents = self.scene.ledger, Process(self.scene), self.reads
         old = ledger.places(self._rows)
         if self.has_anon_vma:
             fork.fork(self.scene.family, self.scene.counts, 0, self.number, child.number)
@@ -162,7 +162,7 @@ class Process:
         ledger.renamed(old[new != old], new[new != old])
         child.advised, child.has_anon_vma = self.advised, self.has_anon_vma
         child._written, child._in_swap = self._written.copy(), self._in_swap.copy()
-        ledger.learn(child.frames, found)
+        ledger.learn(child.frames, contents)
         ledger.close_generation()
         return child
 
@@ -174,7 +174,7 @@ class Process:
     def collapse(self, mechanism: str = "copy", regions: Iterable[int] | None = None, **options: Any) -> ScanResult:
         """Advise regions (all, where none are named) in one MADV_COLLAPSE; give the last failure, else the last result.
 
-        It ends at a result that is not only this region's: no block, no charge, a page that nobody may collapse.
+        It ends at a result that is not only this region's: no block, no charge, a page that no caller may collapse.
         A VMA without an anon_vma is refused before any region is looked at, and nothing is counted.
         Source: mm/khugepaged.c madvise_collapse(), mm/huge_memory.c __thp_vma_allowable_orders() (v6.18).
         """
@@ -184,8 +184,8 @@ class Process:
         goes_on = _GOES_ON - {ScanResult.NO_PTE_TABLE} if self.scene.stops_at_empty else _GOES_ON
         results: list[ScanResult] = []
         for row in self._rows if regions is None else self._rows[list(regions)]:
-            found = collapser.scan(np.array([row]), Limits(), 0, khugepaged=False)
-            results += [ScanResult(result) for result in collapser.attempt(found, Limits())]
+            scanned = collapser.scan(np.array([row]), Limits(), 0, khugepaged=False)
+            results += [ScanResult(result) for result in collapser.attempt(scanned, Limits())]
             if results[-1] not in goes_on:
                 break
         fine = (ScanResult.SUCCEED, ScanResult.PMD_MAPPED)

@@ -50,7 +50,7 @@ class Scenario(World[Process]):
         settings are the trigger's (pages_to_scan, max_ptes_none, ...), and options of the mechanism. The selftest waits
         for two full scans.
         """
-        names = {field.name for field in dataclasses.fields(registry.members("trigger")["khugepaged"])}
+        names = {field.name for field in dataclasses.fields(registry.options("trigger")["khugepaged"])}
         knobs = {name: value for name, value in settings.items() if name in names}
         collapser = self.collapser(mechanism, {name: settings[name] for name in settings if name not in names})
         daemon = registry.build("trigger", {"kind": "khugepaged", **knobs, "scan_sleep_millisecs": 1000})
@@ -68,10 +68,10 @@ class Scenario(World[Process]):
         for tick in range(ticks):
             if not self.family.layers.link.any():
                 return
-            found = {process.number: process.reads for process in self.living}
+            contents = {process.number: process.reads for process in self.living}
             collapser.step(tick, 1.0)
             for process in self.living:
-                self.ledger.learn(process.frames, found[process.number])
+                self.ledger.learn(process.frames, contents[process.number])
 
     @property
     def lru_entries(self) -> int:
@@ -85,7 +85,7 @@ class Scenario(World[Process]):
 
     @property
     def cached_pages(self) -> int:
-        """Those of them that only the swap cache keeps: nobody maps them, but somebody has them in swap."""
+        """Those of them that only the swap cache keeps: they are not mapped, but a process has them in swap."""
         return cached_alone(self.family)
 
     @property

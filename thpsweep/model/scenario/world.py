@@ -8,7 +8,7 @@ import numpy as np
 from thpsweep.model import bits, registry
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.collapse.allocation import Allocator, cgroup_limit_pages
-from thpsweep.model.collapse.scan import Chances
+from thpsweep.model.collapse.scan import VisitConditions
 from thpsweep.model.mechanisms.base import NOBODY
 from thpsweep.model.memories.base import Place
 from thpsweep.model.memories.plentiful import Plentiful
@@ -80,7 +80,7 @@ class World(Generic[P]):
             self.family,
             self.counts,
             built,
-            lambda rows, tick, khugepaged: self._chances(rows, khugepaged, built.all_sharers),
+            lambda rows, tick, khugepaged: self._conditions(rows, khugepaged, built.all_sharers),
             allocator=Allocator(Plentiful(), place, None, self._limit_pages),
             copied=self._copied,
             passed_over=self._passed_over,
@@ -98,8 +98,8 @@ class World(Generic[P]):
         def after() -> None:
             for process in self.living if before else ():
                 frames = process.frames
-                for _, _, pages, found in before:
-                    self.ledger.learn(frames[pages], found)
+                for _, _, pages, contents in before:
+                    self.ledger.learn(frames[pages], contents)
             for row, number, pages, _ in before:
                 if self.family.pmd[row]:
                     self.processes[number].touched(pages)  # mm/khugepaged.c sets a young PMD: folio_mk_pmd()
@@ -123,7 +123,7 @@ class World(Generic[P]):
         armed = np.array([self.processes[number].armed for number in rows % self.family.n_sharers], bool)
         records = self.family.records
         empty = ~(records.present[self.family.record_of[rows]] | records.swapped[self.family.record_of[rows]])
-        found = [
+        refusing = [
             (ScanResult.PTE_UFFD_WP, bits.pack(protected)),
             (ScanResult.EXCEED_NONE_PTE, np.where(armed[:, None], empty, np.uint64(0))),
         ]
@@ -132,10 +132,10 @@ class World(Generic[P]):
             (ScanResult.PAGE_ANON, self.ledger.merged, all_sharers),
         ):
             if marked and met:
-                found.append((result, bits.pack(np.isin(names, list(marked)).reshape(rows.size, HPAGE_PMD_NR))))
-        return found
+                refusing.append((result, bits.pack(np.isin(names, list(marked)).reshape(rows.size, HPAGE_PMD_NR))))
+        return refusing
 
-    def _chances(self, rows: Ints, khugepaged: bool, all_sharers: bool) -> Chances:
+    def _conditions(self, rows: Ints, khugepaged: bool, all_sharers: bool) -> VisitConditions:
         """Look up young ptes, of any sharer for a mechanism that changes all; no short reference is held or comes late."""
         young = np.full(rows.size, HPAGE_PMD_NR)
         for index, row in enumerate(rows.tolist() if khugepaged else ()):
@@ -144,4 +144,4 @@ class World(Generic[P]):
             others = [mm for mm in self.living if mm is not mine] if all_sharers else []
             shared = [mm.young[pages] & (mm.frames[pages] == mine.frames[pages]) for mm in others]
             young[index] = np.count_nonzero(np.logical_or.reduce([mine.young[pages], *shared]))
-        return Chances(young, np.zeros(rows.size, bool), np.full(rows.size, NOBODY))
+        return VisitConditions(young, np.zeros(rows.size, bool), np.full(rows.size, NOBODY))

@@ -73,7 +73,7 @@ class Table:
         return [getattr(self, name) for name in self._names]
 
     def _reserve(self, rows: int, kept: int) -> None:
-        """Grow; wide columns are zeroed only as their rows are handed out: nobody looks at all of one."""
+        """Grow; wide columns are zeroed only as their rows are handed out: no code looks at all of one."""
         self._capacity = max(rows, 2 * self._capacity, _FIRST_CAPACITY)
         for name in self._names:
             column = getattr(self, name)

@@ -7,7 +7,7 @@
     folio    a PMD-order folio; some slots of one or more layers are its subpages
 
 A slot's mapcount is `reach` of its layer (rows whose record lists the layer) less `missing` (those of them that do not map
-the slot). Where nobody diverged nothing is missing, and no per-slot number is stored: this is also the sparse form.
+the slot). Where no row diverged nothing is missing, and no per-slot number is stored: this is also the sparse form.
 Pages in swap keep their place in a layer: swapping.py.
 Replicates stand side by side on the region axis: region = replicate * n_regions + region of the family.
 """
@@ -24,7 +24,7 @@ from thpsweep.units import HPAGE_PMD_NR
 
 GAUGES = ("small_frames", "small_ptes", "folios", "compound_ptes", "pmds", "isolated", "orphans", "stuck_pages")
 """State totals, kept up to date by every change; compound_ptes leaves out what a PMD maps; isolated are small frames
-that are off the LRU; orphans are order-0 pages that nobody maps, kept by a long reference, and not among the small_frames;
+that are off the LRU; orphans are unmapped order-0 pages, kept by a long reference, and not among the small_frames;
 stuck_pages are pages of living folios that lost their last mapping.
 """
 
@@ -43,15 +43,15 @@ class Family:
         self.pmd = np.zeros(n_rows, bool)
         self.alive = np.zeros((n_replicates, n_sharers), bool)
         self.registered = np.tile(np.arange(n_sharers), (n_replicates, 1))
-        """When khugepaged was told of each mm: it scans them in this order, and a new one comes last."""
+        """When each mm was registered with khugepaged: it scans them in this order, and a new one comes last."""
         self._n_registered = n_sharers
         self.records, self.entries, self.layers = Records(), Entries(), Layers()
         self.missing, self.folios, self.pins = Missing(), Folios(), Pins()
         self.next_frame = 1
         self.swaps = False
-        """Whether anybody has ever held a swap pte: swapping.py."""
+        """Whether a row has ever held a swap pte: swapping.py."""
         self.holds_zeroes = False
-        """Whether some page has ever been cleared that nobody had written: zeroed.py."""
+        """Whether some page has ever been cleared that no process had written: zeroed.py."""
         self.linking = False
         """Whether old pages were ever linked to copies (linking.py)."""
         self.no_pmd: Bools | None = None
@@ -213,7 +213,7 @@ class Family:
         return self.missing.ptes[self.layers.away[layers], slots].astype(np.int64)
 
     def away_slots(self, layers: Ints) -> Boards:
-        """Give the slots of each layer that somebody holds a swap pte for. Shapes: (n,) -> (n, 8)."""
+        """Give the slots of each layer that a row holds a swap pte for. Shapes: (n,) -> (n, 8)."""
         boards = bits.empty(layers.size)
         some = bits.where(self.layers.away[layers])
         if some.size:
@@ -267,7 +267,7 @@ class Family:
         self.bury(np.unique(folios[self.folios.mapped[folios] == 0]))
 
     def bury(self, folios: Ints) -> None:
-        """Free those of the distinct folios that nobody maps or refers to."""
+        """Free those of the distinct folios that are neither mapped nor referred to."""
         dead = folios[(self.folios.mapped[folios] == 0) & (self.folios.held[folios] == 0)]
         if dead.size:
             regions = self.folios.region[dead].astype(np.int64)

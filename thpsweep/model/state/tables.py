@@ -112,7 +112,7 @@ class Pins(Table):
     """Long references, one page each."""
 
     layer: Column = dataclasses.field(default_factory=_column)
-    """Layer that has the page; 0 once nobody maps it any more."""
+    """Layer that has the page; 0 once it is no longer mapped."""
     slot: Column = dataclasses.field(default_factory=_column)
     folio: Column = dataclasses.field(default_factory=_column)
     """The PMD-order folio that the page is part of, 0 for an order-0 page."""

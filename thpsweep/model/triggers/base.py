@@ -9,10 +9,11 @@ import numpy as np
 
 from thpsweep.model.bits import Ints
 from thpsweep.model.collapse.allocation import NOT_REACHED, Allocator
-from thpsweep.model.collapse.scan import Chances, Found, attempt, look
+from thpsweep.model.collapse.scan import Scanned, VisitConditions, attempt, look
 from thpsweep.model.gates.base import Guard
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism
 from thpsweep.model.mm.links import grow_older
+from thpsweep.model.mm.zeroed import NEVER_UNDERUSED
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
 from thpsweep.outcomes import ScanResult
@@ -22,7 +23,7 @@ from thpsweep.outcomes import ScanResult
 class Collapser:
     """A mechanism at work on a family, with what it counts and what it meets.
 
-    Shapes: outcomes (n_replicates, number of ScanResults); chances gives the blind inputs for rows at a tick. The guard's
+    Shapes: outcomes (n_replicates, number of ScanResults); conditions gives the blind inputs for rows at a tick. The guard's
     gate is asked about what passes a scan; None asks nobody. The allocator gives each attempt a block; None has plenty.
     locked tells at which mms (tick, replicates, sharers, regions) a trylock fails; None fails nowhere.
     """
@@ -30,7 +31,7 @@ class Collapser:
     family: Family
     counts: Counts
     mechanism: Mechanism
-    chances: Callable[[Ints, int, bool], Chances]
+    conditions: Callable[[Ints, int, bool], VisitConditions]
     guard: Guard | None = None
     allocator: Allocator | None = None
     locked: Callable[[int, Ints, Ints, Ints], Flags] | None = None
@@ -39,15 +40,15 @@ class Collapser:
     def __post_init__(self) -> None:
         self.outcomes = np.zeros((self.family.n_replicates, len(ScanResult)), np.int64)
 
-    def scan(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Found:
+    def scan(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Scanned:
         """Scan rows of distinct regions, and ask the gate, without changing or counting anything."""
         return self.ask(self.look(rows, limits, tick, khugepaged), limits)
 
-    def look(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Found:
+    def look(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Scanned:
         """Scan rows, of any regions, without asking the gate."""
-        return look(self.family, self.mechanism, rows, limits, lambda some: self.chances(some, tick, khugepaged))
+        return look(self.family, self.mechanism, rows, limits, lambda some: self.conditions(some, tick, khugepaged))
 
-    def ask(self, found: Found, limits: Limits) -> Found:
+    def ask(self, found: Scanned, limits: Limits) -> Scanned:
         """Ask the gate about rows of distinct regions that passed their scan.
 
         What the gate refuses was scanned to its end, but never attempted: khugepaged keeps its lock.
@@ -62,7 +63,7 @@ class Collapser:
         results[passed[~allowed]] = ScanResult.GATE_REFUSED
         return dataclasses.replace(found, results=results)
 
-    def attempt(self, found: Found, limits: Limits, until_failure: bool = False) -> np.ndarray:
+    def attempt(self, found: Scanned, limits: Limits, until_failure: bool = False) -> np.ndarray:
         """Collapse where a scan passed and a block is to be had, and tally the outcomes of all. Shapes: -> results (n,).
 
         until_failure: rows of a replicate behind its first failed allocation are NOT_REACHED, and not tallied.
@@ -79,7 +80,7 @@ class Collapser:
         """Let the mechanism go on with what is under way; every link grows a tick older."""
 
         def referenced(rows: Ints) -> Flags:
-            return self.chances(rows, tick, False).referenced
+            return self.conditions(rows, tick, False).referenced
 
         self.mechanism.step(self.family, self.counts, tick, tick_s, referenced)
         grow_older(self.family)
@@ -91,6 +92,11 @@ class Trigger(abc.ABC):
 
     payer: ClassVar[str] = "khugepaged"
     """Whose CPU time a collapse takes, but for what others do for it: `khugepaged`, one thread, or the `caller`."""
+
+    @property
+    def underused_beyond(self) -> int:
+        """Pages of zeroes beyond which reclaim splits a folio: khugepaged's max_ptes_none, at its default elsewhere."""
+        return NEVER_UNDERUSED
 
     @abc.abstractmethod
     def begin(self, n_replicates: int) -> Any:

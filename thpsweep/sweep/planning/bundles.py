@@ -24,7 +24,7 @@ def abreast(point: CheckedPoint) -> int:
     return max(1, min(MOST_POINTS, int(MOST_BYTES / state_bytes), int(MOST_WORK / point["work"])))
 
 
-def company_id(point: CheckedPoint) -> str:
+def affinity_id(point: CheckedPoint) -> str:
     """Identify points that are best handed out together: a scene, or scenes that may run side by side."""
     return f"{point['scene']} {seed_of(point) if abreast(point) == 1 else 'any seed'}"
 
@@ -35,11 +35,11 @@ def seed_of(point: CheckedPoint) -> int:
 
 
 def bundles(tasks: Sequence[tuple[Key, CheckedPoint]]) -> list[list[tuple[Key, CheckedPoint]]]:
-    """Put points into bundles. Those of one company come one after the other, and have their baselines in common."""
-    companies: dict[str, dict[int, list[tuple[Key, CheckedPoint]]]] = {}
+    """Put points into bundles. Those of one affinity group come one after the other, and have their baselines in common."""
+    groups: dict[str, dict[int, list[tuple[Key, CheckedPoint]]]] = {}
     for task in tasks:
-        companies.setdefault(company_id(task[1]), {}).setdefault(seed_of(task[1]), []).append(task)
-    return [bundle for scenes in companies.values() for bundle in _bundles(list(scenes.values()))]
+        groups.setdefault(affinity_id(task[1]), {}).setdefault(seed_of(task[1]), []).append(task)
+    return [bundle for scenes in groups.values() for bundle in _bundles(list(scenes.values()))]
 
 
 def _bundles(scenes: list[list[tuple[Key, CheckedPoint]]]) -> Iterator[list[tuple[Key, CheckedPoint]]]:

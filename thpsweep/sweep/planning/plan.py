@@ -14,6 +14,7 @@ from thpsweep.sweep.planning.search import Search
 from thpsweep.sweep.planning.where import Where
 from thpsweep.sweep.records.point import PlannedPoint, content_id
 from thpsweep.sweep.records.schema import Point
+from thpsweep.sweep.tracking.labels import Labels
 from thpsweep.sweep.tracking.target import Target
 
 
@@ -40,6 +41,7 @@ class Plan:
     force: bool = False
     search: Search | None = None
     known_as: str | None = None
+    labels: Labels = Labels()  # noqa: RUF009 it is immutable
 
     @property
     def id(self) -> str:

@@ -19,7 +19,7 @@ def need_bytes(point: CheckedPoint) -> int:
     return IDLE_BYTES + int(point["state_bytes"] * point["point"]["run"]["replicates"])
 
 
-class Needs:
+class MemoryQueue:
     """Points in bands of size, each a power of two wide; a worker takes of the largest band that it declared enough for."""
 
     def __init__(self, tasks: Sequence[Task], n_workers: int = 1) -> None:

@@ -36,8 +36,8 @@ class Status:
     searches: bool = False
     """Whether it is a search that has not concluded: it will ask more points than it has so far."""
 
-    def lines(self, now_s: float, behind: str) -> Iterator[str]:
-        """Put it in words, the first line being the sum of it. `behind` says how MLflow stands."""
+    def lines(self, now_s: float) -> Iterator[str]:
+        """Put it in words, the first line being the sum of it."""
         counts = collections.Counter(state for state, _ in self.results.values())
         failed = len(self.results) - counts[DONE]
         kinds = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()) if state not in (DONE, "failed"))
@@ -50,7 +50,7 @@ class Status:
         if self.searches:
             pace = "the search goes on" if self.driver else "the search is not over"
         age = f"last result {duration(max(now_s - self.last_s, 0))} ago" if self.last_s is not None else "no result yet"
-        yield "  " + "; ".join(text for text in (pace, age, behind) if text)
+        yield "  " + "; ".join(text for text in (pace, age) if text)
         yield from (f"  failed: {text}" for text in list(self.failures.values())[:MOST_FAILURES])
         if len(self.failures) > MOST_FAILURES:
             yield f"  and {len(self.failures) - MOST_FAILURES} more"

@@ -85,7 +85,9 @@ def repair(file: Path) -> None:
             _blank(journal.fileno(), line, end)
         os.fsync(journal.fileno())
     where = ", ".join(str(number) for number, _, _ in damaged[:10]) + (", ..." if len(damaged) > 10 else "")
-    message = f"{len(damaged)} damaged or unfinished, record {where}; moved to {aside.name}, what they held is done again"
+    message = (
+        f"{len(damaged)} damaged or unfinished, record {where}; moved to {aside.name}, what they held is done again"
+    )
     print(f"thpsweep: {file}: {message}", file=sys.stderr)
 
 

@@ -145,9 +145,9 @@ class SerialLauncher(_PointLauncher):
 
     def backend(self) -> "Launch":
         """Run points in this process."""
-        from thpsweep.sweep.local.serial import serial
+        from thpsweep.sweep.local.serial import run_serial
 
-        return serial
+        return run_serial
 
     def workers(self) -> "Workers":
         """Name this process."""
@@ -190,9 +190,9 @@ class RayLauncher(_PointLauncher):
         return _jobs.launch(*app, job_overrides, first, address=self._address, actors=self._actors)
 
     def _run(self, tasks: "Sequence[Task]", terms: "Terms") -> "Generator[Arrival, None, None]":
-        from thpsweep.sweep.ray.pool import pool  # loads Ray, which is not needed where nothing is left to run
+        from thpsweep.sweep.ray.pool import run_pool  # loads Ray, which is not needed where nothing is left to run
 
-        return pool(tasks, terms, address=self._address, actors=self._actors)
+        return run_pool(tasks, terms, address=self._address, actors=self._actors)
 
 
 class AutoLauncher(RayLauncher):
@@ -204,11 +204,11 @@ class AutoLauncher(RayLauncher):
         return dataclasses.replace(there, name=f"up to {there.name}", may_stay=True) if there.processes else there
 
     def _run(self, tasks: "Sequence[Task]", terms: "Terms") -> "Generator[Arrival, None, None]":
-        from thpsweep.sweep.ray.auto import auto
+        from thpsweep.sweep.ray.auto import run_auto
 
         if self._address != "local":
             return super()._run(tasks, terms)
-        return auto(tasks, terms, actors=self._actors)
+        return run_auto(tasks, terms, actors=self._actors)
 
 
 class GridSweeper(BasicSweeper):
