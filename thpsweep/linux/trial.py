@@ -105,7 +105,7 @@ def started(command: Sequence[str]) -> Iterator[int]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a session and whoever descends from its leader: first by asking."""
+    """End a session and all descendants of its leader: first by asking."""
     members = _members(process.pid)
     for number, patience_s in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, _GRACE_S)):
         for each in members:
@@ -120,14 +120,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _members(root: int, known: Sequence[Process] = ()) -> list[Process]:
     """List the living members of a session, and of those known before."""
-    found = {each.pid: each for each in known if _lives(each)}
+    members = {each.pid: each for each in known if _lives(each)}
     for name in os.listdir("/proc"):
         each = look_up(int(name)) if name.isdecimal() else None
-        if each is None or each.state in "ZX" or each.pid in found:
+        if each is None or each.state in "ZX" or each.pid in members:
             continue
-        if _session(each.pid) == root or each.parent_pid in found:
-            found[each.pid] = each
-    return list(found.values())
+        if _session(each.pid) == root or each.parent_pid in members:
+            members[each.pid] = each
+    return list(members.values())
 
 
 def _session(pid: int) -> int:
@@ -138,8 +138,8 @@ def _session(pid: int) -> int:
 
 
 def _lives(each: Process) -> bool:
-    found = look_up(each.pid)
-    return found == each and found.state not in "ZX"
+    process = look_up(each.pid)
+    return process == each and process.state not in "ZX"
 
 
 def _send(each: Process, number: int) -> None:

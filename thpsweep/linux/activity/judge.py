@@ -194,10 +194,10 @@ def _pins(seen: Seen) -> dict[str, Rate | None]:
     length = max(1, round(sum(lengths) / len(lengths))) if lengths else None
     held = n_pages / (length or _USUAL_PAGES) / len(seen.pins)
     rate = held * S_PER_HOUR / REQUEST_LIFE_S
-    found: dict[str, Rate | None] = {"pins_per_process_hour": Rate(rate, rate, rate, how)}
+    rates: dict[str, Rate | None] = {"pins_per_process_hour": Rate(rate, rate, rate, how)}
     if length:
-        found["pages_per_request"] = Rate(length, min(lengths), max(lengths), "mean length of io_uring's buffers")
-    return found
+        rates["pages_per_request"] = Rate(length, min(lengths), max(lengths), "mean length of io_uring's buffers")
+    return rates
 
 
 _USUAL_PAGES = 16

@@ -151,7 +151,7 @@ def snapshots(pids: Sequence[int], zero_frame: int, scans: bool, soft_dirty: boo
 def _correct_pmds(every: Sequence[Snapshot]) -> None:
     """Tell which pages under PMDs others map too, from the frames of all: pagemap tells of them what the first one is.
 
-    A PMD that nobody else was seen to share with is left as it is told: others may be outside the tree. Changes the
+    A PMD that no other process was seen to share is left as pagemap has it: others may be outside the tree. Changes the
     snapshots. Seen on Linux 6.18, where bit 56 of a page under a PMD is that of the folio's first page.
     """
     if not any(each.huge.any() for each in every):

@@ -144,8 +144,8 @@ def _wait(request: Request, processes: Sequence[Process], faults: Faults | None)
 def _touched(cleared: dict[int, float]) -> Iterator[Exposed]:
     for pid, at_s in cleared.items():
         with contextlib.suppress(VanishedError):
-            found = reads.touched(pid)
-            yield Exposed(found.resident, found.touched, time.monotonic() - at_s)
+            pages = reads.touched(pid)
+            yield Exposed(pages.resident, pages.touched, time.monotonic() - at_s)
 
 
 def _spans(pid: int) -> list[tuple[int, int]]:

@@ -43,7 +43,7 @@ _CAP_SYS_ADMIN = 21
 def capture(pid: int, *, children: bool = True, watched: Judged | None = None) -> Layout:
     """Capture a process, and its descendants unless told otherwise, without stopping them.
 
-    Where frame numbers are hidden, who shares is assumed, and the provenance says so: thpsweep.linux.capture.assumed.
+    Where frame numbers are hidden, the sharing is assumed, and the provenance says so: thpsweep.linux.capture.assumed.
     What was `watched` before becomes the layout's activity, and hot regions then come first.
     A 2 MiB region is in the layout where it lies in one private anonymous VMA and has a present or swapped page in at
     least one process. The same address in two processes is the same region. The zero page counts as none, as in the
@@ -74,8 +74,8 @@ def require_kernel() -> None:
     """Raise CaptureError where pages are not what a layout is made of."""
     if not sys.platform.startswith("linux"):
         raise CaptureError(f"a capture needs Linux, this is {sys.platform}")
-    if (found := os.sysconf("SC_PAGE_SIZE")) != PAGE_SIZE_BYTES:
-        raise CaptureError(f"a capture needs pages of {PAGE_SIZE_BYTES} bytes, this kernel has {found}")
+    if (page_bytes := os.sysconf("SC_PAGE_SIZE")) != PAGE_SIZE_BYTES:
+        raise CaptureError(f"a capture needs pages of {PAGE_SIZE_BYTES} bytes, this kernel has {page_bytes}")
 
 
 def hidden_frames() -> str:
@@ -157,8 +157,8 @@ def _regions(pid: int, table: Pagemap, has_scan: bool) -> npt.NDArray[np.int64]:
     n_bytes = sum(stop - first for first, stop in spans) * HPAGE_PMD_SIZE_BYTES
     if has_scan and n_bytes > SPARSE * _memory_bytes(pid):
         anything = pagemap.PAGE_IS_PRESENT | pagemap.PAGE_IS_SWAPPED
-        found = (place for span in spans for place in table.scan(span, 0, anything))
-        spans = [(start // HPAGE_PMD_SIZE_BYTES, -(-end // HPAGE_PMD_SIZE_BYTES)) for start, end in found]
+        ranges = (place for span in spans for place in table.scan(span, 0, anything))
+        spans = [(start // HPAGE_PMD_SIZE_BYTES, -(-end // HPAGE_PMD_SIZE_BYTES)) for start, end in ranges]
     return np.unique(np.concatenate([np.arange(*span) for span in spans] or [np.zeros(0, np.int64)]))
 
 

@@ -177,7 +177,7 @@ def _frames(pid: int, memory: Memory) -> Pages:
 
 def _batches(events: list[Event], pid: int) -> tuple[Pages, npt.NDArray[np.float64]]:
     """List the pages that each batch moved, and its time on a CPU. Units: ns."""
-    found: list[tuple[int, float]] = []
+    batches: list[tuple[int, float]] = []
     begun = gone = away = 0.0
     for event in events:
         if event.name == "sched_switch" and event.fields["prev_pid"] == str(pid):
@@ -187,6 +187,6 @@ def _batches(events: list[Event], pid: int) -> tuple[Pages, npt.NDArray[np.float
         elif event.name == "mm_migrate_pages_start":
             begun, away = event.time_s, 0.0
         else:
-            found.append((int(event.fields["nr_succeeded"]), (event.time_s - begun - away) * _NS_PER_S))
-    moved = [batch for batch in found if batch[0]]
+            batches.append((int(event.fields["nr_succeeded"]), (event.time_s - begun - away) * _NS_PER_S))
+    moved = [batch for batch in batches if batch[0]]
     return np.array([pages for pages, _ in moved], np.int64), np.array([ns for _, ns in moved])

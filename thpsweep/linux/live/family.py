@@ -39,7 +39,7 @@ class Family:
     def close(self) -> None:
         """End all processes and wait for them."""
         with self._stack:
-            self._listener.close()  # who has just been started and is not heard yet ends, too
+            self._listener.close()  # a process that has just been started and not been heard yet ends, too
             while self.actors:
                 self.actors.pop().end()
 

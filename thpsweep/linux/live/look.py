@@ -28,8 +28,8 @@ class Look:
 
     Shapes: frames (n_pages,) PFN or 0 for none and for the zero page; swapped, alone (mapped by nobody else) (n_pages,);
     huge (n_regions,). `frames` is None where the kernel hides them, all four are where there is no pagemap. `kib` has the
-    fields of smaps summed over the range, n_vmas how many were summed. idle: whether somebody marked a folio of it idle, and
-    took the young bits of its ptes for that.
+    fields of smaps summed over the range, n_vmas how many were summed. idle: whether another program marked a
+    folio of it idle, and took the young bits of its ptes for that.
     """
 
     frames: npt.NDArray[np.int64] | None
@@ -80,8 +80,8 @@ def pages_in_use(looks: Iterable[Look]) -> int | None:
 
 def page_table_kib(pid: int) -> int:
     """Read VmPTE, the page tables of the whole process."""
-    found = re.search(r"^VmPTE:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    return int(found.group(1)) if found else 0
+    match = re.search(r"^VmPTE:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(match.group(1)) if match else 0
 
 
 def smaps(pid: int, memory: Memory) -> tuple[dict[str, int], int]:
@@ -119,7 +119,7 @@ def _known(frames: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64] | None,
             words = flags.read(numbers)
     except CaptureError:
         return None, False
-    if not (words[numbers != 0] != 0).all():  # a page that somebody maps has flags
+    if not (words[numbers != 0] != 0).all():  # a page that is mapped has flags
         return None, False
     ours = (numbers != 0) & ((words & KPF_ZERO_PAGE) == 0)
     return np.where(ours[index], frames, 0), bool(((words & KPF_IDLE) != 0)[ours].any())

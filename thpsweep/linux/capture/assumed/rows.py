@@ -1,4 +1,4 @@
-"""What the kernel tells anybody of his own processes' page tables: present, swapped, mapped by nobody else; no frame.
+"""What the kernel tells a user of his own processes' page tables: present, swapped, mapped by one process; no frame.
 
 Source: Documentation/admin-guide/mm/pagemap.rst, fs/proc/task_mmu.c pagemap_read(), pagemap_page_category() (v6.18).
 """
