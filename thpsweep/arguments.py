@@ -12,7 +12,7 @@ HYDRA_VERBS = {
     "plan": "show what sweep would run, and how long and in how much memory: thpsweep plan [--all] [Hydra overrides]",
 }
 
-PLAIN_VERBS = ("capture", "advise", "ui", "calibrate", "validate", "status", "sync", "report")
+PLAIN_VERBS = ("capture", "advise", "ui", "calibrate", "validate", "prototype", "status", "sync", "report")
 
 COMPLETION = ("-sc", "--shell-completion")
 

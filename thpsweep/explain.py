@@ -109,8 +109,10 @@ def _raised_by(error: Exception, *packages: str) -> bool:
 
 def unknown_key(key: str, value: object, known: Iterable[str]) -> str:
     """Refuse a key that is not there; say which keys are."""
-    parent = key.rpartition(".")[0]
+    parent, known = key.rpartition(".")[0], [*known]
     given = key if value is None else f"{key}={value}"  # a file's value is not known here
+    if not known:
+        return f"{given}: no such key yet; expected +{given}, which adds one"
     return f"{given}: no such key; expected {f'below {parent}' if parent else 'at the top'} {_one_of(known)}"
 
 
