@@ -10,7 +10,8 @@ from tests.sweep.journals import a_failure, a_point, a_result, header, write
 from tests.sweep.recorded import at
 from thpsweep import cli
 from thpsweep.errors import SweepError
-from thpsweep.sweep.records import status, writer
+from thpsweep.sweep.records import crash_log, status, writer
+from thpsweep.sweep.records.crash_log import CrashLog
 from thpsweep.sweep.tracking.lag import Questions
 from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import track
@@ -43,6 +44,18 @@ def test_of_many_failures_the_first_few_are_listed(tmp_path):
     points = [a_point(index, degree=index + 1) for index in range(9)]
     lines = said(write(tmp_path, [*points, *map(a_failure, points)]))
     assert len(lines) == 2 + status.MOST_FAILURES + 1 and lines[-1] == "  and 4 more"
+
+
+def test_a_driver_that_ended_without_a_word_leaves_a_trace(tmp_path):
+    points = [a_point(index, degree=index + 1) for index in range(2)]
+    directory = write(tmp_path, points)
+    log = CrashLog(directory / crash_log.FILE_NAME)
+    within = log.at(points[1]["id"])
+    within.__enter__()  # and does not come back, as one that is killed
+    *_, line = said(directory)
+    assert line.startswith("  the last driver ended within ") and "sharing.degree=2, killed or by the point" in line
+    within.__exit__(None, None, None)
+    assert len(said(directory)) == 2
 
 
 def test_a_running_sweep_has_a_pace_and_a_dead_one_none(tmp_path):
