@@ -23,6 +23,7 @@ _ERRNO = {
     ScanResult.SUCCEED: "",
     ScanResult.PMD_MAPPED: "",
     ScanResult.PAGE_COUNT: "EAGAIN",
+    ScanResult.PAGE_LOCK: "EAGAIN",
     ScanResult.EXCEED_NONE_PTE: "EBUSY",
     ScanResult.CGROUP_CHARGE_FAIL: "EBUSY",
     ScanResult.ALLOC_HUGE_PAGE_FAIL: "ENOMEM",

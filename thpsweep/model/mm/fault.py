@@ -9,7 +9,7 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.mm.cow import diverge
 from thpsweep.model.mm.slots import Events, entries_of, indices
-from thpsweep.model.mm.swap import written
+from thpsweep.model.mm.swap import take_back, written
 from thpsweep.model.mm.unmap import end_links
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
@@ -24,7 +24,10 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
     Source: mm/memory.c do_wp_page(), wp_can_reuse_anon_folio(), do_anonymous_page(), mm/huge_memory.c
     do_huge_pmd_wp_page() (a shared PMD is split and one base page copied since 5.8, 20200416160026.16538-8).
     """
-    events, record = _faulting(family, counts, Events(keys >> 9, keys & (HPAGE_PMD_NR - 1)))
+    events = Events(keys >> 9, keys & (HPAGE_PMD_NR - 1))
+    if family.swaps:
+        take_back(family, counts, events)
+    events, record = _faulting(family, counts, events)
     if not events.row.size:
         return
     record = _own_records(family, counts, events, record)
@@ -250,7 +253,7 @@ def map_new(family: Family, events: Events, record: Ints, new: Bools) -> None:
         return
     own, layer, lacking = _own_layers(family, record)
     if lacking.any():
-        _make_own_layers(family, distinct(record[lacking]))
+        _make_own_layers(family, record[lacking], events.row[lacking])
         own, layer, _ = _own_layers(family, record)
     every = np.ones(record.size, bool)
     events.set(family.layers.slots, layer, every)
@@ -270,9 +273,11 @@ def _own_layers(family: Family, record: Ints) -> tuple[Ints, Ints, Bools]:
     return own, layer, lacking
 
 
-def _make_own_layers(family: Family, records: Ints) -> None:
-    """Make an empty layer for each of the distinct records, that only it lists."""
+def _make_own_layers(family: Family, records: Ints, rows: Ints) -> None:
+    """Make an empty layer for each of the records, which come in runs, that only it lists. Shapes: (n,), (n,)."""
+    first = np.concatenate(([True], np.diff(records) != 0))
+    records, anon_vmas = records[first], family.own_anon_vmas(rows[first])
     n = records.size
     none = np.zeros(n, np.int64)
-    layer = family.new_layers(bits.empty(n), none + 1, none, bits.empty(n), np.zeros(n, bool))
+    layer = family.new_layers(bits.empty(n), none + 1, none, bits.empty(n), np.zeros(n, bool), anon_vmas)
     family.records.own[records] = family.list_behind(records, layer, bits.empty(n))

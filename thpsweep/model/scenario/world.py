@@ -84,6 +84,7 @@ class World(Generic[P]):
             allocator=Allocator(Plentiful(), place, None, self._limit_pages),
             copied=self._copied,
             passed_over=self._passed_over,
+            repeated=self._repeated,
             refusing=lambda rows, khugepaged: self._refusing(rows, khugepaged, built.all_sharers),
         )
 
@@ -134,6 +135,24 @@ class World(Generic[P]):
             if marked and met:
                 refusing.append((result, bits.pack(np.isin(names, list(marked)).reshape(rows.size, HPAGE_PMD_NR))))
         return refusing
+
+    def _repeated(self, rows: Ints) -> Ints:
+        """Find the first slot of each row with a page that KSM put into an earlier slot, too; 512 for none.
+
+        Source: mm/khugepaged.c __collapse_huge_page_isolate(), folio_trylock() (v6.18).
+        """
+        slots = np.full(rows.size, NOBODY)
+        for index, names in enumerate(
+            self.ledger.names(rows).reshape(rows.size, HPAGE_PMD_NR) if self.ledger.merged else ()
+        ):
+            seen: set[int] = set()
+            for slot, name in enumerate(names.tolist()):
+                page = self.ledger.merged.get(name)
+                if page in seen:
+                    slots[index] = slot
+                    break
+                seen |= {page} if page is not None else set()
+        return slots
 
     def _conditions(self, rows: Ints, khugepaged: bool, all_sharers: bool) -> VisitConditions:
         """Look up young ptes, of any sharer for a mechanism that changes all; no short reference is held or comes late."""
