@@ -8,7 +8,7 @@ Source: mm/khugepaged.c scan_sleep_millisecs_store(), khugepaged_do_scan() (v6.1
 import time
 from collections.abc import Callable
 
-from thpsweep.errors import LiveError
+from thpsweep.errors import DisturbedError, LiveError
 from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.kthread import Kthread
@@ -25,6 +25,7 @@ class OneShot:
 
     def __init__(self, settings: Settings) -> None:
         self._daemon = Kthread("khugepaged")
+        settings.stack.enter_context(self._daemon.at_nice(0))
         settings.set(KHUGEPAGED / "scan_sleep_millisecs", _SLEEP_MS)
         settings.set(KHUGEPAGED / "alloc_sleep_millisecs", 10)
         settings.set(KHUGEPAGED / "pages_to_scan", 1 << 20)
@@ -49,10 +50,16 @@ class OneShot:
         return self._daemon.cpu_ns - cpu_ns
 
     def _wait_until(self, done: Callable[[], bool]) -> None:
-        end = time.monotonic() + _PATIENCE_S
+        end, before_ns = time.monotonic() + _PATIENCE_S, self._daemon.cpu_ns
         while not done():
             if time.monotonic() > end:
-                raise LiveError(f"khugepaged did not finish a pass within {_PATIENCE_S:.0f} s")
+                ran_ms = (self._daemon.cpu_ns - before_ns) / 1e6
+                if self._daemon.sleeps:
+                    raise LiveError(f"khugepaged sleeps, and did not finish a pass within {_PATIENCE_S:.0f} s")
+                raise DisturbedError(
+                    f"khugepaged ran {ran_ms:.1f} ms within {_PATIENCE_S:.0f} s, and did not finish a pass: "
+                    "other programs use the CPUs"
+                )
             time.sleep(0.0005)
 
 

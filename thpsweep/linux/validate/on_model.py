@@ -141,6 +141,10 @@ class OnModel:
     def _page_out(self, step: Step) -> None:
         self._processes[step.who].page_out(step.pages)
 
+    def _merge(self, step: Step) -> None:
+        self._processes[step.who].write(step.pages)
+        self._processes[step.who].merge(step.pages)
+
     def _age(self, step: Step) -> None:
         self._processes[step.who].age()
 

@@ -134,12 +134,13 @@ class _Watch:
             self._verdict.model.append(str(mine))
         self._time(live, mine, timed)
         self._note("outcome", compare.outcomes(live, mine))
-        self._note("memory", [*compare.tables(live, mine), *compare.faults(live, mine)])
+        if not self._verdict.case.outcomes_only:
+            self._note("memory", [*compare.tables(live, mine), *compare.faults(live, mine)])
         return model
 
     def look(self, kernel: OnKernel, model: OnModel | None) -> None:
         """Compare the memory of both sides as it is now, and what the last step did to it."""
-        if self._verdict is None or model is None:
+        if self._verdict is None or model is None or self._verdict.case.outcomes_only:
             return
         live, mine = kernel.look(), model.look()
         self._note("sharing", compare.sharing(live, mine))
