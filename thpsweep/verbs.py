@@ -59,7 +59,17 @@ def validate(options: argparse.Namespace) -> int:
     """Hold the model against this machine's kernel."""
     from thpsweep.linux.validate.command import Request, run
 
-    return run(Request(options.machine, options.only or [], options.random, options.rounds, options.json, options.list))
+    return run(
+        Request(
+            options.machine,
+            options.only or [],
+            options.random,
+            options.seed,
+            options.rounds,
+            options.json,
+            options.list,
+        )
+    )
 
 
 def ui(options: argparse.Namespace) -> int:

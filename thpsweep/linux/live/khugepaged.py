@@ -16,6 +16,8 @@ from thpsweep.linux.live.settings import KHUGEPAGED, Settings
 
 _SLEEP_MS = 600_000
 _PATIENCE_S = 20.0
+_LOST_S = 2.0
+"""Time for which it sleeps without a finished pass when a wake was lost."""
 LIMITS = ("max_ptes_none", "max_ptes_swap", "max_ptes_shared")
 DEFAULT_LIMITS = {"max_ptes_none": 511, "max_ptes_swap": 64, "max_ptes_shared": 256}
 
@@ -44,14 +46,23 @@ class OneShot:
             (KHUGEPAGED / name).write_text(str(value))
         self._wait_until(lambda: self._daemon.sleeps)  # a wake during a pass is lost
         before, cpu_ns = _full_scans(), self._daemon.cpu_ns
-        (KHUGEPAGED / "scan_sleep_millisecs").write_text(str(_SLEEP_MS))
-        self._wait_until(lambda: _full_scans() != before)
+        self._wake()
+        self._wait_until(lambda: _full_scans() != before, self._wake)
         self._wait_until(lambda: self._daemon.sleeps)
         return self._daemon.cpu_ns - cpu_ns
 
-    def _wait_until(self, done: Callable[[], bool]) -> None:
-        end, before_ns = time.monotonic() + _PATIENCE_S, self._daemon.cpu_ns
+    @staticmethod
+    def _wake() -> None:
+        (KHUGEPAGED / "scan_sleep_millisecs").write_text(str(_SLEEP_MS))
+
+    def _wait_until(self, done: Callable[[], bool], again: Callable[[], None] = lambda: None) -> None:
+        """Wait; do something again each time that it has slept for long: a wake is lost on one that sleeps elsewhere."""
+        now_s, before_ns = time.monotonic(), self._daemon.cpu_ns
+        end, next_s = now_s + _PATIENCE_S, now_s + _LOST_S
         while not done():
+            if time.monotonic() > next_s and self._daemon.sleeps:
+                again()
+                next_s = time.monotonic() + _LOST_S
             if time.monotonic() > end:
                 ran_ms = (self._daemon.cpu_ns - before_ns) / 1e6
                 if self._daemon.sleeps:

@@ -63,7 +63,7 @@ class OnModel:
         done.total = {name: self._scene.counts.total[name] - before[name] for name in OPERATIONS}
         freed_kib = int(done.total["page_tables_freed"][0]) * PAGE_SIZE_BYTES // 1024
         ns = math.nan if ScanResult.CGROUP_CHARGE_FAIL.name in result else self._price(done)
-        return StepResult(result, errno, ns, -freed_kib, self._faults(step, done))
+        return StepResult(result, errno, ns, -freed_kib, self._faults(step, done), _spurious(step, done))
 
     def look(self) -> State:
         """Look at all living processes."""
@@ -175,6 +175,12 @@ class OnModel:
         results = self._scene.khugepaged(full_scans=1, **limits)
         results.pop(ScanResult.VMA_CHECK, None)  # of VMAs that khugepaged passes over the trace shows nothing
         return tally({result.name: n for result, n in results.items()}), ""
+
+
+def _spurious(step: Step, done: Counts) -> int:
+    """Give how many faults stale TLB entries may add: one for each written page but the one whose fault permits all."""
+    permitted = int(done.total["reuse_pmds"][0])
+    return max(0, min(len(step.pages), permitted * HPAGE_PMD_NR) - permitted)
 
 
 def _release() -> tuple[int, int]:
