@@ -289,13 +289,13 @@ class Twin(Mechanisms):
             self._count("swap_outs", frame.in_swap is None)
             page = frame.in_swap or Swapped(frame.content, frame.anon_vma)
             page.frame = frame.in_swap = None
-            if self._held(frame):  # by a FOLL_GET: unmapped all the same, it stays in the swap cache
-                page.frame, frame.in_swap = frame, page
             for sharer in self._mappers(frame):
                 page.exclusive = frame.slot in self.rows[frame.region, sharer].exclusive
                 self._count("swap_out_ptes")
                 self._unmap(frame.region, sharer, frame.slot)
                 self.rows[frame.region, sharer].swapped[frame.slot] = page
+            if self._held(frame):  # by a FOLL_GET: unmapped all the same, it stays in the swap cache
+                page.frame, frame.in_swap = frame, page
         for folio in list(self.folios):
             deferred = self.lost(folio) or self._underused(folio, max_ptes_none)
             if deferred and not self._referred_to(next(iter(folio.pages.values()))):

@@ -249,7 +249,7 @@ class Mechanisms:
         touchers = [s for s in sorted(self.alive) if folio in {f.folio for f in self.rows[region, s].frames.values()}]
         plain = [s for s in touchers if self._maps_only(self.rows[region, s], folio)]
         for slot in set(range(HPAGE_PMD_NR)) - folio.pages.keys() if plain else ():
-            self._new_subpage(folio, slot, ZEROES)
+            self._new_subpage(folio, slot, ZEROES).anon_vma = self.trees[plain[0]][0]  # a folio for all is the root's
         for toucher in touchers:
             row = self.rows[region, toucher]
             if toucher not in plain:
@@ -362,7 +362,7 @@ class Mechanisms:
         sources = set(folio.pages)
         eligible = [s for s in sorted(self.alive) if self._takes_pmd(region, s, folio, max_ptes_none)]
         for slot in set(range(HPAGE_PMD_NR)) - sources if eligible else ():
-            self._new_subpage(folio, slot, ZEROES)
+            self._new_subpage(folio, slot, ZEROES).anon_vma = self.trees[eligible[0]][0]
         for sharer in eligible:
             row = self.rows[region, sharer]
             self._count("ptes_cleared", len(row.frames))
