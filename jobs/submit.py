@@ -42,10 +42,10 @@ def main() -> int:
         return 0 if options.detach else asyncio.run(watched(client, job))
     except AuthenticationError as problem:
         where = "in ~/.ray/auth_token, RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
-        said = f"turned away: expected the cluster's token, {where} ({str(problem).splitlines()[0][:120]})"
+        message = f"turned away: expected the cluster's token, {where} ({str(problem).splitlines()[0][:120]})"
     except (RuntimeError, ConnectionError) as problem:
-        said = " ".join(str(problem).split())[:300]
-    print(f"submit.py: {options.address}: {said}", file=sys.stderr)
+        message = " ".join(str(problem).split())[:300]
+    print(f"submit.py: {options.address}: {message}", file=sys.stderr)
     return 2
 
 
@@ -63,8 +63,8 @@ def submitted(client, overrides: list[str]) -> str:
 async def watched(client, job: str) -> int:
     """Show what the sweep says to its end; give its exit code."""
     try:
-        async for said in client.tail_job_logs(job):
-            print(said, end="", flush=True)
+        async for text in client.tail_job_logs(job):
+            print(text, end="", flush=True)
         while str(client.get_job_status(job)) not in ENDED:
             await asyncio.sleep(0.5)
     except asyncio.CancelledError:  # Ctrl-C

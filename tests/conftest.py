@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.side_by_side"]
+
 # A gate must give the same answer twice for the same code; elsewhere the properties are tried on new examples each time.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):

@@ -150,6 +150,30 @@ def test_run_records_one_point_as_a_sweep_does(place: Place) -> None:
     assert "1 already done" in again.stderr and place.results() == alone
 
 
+def test_one_point_loads_no_picture_and_composes_once(tmp_path: Path) -> None:
+    code = (
+        "import json, sys; from hydra._internal.config_loader_impl import ConfigLoaderImpl as Loader\n"
+        "from thpsweep.cli import main\n"
+        "load, calls = Loader.load_configuration, []\n"
+        "Loader.load_configuration = lambda *given, **named: (calls.append(1), load(*given, **named))[1]\n"
+        "try: main(['run', *sys.argv[1:]])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(json.dumps([len(calls), sorted({'ray', 'mlflow', 'scipy', 'matplotlib', 'jinja2'} & set(sys.modules))]))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *SMALL]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
+    assert json.loads(ended.stdout.splitlines()[-1]) == [1, []]
+
+
+@pytest.mark.parametrize("verb", ["run", "sweep"])
+def test_the_verb_says_whether_it_is_a_sweep_whatever_hydra_mode_says(place: Place, verb: str) -> None:
+    ended = place.run(
+        verb, *SMALL, IN_PROCESS, "sharing.degree=4", "hydra.mode=MULTIRUN" if verb == "run" else "hydra.mode=RUN"
+    )
+    assert (ended.returncode, len(place.results())) == (0, 1), ended
+
+
 @pytest.mark.parametrize("plugins", ["hydra/launcher=basic", "hydra/sweeper=basic"])
 def test_hydras_own_launcher_and_sweeper_work_with_ours(place: Place, plugins: str) -> None:
     ended = place.run("sweep", *SMALL, "sharing.degree=1,4", IN_PROCESS, plugins)

@@ -9,11 +9,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from thpsweep.config import GROUPS, conf_dir, plan_of, point_of, register
+from thpsweep.config import GROUPS, plan_of, point_of, register
 from thpsweep.errors import ThpsweepError
 from thpsweep.explain import BASE, explain
 from thpsweep.model import registry
 from thpsweep.model.setting import check
+from thpsweep.shipped import conf_dir
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,7 +53,7 @@ def test_every_member_is_an_option_or_the_base_of_one(family: str) -> None:
     group = GROUPS[family]
     texts = [(conf_dir() / group / f"{name}.yaml").read_text() for name in options(group)]
     bases = {entry for text in texts for entry in yaml.safe_load(text)["defaults"] if isinstance(entry, str)}
-    for name in registry.members(family):
+    for name in registry.options(family):
         if group.startswith("policy/"):
             assert point_of(composed(f"{group}={name}"))["policy"][family]["kind"] == name
         else:
@@ -130,7 +131,7 @@ def test_conf_is_found_beside_the_package(monkeypatch: pytest.MonkeyPatch, tmp_p
     package = tmp_path / "thpsweep"
     (package / "conf").mkdir(parents=True)
     (package / "conf" / "config.yaml").touch()
-    monkeypatch.setattr("thpsweep.config.__file__", str(package / "config.py"))
+    monkeypatch.setattr("thpsweep.shipped.__file__", str(package / "shipped.py"))
     assert conf_dir() == package / "conf"
     (package / "conf" / "config.yaml").unlink()
     with pytest.raises(ThpsweepError, match="incomplete"):

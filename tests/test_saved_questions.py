@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from thpsweep.config import conf_dir
+from thpsweep.shipped import conf_dir
 
 ROOT = Path(__file__).parents[1]
 QUESTIONS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))

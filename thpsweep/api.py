@@ -11,6 +11,8 @@ from thpsweep.errors import ThpsweepError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from thpsweep.sweep.records.schema import Point
+
 
 def load(sweep: str | PathLike[str], *, replicates: bool = False) -> "pd.DataFrame":
     """Read a sweep, running or not, into a table: a row a point, a column a choice and a metric.
@@ -69,12 +71,13 @@ def _beside_any_other() -> Iterator[None]:
         GlobalHydra.instance().hydra = others
 
 
-def composed(overrides: tuple[Any, ...]) -> dict[str, Any]:
+def composed(overrides: tuple[Any, ...]) -> "Point":
     """Give the point that overrides make, as the command line would. Raises: ThpsweepError for what it refuses."""
     from hydra import compose, initialize_config_dir
 
-    from thpsweep.config import conf_dir, hydra_defaults, point_of, register
+    from thpsweep.config import hydra_defaults, point_of, register
     from thpsweep.explain import explain
+    from thpsweep.shipped import conf_dir
     from thpsweep.sweep.planning.where import as_override
 
     if not all(isinstance(one, str) for one in overrides):

@@ -108,12 +108,12 @@ class Application:
         from hydra.core.hydra_config import HydraConfig
 
         from thpsweep.config import plan_of, point_of
-        from thpsweep.sweep.local.serial import serial
+        from thpsweep.sweep.local.serial import run_serial
         from thpsweep.sweep.planning.axes import Job
 
         job = Job(tuple(HydraConfig.get().overrides.task), {})
         plan = plan_of(config, HydraConfig.get(), [job], lambda _: point_of(config))
-        return self.drive(plan, serial).results[plan.points[0].id]["result"]
+        return self.drive(plan, run_serial).results[plan.points[0].id]["result"]
 
 
 def _width(console: "Console") -> int:
@@ -127,15 +127,14 @@ def _finish(sweep: "Sweep") -> None:
 
     from thpsweep.answers.analysis import frame
     from thpsweep.answers.analysis.question import question_of
-    from thpsweep.answers.picture.plot import plot
-    from thpsweep.answers.report.report import write_report
-    from thpsweep.answers.terminal.searched import searched
     from thpsweep.answers.terminal.table import table, text
 
     console = Console()
     as_text = text(sweep)
     width = _width(console)
     if "search" in sweep.header:
+        from thpsweep.answers.terminal.searched import searched
+
         Console(width=width).print(searched(sweep))
     elif console.is_terminal:
         Console(width=width).print(table(sweep, width=width))
@@ -143,7 +142,11 @@ def _finish(sweep: "Sweep") -> None:
         print(as_text)
     (sweep.directory / "table.txt").write_text(as_text, encoding="utf-8")
     frame.write_csv(sweep, sweep.directory / "table.csv")
-    if sweep.done:
+    if len(sweep.done) > 1:  # a picture of one point shows nothing, and takes as long as everything else
+        from thpsweep.answers.picture.plot import plot
+
         plot(sweep, sweep.directory / "plot.png")
-        if question_of(sweep.directory):
-            print(f"Report: {write_report(sweep)}")
+    if sweep.done and question_of(sweep.directory):
+        from thpsweep.answers.report.report import write_report
+
+        print(f"Report: {write_report(sweep)}")

@@ -1,9 +1,10 @@
 """The verbs. `run` and `sweep` are one Hydra app; whatever is heavy is imported by the verb that needs it."""
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from thpsweep import __version__, streams, verbs
@@ -74,8 +75,9 @@ def _hydra(arguments: list[str]) -> int:
     import hydra
 
     from thpsweep.application import Application
-    from thpsweep.config import conf_dir, hydra_defaults, register
+    from thpsweep.config import hydra_defaults, register
     from thpsweep.explain import explain
+    from thpsweep.shipped import conf_dir
 
     for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"
     application = Application(previews=arguments[0] == "plan", whole="--all" in arguments)
@@ -86,7 +88,8 @@ def _hydra(arguments: list[str]) -> int:
     if "COMP_LINE" in os.environ:
         os.environ["COMP_LINE"] = line_to_complete(os.environ["COMP_LINE"])
     try:
-        hydra.main(config_path=str(conf_dir()), config_name="config", **hydra_defaults())(application)()
+        with _the_verb_is_the_mode():
+            hydra.main(config_path=str(conf_dir()), config_name="config", **hydra_defaults())(application)()
         if application.problem is not None:
             raise application.problem
     except Exception as error:
@@ -97,6 +100,23 @@ def _hydra(arguments: list[str]) -> int:
     finally:
         application.close()
     return application.exit_code
+
+
+@contextlib.contextmanager
+def _the_verb_is_the_mode() -> Iterator[None]:
+    """Keep Hydra from composing everything once only to read hydra.mode: None makes it go by --multirun, which our verb
+    decides.
+
+    Source: hydra/_internal/utils.py _run_app (hydra-core 1.3.2).
+    """
+    from hydra._internal.hydra import Hydra
+
+    asks = Hydra.get_mode
+    Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = asks  # type: ignore[method-assign]
 
 
 def _plain(arguments: list[str]) -> int:
@@ -132,13 +152,11 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--out", type=Path, metavar="NAME.yaml", help="profile to write (default: standard output)")
     calibrate.add_argument("--quick", action="store_true", help="one round: for a look, not for figures")
     calibrate.add_argument(
-        "--against", type=Path, metavar="FILE.yaml", help="compare with an earlier calibration: 1 where they disagree"
+        "--against", metavar="FILE.yaml|NAME", help="compare with an earlier calibration: 1 where they disagree"
     )
     calibrate.set_defaults(verb=verbs.calibrate)
     validate = parsers.add_parser("validate", help="hold the model against this machine's kernel, scenario by scenario")
-    validate.add_argument(
-        "--machine", type=Path, metavar="FILE.yaml", help="prices that predict time (default: milan_vm)"
-    )
+    validate.add_argument("--machine", metavar="FILE.yaml|NAME", help="prices that predict time (default: milan_vm)")
     validate.add_argument("--only", action="append", metavar="NAME", help="scenarios whose name holds this; repeatable")
     validate.add_argument("--random", type=int, default=0, metavar="N", help="N scenarios drawn at random instead")
     validate.add_argument(
@@ -148,15 +166,14 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file, too")
     validate.add_argument("--list", action="store_true", help="list the scenarios and run none")
     validate.set_defaults(verb=verbs.validate)
+    _add_prototype(parsers)
     status = parsers.add_parser("status", help="say how far sweeps are, running or not")
     status.set_defaults(verb=verbs.status)
     sync = parsers.add_parser("sync", help="add to MLflow what it lacks of finished points")
     sync.add_argument("--tracking-uri", metavar="URI", help="record them there (default: where the sweep was to be)")
     sync.set_defaults(verb=verbs.sync)
     report = parsers.add_parser("report", help="answer a sweep's question in one HTML file, with its charts")
-    report.add_argument(
-        "--machine", type=Path, metavar="FILE.yaml", help="profile that says where its prices come from"
-    )
+    report.add_argument("--machine", metavar="FILE.yaml|NAME", help="profile that says where its prices come from")
     report.set_defaults(verb=verbs.report)
     for about_sweeps in (status, sync, report):
         about_sweeps.add_argument("sweep", type=Path, nargs="*", metavar="SWEEP", help="its directory (default: all)")
@@ -164,17 +181,36 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_prototype(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    prototype = parsers.add_parser(
+        "prototype", help="run the mechanisms that no kernel has in one, under emulation, and compare with the model"
+    )
+    prototype.add_argument(
+        "action",
+        choices=("check", "compare", "price", "stress"),
+        help="check: are they right; compare: families drawn at random, in the model and in the kernel; "
+        "price: instructions a pte; stress: many collapses while processes write, fork and exit",
+    )
+    prototype.add_argument(
+        "--kernel", default="6.12", metavar="VERSION", help="6.12 or 7.3, from Debian (default: 6.12)"
+    )
+    prototype.add_argument("--families", type=int, default=20, metavar="N", help="compare: how many (default: 20)")
+    prototype.add_argument("--seed", type=int, default=0, help="compare: which (default: 0)")
+    prototype.add_argument("--out", type=Path, metavar="FILE.yaml", help="price: file to write the table to, too")
+    prototype.set_defaults(verb=verbs.prototype)
+
+
 def _add_advise(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     advise = parsers.add_parser(
         "advise", help="say what would pay for a process tree on this machine, and how to do it"
     )
     advise.add_argument("--pid", type=int, help="process whose tree is captured")
-    advise.add_argument("--capture", type=Path, metavar="FILE.npz", help="captured file, instead of a live tree")
+    advise.add_argument("--capture", metavar="FILE.npz|NAME", help="captured file, instead of a live tree")
     advise.add_argument(
         "--try", dest="trial", action="store_true", help="start COMMAND, collapse its memory, and compare"
     )
     advise.add_argument("--only-parent", action="store_true", help="with --try: collapse the memory of its root alone")
-    advise.add_argument("--machine", type=Path, metavar="FILE.yaml", help="prices (default: milan_vm)")
+    advise.add_argument("--machine", metavar="FILE.yaml|NAME", help="prices (default: milan_vm)")
     advise.add_argument("--seconds", type=float, default=10.0, metavar="S", help="how long to watch it (default: 10)")
     advise.add_argument("--hours", type=float, default=1.0, help="simulated time (default: 1)")
     advise.add_argument("--replicates", type=int, default=4, help="repetitions of the simulation (default: 4)")

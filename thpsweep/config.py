@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 import yaml
@@ -22,7 +22,9 @@ from thpsweep.sweep.planning.axes import Job, zips
 from thpsweep.sweep.planning.limits import Limits
 from thpsweep.sweep.planning.plan import Plan, planned
 from thpsweep.sweep.planning.where import Where
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import Point
+from thpsweep.sweep.tracking import secrets
+from thpsweep.sweep.tracking.labels import Labels, check_names, labels
 from thpsweep.sweep.tracking.target import Target, target
 
 GROUPS = {
@@ -66,26 +68,41 @@ class SweepConfig:
     question: str | None = None
     track: bool = MISSING
     zip: list[Any] = dataclasses.field(default_factory=list)
+    grids: list[Any] = dataclasses.field(default_factory=list)
+    if_exists: list[str] = dataclasses.field(default_factory=list)
+    drop: list[str] = dataclasses.field(default_factory=list)
     where: str | None = None
     objective: Any = None
+    objective_never: float | None = None
     tracking_uri: str | None = None
     force: bool = MISSING
     deadline_s: float | None = MISSING
     memory_bytes: int | None = MISSING
+    tags: dict[str, Any] = dataclasses.field(default_factory=dict)
+    note: str | None = None
+    run_name: str | None = None
 
     def __post_init__(self) -> None:
+        if not self.dir:
+            raise OptionError("sweep.dir", self.dir, "a folder")
         for key in ("deadline_s", "memory_bytes"):
             value = getattr(self, key)
             if value is not None and value != MISSING and not 0 < value < math.inf:
                 raise OptionError(f"sweep.{key}", value, "null or a number above 0")
         if self.name is not None and not re.fullmatch(r"[\w][\w.-]{0,99}", self.name):
             raise OptionError("sweep.name", self.name, "a folder's name of letters, digits, '_', '-' and '.'")
+        self.labels  # noqa: B018 raises where they are none
         zips(self.zip)
         if self.where is not None:
             Where(self.where)
         objectives = self.objective if isinstance(self.objective, list) else [self.objective or ""]
         if not objectives or not all(isinstance(metric, str) for metric in objectives):
             raise OptionError("sweep.objective", self.objective, "null, a metric of the results, or a list of them")
+
+    @property
+    def labels(self) -> Labels:
+        """What runs are called and tagged in MLflow. Raises: OptionError."""
+        return labels(self.tags, self.note, self.run_name)
 
 
 @dataclass
@@ -105,15 +122,6 @@ PARTS = tuple(field.name for field in dataclasses.fields(Config))
 """What a config consists of. The parts make a point, but for `sweep`, which changes no result."""
 
 
-def conf_dir() -> Path:
-    """Find the conf/ that belongs to this code: inside the package in a wheel, beside it in a checkout."""
-    here = Path(__file__).absolute().parent
-    for found in (here / "conf", here.parent / "conf"):
-        if (found / "config.yaml").is_file():
-            return found
-    raise ThpsweepError(f"no conf/config.yaml beside or inside {here}: the installation is incomplete")
-
-
 def hydra_defaults() -> dict[str, str]:
     """Ask Hydra 1.3 for the defaults of its own release; 1.4 has no others, and warns of being asked."""
     return {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
@@ -125,7 +133,7 @@ def register() -> None:
     store.store(name=f"{BASE}config", node=Config)
     for family, group in GROUPS.items():
         prefix = "" if group.startswith("policy/") else BASE
-        for name, member in registry.members(family).items():
+        for name, member in registry.options(family).items():
             node = _schema(name, member)
             OmegaConf.set_readonly(node, None)  # a frozen member is read-only once made, not while Hydra fills it
             store.store(group=group, name=f"{prefix}{name}", node=node)
@@ -153,7 +161,7 @@ def point_of(config: DictConfig) -> Point:
     _refuse_unknown_keys(config, "", nested=False)
     nodes = {name: config.get(name) for name in PARTS}
     parts = {name: part_of(name, node) for name, node in nodes.items()}
-    return {name: part for name, part in parts.items() if name != "sweep"}
+    return cast(Point, {name: part for name, part in parts.items() if name != "sweep"})
 
 
 def part_of(name: str, node: DictConfig | None) -> Any:
@@ -181,7 +189,7 @@ def part_of(name: str, node: DictConfig | None) -> Any:
 def _part_of_policy(family: str, member: Any) -> Any:
     """Turn a member into its spec; refuse a value in its place, such as the name of an option, which is the group's."""
     if not dataclasses.is_dataclass(member):
-        key, names = f"policy/{family}", ", ".join(registry.members(family))
+        key, names = f"policy/{family}", ", ".join(registry.options(family))
         raise OptionError(f"policy.{family}", member, f"one of the options of group {key!r}: {key}=NAME ({names})")
     return registry.spec(member)
 
@@ -195,11 +203,13 @@ def plan_of(
     """
     sweep = OmegaConf.to_object(config.sweep)
     assert isinstance(sweep, SweepConfig)
-    literal = not OmegaConf.is_interpolation(config.sweep, "tracking_uri")
+    raw: Any = OmegaConf.to_container(config.sweep, resolve=False)
+    literal = secrets.are_typed(raw["tracking_uri"] or "")
     root = Path(sweep.dir).expanduser().absolute()
     where = target(root, sweep.tracking_uri, literal=literal)
     experiment = hydra.runtime.choices.get("experiment")
     made = planned(jobs, compose, sweep.where)
+    check_names(sweep.labels, (point.record(index) for index, point in enumerate(made.points)))
     typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # they are recorded: ${oc.env:...} stays
     return Plan(
         root=root,
@@ -215,6 +225,7 @@ def plan_of(
         limits=Limits(sweep.deadline_s, sweep.memory_bytes),
         named=sweep.name is not None,
         force=sweep.force,
+        labels=sweep.labels,
     )
 
 
@@ -222,6 +233,23 @@ def is_tracked(directory: Path) -> bool:
     """Tell whether a recorded sweep was to be in MLflow, too."""
     file = directory / "config.yaml"
     return not file.exists() or OmegaConf.select(OmegaConf.load(file), "sweep.track") is not False
+
+
+def labels_of(directory: Path) -> Labels:
+    """Find what the runs of a recorded sweep are called and tagged. Raises: ThpsweepError."""
+    file = directory / "config.yaml"
+    if not file.exists():
+        return Labels()
+    try:
+        node = OmegaConf.select(OmegaConf.load(file), "sweep")
+        given: Any = OmegaConf.to_container(node) if isinstance(node, DictConfig) else {}
+        texts = {key: OmegaConf.select(node, key) for key in ("note", "run_name") if given.get(key) is not None}
+        tags = {key: OmegaConf.select(node, f"tags[{key}]") for key in given.get("tags") or {}}
+        return labels(tags, texts.get("note"), texts.get("run_name"))
+    except (UnicodeDecodeError, yaml.YAMLError) as problem:
+        raise ThpsweepError(f"{file}: cannot be read; the sweep's own command writes it anew") from problem
+    except OmegaConfBaseException as problem:
+        raise ThpsweepError(f"{file}: sweep.tags: {first_line(problem)}") from problem
 
 
 def target_of(directory: Path, uri: str | None) -> Target:

@@ -14,6 +14,7 @@ from thpsweep.errors import ThpsweepError
 
 if TYPE_CHECKING:
     from thpsweep.sweep.records.status import Status
+    from thpsweep.sweep.tracking.lag import Questions
     from thpsweep.sweep.tracking.target import Target
 
 DONE, NOT_DONE = 0, 1
@@ -29,15 +30,16 @@ def capture(options: argparse.Namespace) -> int:
 def advise(options: argparse.Namespace) -> int:
     """Say what would pay for a process tree."""
     from thpsweep.answers.advise.command import Request, run
-    from thpsweep.config import conf_dir
+    from thpsweep.model.capture import files
+    from thpsweep.shipped import machine_file
 
     if options.trial != bool(options.command):
         raise ThpsweepError("--try: expected --try -- COMMAND ...")
     request = Request(
         pid=options.pid,
-        capture=options.capture,
-        machine=options.machine,
-        conf=conf_dir(),
+        capture=None if options.capture is None else files.find("--capture", options.capture),
+        machine=machine_file("--machine", options.machine),
+        is_default=options.machine is None,
         root=options.dir,
         seconds=options.seconds,
         hours=options.hours,
@@ -51,25 +53,27 @@ def advise(options: argparse.Namespace) -> int:
 def calibrate(options: argparse.Namespace) -> int:
     """Measure this machine's prices."""
     from thpsweep.linux.calibrate.command import Request, run
+    from thpsweep.shipped import machine_file
 
-    return run(Request(options.out, options.quick, options.against))
+    against = None if options.against is None else machine_file("--against", options.against)
+    return run(Request(options.out, options.quick, against))
 
 
 def validate(options: argparse.Namespace) -> int:
     """Hold the model against this machine's kernel."""
     from thpsweep.linux.validate.command import Request, run
+    from thpsweep.shipped import machine_file
 
-    return run(
-        Request(
-            options.machine,
-            options.only or [],
-            options.random,
-            options.seed,
-            options.rounds,
-            options.json,
-            options.list,
-        )
-    )
+    machine = machine_file("--machine", options.machine)
+    drawn = options.random, options.seed
+    return run(Request(machine, options.only or [], *drawn, options.rounds, options.json, options.list))
+
+
+def prototype(options: argparse.Namespace) -> int:
+    """Run the mechanisms that no kernel has in one, in a virtual machine."""
+    from thpsweep.linux.prototype.command import Request, run
+
+    return run(Request(options.action, options.kernel, options.families, options.seed, options.out))
 
 
 def ui(options: argparse.Namespace) -> int:
@@ -92,13 +96,17 @@ def ui(options: argparse.Namespace) -> int:
 def status(options: argparse.Namespace) -> int:
     """Say how sweeps stand."""
     from thpsweep.sweep.records import status
+    from thpsweep.sweep.tracking.lag import Questions
 
-    def say(directory: Path) -> int:
+    questions = Questions()
+
+    def show(directory: Path) -> int:
         known = status.status(directory)
-        print(*known.lines(time.time(), _behind(known)), sep="\n")
+        print(*known.lines(time.time()), sep="\n", flush=True)  # MLflow may take its time to answer
+        print(f"  {_lag(known, questions)}", flush=True)
         return DONE
 
-    return _with_each(status.found(options.sweep, options.dir), say)
+    return _with_each(status.found(options.sweep, options.dir), show)
 
 
 def _with_each(sweeps: Sequence[Path], do: Callable[[Path], int]) -> int:
@@ -117,18 +125,17 @@ def _with_each(sweeps: Sequence[Path], do: Callable[[Path], int]) -> int:
     return worst
 
 
-def _behind(known: "Status") -> str:
+def _lag(known: "Status", questions: "Questions") -> str:
     """Say how MLflow stands to a sweep, which is no reason to say nothing of the sweep."""
     from thpsweep.config import is_tracked, target_of
-    from thpsweep.sweep.tracking.lag import behind
 
     try:
         target = target_of(known.directory, None)
     except ThpsweepError as problem:
         return f"MLflow cannot be asked ({problem})"
-    said = behind(target, known.id, {point: finished for point, (_, finished) in known.results.items()})
-    wants_none = said.endswith("behind") and not is_tracked(known.directory)
-    return "not in MLflow, as sweep.track=false" if wants_none else said
+    text = questions.describe(target, known.id, {point: finished for point, (_, finished) in known.results.items()})
+    wants_none = text.endswith("behind") and not is_tracked(known.directory)
+    return "not in MLflow, as sweep.track=false" if wants_none else text
 
 
 def sync(options: argparse.Namespace) -> int:
@@ -143,13 +150,15 @@ def sync(options: argparse.Namespace) -> int:
 
 
 def _sync(directory: Path, target: "Target") -> int:
+    from thpsweep.config import labels_of
     from thpsweep.sweep.records.status import holder
-    from thpsweep.sweep.tracking.tracker import Busy, track
+    from thpsweep.sweep.tracking.tracker import SweepIsRunning, track
 
     gc.freeze()  # what MLflow brings stays: no collection need walk it
     try:
-        print(f"{directory}: {track(directory, target=target, is_idle=lambda: holder(directory) is None)}")
-    except Busy:
+        added = track(directory, target=target, labels=labels_of(directory), is_idle=lambda: holder(directory) is None)
+        print(f"{directory}: {added}")
+    except SweepIsRunning:
         print(f"{directory}: is being run, and brings MLflow up to date itself")
     except Exception as problem:  # whatever MLflow and its database raise: the other sweeps may be recorded elsewhere
         print(f"thpsweep: {directory}: not recorded ({target.why(problem)})", file=sys.stderr)
@@ -160,11 +169,14 @@ def _sync(directory: Path, target: "Target") -> int:
 def report(options: argparse.Namespace) -> int:
     """Answer the questions of sweeps, each in a file in its directory."""
     from thpsweep.answers.report.report import write_report
+    from thpsweep.shipped import machine_file
     from thpsweep.sweep.records import journal
     from thpsweep.sweep.records.status import found
 
+    machine = None if options.machine is None else machine_file("--machine", options.machine)
+
     def write(directory: Path) -> int:
-        print(write_report(journal.read(directory), options.machine))
+        print(write_report(journal.read(directory), machine))
         return DONE
 
     return _with_each(found(options.sweep, options.dir), write)

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from thpsweep import profiles
 from thpsweep.answers.advise import basis, show
 from thpsweep.answers.advise.choices import Choice, choices
 from thpsweep.answers.advise.command import Request, run
 from thpsweep.answers.advise.scene import Scene, planned, restarted
 from thpsweep.answers.advise.verdict import Verdict, predict, sentences
-from thpsweep.config import conf_dir
 from thpsweep.errors import ThpsweepError
-from thpsweep.linux.live import profiles
 from thpsweep.model.capture import files
 from thpsweep.model.capture.activity import Activity, Rate
 
@@ -116,7 +115,7 @@ def test_who_has_thp_off_has_to_undo_it_first() -> None:
 @pytest.fixture
 def scene() -> Scene:
     file = files.find("", "redis_bgsave")
-    return Scene(file, conf_dir(), profiles.load(profiles.default_file()), duration_s=120.0, replicates=2)
+    return Scene(file, profiles.load(profiles.default_file()), duration_s=120.0, replicates=2)
 
 
 def test_all_points_can_run_and_are_paired(scene: Scene) -> None:
@@ -201,7 +200,7 @@ def test_what_the_machine_cannot_do_is_said_first(scene: Scene) -> None:
     ],
 )
 def test_bad_requests_are_refused(scene: Scene, tmp_path: Path, changed: dict[str, Any], match: str) -> None:
-    made = Request(None, scene.file, None, conf_dir(), tmp_path, 0.0, 1.0, 2)
+    made = Request(None, scene.file, profiles.default_file(), True, tmp_path, 0.0, 1.0, 2)
     with pytest.raises(ThpsweepError, match=match):
         run(dataclasses.replace(made, **changed))
 
@@ -213,7 +212,7 @@ def test_instructions_name_what_to_type() -> None:
 
 @pytest.mark.slow
 def test_advice_on_a_captured_file_resumes(scene: Scene, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    request = Request(None, scene.file, None, conf_dir(), tmp_path, 0.0, 0.05, 2)
+    request = Request(None, scene.file, profiles.default_file(), True, tmp_path, 0.0, 0.05, 2)
     assert run(request) == 0
     first = capfd.readouterr()
     assert run(request) == 0

@@ -10,8 +10,8 @@ import pytest
 
 from tests.test_api import api
 from thpsweep.answers.analysis.assumptions import ACCESSES, sensitivities
+from thpsweep.answers.analysis.prices import prices
 from thpsweep.answers.analysis.ranking import ALONE, verdicts
-from thpsweep.answers.analysis.sources import profile_file, sources
 from thpsweep.answers.analysis.study import DEGREE, NET, study
 from thpsweep.answers.report import sentences
 from thpsweep.answers.report.report import html as page_of
@@ -19,6 +19,7 @@ from thpsweep.answers.report.report import report, write_report
 from thpsweep.cli import main
 from thpsweep.errors import ThpsweepError
 from thpsweep.model.simulate import simulate
+from thpsweep.profiles import default_file
 from thpsweep.sweep.records.journal import FORMAT, read, sealed
 
 WRITES = "workload.worker_cold_writes_per_page_hour"
@@ -166,18 +167,18 @@ def test_a_sweep_that_is_no_grid_says_what_it_cannot_show(tmp_path: Path, debate
 
 def test_each_price_of_the_profile_that_ships_says_how_it_is_known() -> None:
     machine = api.composed(SCENE)["machine"]
-    found = {one.key: one for one in sources(machine, profile_file("milan_vm"))}
+    found = {one.key: one for one in prices(machine, default_file())}
     assert found["copy_page_ns"].kind == "measured" and found["copy_page_ns"].unit == "ns"
     assert found["pte_switch_ns"].kind == "assumed" and found["tlb_l2_entries"].kind == "documented"
     assert {one.kind for one in found.values()} <= {"measured", "derived", "documented", "assumed", "unknown"}
-    changed = {one.key: one for one in sources({**machine, "ipi_ns": 1.0}, profile_file("milan_vm"))}
+    changed = {one.key: one for one in prices({**machine, "ipi_ns": 1.0}, default_file())}
     assert changed["ipi_ns"].kind == "given in the command"
-    assert {one.kind for one in sources(machine, None)} == {"unknown"}
+    assert {one.kind for one in prices(machine, None)} == {"unknown"}
 
 
 def test_a_file_that_is_no_profile_is_refused(tmp_path: Path, debate: Path) -> None:
     (tmp_path / "no.yaml").write_text("just words\n")
-    with pytest.raises(ThpsweepError, match="--machine"):
+    with pytest.raises(ThpsweepError, match="expected a machine profile"):
         report(read(debate), tmp_path / "no.yaml")
 
 

@@ -11,8 +11,9 @@ import hydra
 import mlflow
 from omegaconf import DictConfig
 
-from thpsweep.config import conf_dir, point_of, register
+from thpsweep.config import point_of, register
 from thpsweep.model.simulate import simulate
+from thpsweep.shipped import conf_dir
 from thpsweep.sweep.records import run_record, run_series
 
 NOW = "2026-01-02T03:04:05+00:00"

@@ -22,7 +22,7 @@ from tests.faults.driver import plan_of
 from tests.sweep.conftest import degrees, make_point
 from thpsweep.sweep.driver.drive import drive
 from thpsweep.sweep.local.serial import Arrival, Task, Terms
-from thpsweep.sweep.ray.pool import pool
+from thpsweep.sweep.ray.pool import run_pool
 
 __all__ = ["degrees", "make_cluster", "make_point"]
 
@@ -42,7 +42,7 @@ def sleeping(point: dict[str, Any]) -> dict[str, Any]:
 def main(file: str, root: str, function: str, n_actors: str) -> None:
     """Drive the points of a file and print what it took from the first results on; of sleeping ones, of so many actors."""
     plan = plan_of(Path(root), json.loads(Path(file).read_text()))
-    launch = functools.partial(pool, address="auto", function={"trivial": trivial, "sleeping": sleeping}[function])
+    launch = functools.partial(run_pool, address="auto", function={"trivial": trivial, "sleeping": sleeping}[function])
     seen: list[tuple[float, float, int, float, int]] = []
     actors: set[tuple[str, int]] = set()
     all_there: list[int] = []
@@ -100,7 +100,8 @@ def test_ten_thousand_points_and_the_driver_of_many_actors(
 ) -> None:
     cluster = make_cluster()
     cluster.start(1, 2, 3)
-    ((_, point),) = degrees(2)
+    ((_, task),) = degrees(2)
+    point = task["point"]
     ended, sent = [], [sent_bytes(cluster)]
     for n in (1_000, 10_000):
         ended.append(driven(cluster.head, tmp_path, seeded(point, n), "trivial"))
@@ -127,7 +128,8 @@ def test_the_driver_keeps_so_many_actors_busy(
     cluster.join(1, cpus=per_host)
     for number in (2, 3):
         cluster.join(number, cpus=per_host)
-    ((_, point),) = degrees(2)
+    ((_, task),) = degrees(2)
+    point = task["point"]
     n_actors = 3 * per_host
     found = driven(cluster.head, tmp_path, seeded(point, n_actors * POINTS_EACH), "sleeping", n_actors)
     for host in cluster.hosts.values():

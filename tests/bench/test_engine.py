@@ -18,8 +18,9 @@ from tests.each import each
 from tests.faults.driver import plan_of
 from tests.sweep.conftest import degrees, make_point
 from thpsweep.sweep.driver.drive import drive
-from thpsweep.sweep.local.serial import Arrival, Task, Terms, serial
-from thpsweep.sweep.ray.pool import pool
+from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
+from thpsweep.sweep.planning.check import check
+from thpsweep.sweep.ray.pool import run_pool
 
 __all__ = ["degrees", "make_point"]
 
@@ -39,7 +40,7 @@ def trivial(point: dict[str, Any]) -> dict[str, Any]:
 def main(file: str, root: str, launcher: str) -> None:
     """Drive the points of a file; print seconds without the start of the launcher, and the most memory and the last."""
     plan = plan_of(Path(root), json.loads(Path(file).read_text()))
-    launch = functools.partial(serial if launcher == "serial" else pool, function=each(trivial))
+    launch = functools.partial(run_serial if launcher == "serial" else run_pool, function=each(trivial))
     start_s: list[float] = []
     held_bytes: list[int] = []
 
@@ -76,7 +77,8 @@ def driven(tmp_path: Path, point: dict[str, Any], n: int, launcher: str) -> list
 def test_cost_a_point_does_not_grow_with_the_sweep(
     tmp_path: Path, degrees: Degrees, ray_token: None, launcher: str
 ) -> None:
-    ((_, point),) = degrees(2)
+    ((_, task),) = degrees(2)
+    point = task["point"]
     few, many = 1_000, 10_000
     took_s, most_bytes, end_bytes = (
         dict(zip((few, many), found, strict=True))
@@ -95,7 +97,7 @@ def test_cost_a_point_does_not_grow_with_the_sweep(
 
 def test_two_actors_against_one_on_heavy_points(make_point: Callable[..., Any], ray_token: None) -> None:
     point = make_point("workload.regions=64", "run.replicates=8", "run.duration_s=3600", "sharing.degree=64")
-    tasks = [(str(seed), {**point, "run": {**point["run"], "seed": seed}}) for seed in range(24)]
+    tasks = [(str(seed), check({**point, "run": {**point["run"], "seed": seed}})) for seed in range(24)]
     (one_s, _), (two_s, busy) = (warm(tasks, actors) for actors in (1, 2))
     print(f"\none actor {one_s:.1f} s, two {two_s:.1f} s: {one_s / two_s:.2f} times as fast", end="; ")
     print(f"two were at work for {busy:.0%} of the time, which others on the same cores do not change")
@@ -104,7 +106,7 @@ def test_two_actors_against_one_on_heavy_points(make_point: Callable[..., Any], 
 def warm(tasks: list[Task], actors: int) -> tuple[float, float]:
     """Time a pool from first to last results: seconds, scaled to all points, and the share that actors were at work."""
     began_s, took_s, work_s, n_first, ended = 0.0, 0.0, 0.0, 0, 0
-    for arrival in pool(tasks, actors=actors):  # whose end is not that of its last result: Ray shuts down in between
+    for arrival in run_pool(tasks, actors=actors):  # its end is not that of its last result: Ray shuts down then
         ended += len(arrival)
         if began_s:
             work_s += sum(outcome["wall_s"] for _, outcome in arrival)

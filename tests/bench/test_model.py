@@ -77,7 +77,7 @@ def live_ns_per_pte() -> float:
 LINGERING = {"incremental": {"ptes_per_slice": 512}, "deferred": {"deadline_s": 1e-9}}
 """Mechanisms that go on after the attempt, and options with which their next step ends it."""
 
-MECHANISMS = [(name, {"inplace": 3, "inplace_pmd": 4}.get(name, 8)) for name in registry.members("mechanism")]
+MECHANISMS = [(name, {"inplace": 3, "inplace_pmd": 4}.get(name, 8)) for name in registry.options("mechanism")]
 
 
 @pytest.mark.parametrize(("mechanism", "bar"), [each for each in MECHANISMS if each[0] != "none"])

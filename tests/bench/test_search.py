@@ -14,7 +14,7 @@ import pytest
 from tests.sweep.conftest import make_point
 from tests.sweep.planted import NET, plan_of
 from thpsweep.sweep.driver.drive import drive
-from thpsweep.sweep.local.serial import serial
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.axes import Job
 from thpsweep.sweep.records import journal
 from thpsweep.sweep.search.axis import Axis
@@ -64,7 +64,7 @@ def found(
     jobs = [Job((*SCENE, f"{RATE}={rate}"), {RATE: str(rate)}) for rate in RATES]
     compose = functools.cache(make_point)
     plan = plan_of(root, breakeven("sharing.degree", (1.0, HIGH, True), jobs, lambda texts: compose(*texts), options))
-    drive(plan, serial, lambda sweep: None)
+    drive(plan, run_serial, lambda sweep: None)
     sweep = journal.read(plan.directory)
     said = {}
     for answer in answers(sweep):

@@ -12,8 +12,8 @@ from tests.faults.driver import plan_of
 from thpsweep.errors import ThpsweepError
 from thpsweep.model.simulate import simulate_each
 from thpsweep.sweep.driver.drive import drive
-from thpsweep.sweep.local.serial import serial
-from thpsweep.sweep.ray.pool import pool
+from thpsweep.sweep.local.serial import run_serial
+from thpsweep.sweep.ray.pool import run_pool
 
 
 def main(file: str, root: str, function: str, launcher: str = "cluster") -> int:
@@ -21,9 +21,9 @@ def main(file: str, root: str, function: str, launcher: str = "cluster") -> int:
     named = {"trivial": each(trivial), "simulate": simulate_each}
     run = named.get(function) or getattr(functions, function)
     launch = (
-        functools.partial(serial, function=run)
+        functools.partial(run_serial, function=run)
         if launcher == "serial"
-        else functools.partial(pool, address="auto", function=run)
+        else functools.partial(run_pool, address="auto", function=run)
     )
     try:
         return drive(plan_of(Path(root), json.loads(Path(file).read_text())), launch, lambda sweep: None).exit_code

@@ -25,9 +25,9 @@ def points(tmp_path_factory: pytest.TempPathFactory, degrees: Callable[..., list
     """Write points that differ in seed and degree."""
     file = tmp_path_factory.mktemp("points") / "points.json"
     found = [
-        {**point, "run": {**point["run"], "seed": seed}}
+        {**task["point"], "run": {**task["point"]["run"], "seed": seed}}
         for seed in range(N_POINTS)
-        for _, point in degrees(2 + seed % 7)
+        for _, task in degrees(2 + seed % 7)
     ]
     file.write_text(json.dumps(found))
     return file

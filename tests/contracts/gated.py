@@ -8,12 +8,12 @@ from tests.reference.families import Family as Drawn
 from tests.reference.families import random_family, random_script
 from thpsweep.model import registry
 from thpsweep.model.collapse.scan import VisitConditions
-from thpsweep.model.gates.base import Gate, Guard, Proposal
+from thpsweep.model.gates.base import Clock, Gate, Guard, Proposal
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.triggers.base import Collapser
 from thpsweep.outcomes import ScanResult
 
-MECHANISMS = [name for name, cls in registry.members("mechanism").items() if cls.active]
+MECHANISMS = [name for name, cls in registry.options("mechanism").items() if cls.active]
 SHARED = 3
 PTES = 512 * SHARED
 MACHINE = registry.build("machine", option("machine", "milan_vm"))
@@ -48,7 +48,7 @@ def refusing() -> Gate:
 
 def guarded(replay: Replay, gate: Gate, mechanism: str = "inplace") -> Collapser:
     """Put a gate between the scans and the attempts of a mechanism."""
-    guard = Guard(gate, MACHINE, WORKLOAD, gate.begin(replay.family.n_replicates))
+    guard = Guard(gate, MACHINE, WORKLOAD, Clock(), gate.begin(replay.family.n_replicates))
     made = registry.build("mechanism", {"kind": mechanism})
     return Collapser(replay.family, replay.counts, made, calm, guard)
 
@@ -56,7 +56,7 @@ def guarded(replay: Replay, gate: Gate, mechanism: str = "inplace") -> Collapser
 def visit(collapser: Collapser, rows: list[int], now_s: float = 0.0, khugepaged: bool = False) -> list[str]:
     """Scan rows of distinct regions and attempt what passes; name the outcomes."""
     assert collapser.guard is not None
-    collapser.guard.now_s = now_s
+    collapser.guard.clock.now_s = now_s
     found = collapser.scan(np.array(rows), Limits(), 0, khugepaged)
     return [ScanResult(int(result)).name for result in collapser.attempt(found, Limits())]
 

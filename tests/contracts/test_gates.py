@@ -14,7 +14,7 @@ from thpsweep.model.gates.base import Gate
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.outcomes import SENTENCES, ScanResult
 
-GATES = registry.members("gate")
+GATES = registry.options("gate")
 NAMES = list(GATES)
 
 

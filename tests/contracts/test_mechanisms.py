@@ -12,16 +12,16 @@ from thpsweep.model.mechanisms.base import Limits, Mechanism
 from thpsweep.model.mm.links import open_rows
 from thpsweep.model.state.counts import OPERATIONS
 
-NAMES = list(registry.members("mechanism"))
-ACTIVE = [name for name, cls in registry.members("mechanism").items() if cls.active]
+NAMES = list(registry.options("mechanism"))
+ACTIVE = [name for name, cls in registry.options("mechanism").items() if cls.active]
 LEAVES_PAGES_UNSHARED = ["unshare"]
 """What fails with its first step done: the sharing is lost although no folio came out."""
-ALL_SHARERS = [name for name, cls in registry.members("mechanism").items() if cls.all_sharers and cls.active]
+ALL_SHARERS = [name for name, cls in registry.options("mechanism").items() if cls.all_sharers and cls.active]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_is_a_documented_dataclass_with_defaults(name: str) -> None:
-    cls = registry.members("mechanism")[name]
+    cls = registry.options("mechanism")[name]
     assert issubclass(cls, Mechanism) and cls.__doc__ and cls.attempt.__doc__
     assert registry.spec(cls()) == {"kind": name, **dataclasses.asdict(cls())}
     assert registry.build("mechanism", registry.spec(cls())) == cls()
@@ -126,7 +126,7 @@ def test_counts_only_what_has_a_name(name: str) -> None:
     assert all((values >= 0).all() for values in replay.counts.total.values())
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if registry.members("mechanism")[name].active])
+@pytest.mark.parametrize("name", [name for name in NAMES if registry.options("mechanism")[name].active])
 def test_the_seeds_above_reach_a_collapse(name: str) -> None:
     """Where nothing ever succeeded, the rules above would hold of nothing."""
     assert "SUCCEED" in {_one_attempt(seed, name, race=False)[2] for seed in range(12)}

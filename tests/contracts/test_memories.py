@@ -21,7 +21,7 @@ from thpsweep.model.simulate import simulate
 from thpsweep.model.triggers.base import Collapser
 from thpsweep.outcomes import ScanResult
 
-MEMORIES = registry.members("memory")
+MEMORIES = registry.options("memory")
 NAMES = list(MEMORIES)
 
 

@@ -17,8 +17,8 @@ from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.simulate import simulate
 from thpsweep.model.state.family import Family
 
-NAMES = list(registry.members("sharing"))
-WORKLOADS = list(registry.members("workload"))
+NAMES = list(registry.options("sharing"))
+WORKLOADS = list(registry.options("workload"))
 DEGREE = 11
 
 

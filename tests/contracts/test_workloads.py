@@ -15,9 +15,9 @@ from thpsweep.model.setting import estimate, scene_key, setting
 from thpsweep.model.simulate import simulate
 from thpsweep.model.state.family import Family
 
-NAMES = list(registry.members("workload"))
-MECHANISMS = list(registry.members("mechanism"))
-FIELDS = sorted({field.name for cls in registry.members("workload").values() for field in dataclasses.fields(cls)})
+NAMES = list(registry.options("workload"))
+MECHANISMS = list(registry.options("mechanism"))
+FIELDS = sorted({field.name for cls in registry.options("workload").values() for field in dataclasses.fields(cls)})
 BUSY = {"worker_hot_writes_per_page_hour": 30.0, "hot_regions": 0.5, "worker_life_s": 200.0}
 
 
@@ -60,7 +60,7 @@ def test_describes_its_regions(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_says_which_program_it_stands_for(name: str) -> None:
-    text = registry.members("workload")[name].__doc__
+    text = registry.options("workload")[name].__doc__
     assert text and (text.startswith("Stand for ") or name == "captured")
 
 

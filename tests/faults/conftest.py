@@ -102,9 +102,9 @@ def make_place(tmp_path: Path, degrees: Callable[..., list[Any]]) -> Iterator[Ma
         root = tmp_path / name / "sweeps"
         root.mkdir(parents=True)
         found = [
-            {**point, "run": {**point["run"], "seed": seed}}
+            {**task["point"], "run": {**task["point"]["run"], "seed": seed}}
             for seed in range(n_points)
-            for _, point in degrees(2 + seed % 7)
+            for _, task in degrees(2 + seed % 7)
         ]
         (tmp_path / name / "points.json").write_text(json.dumps(found))
         places.append(Place(root, tmp_path / name / "points.json", secrets.token_hex(16)))

@@ -8,22 +8,21 @@ from pathlib import Path
 from tests.faults import points as functions
 from thpsweep.errors import ThpsweepError
 from thpsweep.sweep.driver.drive import drive
-from thpsweep.sweep.local.serial import serial
+from thpsweep.sweep.local.serial import run_serial
+from thpsweep.sweep.planning.check import planned_point
 from thpsweep.sweep.planning.limits import Limits
 from thpsweep.sweep.planning.plan import Plan
-from thpsweep.sweep.ray.auto import auto
-from thpsweep.sweep.ray.pool import pool
-from thpsweep.sweep.records.point import PlannedPoint, point_id
+from thpsweep.sweep.ray.auto import run_auto
+from thpsweep.sweep.ray.pool import run_pool
 from thpsweep.sweep.tracking.target import target
 
-LAUNCHERS = {"serial": serial, "ray": functools.partial(pool, actors=2), "auto": auto}
+LAUNCHERS = {"serial": run_serial, "ray": functools.partial(run_pool, actors=2), "auto": run_auto}
 
 
 def plan_of(root: Path, found: list[dict]) -> Plan:
     """Plan given points, without MLflow."""
     planned = [
-        PlannedPoint(point_id(point), point, {"seed": point["run"]["seed"]}, (f"run.seed={point['run']['seed']}",))
-        for point in found
+        planned_point(point, {"seed": point["run"]["seed"]}, (f"run.seed={point['run']['seed']}",)) for point in found
     ]
     where = target(root, None)
     limits = Limits(deadline_s=60.0)

@@ -28,6 +28,7 @@ def misbehave(point: dict[str, Any]) -> dict[str, Any]:
     if degree in (HANGS, STUCK):
         time.sleep(600)
     if degree == HOGS:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # memory ends it, not time, however slow a busy machine is
         hoard = []
         while True:
             hoard.append(bytearray(1 << 20))

@@ -11,10 +11,10 @@ import pytest
 
 from tests.faults.conftest import MakePlace
 from tests.faults.points import HANGS, STUCK, misbehave, slow, very_slow
-from thpsweep.sweep.local.serial import Task, Terms, serial
+from thpsweep.sweep.local.serial import Task, Terms, run_serial
 from thpsweep.sweep.planning.limits import Limits
 from thpsweep.sweep.ray import calls
-from thpsweep.sweep.ray.pool import pool
+from thpsweep.sweep.ray.pool import run_pool
 
 Degrees = Callable[..., list[Task]]
 
@@ -43,7 +43,7 @@ def test_point_that_no_signal_reaches_is_killed_at_its_deadline(
     monkeypatch.setattr(calls, "GRACE_S", 0.5)
     began_s = time.monotonic()
     terms = Terms(Limits(deadline_s=1.0))
-    arrivals = list(pool(degrees(*range(1, 9), STUCK, HANGS), terms, actors=2, function=misbehave))
+    arrivals = list(run_pool(degrees(*range(1, 9), STUCK, HANGS), terms, actors=2, function=misbehave))
     outcomes = dict(ended for arrival in arrivals for ended in arrival)
     assert outcomes[str(STUCK)]["state"] == outcomes[str(HANGS)]["state"] == "timeout"
     assert outcomes[str(STUCK)]["error"]["message"] == "it took longer than sweep.deadline_s=1"
@@ -59,7 +59,7 @@ def test_results_are_the_same_bit_for_bit_on_any_number_of_workers(
     tasks = degrees(*range(1, 25))
     alone, together = (
         {key: ended["result"] for arrival in arrivals for key, ended in arrival}
-        for arrivals in (serial(tasks, function=slow), pool(tasks, actors=actors, function=slow))
+        for arrivals in (run_serial(tasks, function=slow), run_pool(tasks, actors=actors, function=slow))
     )
     assert repr(sorted(together.items())) == repr(sorted(alone.items()))  # repr: of floats, every bit
 
@@ -72,7 +72,7 @@ def test_a_machine_that_is_lost_accuses_nobody(degrees: Degrees, ray_token: None
     try:
         first = cluster.add_node(num_cpus=1)
         outcomes: dict[str, Any] = {}
-        for arrival in pool(degrees(*range(1, 9)), address=cluster.address, actors=1, function=very_slow):
+        for arrival in run_pool(degrees(*range(1, 9)), address=cluster.address, actors=1, function=very_slow):
             if not outcomes:
                 cluster.add_node(num_cpus=1)
                 cluster.remove_node(first, allow_graceful=False)

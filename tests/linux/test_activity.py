@@ -20,6 +20,8 @@ from thpsweep.linux.live.family import Family
 from thpsweep.linux.proc.pagemap import decode
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
 
+pytestmark = pytest.mark.live
+
 REGIONS, SECONDS = 4, 1.0
 N = REGIONS * HPAGE_PMD_NR
 WRITTEN, LATE, CHILD_READS = 37, 21, 300

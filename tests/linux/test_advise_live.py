@@ -14,6 +14,8 @@ from thpsweep.errors import LiveError
 from thpsweep.linux import trial
 from thpsweep.linux.proc.tree import family
 
+pytestmark = pytest.mark.live
+
 SERVER = Path(__file__).parent / "prefork.py"
 REGIONS, WORKERS = 16, 4
 COMMAND = [sys.executable, str(SERVER), str(REGIONS), str(WORKERS), "40"]
@@ -51,6 +53,7 @@ def servers():
     return found
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_live_server_gets_its_table(server, tmp_path):
     said, took_s = advise(tmp_path, "--pid", str(server), "--seconds", "4")
@@ -69,6 +72,7 @@ def test_a_live_server_gets_its_table(server, tmp_path):
     assert os.path.exists(re.search(r"--capture (\S+)", said).group(1))
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_try_shows_prediction_and_kernel_side_by_side(frames_are_shown, thp, tmp_path):
     before = set(servers())
@@ -87,6 +91,7 @@ def test_try_shows_prediction_and_kernel_side_by_side(frames_are_shown, thp, tmp
     assert re.search(r"CPU of collapsing, ms\s+[\d.,]+\s+[\d.,]+", said)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_ctrl_c_ends_what_was_started(frames_are_shown, tmp_path):
     before = set(servers())

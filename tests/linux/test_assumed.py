@@ -21,6 +21,8 @@ from thpsweep.linux.proc import pagemap
 from thpsweep.linux.proc.maps import Vma
 from thpsweep.model.capture.layout import Layout
 
+pytestmark = pytest.mark.live
+
 FAMILY = Path(__file__).parent / "family.py"
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from tests.linux.live import bench_or_skip
 from thpsweep.cli import main
-from thpsweep.errors import DisturbedError, LiveError, OptionError
+from thpsweep.errors import DisturbedError, LiveError, OptionError, ThpsweepError
 from thpsweep.linux.calibrate import rounds
 from thpsweep.linux.calibrate.prices import PRICES, priced
 from thpsweep.linux.calibrate.probes import migrating
@@ -19,12 +19,12 @@ from thpsweep.linux.calibrate.rounds import Calibration, Failure, Figure, calibr
 from thpsweep.linux.calibrate.samples import line, typical_ns
 from thpsweep.linux.calibrate.write import text
 from thpsweep.linux.live.actor import Reply
-from thpsweep.linux.live.profiles import default_file, load
 from thpsweep.linux.live.tracing import Event
 from thpsweep.model.accounting import prices
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.model.state.counts import Counts
+from thpsweep.profiles import default_file, load
 
 KEYS = [field.name for field in dataclasses.fields(Profile) if field.type is float]
 
@@ -201,10 +201,12 @@ def test_a_name_that_no_profile_can_have(name: str, tmp_path, capsys) -> None:
 def test_a_file_that_is_no_profile(tmp_path) -> None:
     (tmp_path / "a.yaml").write_text("- 1\n")
     for path in (tmp_path / "a.yaml", tmp_path / "b.yaml"):
-        with pytest.raises(LiveError, match="not a machine profile"):
+        with pytest.raises(ThpsweepError, match="expected a machine profile"):
             load(path)
 
 
+@pytest.mark.live
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_quick_calibration_of_this_machine(tmp_path, capsys) -> None:
     with bench_or_skip("frames", "tracefs", "khugepaged", "swap"):

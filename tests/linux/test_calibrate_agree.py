@@ -11,7 +11,7 @@ from thpsweep.linux.calibrate.agree import disagreements
 from thpsweep.linux.calibrate.prices import PRICES
 from thpsweep.linux.calibrate.rounds import Calibration, Figure
 from thpsweep.linux.calibrate.write import text
-from thpsweep.linux.live.profiles import default_file, load
+from thpsweep.profiles import default_file, load
 
 
 def written(folder: Path, name: str, **figures: Figure) -> Path:
@@ -55,6 +55,8 @@ def test_against_needs_a_file_to_write(tmp_path, capsys) -> None:
         assert end.value.code == 2 and "expected" in capsys.readouterr().err
 
 
+@pytest.mark.live
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_calibration_agrees_with_itself(tmp_path, capsys, monkeypatch) -> None:
     """Three rounds each, for their time; a few figures may have met something else that the machine does."""

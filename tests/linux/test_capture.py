@@ -19,6 +19,8 @@ from thpsweep.linux.capture import capture as capture_module
 from thpsweep.linux.capture.capture import capture, summary
 from thpsweep.linux.proc import pagemap, tree
 
+pytestmark = pytest.mark.live
+
 
 def first_region(layout):
     """Find the region with the marker, by the slots that the root has there."""

@@ -1,6 +1,7 @@
 """Is memory in which the kernel makes no huge page left out of a capture, and is it said?"""
 
 import numpy as np
+import pytest
 
 from tests.linux.family import MARKER, REGION
 from tests.model.layouts import board
@@ -8,6 +9,8 @@ from thpsweep.linux.capture import capture as capture_module
 from thpsweep.linux.capture.capture import capture, summary
 from thpsweep.linux.capture.forbidden import MOST_PROCESSES, of
 from thpsweep.linux.proc.maps import Vma
+
+pytestmark = pytest.mark.live
 
 
 def marked(layout):

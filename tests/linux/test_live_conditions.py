@@ -13,6 +13,8 @@ import pytest
 import thpsweep
 from tests.linux.live import bench_or_skip
 
+pytestmark = pytest.mark.live
+
 SOME = [f"--only={name}" for name in ("collapse_both", "k_private_3", "swap_1", "shmem_3", "migrate_3")]
 COMMAND = [sys.executable, "-m", "thpsweep", "validate", "--rounds=1", *SOME]
 NOT_ROOT = """
@@ -32,9 +34,10 @@ sys.exit(run(*{some}))
 
 @pytest.fixture
 def root(nobody):
-    """Skip where we are not root of a machine whose settings can be changed, or where another run holds them."""
-    with bench_or_skip("khugepaged", "tracefs", "frames"):
-        pass
+    """Give what this machine lacks anyway; skip where we are not root, its settings cannot be changed, or are held."""
+    with bench_or_skip("khugepaged", "tracefs", "frames") as bench:
+        lacking = {*bench.missing}
+    return lacking
 
 
 def ran(command: list[str], **changed: str) -> subprocess.CompletedProcess[str]:
@@ -47,12 +50,18 @@ def refused(prefix: list[str]) -> bool:
     return subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0
 
 
-def in_part(done: subprocess.CompletedProcess[str], *missing: str) -> None:
-    """Check that the rest was validated, and that what is missing was named."""
+def tracefs(place: Path | None, command: list[str]) -> list[str]:
+    """Let a command see tracefs mounted there, or nowhere: machines with systemd have it mounted, others have not."""
+    here = f"mount -t tracefs none {place}" if place else "umount --all --types tracefs"
+    return ["unshare", "--mount", "sh", "-c", f'{here} && exec "$@"', "sh", *command]
+
+
+def in_part(done: subprocess.CompletedProcess[str], missing: set[str]) -> None:
+    """Check that the rest was validated, and that all that is missing was named, and nothing else."""
     assert done.returncode == 0, done.stdout + done.stderr
-    for word in missing:
-        assert f"without {word}: " in done.stderr
-    assert "collapse_both" in done.stdout and "k_private_3: skipped: " in done.stdout
+    assert {*re.findall(r"\bwithout ([a-z]+): ", done.stderr)} == missing, done.stderr
+    assert "collapse_both" in done.stdout
+    assert ("k_private_3: skipped: " in done.stdout) == bool({"tracefs", "khugepaged"} & missing)
     assert re.search(r"([2-9]) of \1 scenarios equal", done.stdout)
 
 
@@ -65,26 +74,35 @@ def closed_to_others() -> Path | None:
 @pytest.mark.skipif(closed_to_others() is not None, reason=f"another user cannot read {closed_to_others()}")
 def test_not_root(root, nobody) -> None:
     with tempfile.TemporaryDirectory() as folder:  # unlike tmp_path one that others can look into
-        os.chmod(folder, 0o755)
-        done = ran([sys.executable, "-c", NOT_ROOT.format(nobody=nobody, some=SOME)], XDG_CACHE_HOME=folder)
+        os.chmod(folder, 0o1777)
+        program = NOT_ROOT.format(nobody=nobody, some=SOME)
+        done = ran([sys.executable, "-c", program], XDG_CACHE_HOME=folder, TMPDIR=folder)
     done.stdout, done.stderr = done.stdout.rpartition("---")[2], done.stderr.rpartition("---")[2]
-    in_part(done, "tracefs", "khugepaged", "swap", "frames")
+    in_part(done, root | {"tracefs", "khugepaged", "swap", "frames"})
 
 
-def test_root_of_a_user_namespace(root) -> None:
+@pytest.mark.parametrize("mounted", [True, False])
+def test_root_of_a_user_namespace(root, tmp_path, mounted: bool) -> None:
+    """Its user is the owner of what is mounted already, but it may mount no tracefs itself."""
     prefix = ["unshare", "--user", "--map-root-user"]
-    if refused(prefix):
-        pytest.skip("user namespaces are off")
-    in_part(ran([*prefix, *COMMAND]), "tracefs", "frames")
+    place = tmp_path if mounted else None
+    if refused(tracefs(place, prefix)):
+        pytest.skip("mount or user namespaces are off")
+    in_part(
+        ran(tracefs(place, [*prefix, *COMMAND])), root | {"swap", "frames"} | ({"tracefs"} if not mounted else set())
+    )
 
 
-def test_a_container_without_cap_sys_admin(root) -> None:
+@pytest.mark.parametrize("mounted", [True, False])
+def test_a_container_without_cap_sys_admin(root, tmp_path, mounted: bool) -> None:
     prefix = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
-    if refused(prefix):
-        pytest.skip("setpriv does not work here")
-    done = ran([*prefix, *COMMAND])
-    in_part(done, "tracefs", "swap", "frames")
-    assert not any("zram1" in path.name for path in Path("/sys/block").iterdir())
+    place = tmp_path if mounted else None
+    if refused(tracefs(place, prefix)):
+        pytest.skip("mount namespaces are off, or setpriv does not work here")
+    before = sorted(path.name for path in Path("/sys/block").iterdir())
+    done = ran(tracefs(place, [*prefix, *COMMAND]))
+    in_part(done, root | {"swap", "frames"} | ({"tracefs"} if not mounted else set()))
+    assert sorted(path.name for path in Path("/sys/block").iterdir()) == before
 
 
 def test_sysfs_read_only(root) -> None:
@@ -92,7 +110,7 @@ def test_sysfs_read_only(root) -> None:
     prefix = ["unshare", "--mount", "sh", "-c"]
     if refused(prefix[:2]):
         pytest.skip("mount namespaces are off")
-    in_part(ran([*prefix, mount + " ".join(COMMAND)]), "khugepaged", "swap")
+    in_part(ran([*prefix, mount + " ".join(COMMAND)]), root | {"khugepaged", "swap"})
 
 
 @pytest.mark.parametrize("verb", ["validate", "calibrate"])
@@ -113,13 +131,15 @@ def test_a_container_that_masks_kpageflags(root) -> None:
     assert "migrate_3: skipped: " in done.stdout and re.search(r"([2-9]) of \1 scenarios equal", done.stdout)
 
 
+@pytest.mark.slow
 def test_calibrating_as_root_of_a_user_namespace(root, tmp_path) -> None:
     """What needs no privilege is measured, the rest is assumed; both are said."""
     prefix = ["unshare", "--user", "--map-root-user"]
-    if refused(prefix):
+    if refused(tracefs(None, prefix)):
         pytest.skip("user namespaces are off")
     out = tmp_path / "here.yaml"
-    done = ran([*prefix, sys.executable, "-m", "thpsweep", "calibrate", "--quick", "--out", str(out)])
+    command = [*prefix, sys.executable, "-m", "thpsweep", "calibrate", "--quick", "--out", str(out)]
+    done = ran(tracefs(None, command))
     assert done.returncode == 0, done.stderr
     said = out.read_text()
     assert "without tracefs: " in done.stderr and "without frames: " in done.stderr
@@ -162,6 +182,7 @@ def test_validate_without_pagemap(root) -> None:
     assert re.search(r"([2-9]) of \1 scenarios equal", in_part_of_sums.stdout)
 
 
+@pytest.mark.slow
 def test_calibrate_without_pagemap(root, tmp_path) -> None:
     done = without_pagemap("calibrate", "--quick", "--out", str(tmp_path / "here.yaml"))
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,8 @@ from thpsweep.linux.live.actor import Actor, Advice
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.look import look
 
+pytestmark = pytest.mark.live
+
 
 @pytest.fixture
 def live():

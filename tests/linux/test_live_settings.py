@@ -17,6 +17,8 @@ from thpsweep.linux.live import settings
 from thpsweep.linux.live.mounts import mounted
 from thpsweep.linux.live.settings import KHUGEPAGED, Settings, chosen
 
+pytestmark = pytest.mark.live
+
 WATCHED = [
     *(KHUGEPAGED / name for name in ("scan_sleep_millisecs", "alloc_sleep_millisecs", "pages_to_scan", "defrag")),
     *(KHUGEPAGED / name for name in ("max_ptes_none", "max_ptes_swap", "max_ptes_shared")),

@@ -9,12 +9,14 @@ from tests.linux.live import bench_or_skip
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.look import look
-from thpsweep.linux.live.profiles import default_file, load
 from thpsweep.linux.proc.kpage import FrameTable
 from thpsweep.linux.validate.interference import InterferenceWatch
 from thpsweep.linux.validate.on_kernel import OnKernel
 from thpsweep.linux.validate.run import validate
 from thpsweep.linux.validate.steps import Case, Step, end, fork, page_out, start, write
+from thpsweep.profiles import default_file, load
+
+pytestmark = pytest.mark.live
 
 KPF_LRU = np.uint64(1 << 5)
 NEW = range(20)  # fewer than a batch holds

@@ -7,11 +7,11 @@ before, and what he measured of zeroing.
 
 import pytest
 
-from thpsweep.linux.live.profiles import default_file, load, sources
 from thpsweep.linux.validate.hypothetical import prices
 from thpsweep.linux.validate.on_model import OnModel
 from thpsweep.linux.validate.state import StepResult
 from thpsweep.linux.validate.steps import Case, collapse, start, write
+from thpsweep.profiles import default_file, load, sources
 
 PUBLISHED_US = {1: 233, 128: 376, 256: 421, 384: 523}
 """Present ptes -> microseconds."""

@@ -6,7 +6,6 @@ import pytest
 
 from tests.linux.live import bench_or_skip
 from thpsweep.linux.live.actor import Advice
-from thpsweep.linux.live.profiles import default_file, load
 from thpsweep.linux.validate import on_model
 from thpsweep.linux.validate.cases import cases
 from thpsweep.linux.validate.interference import InterferenceWatch
@@ -15,6 +14,9 @@ from thpsweep.linux.validate.random_cases import random_case
 from thpsweep.linux.validate.run import validate
 from thpsweep.linux.validate.steps import Case
 from thpsweep.linux.validate.verdict import Verdict
+from thpsweep.profiles import default_file, load
+
+pytestmark = pytest.mark.live
 
 CASES = {case.name: case for case in cases()}
 
@@ -44,6 +46,7 @@ def test_the_model_does_what_this_kernel_does_at_random(seed: int, bench) -> Non
     assert not verdict.differences and not verdict.inexpressible
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_the_model_does_what_this_kernel_does_at_random_for_long(bench) -> None:
     drawn = [random_case(seed, plain=True) for seed in range(20, 200)]
@@ -61,6 +64,7 @@ def test_a_seed_draws_one_case() -> None:
     assert random_case(7) == random_case(7) != random_case(8)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.low])
 def test_every_sharer_finds_a_migrated_page(name: str, bench) -> None:

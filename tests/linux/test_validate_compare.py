@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from thpsweep.linux.live.profiles import default_file, load
 from thpsweep.linux.validate import compare, run
 from thpsweep.linux.validate.cases import cases
 from thpsweep.linux.validate.on_model import OnModel
@@ -16,6 +15,7 @@ from thpsweep.linux.validate.report import show, summary, write_json
 from thpsweep.linux.validate.state import State, StepResult, View
 from thpsweep.linux.validate.steps import Case, collapse, start
 from thpsweep.linux.validate.verdict import Verdict
+from thpsweep.profiles import default_file, load
 
 
 def view(frames: list[int], **changed: object) -> View:

@@ -6,11 +6,12 @@ import json
 import pytest
 from rich.console import Console
 
-from thpsweep.linux.live.profiles import Source, default_file, load, shipped, sources
 from thpsweep.linux.validate.hypothetical import HYPOTHETICAL, REGIONS, SHARERS, Findings, findings, prices
 from thpsweep.linux.validate.report_hypothetical import plain, show
 from thpsweep.model import registry
 from thpsweep.model.accounting.prices import COLLAPSE_PRICES
+from thpsweep.profiles import Source, default_file, load, sources
+from thpsweep.shipped import option
 
 pytestmark = pytest.mark.slow
 
@@ -71,8 +72,8 @@ def test_the_report_shows_both_ways(found) -> None:
 
 
 def test_they_are_mechanisms_of_the_model() -> None:
-    assert set(HYPOTHETICAL) <= set(registry.members("mechanism"))
+    assert set(HYPOTHETICAL) <= set(registry.options("mechanism"))
 
 
 def test_shipped_options_are_found() -> None:
-    assert shipped("workload", "prefork")["present_ptes"] == 512
+    assert option("workload", "prefork")["present_ptes"] == 512

@@ -11,7 +11,7 @@ from thpsweep.model import registry
 from thpsweep.model.accounting.prices import PAYERS
 from thpsweep.model.simulate import simulate
 
-ACTIVE = [name for name, cls in registry.members("mechanism").items() if cls.active]
+ACTIVE = [name for name, cls in registry.options("mechanism").items() if cls.active]
 DAEMON = {"kind": "khugepaged", "pages_to_scan": 1 << 20, "max_ptes_shared": 511}
 BUSY = {"worker_life_s": 120.0, "reads_per_page_hour": 1e4, "late_references_per_page": 1e-4}
 PRICE = option("machine", "milan_vm")

@@ -20,7 +20,7 @@ PRICE = option("machine", "milan_vm")
 DEGREES = [2, 16, 195]
 ROOT = {"kind": "madvise", "at_s": [60.0], "callers": "root"}
 ACTIVE: dict[str, type[Mechanism]] = {
-    name: cls for name, cls in registry.members("mechanism").items() if issubclass(cls, Mechanism) and cls.active
+    name: cls for name, cls in registry.options("mechanism").items() if issubclass(cls, Mechanism) and cls.active
 }
 
 

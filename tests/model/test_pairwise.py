@@ -23,9 +23,9 @@ RAGING = {"root_hot": 1e6, "root_cold": 1e6, "worker_hot": 1e6, "worker_cold": 1
 REQUESTS = {"pins_per_process_hour": 120.0, "vmsplices_per_process_hour": 120.0, "request_life_s": 60.0}
 BOTH = {"kind": "all_of", "gates": [{"kind": "max_ptes", "max_ptes": 3000}, {"kind": "budget", "burst_s": 60.0}]}
 FACTORS: dict[str, dict[str, Any]] = {
-    "mechanism": {name: name for name in registry.members("mechanism")},
-    "workload": {name: name for name in registry.members("workload")},
-    "sharing": {name: name for name in registry.members("sharing")},
+    "mechanism": {name: name for name in registry.options("mechanism")},
+    "workload": {name: name for name in registry.options("workload")},
+    "sharing": {name: name for name in registry.options("sharing")},
     "trigger": {
         "khugepaged": {"kind": "khugepaged"},
         "khugepaged, fast": {"kind": "khugepaged", "pages_to_scan": 1 << 20, "max_ptes_shared": 511},

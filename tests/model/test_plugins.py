@@ -33,7 +33,7 @@ EMPTY = {"kind": "first_ones", "n": 0}
 def as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Forget afterwards what a test has loaded."""
     monkeypatch.setattr(plugins, "LOADED", {})
-    monkeypatch.setattr(registry, "_ADDED", {family: {} for family in registry.FAMILIES})
+    monkeypatch.setattr(registry, "_ADDED", {family: {} for family in registry.GROUPS})
     yield
     for name in [name for name in sys.modules if name.startswith(plugins.PACKAGE)]:
         del sys.modules[name]
@@ -59,7 +59,7 @@ def with_gate(gate: dict[str, Any]) -> dict[str, Any]:
 
 def test_member_is_one_of_its_family_and_acts(gate: Path) -> None:
     load(gate)
-    assert "first_ones" in registry.members("gate") and "first_ones" not in registry.members("mechanism")
+    assert "first_ones" in registry.options("gate") and "first_ones" not in registry.options("mechanism")
     collapses = [
         simulate(with_gate(spec))["metrics"]["benefit/lru_entries_removed"] for spec in (EMPTY, {"kind": "always"})
     ]
@@ -70,7 +70,7 @@ def test_changed_file_makes_another_point(gate: Path, monkeypatch: pytest.Monkey
     ids = []
     for text in (GATE, GATE + "# changed\n", GATE):
         monkeypatch.setattr(plugins, "LOADED", {})
-        monkeypatch.setattr(registry, "_ADDED", {family: {} for family in registry.FAMILIES})
+        monkeypatch.setattr(registry, "_ADDED", {family: {} for family in registry.GROUPS})
         gate.write_text(text)
         load(gate)
         ids.append([point_id(with_gate(spec)) for spec in (EMPTY, {"kind": "always"})])
@@ -98,12 +98,12 @@ def test_function_takes_its_plugins_along(gate: Path, monkeypatch: pytest.Monkey
     load(gate)
     travelled = pickle.loads(pickle.dumps(plugins.carrying(registry_names)))
     monkeypatch.setattr(plugins, "LOADED", {})
-    monkeypatch.setattr(registry, "_ADDED", {family: {} for family in registry.FAMILIES})
+    monkeypatch.setattr(registry, "_ADDED", {family: {} for family in registry.GROUPS})
     assert "first_ones" in travelled({}) and "first_ones" in travelled({})
 
 
 def registry_names(point: dict[str, Any]) -> list[str]:
-    return list(registry.members("gate"))
+    return list(registry.options("gate"))
 
 
 def test_same_text_twice_is_one_member(gate: Path) -> None:
@@ -127,7 +127,7 @@ def test_same_text_twice_is_one_member(gate: Path) -> None:
         ("two.py", GATE + GATE.replace("FirstOnes", "Second"), "FirstOnes, Second"),
         ("stranger.py", "import dataclasses\n@dataclasses.dataclass\nclass A:\n    n: int", "derives from one of"),
         ("always.py", GATE, "always is taken"),
-        ("reserved.py", GATE.replace("n: int", "kind: int"), "an option called kind"),
+        ("reserved.py", GATE.replace("n: int", "kind: int"), "a field called kind"),
         ("abstract.py", GATE.replace("def allow", "def other"), "allow"),
         ("binary.py", "\udcff", "can be read"),
     ],

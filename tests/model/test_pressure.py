@@ -10,7 +10,7 @@ from tests.model.families import QUIET, family_of
 from tests.model.points import point, totals
 from thpsweep.model import bits, draws, registry
 from thpsweep.model.capture.start import populate
-from thpsweep.model.collapse.conditions import DrawnConditions
+from thpsweep.model.collapse.conditions import DrawnConditions, born_at_start
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.mm.fault import write
 from thpsweep.model.mm.swap import read_back
@@ -120,7 +120,7 @@ def test_reads_bring_pages_back_from_swap_at_their_rate() -> None:
     every = (np.arange(16)[:, None] * degree * 512 + np.arange(512)).reshape(-1)
     reclaim(family, counts, every, NEVER_YOUNG)
     assert family.pages_in_use[0] == 0 and counts.total["swap_out_ptes"][0] == pages * degree
-    drawn = DrawnConditions(family, built.workload, draws.keys([(1, 0)], "scene"), tick_s)
+    drawn = DrawnConditions(family, built.workload, draws.keys([(1, 0)], "scene"), tick_s, born_at_start(family))
     read_back(family, counts, *drawn.read_back(0))
     chance = 1 - math.exp(-per_hour * tick_s / 3600)
     read = counts.total["swap_ins"][0] + counts.total["swap_cache_faults"][0]

@@ -9,7 +9,7 @@ from tests.model.replay import Replay
 from tests.reference.families import NOTHING
 from tests.reference.families import Family as Drawn
 from thpsweep.model import draws
-from thpsweep.model.collapse.conditions import DrawnConditions
+from thpsweep.model.collapse.conditions import DrawnConditions, born_at_start
 from thpsweep.model.setting import setting
 from thpsweep.model.simulate import simulate
 
@@ -30,7 +30,7 @@ def test_a_page_is_young_for_all_sharers_where_any_of_them_read_it(all_sharers: 
     degree, regions, reads = 32, 4000, 0.1 / 512
     load = setting(point("inplace", degree, regions=regions, reads_per_page_hour=reads)).workload
     family, rows = family_of(degree, regions), np.arange(regions) * degree
-    drawn = DrawnConditions(family, load, np.array([99], np.uint64), 3600.0, all_sharers)
+    drawn = DrawnConditions(family, load, np.array([99], np.uint64), 3600.0, born_at_start(family), all_sharers)
     young = drawn.of_visit(rows, 0, khugepaged=True).young > 0
     expected = 1 - np.exp(-0.1 * n_mms)
     assert young.mean() == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / regions))
@@ -39,7 +39,7 @@ def test_a_page_is_young_for_all_sharers_where_any_of_them_read_it(all_sharers: 
 def test_a_fork_leaves_the_childs_ptes_old() -> None:
     built = setting(point("copy", 3, **QUIET, reads_per_page_hour=1e-3, aging_passes_per_hour=0.0))
     family = family_of(3)
-    drawn = DrawnConditions(family, built.workload, draws.keys([(7, 0)], "scene"), 60.0)
+    drawn = DrawnConditions(family, built.workload, draws.keys([(7, 0)], "scene"), 60.0, born_at_start(family))
     young = [drawn.of_visit(np.array([0, 1]), tick, khugepaged=True).young for tick in range(0, 6000, 10)]
     assert np.mean([one[0] for one in young]) > 0, "some are young by now"
     for tick in range(0, 6000, 10):  # forked in each of these ticks, just before khugepaged comes
@@ -51,7 +51,9 @@ def test_a_fork_leaves_the_childs_ptes_old() -> None:
 
 def test_aging_makes_all_ptes_old() -> None:
     built = setting(point("copy", 3, **QUIET, reads_per_page_hour=1.0, aging_passes_per_hour=2.0))
-    drawn = DrawnConditions(family_of(3), built.workload, draws.keys([(7, 0)], "scene"), 60.0)
+    drawn = DrawnConditions(
+        family_of(3), built.workload, draws.keys([(7, 0)], "scene"), 60.0, born_at_start(family_of(3))
+    )
     reads = [drawn._reads_since_old(tick)[0, 0] * 60 for tick in range(90)]  # in minutes: one read an hour and page
     assert reads == pytest.approx([1 + tick % 30 for tick in range(90)])
 

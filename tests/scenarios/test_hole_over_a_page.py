@@ -7,7 +7,7 @@ from thpsweep.model import registry
 from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.outcomes import ScanResult
 
-ACTIVE = [name for name, cls in registry.members("mechanism").items() if cls.active]
+ACTIVE = [name for name, cls in registry.options("mechanism").items() if cls.active]
 LATE = range(100, 103)
 """Slots that are first touched after the fork."""
 

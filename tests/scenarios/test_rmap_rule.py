@@ -14,7 +14,7 @@ from thpsweep.model.scenario.process import Process
 from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.outcomes import ScanResult
 
-MEMBERS = {name: cls for name, cls in registry.members("mechanism").items() if cls.active}
+MEMBERS = {name: cls for name, cls in registry.options("mechanism").items() if cls.active}
 ALL_SHARERS = [name for name, cls in MEMBERS.items() if cls.all_sharers]
 PRIVATE = [name for name in MEMBERS if name not in ALL_SHARERS]
 LEVELS, MAX_CHILDREN = 5, 3

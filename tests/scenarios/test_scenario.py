@@ -15,7 +15,7 @@ from thpsweep.model.scenario import scenario
 from thpsweep.model.scenario.process import Process
 from thpsweep.model.scenario.scenario import Scenario
 
-ACTIVE = [name for name, cls in registry.members("mechanism").items() if cls.active]
+ACTIVE = [name for name, cls in registry.options("mechanism").items() if cls.active]
 
 
 def test_the_example_in_the_docstring_runs() -> None:

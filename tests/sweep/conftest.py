@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from thpsweep.api import composed
+from thpsweep.sweep.local.serial import Task
+from thpsweep.sweep.planning.check import check, planned_point
 from thpsweep.sweep.planning.plan import Plan
-from thpsweep.sweep.records.point import PlannedPoint, Point, point_id
+from thpsweep.sweep.records.point import PlannedPoint
+from thpsweep.sweep.records.schema import Point
 from thpsweep.sweep.tracking.target import target
 
 SMALL = ("workload=prefork", "workload.regions=1", "run.replicates=2", "run.duration_s=300", "policy=inplace")
@@ -22,27 +25,27 @@ def make_point() -> Callable[..., Point]:
 
 
 @pytest.fixture(scope="session")
-def degrees(make_point: Callable[..., Point]) -> Callable[..., list[tuple[str, Point]]]:
+def degrees(make_point: Callable[..., Point]) -> Callable[..., list[Task]]:
     """Make one task a sharing degree."""
     point = make_point("sharing.degree=2")
 
-    def tasks(*values: int) -> list[tuple[str, Point]]:
-        return [(str(value), {**point, "sharing": {**point["sharing"], "degree": value}}) for value in values]
+    def tasks(*values: int) -> list[Task]:
+        return [(str(value), check({**point, "sharing": {**point["sharing"], "degree": value}})) for value in values]
 
     return tasks
 
 
 @pytest.fixture
-def make_plan(tmp_path: Path) -> Callable[[Sequence[tuple[str, Point]]], Plan]:
+def make_plan(tmp_path: Path) -> Callable[[Sequence[Task]], Plan]:
     """Plan given points below a temporary folder, without MLflow."""
 
-    def plan(tasks: Sequence[tuple[str, Point]]) -> Plan:
-        points = tuple(_planned(point) for _, point in tasks)
+    def plan(tasks: Sequence[Task]) -> Plan:
+        points = tuple(_planned(task["point"]) for _, task in tasks)
         return Plan(tmp_path, "t", ("x=1",), points, "config: true\n", False, len(points), {}, target(tmp_path, None))
 
     def _planned(point: Point) -> PlannedPoint:
         params: dict[str, Any] = {"sharing.degree": point["sharing"]["degree"]}
-        return PlannedPoint(point_id(point), point, params, ())
+        return planned_point(point, params)
 
     return plan
 

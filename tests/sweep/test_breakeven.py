@@ -16,7 +16,7 @@ from tests.sweep.planted import NET, bisection, break_even_of, falling, noisy, p
 from thpsweep.answers.terminal.searched import searched
 from thpsweep.errors import OptionError, SweepError
 from thpsweep.sweep.driver.drive import drive
-from thpsweep.sweep.local.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import journal
 from thpsweep.sweep.records.status import status
@@ -30,7 +30,8 @@ SEEDS = 3
 
 @pytest.fixture
 def base(degrees: Degrees) -> dict[str, Any]:
-    ((_, point),) = degrees(2)
+    ((_, task),) = degrees(2)
+    point = task["point"]
     return {**point, "run": {**point["run"], "replicates": 8}}
 
 
@@ -52,7 +53,7 @@ def each_once(plan: Plan) -> list[str]:
 
 def test_planted_break_evens_are_found(tmp_path: Path, base: dict[str, Any]) -> None:
     plan = plan_of(tmp_path, bisection(base))
-    assert drive(plan, functools.partial(serial, function=each(falling)), nothing).exit_code == 0
+    assert drive(plan, functools.partial(run_serial, function=each(falling)), nothing).exit_code == 0
     for seed, answer in enumerate(answers(journal.read(plan.directory))):
         (change,) = answer.conclusion.changes
         assert answer.params["run.seed"] == seed
@@ -68,12 +69,12 @@ def test_a_point_is_in_the_journal_before_it_runs(tmp_path: Path, base: dict[str
         assert point in [record["point"] for record in records(plan) if record["type"] == "point"]
         return noisy(point)
 
-    assert drive(plan, functools.partial(serial, function=each(looks)), nothing).exit_code == 0
+    assert drive(plan, functools.partial(run_serial, function=each(looks)), nothing).exit_code == 0
 
 
 def test_second_run_runs_nothing_and_writes_nothing(tmp_path: Path, base: dict[str, Any]) -> None:
     plan = plan_of(tmp_path, bisection(base))
-    drive(plan, functools.partial(serial, function=each(noisy)), nothing)
+    drive(plan, functools.partial(run_serial, function=each(noisy)), nothing)
     before = (plan.directory / journal.FILE_NAME).read_bytes()
 
     def unwanted(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
@@ -91,7 +92,7 @@ def test_interrupted_anywhere_it_ends_with_the_same_answer(
     tmp_path: Path, base: dict[str, Any], capfd: pytest.CaptureFixture[str], stops: int
 ) -> None:
     undisturbed, stopped = (plan_of(tmp_path / name, bisection(base)) for name in ("a", "b"))
-    drive(undisturbed, functools.partial(serial, function=each(noisy)), nothing)
+    drive(undisturbed, functools.partial(run_serial, function=each(noisy)), nothing)
     ran = 0
 
     def interrupted(point: dict[str, Any]) -> dict[str, Any]:
@@ -102,10 +103,10 @@ def test_interrupted_anywhere_it_ends_with_the_same_answer(
         return noisy(point)
 
     finished: list[journal.Sweep] = []
-    assert drive(stopped, functools.partial(serial, function=each(interrupted)), finished.append).exit_code == 130
+    assert drive(stopped, functools.partial(run_serial, function=each(interrupted)), finished.append).exit_code == 130
     assert finished == [] and stops <= ran < stops + SEEDS
     assert f"{ran} of about" in capfd.readouterr().err and "search is not over" in said(stopped)
-    assert drive(stopped, functools.partial(serial, function=each(interrupted)), finished.append).exit_code == 0
+    assert drive(stopped, functools.partial(run_serial, function=each(interrupted)), finished.append).exit_code == 0
     assert each_once(stopped) == each_once(undisturbed) and ran == len(each_once(stopped))
     assert answers(finished[0]) == answers(journal.read(undisturbed.directory))
     assert "search" not in said(stopped) and f"{ran} of {ran} points done" in said(stopped)
@@ -125,32 +126,32 @@ def test_a_failed_point_fails_the_sweep_and_is_tried_again(
             raise ValueError("not now")
         return falling(point)
 
-    assert drive(plan, functools.partial(serial, function=each(fails)), nothing).exit_code == 1
+    assert drive(plan, functools.partial(run_serial, function=each(fails)), nothing).exit_code == 1
     assert "not now" in capsys.readouterr().err
     states = [answer.conclusion.state for answer in answers(journal.read(plan.directory))]
     assert states == ["found", "not finished", "found"]
-    assert drive(plan, functools.partial(serial, function=each(falling)), nothing).exit_code == 0
+    assert drive(plan, functools.partial(run_serial, function=each(falling)), nothing).exit_code == 0
     assert [answer.conclusion.state for answer in answers(journal.read(plan.directory))] == ["found"] * 3
     assert journal.read(plan.directory).concluded
 
 
 def test_what_is_damaged_is_done_again(tmp_path: Path, base: dict[str, Any]) -> None:
     plan = plan_of(tmp_path, bisection(base))
-    drive(plan, functools.partial(serial, function=each(falling)), nothing)
+    drive(plan, functools.partial(run_serial, function=each(falling)), nothing)
     before = answers(journal.read(plan.directory))
     file = plan.directory / journal.FILE_NAME
     lines = file.read_bytes().splitlines(keepends=True)
     for number in (1, 10, 30, len(lines) - 2):
         lines[number] = lines[number].replace(b'"id": "', b'"id": "x', 1)
     file.write_bytes(b"".join(lines))
-    assert drive(plan, functools.partial(serial, function=each(falling)), nothing).exit_code == 0
+    assert drive(plan, functools.partial(run_serial, function=each(falling)), nothing).exit_code == 0
     after = answers(journal.read(plan.directory))
     assert [answer.conclusion for answer in after] == [answer.conclusion for answer in before]
 
 
 def test_more_replicates_are_other_points_of_the_same_value(tmp_path: Path, base: dict[str, Any]) -> None:
     plan = plan_of(tmp_path, bisection(base, n=1, max_replicates=128))
-    drive(plan, functools.partial(serial, function=each(noisy)), nothing)
+    drive(plan, functools.partial(run_serial, function=each(noisy)), nothing)
     (answer,) = answers(journal.read(plan.directory))
     raised = {reading.replicates for reading in answer.readings.values()}
     assert {8, 32, 128} == raised and len(each_once(plan)) > len(answer.readings)
@@ -158,7 +159,7 @@ def test_more_replicates_are_other_points_of_the_same_value(tmp_path: Path, base
 
 def test_answer_is_a_table_and_a_file(tmp_path: Path, base: dict[str, Any]) -> None:
     plan = plan_of(tmp_path, bisection(base))
-    drive(plan, functools.partial(serial, function=each(falling)), searched)
+    drive(plan, functools.partial(run_serial, function=each(falling)), searched)
     text = (plan.directory / "breakeven.txt").read_text()
     assert f"where {NET} changes sides of 0 ms" in text and "above to below" in text and "can be missed" in text
     content = json.loads((plan.directory / "breakeven.json").read_text())
@@ -184,9 +185,9 @@ def test_identity_is_what_is_searched_for(tmp_path: Path, base: dict[str, Any]) 
 
 def test_another_search_of_a_given_name_is_refused_with_what_differs(tmp_path: Path, base: dict[str, Any]) -> None:
     first = plan_of(tmp_path, bisection(base), named=True)
-    drive(first, functools.partial(serial, function=each(falling)), nothing)
+    drive(first, functools.partial(run_serial, function=each(falling)), nothing)
     with pytest.raises(SweepError, match=r"search\.resolution: 0\.001 there, 0\.01 here"):
-        drive(plan_of(tmp_path, bisection(base, resolution=0.01), named=True), serial, nothing)
+        drive(plan_of(tmp_path, bisection(base, resolution=0.01), named=True), run_serial, nothing)
 
 
 @pytest.mark.parametrize(
@@ -212,10 +213,10 @@ def test_one_replicate_is_refused(base: dict[str, Any]) -> None:
 
 def test_order_of_combinations_is_no_matter(tmp_path: Path, base: dict[str, Any]) -> None:
     plan = plan_of(tmp_path, bisection(base))
-    drive(plan, functools.partial(serial, function=each(falling)), nothing)
+    drive(plan, functools.partial(run_serial, function=each(falling)), nothing)
     search: Any = plan.search
     turned = dataclasses.replace(search, combinations=search.combinations[::-1], points=search.points[::-1])
     again = plan_of(tmp_path, turned)
     assert again.id == plan.id
-    assert drive(again, functools.partial(serial, function=each(falling)), nothing).exit_code == 0
+    assert drive(again, functools.partial(run_serial, function=each(falling)), nothing).exit_code == 0
     assert each_once(plan)

@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,10 +15,11 @@ from thpsweep.model import plugins, registry
 from thpsweep.model.simulate import simulate, simulate_each
 from thpsweep.sweep.local import worker as worker_module
 from thpsweep.sweep.local.attempt import Outcome
-from thpsweep.sweep.local.crash_log import FILE_NAME, MAX_DEATHS, Watch
-from thpsweep.sweep.local.serial import Task, Terms, serial
+from thpsweep.sweep.local.crash_log import FILE_NAME, MAX_DEATHS, CrashLog
+from thpsweep.sweep.local.serial import Task, Terms, run_serial
 from thpsweep.sweep.local.worker import Worker
-from thpsweep.sweep.planning.bundles import MOST_POINTS, abreast, bundles, expected
+from thpsweep.sweep.planning.bundles import MOST_POINTS, abreast, bundles, seed_of
+from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.planning.limits import Limits
 from thpsweep.sweep.ray.chunks import Chunks
 from thpsweep.sweep.records.point import Point
@@ -31,7 +33,9 @@ MakePoint = Callable[..., Point]
 def of_seeds(make_point: MakePoint, seeds: Sequence[int], *overrides: str) -> list[Task]:
     """Make points that differ in their seeds, with a key that tells what they are."""
     point = make_point(*overrides)
-    return [("-".join([*overrides, str(seed)]), {**point, "run": {**point["run"], "seed": seed}}) for seed in seeds]
+    return [
+        ("-".join([*overrides, str(seed)]), check({**point, "run": {**point["run"], "seed": seed}})) for seed in seeds
+    ]
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def seeds(make_point: MakePoint) -> list[Task]:
 
 def in_serial(function: Any, tasks: Sequence[Task], limits: Limits) -> dict[str, Outcome]:
     """Run in this process; a point that came twice would be a duplicate."""
-    found = [ended for arrival in serial(tasks, Terms(limits), function=function) for ended in arrival]
+    found = [ended for arrival in run_serial(tasks, Terms(limits), function=function) for ended in arrival]
     assert len(found) == len(tasks)
     return dict(found)
 
@@ -72,7 +76,9 @@ def test_each_point_has_the_result_that_it_has_alone(make_point: MakePoint, run:
 
     found = run(noted, tasks, Limits())
     assert sizes == [4, 4]
-    assert repr({key: found[key]["result"] for key, _ in tasks}) == repr({key: simulate(p) for key, p in tasks})
+    assert repr({key: found[key]["result"] for key, _ in tasks}) == repr(
+        {key: simulate(p["point"]) for key, p in tasks}
+    )
     assert {ended["state"] for ended in found.values()} == {"done"}
 
 
@@ -97,6 +103,7 @@ def cancels() -> None:
 
 
 def hoards() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0)  # memory ends it, not time, however slow a busy machine is
     hoard = []
     while True:
         hoard.append(bytearray(1 << 20))
@@ -133,12 +140,14 @@ def test_what_a_process_dies_of_is_found_out_among_many(seeds: list[Task], tmp_p
     for _ in range(MAX_DEATHS):
         child = os.fork()
         if child == 0:
-            list(serial(seeds, Terms(watch=Watch(tmp_path / FILE_NAME)), function=deadly))
+            list(run_serial(seeds, Terms(crash_log=CrashLog(tmp_path / FILE_NAME)), function=deadly))
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
-    watch = Watch(tmp_path / FILE_NAME)
+    crash_log = CrashLog(tmp_path / FILE_NAME)
     found = {
-        key: ended["state"] for arrival in serial(seeds, Terms(watch=watch), function=deadly) for key, ended in arrival
+        key: ended["state"]
+        for arrival in run_serial(seeds, Terms(crash_log=crash_log), function=deadly)
+        for key, ended in arrival
     }
     assert found == {"1": "done", "2": "done", "3": "quarantined", "4": "done", "5": "done"}
 
@@ -146,15 +155,15 @@ def test_what_a_process_dies_of_is_found_out_among_many(seeds: list[Task], tmp_p
 def test_a_watch_has_room_for_all_that_it_remembers(tmp_path: Path) -> None:
     keys = [f"{number:064x}" for number in range(3 * MOST_POINTS)]
     for first in range(0, len(keys), MOST_POINTS):
-        left_behind = Watch(tmp_path / FILE_NAME).at(*keys[first : first + MOST_POINTS])
+        left_behind = CrashLog(tmp_path / FILE_NAME).at(*keys[first : first + MOST_POINTS])
         left_behind.__enter__()
-    assert [Watch(tmp_path / FILE_NAME).deaths(key) for key in keys] == [0] * MOST_POINTS + [1] * (2 * MOST_POINTS)
+    assert [CrashLog(tmp_path / FILE_NAME).deaths(key) for key in keys] == [0] * MOST_POINTS + [1] * (2 * MOST_POINTS)
 
 
 def test_policies_of_many_seeds_have_their_seeds_in_common(make_point: MakePoint) -> None:
     many = range(3 * MOST_POINTS // 2)
     tasks = [task for policy in ("copy", "switch") for task in of_seeds(make_point, many, f"policy={policy}")]
-    found = [[task[1]["run"]["seed"] for task in bundle] for bundle in bundles(tasks)]
+    found = [[seed_of(task[1]) for task in bundle] for bundle in bundles(tasks)]
     first, rest = list(many)[:MOST_POINTS], list(many)[MOST_POINTS:]
     assert found == [first, first, rest, rest]
 
@@ -162,7 +171,7 @@ def test_policies_of_many_seeds_have_their_seeds_in_common(make_point: MakePoint
 def test_large_points_stay_alone(make_point: MakePoint) -> None:
     large = ("workload.regions=512", "sharing.degree=200")
     long = ("run.duration_s=86400", "run.tick_s=10")
-    assert [abreast(make_point(*more)) for more in (large, long)] == [1, 1]
+    assert [abreast(check(make_point(*more))) for more in (large, long)] == [1, 1]
     tasks = [task for policy in ("copy", "switch") for task in of_seeds(make_point, (1, 2), *large, f"policy={policy}")]
     found = [bundle[0][0].replace("-".join(large), "") for bundle in bundles(tasks)]
     assert found == ["-policy=copy-1", "-policy=switch-1", "-policy=copy-2", "-policy=switch-2"], "scene by scene"
@@ -180,7 +189,7 @@ def test_chunks_are_whole_scenes_of_one_company(make_point: MakePoint) -> None:
     chunks = Chunks([task for policy in policies for task in of_seeds(make_point, range(100), policy)], 2)
     ((first, _),) = chunks.take(0)
     chunks.pace.measured(first, 0.001)
-    seeds = [point["run"]["seed"] for _, point in chunks.take(0)]
+    seeds = [seed_of(point) for _, point in chunks.take(0)]
     assert seeds == sorted(seeds) and len({*seeds}) < 0.4 * len(seeds)
 
 
@@ -188,12 +197,13 @@ def test_an_estimate_is_that_of_the_model(make_point: MakePoint) -> None:
     from thpsweep.model.setting import estimate
 
     for point in (make_point(), make_point("run.seed=7"), make_point("sharing.degree=9", "run.seed=7")):
-        assert expected(point) == estimate(point)
+        checked = check(point)
+        assert {key: checked[key] for key in ("state_bytes", "work")} == estimate(point)
 
 
 def test_a_worker_knows_a_member_that_came_along(make_point: MakePoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "LOADED", {})
-    monkeypatch.setattr(registry, "_ADDED", {family: {} for family in registry.FAMILIES})
+    monkeypatch.setattr(registry, "_ADDED", {family: {} for family in registry.GROUPS})
     text = """
 import dataclasses
 import numpy as np
@@ -207,8 +217,9 @@ class Nothing(Gate):
     carried = plugins.Carrying(simulate_each, (plugins.Plugin("nothing", "nothing.py", text),))
     tasks = of_seeds(make_point, (1, 2))
     sha256 = carried.plugins[0].sha256
+    gate = {"kind": "nothing", "plugin": sha256}
     points = [
-        {**point, "policy": {**point["policy"], "gate": {"kind": "nothing", "plugin": sha256}}} for _, point in tasks
+        {**task, "point": {**task["point"], "policy": {**task["point"]["policy"], "gate": gate}}} for _, task in tasks
     ]
     outcomes = Worker(carried, Limits(), 1).run(points)
     assert [ended and ended["result"]["outcomes"].keys() for ended in outcomes] == [{"GATE_REFUSED"}] * 2, outcomes

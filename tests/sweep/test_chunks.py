@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from thpsweep.sweep.local.serial import Task
+from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.ray.chunks import Chunks
 from thpsweep.sweep.records.point import Point, scene_id
 
@@ -27,10 +29,10 @@ def drained(chunks: Chunks, wall_s: float) -> list[tuple[int, list[tuple[str, Po
     return calls
 
 
-def tasks_of(make_point: Callable[..., Point], n_scenes: int) -> list[tuple[str, Point]]:
+def tasks_of(make_point: Callable[..., Point], n_scenes: int) -> list[Task]:
     policies = ("none", "copy", "inplace", "inplace_pmd", "switch")
     made = [(d, p, make_point(f"sharing.degree={d}", f"policy={p}")) for p in policies for d in range(1, n_scenes + 1)]
-    return [(f"{d}-{p}", point) for d, p, point in made]
+    return [(f"{d}-{p}", check(point)) for d, p, point in made]
 
 
 def test_every_point_is_handed_out_once(make_point: Callable[..., Point]) -> None:
@@ -54,14 +56,15 @@ def test_a_scene_stays_with_one_worker(make_point: Callable[..., Point]) -> None
     workers = {}
     for worker, chunk in calls:
         for _, point in chunk:
-            workers.setdefault(scene_id(point), set()).add(worker)
+            workers.setdefault(scene_id(point["point"]), set()).add(worker)
     assert [len(found) for found in workers.values()] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("wall_s", [0.001, 0.01, 0.1])
 def test_a_call_takes_what_it_should(degrees: Callable[..., list[tuple[str, Any]]], wall_s: float) -> None:
-    ((_, point),) = degrees(4)
-    alike = [(str(seed), {**point, "run": {**point["run"], "seed": seed}}) for seed in range(2000)]
+    ((_, task),) = degrees(4)
+    point = task["point"]
+    alike = [(str(seed), check({**point, "run": {**point["run"], "seed": seed}})) for seed in range(2000)]
     chunks = Chunks(alike, 1)
     measured(chunks, chunks.take(0), wall_s)
     assert 0.2 <= len(chunks.take(0)) * wall_s <= 2.0

@@ -15,7 +15,7 @@ from thpsweep.errors import SweepError
 from thpsweep.sweep.driver import drive as drive_module
 from thpsweep.sweep.driver.drive import drive
 from thpsweep.sweep.local.attempt import outcome
-from thpsweep.sweep.local.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import journal
 
@@ -31,14 +31,14 @@ def test_results_are_those_of_the_model(make_plan: MakePlan, degrees: Degrees) -
     from thpsweep.model.simulate import simulate
 
     plan = make_plan(degrees(1, 3))
-    driven = drive(plan, serial, nothing)
+    driven = drive(plan, run_serial, nothing)
     assert driven.exit_code == 0
     assert [driven.results[p.id]["result"] for p in plan.points] == [simulate(p.point) for p in plan.points]
 
 
 def test_second_run_runs_nothing(make_plan: MakePlan, degrees: Degrees) -> None:
     plan = make_plan(degrees(1, 3))
-    drive(plan, serial, nothing)
+    drive(plan, run_serial, nothing)
     before = (plan.directory / journal.FILE_NAME).read_bytes()
 
     def unwanted(_: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
@@ -59,13 +59,13 @@ def test_failed_points_are_listed_and_run_again(
             raise ValueError("three")
         return {}
 
-    assert drive(plan, functools.partial(serial, function=each(fail_three)), nothing).exit_code == 1
+    assert drive(plan, functools.partial(run_serial, function=each(fail_three)), nothing).exit_code == 1
     assert "sharing.degree=3: ValueError: three" in capsys.readouterr().err
     ran: list[str] = []
 
     def note(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
         ran.extend(key for key, _ in tasks)
-        return serial(tasks)
+        return run_serial(tasks)
 
     assert drive(plan, note, nothing).exit_code == 0
     assert ran == [plan.points[1].id]
@@ -127,7 +127,7 @@ def test_interruption_of_what_follows_the_last_result_says_that_all_are_kept(
 
     signal.signal(number, signal.SIG_IGN)  # what pytest is run with decides nothing
     try:
-        assert drive(plan, serial, interrupted).exit_code == code
+        assert drive(plan, run_serial, interrupted).exit_code == code
     finally:
         signal.signal(number, before)
     said = capsys.readouterr().err
@@ -141,13 +141,13 @@ def test_a_failure_is_one_line_whatever_its_message(
     def fail(point: dict[str, Any]) -> Any:
         raise ValueError("a\nlong\nstory")
 
-    assert drive(make_plan(degrees(3)), functools.partial(serial, function=each(fail)), nothing).exit_code == 1
+    assert drive(make_plan(degrees(3)), functools.partial(run_serial, function=each(fail)), nothing).exit_code == 1
     assert "sharing.degree=3: ValueError: a long story\n" in capsys.readouterr().err
 
 
 def test_signals_are_as_before_afterwards(make_plan: MakePlan, degrees: Degrees) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
-    drive(make_plan(degrees(1)), serial, nothing)
+    drive(make_plan(degrees(1)), run_serial, nothing)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)] == before
 
 
@@ -191,13 +191,13 @@ def test_a_record_damaged_during_the_sweep_is_named_and_done_again(
     plan = make_plan(degrees(1, 3))
 
     def rotten(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
-        yield from serial(tasks, terms)
+        yield from run_serial(tasks, terms)
         file = plan.directory / journal.FILE_NAME
         file.write_bytes(file.read_bytes().replace(b'"done"', b'"dome"', 1))
 
     assert drive(plan, rotten, nothing).exit_code == 1
     assert "sharing.degree=1: its record was damaged on the disk" in capsys.readouterr().err
-    assert drive(plan, serial, nothing).exit_code == 0
+    assert drive(plan, run_serial, nothing).exit_code == 0
 
 
 def named(plan: Plan, **changes: Any) -> Plan:
@@ -207,9 +207,9 @@ def named(plan: Plan, **changes: Any) -> Plan:
 
 def test_another_sweep_of_a_given_name_is_refused_with_what_differs(make_plan: MakePlan, degrees: Degrees) -> None:
     first, second = (named(make_plan(degrees(*values))) for values in ((1, 3), (1, 5)))
-    drive(first, serial, nothing)
+    drive(first, run_serial, nothing)
     with pytest.raises(SweepError) as refused:
-        drive(second, serial, nothing)
+        drive(second, run_serial, nothing)
     said = str(refused.value).splitlines()
     assert said[0].startswith(f"sweep.name='t': another sweep has that name, in {first.directory}")
     assert said[1] == "  sharing.degree: 1,3 there, 1,5 here" and "sweep.force=true" in said[-1]
@@ -218,11 +218,11 @@ def test_another_sweep_of_a_given_name_is_refused_with_what_differs(make_plan: M
 
 def test_force_runs_it_beside_and_then_both_go_on(make_plan: MakePlan, degrees: Degrees) -> None:
     first, second = (named(make_plan(degrees(*values))) for values in ((1, 3), (1, 5)))
-    drive(first, serial, nothing)
-    drive(dataclasses.replace(second, force=True), serial, nothing)
-    assert [drive(plan, serial, nothing).exit_code for plan in (first, second)] == [0, 0]
+    drive(first, run_serial, nothing)
+    drive(dataclasses.replace(second, force=True), run_serial, nothing)
+    assert [drive(plan, run_serial, nothing).exit_code for plan in (first, second)] == [0, 0]
 
 
 def test_names_that_nobody_gave_are_no_claim(make_plan: MakePlan, degrees: Degrees) -> None:
     for values in ((1, 3), (1, 5)):
-        assert drive(make_plan(degrees(*values)), serial, nothing).exit_code == 0
+        assert drive(make_plan(degrees(*values)), run_serial, nothing).exit_code == 0

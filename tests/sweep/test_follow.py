@@ -16,7 +16,7 @@ import pytest
 from thpsweep.sweep.driver import follower
 from thpsweep.sweep.driver.drive import drive
 from thpsweep.sweep.local.attempt import outcome
-from thpsweep.sweep.local.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import journal
 from thpsweep.sweep.tracking import messages
@@ -47,7 +47,7 @@ def nothing(_: journal.Sweep) -> None:
 
 def test_sweep_goes_on_where_mlflow_cannot(tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str]) -> None:
     plan = tracked(f"{WAITS}print('no database today', flush=True)\nnext(words)\nsys.exit(1)")
-    assert drive(plan, serial, nothing).exit_code == 0
+    assert drive(plan, run_serial, nothing).exit_code == 0
     said = [line for line in capfd.readouterr().err.splitlines() if "thpsweep:" in line]
     assert said[0] == "thpsweep: no database today" and f"thpsweep sync {plan.directory}" in said[1] and len(said) == 2
 
@@ -56,7 +56,7 @@ def test_sweep_goes_on_where_the_process_dies(
     tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str]
 ) -> None:
     plan = tracked("import os\nos.kill(os.getpid(), 9)")
-    assert drive(plan, serial, nothing).exit_code == 0
+    assert drive(plan, run_serial, nothing).exit_code == 0
     assert f"thpsweep sync {plan.directory}" in capfd.readouterr().err
 
 
@@ -72,15 +72,15 @@ def test_the_process_is_told_what_to_record_and_what_has_happened(
         while not seen or not seen[-1].endswith("ended\n"):
             seen.append(told.read_text() if told.exists() else "")
 
-    drive(plan, serial, finish)
+    drive(plan, run_serial, finish)
     order, *said = told.read_text().splitlines()
-    assert messages.Order.read(order) == messages.Order(plan.directory, plan.target)
+    assert messages.Order.decode(order) == messages.Order(plan.directory, plan.target)
     assert said == ["ended", "final"]
 
 
 def test_a_password_is_not_in_the_command_line(tracked: Callable[[str], Plan]) -> None:
     secret = dataclasses.replace(tracked("").target, uri="postgresql://me:secret@host/db")
-    assert messages.Order.read(messages.Order(Path("x"), secret).written()).target == secret
+    assert messages.Order.decode(messages.Order(Path("x"), secret).encode()).target == secret
     assert "secret" not in " ".join(follower.command())
 
 
@@ -90,7 +90,7 @@ def test_a_sweep_that_is_over_does_not_wait_for_an_mlflow_that_hangs(
     monkeypatch.setattr(follower, "STUCK_S", 0.3)
     plan = tracked(f"{WAITS}time.sleep(60)")
     began_s = time.monotonic()
-    assert drive(plan, serial, nothing).exit_code == 0
+    assert drive(plan, run_serial, nothing).exit_code == 0
     assert time.monotonic() - began_s < 10
     assert f"thpsweep sync {plan.directory}" in capfd.readouterr().err
 
@@ -102,7 +102,7 @@ def test_it_waits_for_one_that_is_slow(
     plan = tracked(
         f"{WAITS}while next(words) != 'final\\n': pass\nfor _ in range(20): time.sleep(0.1); print(flush=True)"
     )
-    assert drive(plan, serial, nothing).exit_code == 0
+    assert drive(plan, run_serial, nothing).exit_code == 0
     assert "sync" not in capfd.readouterr().err
 
 
@@ -110,7 +110,7 @@ def test_it_does_not_wait_for_ever_even_then(
     tracked: Callable[[str], Plan], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follower, "PATIENCE_S", 0.5)
-    drive(tracked(f"{WAITS}while True: print(flush=True); time.sleep(0.01)"), serial, nothing)
+    drive(tracked(f"{WAITS}while True: print(flush=True); time.sleep(0.01)"), run_serial, nothing)
     assert "thpsweep sync" in capfd.readouterr().err
 
 
@@ -147,7 +147,7 @@ def test_no_process_is_started_where_nothing_is_tracked(
     make_plan: MakePlan, degrees: Degrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follower, "command", lambda: pytest.fail("not tracked"))
-    assert drive(make_plan(degrees(1)), serial, nothing).exit_code == 0
+    assert drive(make_plan(degrees(1)), run_serial, nothing).exit_code == 0
 
 
 def test_a_process_that_was_begun_before_is_the_one_that_records(
@@ -156,7 +156,7 @@ def test_a_process_that_was_begun_before_is_the_one_that_records(
     plan = tracked(f"{WAITS}print('recorded by', __import__('os').getpid(), flush=True)\nsys.exit(0)")
     begun = follower.begin()
     with contextlib.redirect_stderr(io.StringIO()) as said:
-        assert drive(plan, serial, nothing, begun).exit_code == 0
+        assert drive(plan, run_serial, nothing, begun).exit_code == 0
     assert f"thpsweep: recorded by {begun.pid}\n" in said.getvalue() and begun.returncode is not None
 
 

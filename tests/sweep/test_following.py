@@ -11,7 +11,7 @@ from tests.sweep.journals import a_point, write
 from tests.sweep.recorded import at
 from thpsweep.sweep.driver import follower
 from thpsweep.sweep.tracking import messages
-from thpsweep.sweep.tracking.process import EVERY_S, SELDOM_S, Following
+from thpsweep.sweep.tracking.process import EVERY_S, SELDOM_S, CatchUpLoop
 from thpsweep.sweep.tracking.target import target
 
 
@@ -44,7 +44,7 @@ def followed(fake: Fake, *said: str | None) -> tuple[int, list[str], Script]:
     """Let our side of the process run through a script."""
     told: list[str] = []
     script = Script(*said)
-    following = Following(target(Path(), None), lambda: fake, told.append, lambda: True)  # type: ignore[arg-type,return-value]
+    following = CatchUpLoop(target(Path(), None), lambda: fake, told.append, lambda: True)  # type: ignore[arg-type,return-value]
     return following.follow(script), told, script
 
 
@@ -95,7 +95,7 @@ def test_the_process_ends_with_its_driver(root: Path) -> None:
     directory = write(root, [a_point(0, degree=2)])
     process = subprocess.Popen(follower.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin and process.stdout
-    process.stdin.write(messages.Order(directory, at(root)).written() + "\n")
+    process.stdin.write(messages.Order(directory, at(root)).encode() + "\n")
     process.stdin.flush()
     assert process.stdout.readline() == "\n"  # something was done
     for number in (signal.SIGINT, signal.SIGTERM):

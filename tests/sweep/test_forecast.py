@@ -11,6 +11,7 @@ import pytest
 
 from thpsweep.model.setting import estimate
 from thpsweep.sweep.planning import forecast as module
+from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.planning.forecast import (
     ALONE,
     ASSUMED_S_PER_WORK,
@@ -78,7 +79,7 @@ def test_time_and_memory_of_what_is_left(
     plan = make_plan(tasks)
     done = {plan.points[0].id}
     predicted = forecast(plan, done, TWO)
-    left = [point for _, point in tasks[1:]]
+    left = [task["point"] for _, task in tasks[1:]]
     taken = [assumed_s(point) for point in left]
     assert predicted.busy_s == pytest.approx(sum(taken))
     assert predicted.wall_s == pytest.approx(5.0 + max(sum(taken) / 2, max(taken)))
@@ -94,7 +95,7 @@ def test_what_ran_side_by_side_says_nothing_of_what_runs_alone(
     costs = Costs(tmp_path)
     assert costs.seconds(seeds[1], work(seeds[1])) == pytest.approx(7.0)
     assert costs.seconds(seeds[1], work(seeds[1]), abreast=3) == pytest.approx(0.5)
-    plan = make_plan([("", point) for point in seeds])
+    plan = make_plan([("", check(point)) for point in seeds])
     predicted = [forecast(plan, {point.id for point in plan.points[n:]}, TWO).busy_s for n in (1, 4)]
     assert predicted == pytest.approx([7.0, 2.0])
 

@@ -11,11 +11,11 @@ from tests.each import each
 from tests.faults.points import EXITS, HANGS, HOGS, KILLS, RAISES, UNSENDABLE, misbehave
 from thpsweep.sweep.local import serial as serial_module
 from thpsweep.sweep.local.attempt import Outcome, outcome
-from thpsweep.sweep.local.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
 from thpsweep.sweep.planning.limits import Limits
 from thpsweep.sweep.ray import auto as auto_module
-from thpsweep.sweep.ray.auto import auto
-from thpsweep.sweep.ray.pool import pool
+from thpsweep.sweep.ray.auto import run_auto
+from thpsweep.sweep.ray.pool import run_pool
 
 ECHOES = (1, 2, 3, 4, 5, 6)
 TROUBLE = (RAISES, EXITS, HANGS, HOGS)
@@ -31,12 +31,12 @@ def flat(arrivals: Iterator[Arrival]) -> list[tuple[str, Outcome]]:
 @pytest.fixture(scope="module")
 def ray_outcomes(degrees: Degrees, ray_token: None) -> list[tuple[str, Outcome]]:
     """Run every kind of point in one pool."""
-    return flat(pool(degrees(*ECHOES, *TROUBLE, KILLS, UNSENDABLE), TERMS, actors=2, function=misbehave))
+    return flat(run_pool(degrees(*ECHOES, *TROUBLE, KILLS, UNSENDABLE), TERMS, actors=2, function=misbehave))
 
 
 @pytest.fixture(scope="module")
 def serial_outcomes(degrees: Degrees) -> list[tuple[str, Outcome]]:
-    return flat(serial(degrees(*ECHOES, *TROUBLE), TERMS, function=misbehave))
+    return flat(run_serial(degrees(*ECHOES, *TROUBLE), TERMS, function=misbehave))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def auto_outcomes(degrees: Degrees, ray_token: None) -> list[tuple[str, Outcome]
         patch.setattr(auto_module, "RAY_START_S", 0.0)
         patch.setattr(auto_module, "WARM_S", 0.0)
         patch.setattr(serial_module, "ARRIVAL_S", 0.0)
-        return flat(auto(degrees(*ECHOES, *TROUBLE), TERMS, function=misbehave))
+        return flat(run_auto(degrees(*ECHOES, *TROUBLE), TERMS, function=misbehave))
 
 
 @pytest.fixture(params=["serial", "ray", "auto"])
@@ -143,15 +143,17 @@ def test_auto_stays_here_where_ray_saves_nothing(
     def unwanted(*_: Any, **__: Any) -> Any:
         raise AssertionError("no Ray")
 
-    monkeypatch.setattr(auto_module, "pool", unwanted)
-    assert {ended["result"]["pid"] for _, ended in flat(auto(degrees(*ECHOES), function=misbehave))} == {os.getpid()}
+    monkeypatch.setattr(auto_module, "run_pool", unwanted)
+    assert {ended["result"]["pid"] for _, ended in flat(run_auto(degrees(*ECHOES), function=misbehave))} == {
+        os.getpid()
+    }
 
 
 def test_auto_takes_what_the_first_point_loads_for_no_points_own(
     degrees: Degrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setattr(auto_module, "pool", lambda *_, **__: iter([[("pool", outcome("done"))]]))
+    monkeypatch.setattr(auto_module, "run_pool", lambda *_, **__: iter([[("pool", outcome("done"))]]))
     loaded: list[int] = []
 
     def loading(point: dict[str, Any]) -> dict[str, Any]:
@@ -159,9 +161,9 @@ def test_auto_takes_what_the_first_point_loads_for_no_points_own(
         loaded.append(1)
         return {}
 
-    small = flat(auto(degrees(*range(1, 101)), function=each(loading)))
+    small = flat(run_auto(degrees(*range(1, 101)), function=each(loading)))
     assert len(small) == 100 and "pool" not in dict(small)
-    heavy = flat(auto(degrees(*range(1, 101)), function=each(lambda point: {"slept": time.sleep(0.7)})))
+    heavy = flat(run_auto(degrees(*range(1, 101)), function=each(lambda point: {"slept": time.sleep(0.7)})))
     assert len(heavy) == 2 and "pool" in dict(heavy)
 
 
@@ -173,4 +175,4 @@ def test_nothing_new_begins_while_draining(degrees: Degrees) -> None:
             terms.draining.set()
         return {}
 
-    assert [key for key, _ in flat(serial(degrees(*ECHOES), terms, function=each(drain)))] == ["1", "2", "3"]
+    assert [key for key, _ in flat(run_serial(degrees(*ECHOES), terms, function=each(drain)))] == ["1", "2", "3"]

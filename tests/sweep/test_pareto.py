@@ -18,19 +18,20 @@ from tests.sweep.planted import BENEFIT, COST, front_of, front_search, plan_of, 
 from thpsweep.answers.terminal.searched import searched
 from thpsweep.errors import SweepError, ThpsweepError
 from thpsweep.sweep.driver.drive import drive
-from thpsweep.sweep.local.serial import Task, serial
+from thpsweep.sweep.local.serial import Task, run_serial
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import journal
 from thpsweep.sweep.search.pareto import front, unbeaten
 from thpsweep.sweep.search.suggest import Suggestions
 
 Degrees = Callable[..., list[Task]]
-RUN = functools.partial(serial, function=each(zdt1))
+RUN = functools.partial(run_serial, function=each(zdt1))
 
 
 @pytest.fixture
 def base(degrees: Degrees) -> dict[str, Any]:
-    ((_, point),) = degrees(2)
+    ((_, task),) = degrees(2)
+    point = task["point"]
     return point
 
 
@@ -95,7 +96,7 @@ def test_interrupted_anywhere_it_proposes_the_same(tmp_path: Path, base: dict[st
             os.kill(os.getpid(), signal.SIGINT)
         return zdt1(point)
 
-    launch = functools.partial(serial, function=each(interrupted))
+    launch = functools.partial(run_serial, function=each(interrupted))
     assert drive(stopped, launch, nothing).exit_code == 130 and ran == stops
     assert drive(stopped, launch, nothing).exit_code == 0
     assert proposals(stopped) == proposals(undisturbed) and ran == len(journal.read(stopped.directory).points)
@@ -132,9 +133,9 @@ def test_a_point_proposed_again_is_not_run_again(tmp_path: Path, base: dict[str,
     search = type(search)(**{**vars(search), "axes": (), "points": search.points[:1]})
     assert search.dimensions == only
     plan = plan_of(tmp_path, search)
-    assert drive(plan, functools.partial(serial, function=each(noted)), nothing).exit_code == 0
+    assert drive(plan, functools.partial(run_serial, function=each(noted)), nothing).exit_code == 0
     assert len(ran) == len({*ran}) == 5 and len(proposals(plan)) == 40
-    assert drive(plan, functools.partial(serial, function=each(noted)), nothing).exit_code == 0
+    assert drive(plan, functools.partial(run_serial, function=each(noted)), nothing).exit_code == 0
     assert len(ran) == 5
 
 
@@ -158,7 +159,7 @@ def test_failed_and_infinite_points_are_told_as_nothing(tmp_path: Path, base: di
             found["metrics"][COST]["mean"] = math.nan
         return found
 
-    assert drive(plan, functools.partial(serial, function=each(fails)), nothing).exit_code == 1
+    assert drive(plan, functools.partial(run_serial, function=each(fails)), nothing).exit_code == 1
     sweep = journal.read(plan.directory)
     assert {sweep.points[key]["params"]["run.seed"] for key in front(sweep).ids} <= {1, 4, 5}
     assert drive(plan, RUN, nothing).exit_code == 0

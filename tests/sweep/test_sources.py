@@ -14,10 +14,11 @@ import pytest
 from tests.each import each
 from thpsweep.api import composed
 from thpsweep.model.capture import files
-from thpsweep.sweep.local.serial import Arrival, Launch, Source, Task, Terms, serial
+from thpsweep.sweep.local.serial import Arrival, Launch, Task, TaskSource, Terms, run_serial
+from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.ray import auto as auto_module
-from thpsweep.sweep.ray.auto import auto
-from thpsweep.sweep.ray.pool import pool
+from thpsweep.sweep.ray.auto import run_auto
+from thpsweep.sweep.ray.pool import run_pool
 
 Degrees = Callable[..., list[Task]]
 
@@ -28,7 +29,7 @@ def pid(point: dict[str, Any]) -> dict[str, Any]:
     return {"pid": os.getpid()}
 
 
-class Chains(Source):
+class Chains(TaskSource):
     """Two chains of points, each known when the one before it has been taken; the first of chain A takes long."""
 
     def __init__(self, degrees: Degrees, *, slow_ms: int) -> None:
@@ -41,8 +42,8 @@ class Chains(Source):
         self.given: list[str] = []
 
     def _task(self, degrees: Degrees, degree: int, ms: int) -> dict[str, Any]:
-        ((_, point),) = degrees(degree)
-        return {**point, "run": {**point["run"], "seed": ms}}
+        ((_, task),) = degrees(degree)
+        return check({**task["point"], "run": {**task["point"]["run"], "seed": ms}})
 
     def more(self, n_idle: int) -> Sequence[Task]:
         """Give what follows the points that are known; those of a chain one by one."""
@@ -68,14 +69,14 @@ def run(launch: Launch, source: Chains, tasks: Sequence[Task] = ()) -> list[str]
 @pytest.mark.parametrize("first", [[], ["B1"]])
 def test_here_they_run_to_the_end_of_each_chain(degrees: Degrees, first: list[str]) -> None:
     source = Chains(degrees, slow_ms=1)
-    told = run(functools.partial(serial, function=each(pid)), source, [(key, source.tasks[key]) for key in first])
+    told = run(functools.partial(run_serial, function=each(pid)), source, [(key, source.tasks[key]) for key in first])
     assert sorted(told) == sorted(source.tasks)
 
 
 @pytest.mark.slow
 def test_in_workers_nobody_waits_for_a_slow_one(degrees: Degrees, ray_token: None) -> None:
     source = Chains(degrees, slow_ms=2500)
-    told = run(functools.partial(pool, actors=2, function=each(pid)), source)
+    told = run(functools.partial(run_pool, actors=2, function=each(pid)), source)
     assert sorted(told) == sorted(source.tasks)
     assert told.index("B5") < told.index("A1") < told.index("A2")
 
@@ -90,7 +91,7 @@ def test_auto_hands_over_what_is_still_to_come(
     source, where = Chains(degrees, slow_ms=1), []
 
     def noted(tasks: Sequence[Task], terms: Terms) -> Iterator[Arrival]:
-        for arrival in auto(tasks, terms, function=each(pid)):
+        for arrival in run_auto(tasks, terms, function=each(pid)):
             where.extend(outcome["result"]["pid"] for _, outcome in arrival)
             yield arrival
 
@@ -113,7 +114,7 @@ def test_a_captured_file_travels_with_the_points_that_name_it(
         file = shutil.copy(files.SAMPLES / f"{sample}.npz", tmp_path / f"{name}.npz")
         source.tasks[key] = composed(("workload=captured", f"workload.path={file}", "policy=none"))
     found = {}
-    for arrival in pool([], Terms(source=source), actors=1, function=each(provided)):
+    for arrival in run_pool([], Terms(source=source), actors=1, function=each(provided)):
         source.told += [key for key, _ in arrival]
         found |= {key: outcome["result"]["names"] for key, outcome in arrival}
     assert found["B1"] == ["one.npz"]
@@ -123,7 +124,7 @@ def test_a_captured_file_travels_with_the_points_that_name_it(
 def test_nothing_is_asked_for_while_draining(degrees: Degrees) -> None:
     source = Chains(degrees, slow_ms=1)
     terms = dataclasses.replace(Terms(), source=source)
-    for arrival in serial([("B1", source.tasks["B1"])], terms, function=each(pid)):
+    for arrival in run_serial([("B1", source.tasks["B1"])], terms, function=each(pid)):
         source.told += [key for key, _ in arrival]
         terms.draining.set()
     assert (source.told, source.given) == (["B1"], [])

@@ -10,12 +10,16 @@ from tests.sweep.recorded import at
 from thpsweep import cli
 from thpsweep.errors import SweepError
 from thpsweep.sweep.records import status, writer
-from thpsweep.sweep.tracking.lag import behind
+from thpsweep.sweep.tracking.lag import Questions
 from thpsweep.sweep.tracking.tracker import track
 
 
-def said(directory, behind=""):
-    return list(status.status(directory).lines(time.time(), behind))
+def said(directory):
+    return list(status.status(directory).lines(time.time()))
+
+
+def lag(target, sweep, finished):
+    return Questions().describe(target, sweep, finished)
 
 
 def test_states_are_counted_and_failures_named_with_their_reason(tmp_path):
@@ -62,27 +66,27 @@ def test_results_of_an_earlier_start_do_not_slow_the_pace(tmp_path):
         assert status.status(directory).pace.ended == 0
 
 
-def test_behind_counts_what_mlflow_lacks(root):
+def test_the_lag_counts_what_mlflow_lacks(root):
     points = [a_point(index, degree=index + 1) for index in range(3)]
     results = [a_result(point, {"cost/cpu_ms": 1.0}) for point in points]
 
     def compared(directory):
         known = status.status(directory)
-        return behind(at(root), known.id, {point: finished for point, (_, finished) in known.results.items()})
+        return lag(at(root), known.id, {point: finished for point, (_, finished) in known.results.items()})
 
     directory = write(root, [*points, *results[:2]])
     assert compared(directory) == "MLflow is 2 runs behind"
     track(directory, target=at(root))
     assert compared(directory) == "MLflow is in step"
     assert compared(write(root, [*points, results[0], {**results[1], "finished": "2027-01-01T00:00:00+00:00"}])) == (
-        "MLflow is 1 runs behind"
+        "MLflow is 1 run behind"
     )
 
 
 def test_a_sweep_that_was_not_to_be_tracked_is_not_behind(root, capsys):
     point = a_point(0)
     directory = write(root, [point, a_result(point, {})])
-    for config, wanted in (("sweep:\n  track: true\n", "1 runs behind"), ("sweep:\n  track: false\n", "not in MLflow")):
+    for config, wanted in (("sweep:\n  track: true\n", "1 run behind"), ("sweep:\n  track: false\n", "not in MLflow")):
         (directory / "config.yaml").write_text(config)
         with pytest.raises(SystemExit):
             cli.main(["status", str(directory)])
@@ -90,13 +94,13 @@ def test_a_sweep_that_was_not_to_be_tracked_is_not_behind(root, capsys):
 
 
 def test_asking_makes_no_database(tmp_path):
-    assert behind(at(tmp_path), "5" * 64, {"a": "b"}) == "MLflow is 1 runs behind"
+    assert lag(at(tmp_path), "5" * 64, {"a": "b"}) == "MLflow is 1 run behind"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_database_is_said_and_not_raised(tmp_path):
     (tmp_path / "mlflow.db").write_text("something else, long enough to be taken for a header" * 40)
-    assert behind(at(tmp_path), "5" * 64, {"a": "b"}).startswith("MLflow cannot be asked (DatabaseError")
+    assert lag(at(tmp_path), "5" * 64, {"a": "b"}).startswith("MLflow cannot be asked (DatabaseError")
 
 
 def test_points_that_are_not_in_the_journal_yet_count(tmp_path):

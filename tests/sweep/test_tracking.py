@@ -11,12 +11,12 @@ from mlflow.exceptions import MlflowException
 
 from tests.sweep.journals import SWEEP_ID, a_failure, a_point, a_result, with_series, write
 from tests.sweep.recorded import at, client_of, dump, history, runs
-from thpsweep.config import conf_dir
 from thpsweep.errors import SweepError
+from thpsweep.shipped import conf_dir
 from thpsweep.sweep.records import environment, run_series
 from thpsweep.sweep.tracking import client as api
 from thpsweep.sweep.tracking import views
-from thpsweep.sweep.tracking.lag import behind
+from thpsweep.sweep.tracking.lag import Questions
 from thpsweep.sweep.tracking.target import check_database
 from thpsweep.sweep.tracking.tracker import track
 
@@ -232,15 +232,6 @@ def test_sweeps_of_one_name_share_an_experiment(root):
     assert {run.data.tags["thpsweep.sweep"] for run in found} == {"5" * 64, "6" * 64}
 
 
-def test_an_experiment_deleted_in_the_ui_is_brought_back(root):
-    directory = write(root, [a_point(0)])
-    track(directory, target=at(root))
-    client = client_of(root)
-    client.delete_experiment(client.get_experiment_by_name("seed_debate").experiment_id)
-    track(directory, target=at(root))
-    assert client.get_experiment_by_name("seed_debate").lifecycle_stage == "active"
-
-
 def test_a_new_database_is_whole_and_in_wal_mode(migrated):
     with sqlite3.connect(migrated) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -257,7 +248,8 @@ def test_a_folder_may_have_a_name_that_means_something_in_a_uri(tmp_path, migrat
     directory = write(root, [point, a_result(point, {"cost/cpu_ms": 1.0})])
     (directory / "table.txt").write_text("1")
     assert track(directory, target=at(root)).added == 1
-    assert behind(at(root), SWEEP_ID, {point["id"]: a_result(point, {})["finished"]}) == "MLflow is in step"
+    finished = {point["id"]: a_result(point, {})["finished"]}
+    assert Questions().describe(at(root), SWEEP_ID, finished) == "MLflow is in step"
     assert (
         list(root.glob("artifacts/**/table.txt"))
         and [file for file in tmp_path.rglob("*.db") if root not in file.parents] == []
@@ -267,7 +259,7 @@ def test_a_folder_may_have_a_name_that_means_something_in_a_uri(tmp_path, migrat
 def test_the_experiment_that_mlflow_makes_itself_has_its_artefacts_there_too(tmp_path):
     root = tmp_path / "a b%20c"
     root.mkdir()
-    api.opened(at(root))
+    api.connect(at(root))
     assert client_of(root).get_experiment("0").artifact_location == f"{at(root).artefacts_uri}/0"
 
 

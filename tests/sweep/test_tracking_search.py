@@ -13,14 +13,15 @@ from tests.each import each
 from tests.sweep.planted import bisection, falling, plan_of
 from thpsweep.answers.terminal.searched import searched
 from thpsweep.sweep.driver.drive import drive
-from thpsweep.sweep.local.serial import Task, serial
+from thpsweep.sweep.local.serial import Task, run_serial
 from thpsweep.sweep.records import journal
 from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import track
 
 
 def test_a_pause_between_two_proposals_is_not_the_end(root: Path, degrees: Callable[..., list[Task]]) -> None:
-    ((_, point),) = degrees(2)
+    ((_, task),) = degrees(2)
+    point = task["point"]
     base = {**point, "run": {**point["run"], "replicates": 8}}
     plan = plan_of(root, bisection(base))
     where = target(root, None)
@@ -33,7 +34,7 @@ def test_a_pause_between_two_proposals_is_not_the_end(root: Path, degrees: Calla
             os.kill(os.getpid(), signal.SIGINT)
         return falling(point)
 
-    launch = functools.partial(serial, function=each(interrupted))
+    launch = functools.partial(run_serial, function=each(interrupted))
     assert drive(plan, launch, searched).exit_code == 130
     assert str(track(plan.directory, target=where)) == "27 runs added"
     parent = own_run(where.uri)

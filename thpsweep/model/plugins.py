@@ -1,7 +1,7 @@
-"""A member of a family that a user wrote in a file outside the package: read it, tell it by its content, carry it.
+"""An option of a group that a user wrote in a file outside the package: read it, tell it by its content, carry it.
 
-Only the command line and the environment name such a file; a YAML file cannot. It is one module like those in a family's
-folder, and its name is the member's. Its text travels with the points to the workers, which may be on other machines.
+Only the command line and the environment name such a file; a YAML file cannot. It is one module like those in a group's
+folder, and its name is the option's. Its text travels with the points to the workers, which may be on other machines.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ def read(path: str) -> Plugin:
     """Read a file. Raises: PluginError."""
     name = Path(path).stem
     if Path(path).suffix != ".py" or not name.isidentifier():
-        raise PluginError(path, "NAME.py, a Python file that is named for its member")
+        raise PluginError(path, "NAME.py, a Python file that is named for its option")
     try:
         return Plugin(name, path, Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -53,9 +53,9 @@ def read(path: str) -> Plugin:
 
 
 def load(plugin: Plugin) -> None:
-    """Run the file, and add its member to its family; the same text a second time changes nothing.
+    """Run the file, and add its option to its group; the same text a second time changes nothing.
 
-    Raises: PluginError where it cannot be run, does not define one member, or has a name that is taken.
+    Raises: PluginError where it cannot be run, does not define one option, or has a name that is taken.
     """
     if plugin.name in LOADED:
         if LOADED[plugin.name].sha256 != plugin.sha256:
@@ -63,7 +63,7 @@ def load(plugin: Plugin) -> None:
         return
     module = _run(plugin)
     try:
-        registry.add(plugin.name, registry.member_of(module), plugin.sha256)
+        registry.add(plugin.name, registry.option_of(module), plugin.sha256)
     except ValueError as error:
         del sys.modules[module.__name__]
         raise PluginError(plugin.path, str(error)) from error

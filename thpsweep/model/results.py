@@ -26,27 +26,27 @@ def results(built: Setting, policy: Run, baseline: Run, outcomes: Ints) -> list[
     n_points, duration_s = len(built.seeds), built.n_ticks * built.tick_s
     shares, payer = built.mechanism.shares_tables, built.trigger.payer
     pair = Pair(policy, baseline, built.machine, built.n_sharers, duration_s, shares, payer)
-    found = _metrics(pair)
-    every = np.array([values for values, _ in found.values()], np.float64)
-    by_point = np.ascontiguousarray(every.reshape(len(found), n_points, -1).swapaxes(0, 1))
+    metrics = _metrics(pair)
+    every = np.array([values for values, _ in metrics.values()], np.float64)
+    by_point = np.ascontiguousarray(every.reshape(len(metrics), n_points, -1).swapaxes(0, 1))
     parts = zip(
         by_point,
-        zip(*[iter(intervals(by_point.reshape(-1, built.replicates)))] * len(found), strict=True),
+        zip(*[iter(intervals(by_point.reshape(-1, built.replicates)))] * len(metrics), strict=True),
         outcomes.reshape(n_points, built.replicates, -1).sum(axis=1),
         tradeoff.since_s(policy, duration_s).reshape(n_points, -1),
         report(policy.series, baseline.series, built.tick_s, n_points),
         counted(pair, n_points, fed_back=built.gate.by_price),
         strict=True,
     )
-    told = {"sharers": built.n_sharers, **built.workload.describe(built.n_sharers)}
-    units = {name: unit for name, (_, unit) in found.items()} | {"time_s": "s"} | UNITS
+    facts = {"sharers": built.n_sharers, **built.workload.describe(built.n_sharers)}
+    units = {name: unit for name, (_, unit) in metrics.items()} | {"time_s": "s"} | UNITS
     return [
         {
-            "metrics": dict(zip(found, means, strict=True)),
-            "replicates": dict(zip(found, values.tolist(), strict=True)),
+            "metrics": dict(zip(metrics, means, strict=True)),
+            "replicates": dict(zip(metrics, values.tolist(), strict=True)),
             "series": series,
             "outcomes": (met := _met(numbers)),
-            "facts": told | _said(dict(zip(found, values, strict=True)), since_s) | _refused(met),
+            "facts": facts | _notes(dict(zip(metrics, values, strict=True)), since_s) | _refused(met),
             "units": units,
             "counted": counts,
         }
@@ -55,8 +55,8 @@ def results(built: Setting, policy: Run, baseline: Run, outcomes: Ints) -> list[
 
 
 def _metrics(pair: Pair) -> Metrics:
-    found: Metrics = {**cost.metrics(pair), **contention.metrics(pair), **benefit.metrics(pair)}
-    return found | tradeoff.metrics(pair, found)
+    by_name: Metrics = {**cost.metrics(pair), **contention.metrics(pair), **benefit.metrics(pair)}
+    return by_name | tradeoff.metrics(pair, by_name)
 
 
 def _met(numbers: Ints) -> dict[str, int]:
@@ -64,7 +64,7 @@ def _met(numbers: Ints) -> dict[str, int]:
     return {ScanResult(result).name: int(numbers[result]) for result in bits.where(numbers).tolist()}
 
 
-def _said(values: Mapping[str, Floats], since_s: Floats) -> dict[str, str]:
+def _notes(values: Mapping[str, Floats], since_s: Floats) -> dict[str, str]:
     return cost.facts(values) | tradeoff.facts(values, since_s)
 
 

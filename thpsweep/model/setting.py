@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thpsweep.errors import OptionError, ThpsweepError
-from thpsweep.model import options, registry
+from thpsweep.model import checks, registry
+from thpsweep.model.checks import whole
 from thpsweep.model.draws import Stream
 from thpsweep.model.events import draw, requests
 from thpsweep.model.events.scene import Scene
@@ -17,7 +18,6 @@ from thpsweep.model.gates.base import Gate
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.model.memories.base import Memory
-from thpsweep.model.options import whole
 from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.triggers.base import Early, Trigger
 from thpsweep.model.workloads.base import Loaded, Workload
@@ -62,10 +62,10 @@ class Setting:
 def setting(point: Mapping[str, Any]) -> Setting:
     """Build and check a point. Raises: OptionError naming the key, its value and what is expected."""
     run, policy = point["run"], point["policy"]
-    _check_seed(point)
+    check_seed(point)
     whole("run.replicates", run["replicates"], 1, MAX_REPLICATES)
-    options.positive("run.duration_s", run["duration_s"])
-    options.positive("run.tick_s", run["tick_s"])
+    checks.positive("run.duration_s", run["duration_s"])
+    checks.positive("run.tick_s", run["tick_s"])
     if run["duration_s"] / run["tick_s"] > MAX_TICKS:
         raise OptionError("run.tick_s", run["tick_s"], f"at least run.duration_s / {MAX_TICKS}")
     sharing = registry.build("sharing", point["sharing"])
@@ -94,18 +94,19 @@ def setting(point: Mapping[str, Any]) -> Setting:
 @functools.lru_cache(maxsize=16)
 def _machine(spec: str) -> Profile:
     """Build a machine, which has many prices to check, once for all points of a sweep."""
-    found: Profile = registry.build("machine", json.loads(spec))
-    return found
+    profile: Profile = registry.build("machine", json.loads(spec))
+    return profile
 
 
 def side_by_side(points: Sequence[Mapping[str, Any]]) -> Setting:
     """Build points that differ in nothing but run.seed as one. Raises: as setting()."""
     for point in points[1:]:
-        _check_seed(point)
+        check_seed(point)
     return dataclasses.replace(setting(points[0]), seeds=tuple(point["run"]["seed"] for point in points))
 
 
-def _check_seed(point: Mapping[str, Any]) -> None:
+def check_seed(point: Mapping[str, Any]) -> None:
+    """Refuse a seed that is none. Raises: OptionError."""
     whole("run.seed", point["run"]["seed"], 0, 2**63 - 1)
 
 
@@ -134,15 +135,21 @@ def scene_key(point: Mapping[str, Any]) -> str:
 
 def check(point: Mapping[str, Any]) -> None:
     """Refuse a point that cannot run, before anything starts. Raises: OptionError, CaptureError, ThpsweepError."""
-    built = setting(point)
+    checked(setting(point))
+
+
+def checked(built: Setting) -> dict[str, float]:
+    """Refuse a point that cannot run; give the estimate of one that can. Raises: as check()."""
     _check_memory(built)
     built.sharing.check(int(built.workload.describe(built.n_sharers)["regions"]))
-    state_bytes = _estimate(built)["state_bytes"]
+    needs = _estimate(built)
+    state_bytes = needs["state_bytes"]
     if state_bytes > MAX_STATE_BYTES:
         raise ThpsweepError(
             f"the state of one replicate would take about {state_bytes / 2**30:.1f} GiB: "
             f"expected {MAX_STATE_BYTES / 2**30:.0f} GiB; lower sharing.degree={built.n_sharers} or the regions"
         )
+    return needs
 
 
 def _check_memory(built: Setting) -> None:

@@ -8,7 +8,7 @@ results.py prices the difference. Plain dicts go in and come out, so that any pr
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,10 @@ from thpsweep.model.accounting.series import Series
 from thpsweep.model.bits import Ints
 from thpsweep.model.capture.start import Start, forked, populate, unforked
 from thpsweep.model.collapse.allocation import Allocator
-from thpsweep.model.collapse.conditions import DrawnConditions
+from thpsweep.model.collapse.conditions import DrawnConditions, born_at_start
 from thpsweep.model.events import cache, draw
 from thpsweep.model.events.scene import Scene
-from thpsweep.model.gates.base import Guard
+from thpsweep.model.gates.base import Clock, Guard
 from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.model.memories.base import Place
 from thpsweep.model.metrics.base import Run
@@ -31,13 +31,13 @@ from thpsweep.model.mm import gup
 from thpsweep.model.mm.fault import write
 from thpsweep.model.mm.fork import exit, fork
 from thpsweep.model.mm.swap import read_back
-from thpsweep.model.mm.vmscan import Young, reclaim
-from thpsweep.model.mm.zeroed import NEVER_UNDERUSED, wrote
+from thpsweep.model.mm.vmscan import reclaim
+from thpsweep.model.mm.zeroed import wrote
 from thpsweep.model.results import results
 from thpsweep.model.setting import Setting, side_by_side
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
-from thpsweep.model.triggers.base import Collapser, Early, Trigger
+from thpsweep.model.triggers.base import Collapser, Early
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -83,69 +83,131 @@ def _plain() -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=1)
-def _baseline(baseline: _Baseline) -> tuple[Run, np.ndarray]:
+def _baseline(baseline: _Baseline) -> tuple[Run, Ints]:
     """Run the baseline once for all points of a scene that come one after the other."""
     return _run(baseline.built)
 
 
-def _no_outcomes(built: Setting) -> np.ndarray:
+def _no_outcomes(built: Setting) -> Ints:
     return np.zeros((len(built.streams), len(ScanResult)), np.int64)
 
 
-def _run(built: Setting) -> tuple[Run, np.ndarray]:
-    """Run all replicates of one policy side by side."""
-    start, streams = built.sharing.shape(built.workload.start(built.n_sharers)), built.streams
-    family = Family(len(streams), start.n_regions, built.n_sharers)
-    early = built.trigger if built.mechanism.active and isinstance(built.trigger, Early) else None
+@dataclasses.dataclass(frozen=True)
+class _Running:
+    """One policy's run of all replicates, under way: the state that steps change, and what counts and acts on it."""
+
+    setting: Setting
+    family: Family
+    counts: Counts
+    clock: Clock
+    conditions: DrawnConditions
+    collapser: Collapser
+    trigger_state: Any
+    integrals: Integrals
+    series: Series
+    locks: Locks
+    ticks: Iterable[tuple[draw.Tick, ...]]
+
+
+def _run(setting: Setting) -> tuple[Run, Ints]:
+    """Run all replicates of one policy side by side; give the run at its end, and its outcomes."""
+    running = _prepare(setting)
+    for number, tick in enumerate(running.ticks):
+        _step(running, number, tick)
+    return _finish(running)
+
+
+def _prepare(setting: Setting) -> _Running:
+    """Lay out the memory, and put the policy's collapser beside it."""
+    start, streams = setting.sharing.shape(setting.workload.start(setting.n_sharers)), setting.streams
+    family = Family(len(streams), start.n_regions, setting.n_sharers)
+    early = setting.trigger if setting.mechanism.active and isinstance(setting.trigger, Early) else None
     populate(family, unforked(start) if early else start)
-    counts, integrals = Counts(len(streams)), Integrals.zero(len(streams))
-    keys = draws.keys(streams, built.scene_key)
-    drawn = DrawnConditions(family, built.workload, keys, built.tick_s, built.mechanism.all_sharers)
-    series = Series(built.n_ticks, len(streams))
-    guard = Guard(built.gate, built.machine, built.workload, built.gate.begin(len(streams)))
-    locks = Locks(family, built.mechanism.locks, built.machine, built.workload)
-    counts.locks = locks.record
-    place = Place(family, counts, keys)
-    allocator = Allocator.begin(built.memory, place)
-    collapser = Collapser(family, counts, built.mechanism, drawn.of_visit, guard, allocator, drawn.locked)
-    state = built.trigger.begin(len(streams))
+    keys = draws.keys(streams, setting.scene_key)
+    conditions = DrawnConditions(
+        family, setting.workload, keys, setting.tick_s, born_at_start(family), setting.mechanism.all_sharers
+    )
+    locks = Locks(family, setting.mechanism.locks, setting.machine, setting.workload)
+    counts, clock = Counts(len(streams), locks.record), Clock()
+    scene = Scene(setting.workload, start.n_regions, setting.n_sharers, setting.n_ticks, setting.tick_s)
+    running = _Running(
+        setting=setting,
+        family=family,
+        counts=counts,
+        clock=clock,
+        conditions=conditions,
+        collapser=Collapser(
+            family,
+            counts,
+            setting.mechanism,
+            conditions.of_visit,
+            Guard(setting.gate, setting.machine, setting.workload, clock, setting.gate.begin(len(streams))),
+            Allocator.begin(setting.memory, Place(family, counts, keys)),
+            conditions.locked,
+        ),
+        trigger_state=setting.trigger.begin(len(streams)),
+        integrals=Integrals.zero(len(streams)),
+        series=Series(setting.n_ticks, len(streams)),
+        locks=locks,
+        ticks=cache.ticks(scene, streams, setting.scene_key),
+    )
     if early:
-        _begin_early(early, collapser, integrals, start)
-    scene = Scene(built.workload, start.n_regions, built.n_sharers, built.n_ticks, built.tick_s)
-    for number, tick in enumerate(cache.ticks(scene, streams, built.scene_key)):
-        _turn_over(family, counts, tick, drawn.born, number)
-        _refer(family, counts, built.mechanism, tick, number)
-        written = _keys(family, [mine.writes for mine in tick])
-        write(family, counts, written)
-        wrote(family, written)
-        if family.swaps:
-            read_back(family, counts, *drawn.read_back(number))
-        _reclaim(family, counts, tick, functools.partial(drawn.young_frames, number), built.trigger)
-        if built.mechanism.active:
-            before, done = family.pages_in_use, counts.total["collapses"].copy()
-            allocator.tick(number, built.tick_s)
-            guard.now_s = (number + 1) * built.tick_s
-            built.trigger.act(state, collapser, number, built.tick_s)
-            collapser.step(number, built.tick_s)
-            made = counts.total["collapses"] - done
-            integrals.collapsed(made, before, family, counts.needed_pages, (number + 1) * built.tick_s)
-        integrals.add(family, built.machine, built.workload, built.tick_s)
-        series.add(number, family, counts)
-    integrals.settle(built.machine, built.workload, built.tick_s)
-    return Run(counts, integrals, family, series, locks), collapser.outcomes
+        _begin_early(early, running, start)
+    return running
 
 
-def _begin_early(early: Early, collapser: Collapser, integrals: Integrals, start: Start) -> None:
+def _step(running: _Running, number: int, tick: tuple[draw.Tick, ...]) -> None:
+    """Let one tick happen, in the order that the model fixes: exits and forks, references, writes, reclaim, collapses."""
+    setting, family, counts = running.setting, running.family, running.counts
+    running.clock.now_s = (number + 1) * setting.tick_s
+    _turn_over(family, counts, tick, running.conditions.born, number)
+    _refer(family, counts, setting.mechanism, tick, number)
+    _write(family, counts, tick)
+    if family.swaps:
+        read_back(family, counts, *running.conditions.read_back(number))
+    _reclaim(running, tick, number)
+    if setting.mechanism.active:
+        _collapse(running, number)
+    running.integrals.add(family, setting.machine, setting.workload, setting.tick_s)
+    running.series.add(number, family, counts)
+
+
+def _finish(running: _Running) -> tuple[Run, Ints]:
+    """Account for what is still open, and hand over what was counted."""
+    setting = running.setting
+    running.integrals.settle(setting.machine, setting.workload, setting.tick_s)
+    run = Run(running.counts, running.integrals, running.family, running.series, running.locks)
+    return run, running.collapser.outcomes
+
+
+def _begin_early(early: Early, running: _Running, start: Start) -> None:
     """Let an early trigger act on the root, then fork the others; these forks were before the run, as the baseline's."""
-    family, before = collapser.family, collapser.family.pages_in_use
-    early.prepare(collapser)
-    integrals.collapsed(collapser.counts.total["collapses"], before, family, collapser.counts.needed_pages, 0.0)
+    family, before = running.family, running.family.pages_in_use
+    early.prepare(running.collapser)
+    _account_for_collapses(running, running.counts.total["collapses"], before)
     unseen = Counts(family.n_replicates)
     family.alive[:, 1:] = False
     for replicate in range(family.n_replicates):
         for sharer in forked(start):
             fork(family, unseen, replicate, 0, int(sharer))
     family.alive[:] = True
+
+
+def _collapse(running: _Running, number: int) -> None:
+    """Let the trigger visit what is due in this tick, and the mechanism go on with what it has begun."""
+    setting, collapser = running.setting, running.collapser
+    before, done = running.family.pages_in_use, running.counts.total["collapses"].copy()
+    if collapser.allocator is not None:
+        collapser.allocator.tick(number, setting.tick_s)
+    setting.trigger.act(running.trigger_state, collapser, number, setting.tick_s)
+    collapser.step(number, setting.tick_s)
+    _account_for_collapses(running, running.counts.total["collapses"] - done, before)
+
+
+def _account_for_collapses(running: _Running, made: Ints, before: Ints) -> None:
+    """Note the peak of memory and the time of collapses that were made since `before` pages were in use."""
+    needed = running.counts.needed_pages
+    running.integrals.collapsed(made, before, running.family, needed, running.clock.now_s)
 
 
 def _turn_over(family: Family, counts: Counts, tick: tuple[draw.Tick, ...], born: Ints, number: int) -> None:
@@ -175,12 +237,20 @@ def _refer(family: Family, counts: Counts, mechanism: Mechanism, tick: tuple[dra
         gup.reference(family, counts, keys, np.concatenate([mine.vmsplices_until for mine in wanted]))
 
 
-def _reclaim(family: Family, counts: Counts, tick: tuple[draw.Tick, ...], young: Young, trigger: Trigger) -> None:
+def _write(family: Family, counts: Counts, tick: tuple[draw.Tick, ...]) -> None:
+    """Let the writes of the tick happen."""
+    keys = _keys(family, [mine.writes for mine in tick])
+    write(family, counts, keys)
+    wrote(family, keys)
+
+
+def _reclaim(running: _Running, tick: tuple[draw.Tick, ...], number: int) -> None:
     """Let reclaim come to pages; khugepaged's max_ptes_none says which folios are underused, too."""
     wanted = [mine.requests.reclaims for mine in tick]
     if any(mine.size for mine in wanted):
-        max_ptes_none = getattr(trigger, "max_ptes_none", NEVER_UNDERUSED)
-        reclaim(family, counts, _keys(family, wanted), young, max_ptes_none)
+        young = functools.partial(running.conditions.young_frames, number)
+        keys = _keys(running.family, wanted)
+        reclaim(running.family, running.counts, keys, young, running.setting.trigger.underused_beyond)
 
 
 def _keys(family: Family, by_replicate: list[Ints]) -> Ints:

@@ -1,17 +1,15 @@
 """What a prediction rests on: prices that were measured or assumed, rates that were watched or assumed."""
 
 import dataclasses
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from thpsweep import profiles
 from thpsweep.model.capture.activity import MEASURED
 from thpsweep.model.capture.layout import Layout
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.workloads.base import Workload
-
-_LINE = re.compile(r"^(\w+):\s[^#]*#\s*(measured|derived|assumed|CPUID)?", re.MULTILINE)
 
 
 def cannot(layout: Layout) -> Iterator[str]:
@@ -62,13 +60,9 @@ def _forbidden(layout: Layout) -> Iterator[str]:
 
 
 def _prices(machine: Profile, file: Path, is_default: bool) -> Iterator[str]:
-    kinds = {
-        key: kind for key, kind in _LINE.findall(file.read_text(encoding="utf-8")) if hasattr(machine, key) and kind
-    }
+    kinds = {key: source.kind for key, source in profiles.sources(file).items()}
     assumed = [key for key, kind in kinds.items() if kind == "assumed"]
-    counted = {
-        word: sum(kind == word for kind in kinds.values()) for word in ("measured", "derived", "assumed", "CPUID")
-    }
+    counted = {kind: sum(one == kind for one in kinds.values()) for kind in profiles.KINDS}
     said = ", ".join(f"{n} {word}" for word, n in counted.items() if n)
     yield f"prices of {machine.name} ({file.name}): {said or 'no line says how it came about'}"
     if assumed:

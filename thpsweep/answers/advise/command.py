@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
+from thpsweep import profiles
 from thpsweep.answers.advise import basis, show, trial
 from thpsweep.answers.advise.choices import choices
 from thpsweep.answers.advise.scene import Scene, planned
@@ -17,15 +18,13 @@ from thpsweep.answers.advise.verdict import Prediction, predict, sentences
 from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.linux import trial as live
 from thpsweep.linux.capture.command import observed
-from thpsweep.linux.live import profiles
 from thpsweep.model.capture.layout import Layout
 from thpsweep.model.machines.profile import Profile
-from thpsweep.model.setting import estimate
 from thpsweep.sweep.driver.drive import ALL_DONE, drive
-from thpsweep.sweep.local.serial import serial
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.limits import Limits
 from thpsweep.sweep.planning.plan import Plan
-from thpsweep.sweep.ray.auto import auto
+from thpsweep.sweep.ray.auto import run_auto
 from thpsweep.sweep.records import journal
 from thpsweep.sweep.records.point import PlannedPoint
 from thpsweep.sweep.tracking.target import target
@@ -42,8 +41,8 @@ class Request:
 
     pid: int | None
     capture: Path | None
-    machine: Path | None
-    conf: Path
+    machine: Path
+    is_default: bool
     root: Path
     seconds: float
     hours: float
@@ -64,20 +63,19 @@ class Request:
 def run(request: Request) -> int:
     """Capture if need be, predict, show. Raises: ThpsweepError."""
     request.check()
-    machine_file = request.machine or profiles.default_file()
-    machine = profiles.load(machine_file)
+    machine = profiles.load(request.machine)
     if request.trial:
         scene = _tried(request, machine)
     else:
         scene = _scene(request, machine, request.capture or keep(_observed(request, request.pid), request.root))
     found, code = predictions(scene, request.root)
     if code == ALL_DONE:
-        tell(scene, found, machine_file, request)
+        tell(scene, found, request)
     return code
 
 
 def _scene(request: Request, machine: Profile, file: Path) -> Scene:
-    return Scene(file, request.conf, machine, request.hours * 3600, request.replicates)
+    return Scene(file, machine, request.hours * 3600, request.replicates)
 
 
 def _observed(request: Request, pid: int | None) -> Layout:
@@ -121,8 +119,8 @@ def predictions(scene: Scene, root: Path) -> tuple[list[Prediction], int]:
     """Simulate every choice, journaled, so that the same command on the same file goes on; give the exit code, too."""
     wanted = choices(scene.layout.provenance, scene.tick_s, scene.layout.n_regions)
     points = planned(scene, wanted)
-    work = sum(estimate(point.point)["work"] for point in points.values())
-    driven = drive(_plan(scene, root, points), serial if work < LITTLE_WORK else auto, _no_answer)
+    work = sum(point.checked["work"] for point in points.values())
+    driven = drive(_plan(scene, root, points), run_serial if work < LITTLE_WORK else run_auto, _no_answer)
     if driven.exit_code != ALL_DONE:
         return [], driven.exit_code
     return [predict(choice, driven.results[points[choice.name].id]["result"]) for choice in wanted], ALL_DONE
@@ -151,7 +149,7 @@ def _no_answer(sweep: journal.Sweep) -> None:
     del sweep
 
 
-def tell(scene: Scene, found: Sequence[Prediction], machine_file: Path, request: Request) -> None:
+def tell(scene: Scene, found: Sequence[Prediction], request: Request) -> None:
     """Print answer, table, instructions, and what it all rests on."""
     layout = scene.layout
     who = f"{layout.provenance.get('program', 'a tree')}: {layout.n_processes} processes, {layout.n_regions} regions"
@@ -161,9 +159,9 @@ def tell(scene: Scene, found: Sequence[Prediction], machine_file: Path, request:
     wide.print(show.table(found, f"{who}, {request.hours:g} h at the prices of {scene.machine.name}"))
     _section(wide, "", show.LEGEND)
     _section(wide, "How to do it:", list(show.instructions(found)))
-    resting = basis.lines(scene.machine, machine_file, request.machine is None, layout, scene.workload())
+    resting = basis.lines(scene.machine, request.machine, request.is_default, layout, scene.workload())
     _section(wide, "What this rests on:", list(resting))
-    again = f"thpsweep advise --capture {scene.file}" + (f" --machine {request.machine}" if request.machine else "")
+    again = f"thpsweep advise --capture {scene.file}" + ("" if request.is_default else f" --machine {request.machine}")
     print(f"Again, with other prices or longer: {again} --hours 24", file=sys.stdout)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from thpsweep.answers.advise.choices import Choice
 from thpsweep.errors import ThpsweepError
@@ -14,9 +13,11 @@ from thpsweep.model import registry
 from thpsweep.model.capture import files
 from thpsweep.model.capture.layout import Layout
 from thpsweep.model.machines.profile import Profile
-from thpsweep.model.setting import check
 from thpsweep.model.workloads.base import Workload
-from thpsweep.sweep.records.point import PlannedPoint, Point, point_id
+from thpsweep.shipped import option
+from thpsweep.sweep.planning.check import planned_point
+from thpsweep.sweep.records.point import PlannedPoint
+from thpsweep.sweep.records.schema import Point
 from thpsweep.units import HPAGE_PMD_NR
 
 TICK_S = 60.0
@@ -28,7 +29,6 @@ class Scene:
     """A captured file, what it costs to run it, and for how long it is simulated."""
 
     file: Path
-    conf: Path
     machine: Profile
     duration_s: float = 3600.0
     replicates: int = 4
@@ -41,7 +41,7 @@ class Scene:
 
     def workload(self, **changed: Any) -> dict[str, Any]:
         """Give the captured workload with the rates that the file has, and assumed ones."""
-        options = {**_option(self.conf, "captured"), **changed, "path": str(self.file)}
+        options = {"kind": "captured", **option("workload", "captured"), **changed, "path": str(self.file)}
         built: Workload = registry.build("workload", options)
         return {**registry.spec(built), **built.identity()}
 
@@ -51,23 +51,18 @@ class Scene:
         life_s = float(self.workload()["worker_life_s"])
         return min(TICK_S, life_s, self.duration_s) if life_s else min(TICK_S, self.duration_s)
 
-    def point(self, policy: Mapping[str, Any], workload: Mapping[str, Any]) -> Point:
+    def point(self, policy: Any, workload: Mapping[str, Any]) -> Point:
         """Make a point of this tree under a policy."""
         return {
             "workload": dict(workload),
             "sharing": {"kind": "fixed", "degree": self.layout.n_processes},
-            "policy": dict(policy),
+            "policy": policy,
             "machine": registry.spec(self.machine),
             "memory": {"kind": "plentiful"},
             "run": {
                 "seed": self.seed, "replicates": self.replicates, "duration_s": self.duration_s, "tick_s": self.tick_s,
             },
         }  # fmt: skip
-
-
-def _option(conf: Path, name: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((conf / "workload" / f"{name}.yaml").read_text())
-    return {"kind": name, **{key: value for key, value in content.items() if key != "defaults"}}
 
 
 def planned(scene: Scene, wanted: Sequence[Choice]) -> dict[str, PlannedPoint]:
@@ -77,11 +72,10 @@ def planned(scene: Scene, wanted: Sequence[Choice]) -> dict[str, PlannedPoint]:
     for choice in wanted:
         point = scene.point(choice.policy, anew if choice.restart else as_is)
         try:
-            check(point)
+            params = {"policy": choice.name, "workload": point["workload"]["kind"]}
+            found[choice.name] = planned_point(point, params)
         except ThpsweepError as error:
             raise ThpsweepError(f"{choice.name}: {error}") from error
-        params = {"policy": choice.name, "workload": point["workload"]["kind"]}
-        found[choice.name] = PlannedPoint(point_id(point), point, params, ())
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from thpsweep.sweep.records import run_record
 from thpsweep.sweep.records.journal import Sweep
+from thpsweep.sweep.records.schema import result_of
 
 Row = dict[str, Any]
 
@@ -96,7 +97,7 @@ def _row(sweep: Sweep, point_id: str) -> Row:
     row |= {"counted": run_record.outcomes(result), "notes": tuple(run_record.notes(result))}
     row["outcomes"] = " ".join(f"{name}={count}" for name, count in row["counted"].items())
     row["error"] = "" if result["state"] == "done" else run_record.error_line(result)
-    for name, metric in (result["result"] or {}).get("metrics", {}).items():
+    for name, metric in result_of(result).get("metrics", {}).items():
         row |= {name: metric["mean"], f"{name}_low": metric["low"], f"{name}_high": metric["high"]}
     return row
 

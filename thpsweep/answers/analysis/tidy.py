@@ -1,13 +1,12 @@
 """A sweep as a pandas table."""
 
-from typing import Any
-
 import pandas as pd
 
 from thpsweep.answers.analysis import frame
 from thpsweep.answers.analysis.frame import Row
 from thpsweep.answers.analysis.question import question_of
 from thpsweep.sweep.records.journal import Sweep
+from thpsweep.sweep.records.schema import Result, result_of
 
 
 def tidy(sweep: Sweep, *, replicates: bool) -> pd.DataFrame:
@@ -31,7 +30,5 @@ def _split(sweep: Sweep, row: Row) -> list[Row]:
     return [{**kept, "replicate": at, **{name: found[at] for name, found in values.items()}} for at in range(n)]
 
 
-def _record(sweep: Sweep, row: Row) -> dict[str, Any]:
-    result = sweep.results.get(row["id"])
-    found: dict[str, Any] = (result["result"] if result else None) or {}
-    return found
+def _record(sweep: Sweep, row: Row) -> Result:
+    return result_of(sweep.results.get(row["id"]))

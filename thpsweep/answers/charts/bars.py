@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from thpsweep.answers.analysis.assumptions import Sensitivity
+from thpsweep.answers.analysis.prices import Price
 from thpsweep.answers.analysis.sobol import Index
-from thpsweep.answers.analysis.sources import Source
 from thpsweep.answers.analysis.study import named
 from thpsweep.answers.charts.base import Chart, panels
 
@@ -66,7 +66,7 @@ def matters(found: Mapping[str, Sequence[Index]], caption: str) -> Chart:
     return Chart("parameters", "Which parameters matter", caption, alt + ".", figure, headings, rows)
 
 
-def decides(found: Sequence[Sensitivity], sources: Mapping[str, Source], where: str, best: str) -> Chart:
+def decides(found: Sequence[Sensitivity], prices: Mapping[str, Price], where: str, best: str) -> Chart:
     """Draw what half and double each price make of the winner's lead in one scene; the table has every price."""
     widest = sorted(found, key=lambda one: -abs(one.swing_ms[1] - one.swing_ms[0]))[:MOST_BARS]
     figure, (axes,) = panels(1, height_inches=0.8 + 0.26 * len(widest))
@@ -75,7 +75,7 @@ def decides(found: Sequence[Sensitivity], sources: Mapping[str, Source], where: 
     axes.plot([one.swing_ms[1] for one in widest], at, "^", color=TOTAL, label="doubled", markersize=7)
     axes.hlines(at, [min(one.swing_ms) for one in widest], [max(one.swing_ms) for one in widest], color="0.5")
     axes.axvline(0, color="black", linewidth=0.9)
-    kinds = [sources[one.key].kind if one.key in sources else "assumed" for one in widest]
+    kinds = [prices[one.key].kind if one.key in prices else "assumed" for one in widest]
     axes.set_yticks(
         at, [f"{one.key.split('.')[-1]} ({kind})" for one, kind in zip(widest, kinds, strict=True)], fontsize=8
     )
@@ -86,7 +86,7 @@ def decides(found: Sequence[Sensitivity], sources: Mapping[str, Source], where: 
     rows = tuple(
         (
             one.key,
-            sources[one.key].kind if one.key in sources else "assumed",
+            prices[one.key].kind if one.key in prices else "assumed",
             one.value,
             one.halved,
             one.doubled,

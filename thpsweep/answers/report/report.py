@@ -14,10 +14,10 @@ import markupsafe
 
 from thpsweep.answers.analysis import frame
 from thpsweep.answers.analysis.assumptions import Sensitivity, sensitivities
+from thpsweep.answers.analysis.prices import KINDS, Price, prices
 from thpsweep.answers.analysis.question import question_of
 from thpsweep.answers.analysis.ranking import Verdict, contestants, verdicts
 from thpsweep.answers.analysis.sobol import Index, indices
-from thpsweep.answers.analysis.sources import KINDS, Source, profile_file, sources
 from thpsweep.answers.analysis.study import COST, NET, UNRANKED, Entry, Key, Study, scene_name, study
 from thpsweep.answers.charts.bars import decides, matters
 from thpsweep.answers.charts.base import Chart, Point
@@ -29,6 +29,7 @@ from thpsweep.answers.report import sentences
 from thpsweep.answers.report.tables import breaks, records, winners
 from thpsweep.answers.terminal.table import footnotes
 from thpsweep.errors import SweepError
+from thpsweep.shipped import option_file
 from thpsweep.sweep.records import environment
 from thpsweep.sweep.records.journal import Sweep
 
@@ -48,7 +49,7 @@ class Report:
     anyhow: Mapping[Key, Verdict]
     charts: tuple[Chart, ...]
     missing: tuple[tuple[str, str], ...]
-    sources: tuple[Source, ...]
+    prices: tuple[Price, ...]
 
 
 def write_report(sweep: Sweep, machine: Path | None = None) -> Path:
@@ -71,23 +72,24 @@ def report(sweep: Sweep, machine: Path | None = None) -> Report:
     if not known.entries:
         raise SweepError(f"{sweep.directory}: no point is done, so there is nothing to report")
     profile = known.entries[0].point["machine"]
-    explained = tuple(sources(profile, machine or profile_file(str(profile.get("name", "")))))
+    file = machine or option_file("machine", str(profile.get("name", "")))
+    explained = tuple(prices(profile, file))
     judged, anyhow = verdicts(known, sharing_kept=True), verdicts(known, sharing_kept=False)
     chosen = headline_scene(known)
-    prices = sensitivities(known, judged, chosen, sharing_kept=True)
-    by_key = {source.key: source for source in explained}
+    varied = sensitivities(known, judged, chosen, sharing_kept=True)
+    by_key = {price.key: price for price in explained}
     said = (
         sentences.winners(known, judged, anyhow[chosen]),
         sentences.hundred_thousand(known),
-        sentences.overturned(prices, by_key, judged[chosen].best, scene_name(chosen), len(judged)),
+        sentences.overturned(varied, by_key, judged[chosen].best, scene_name(chosen), len(judged)),
     )
-    charts, missing = _charts(known, prices, by_key, judged[chosen])
+    charts, missing = _charts(known, varied, by_key, judged[chosen])
     question = question_of(sweep.directory)
     return Report(known, question, said, judged, anyhow, tuple(charts), tuple(missing), explained)
 
 
 def _charts(
-    known: Study, prices: list[Sensitivity] | str, by_key: Mapping[str, Source], chosen: Verdict
+    known: Study, prices: list[Sensitivity] | str, by_key: Mapping[str, Price], chosen: Verdict
 ) -> tuple[list[Chart], list[tuple[str, str]]]:
     """Draw what the sweep allows, and say why the rest is not there."""
     charts, missing = [frontier(known)], []
@@ -148,7 +150,7 @@ def png(chart: Chart) -> bytes:
 def html(found: Report, sweep: Sweep, pictures: Mapping[str, bytes]) -> str:
     """Lay a report out as a page that needs nothing else."""
     rows = frame.rows(sweep)
-    kinds = {kind: sum(source.kind == kind for source in found.sources) for kind in KINDS}
+    kinds = {kind: sum(price.kind == kind for price in found.prices) for kind in KINDS}
     counted = ", ".join(f"{n} {kind}" for kind, n in kinds.items() if n)
     machine = found.study.entries[0].point["machine"].get("name", "")
     return _template().render(
@@ -162,7 +164,7 @@ def html(found: Report, sweep: Sweep, pictures: Mapping[str, bytes]) -> str:
         breaks_said=BREAKS_SAID,
         charts=[_embedded(chart, pictures[chart.name]) for chart in found.charts],
         missing=found.missing,
-        sources=[(s.key, s.value, s.unit, s.kind, s.said) for s in found.sources],
+        sources=[(p.key, p.value, p.unit, p.kind, p.about) for p in found.prices],
         sources_said=f"Prices of machine profile {machine}: {counted}.",
         notes=footnotes(rows, wide=True),
         commands=commands(sweep),

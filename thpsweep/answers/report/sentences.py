@@ -7,8 +7,8 @@ import numpy as np
 
 from thpsweep.answers.analysis.assumptions import Sensitivity
 from thpsweep.answers.analysis.paired import Estimate, Values, difference, estimate
+from thpsweep.answers.analysis.prices import Price
 from thpsweep.answers.analysis.ranking import ALONE, UNRESOLVED, Stretch, Verdict, stretches
-from thpsweep.answers.analysis.sources import Source
 from thpsweep.answers.analysis.study import COST, DEGREE, NET, PAYBACK, Entry, Key, Study, level_name, named, scene_name
 from thpsweep.answers.charts.choose import HEADLINE_DEGREE
 from thpsweep.answers.terminal.table import count, duration, significant, size
@@ -60,21 +60,21 @@ def hundred_thousand(study: Study) -> str:
     return f"{head} ({scene_name(entry.scene)}): for each 2 MiB, {'; '.join(clauses)}."
 
 
-def overturned(found: Sequence[Sensitivity] | str, sources: Mapping[str, Source], best: str, where: str, n: int) -> str:
+def overturned(found: Sequence[Sensitivity] | str, prices: Mapping[str, Price], best: str, where: str, n: int) -> str:
     """Say which assumption would overturn it, and which cannot."""
     if isinstance(found, str):
         return f"Prices could not be varied: {found}."
     loses = [one for one in found if one.halved or one.doubled]
-    clauses = ", ".join(_decides(one, sources, n) for one in loses[:3])
+    clauses = ", ".join(_decides(one, prices, n) for one in loses[:3])
     head = f"{len(loses)} of {len(found)} prices change a winner when halved or doubled: {clauses}"
     if not loses:
         head = f"Halving or doubling any one of {len(found)} prices changes no winner"
-    return f"{head}; {_nearest(found, sources, best, where)}."
+    return f"{head}; {_nearest(found, prices, best, where)}."
 
 
-def _nearest(found: Sequence[Sensitivity], sources: Mapping[str, Source], best: str, where: str) -> str:
+def _nearest(found: Sequence[Sensitivity], prices: Mapping[str, Price], best: str, where: str) -> str:
     """Name the assumed price that is nearest to having another winner in one scene."""
-    assumed = [one for one in found if one.key not in sources or sources[one.key].kind == "assumed"]
+    assumed = [one for one in found if one.key not in prices or prices[one.key].kind == "assumed"]
     turns = [(abs(math.log(max(factor, 1e-9))), factor, name, one.key) for one in assumed for factor, name in one.flips]
     if not turns:
         return f"at {where} no assumed price alone takes the lead from {_code(best)}, whatever its value"
@@ -166,8 +166,8 @@ def _payback(entry: Entry) -> str:
     return f"pays back after {duration(found.mean)}{_ends(found, duration)}{late}"
 
 
-def _decides(one: Sensitivity, sources: Mapping[str, Source], n: int) -> str:
-    kind = sources[one.key].kind if one.key in sources else "assumed"
+def _decides(one: Sensitivity, prices: Mapping[str, Price], n: int) -> str:
+    kind = prices[one.key].kind if one.key in prices else "assumed"
     return f"`{one.key.split('.')[-1]}` ({kind}; {one.halved} of {n} scenes halved, {one.doubled} doubled)"
 
 

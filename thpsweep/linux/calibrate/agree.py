@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from thpsweep.errors import LiveError
-from thpsweep.linux.live.profiles import Source, load, sources
+from thpsweep.profiles import Source, load, sources
 
 _ROUNDS = re.compile(r"(?P<rounds>\d+) rounds?(?:, spread [\d.]+)?, (?P<low>[\d.e+-]+)\.\.(?P<high>[\d.e+-]+)$")
 _DRIFT = 0.05

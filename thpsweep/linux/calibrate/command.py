@@ -13,7 +13,7 @@ from thpsweep.linux.calibrate.agree import disagreements
 from thpsweep.linux.calibrate.rounds import PROBES, Calibration, calibrate
 from thpsweep.linux.calibrate.write import text
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.profiles import default_file, load
+from thpsweep.profiles import default_file, load
 
 _ROUNDS, _BUDGET_S = 15, 150.0
 _QUICK_ROUNDS = 1

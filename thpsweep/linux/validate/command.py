@@ -10,7 +10,6 @@ from rich.progress import Progress
 
 from thpsweep.errors import LiveError, OptionError
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.profiles import default_file, load, sources
 from thpsweep.linux.validate import report_hypothetical
 from thpsweep.linux.validate.cases import cases
 from thpsweep.linux.validate.hypothetical import HYPOTHETICAL, Findings, findings
@@ -20,6 +19,7 @@ from thpsweep.linux.validate.run import validate
 from thpsweep.linux.validate.steps import Case
 from thpsweep.linux.validate.verdict import Verdict
 from thpsweep.model.machines.profile import Profile
+from thpsweep.profiles import load, sources
 
 _DIFFERS = 1
 _WIDTH = 150
@@ -29,7 +29,7 @@ _WIDTH = 150
 class Request:
     """What the command line asks for."""
 
-    machine: Path | None
+    machine: Path
     only: Sequence[str]
     random: int
     seed: int
@@ -54,13 +54,13 @@ def run(request: Request) -> int:
         raise OptionError("--rounds", request.rounds, "1 or more")
     if request.json is not None and not request.json.absolute().parent.is_dir():
         raise LiveError(f"--json {request.json}: expected a file in a folder that exists")
-    machine = load(request.machine or default_file())
+    machine = load(request.machine)
     verdicts = _validate(chosen, machine, request.rounds)
     console = Console() if Console().is_terminal else Console(width=_WIDTH)
     show(verdicts, machine.name, console)
     assumptions: list[Findings] = []
     if not request.only and not request.random:
-        assumptions = _try_assumptions(request.machine or default_file())
+        assumptions = _try_assumptions(request.machine)
         report_hypothetical.show(assumptions, machine.name, console)
     if request.json is not None:
         write_json(verdicts, machine.name, report_hypothetical.plain(assumptions), request.json)

@@ -9,9 +9,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from thpsweep.linux.live.profiles import Source, shipped
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.simulate import simulate
+from thpsweep.profiles import Source
+from thpsweep.shipped import option
 
 HYPOTHETICAL = ("inplace", "inplace_pmd", "switch", "switch_pmd", "incremental", "deferred", "shared_table")
 SHARERS, REGIONS = 16, 2
@@ -91,7 +92,7 @@ def prices(machine: Profile) -> list[str]:
 def _answer(mechanism: str, machine: Profile) -> Answer:
     """Simulate the scene: the workload `prefork` as it ships, but small; every sharer asks for a collapse after a minute."""
     point: dict[str, Any] = {
-        "workload": {"kind": "prefork", **shipped("workload", "prefork"), "regions": REGIONS},
+        "workload": {"kind": "prefork", **option("workload", "prefork"), "regions": REGIONS},
         "sharing": {"kind": "fixed", "degree": SHARERS},
         "policy": {
             "name": mechanism,

@@ -76,7 +76,7 @@ class Span:
 
 @dataclasses.dataclass(frozen=True)
 class _Work:
-    """What spans add where certain measures are told: (measure, price of one), and for each lock the measure of what it
+    """What spans add where certain measures are given: (measure, price of one), and for each lock the measure of what it
     hides."""
 
     cut: str
@@ -86,17 +86,17 @@ class _Work:
 
 def spans(sequence: tuple[Step, ...]) -> list[Span]:
     """Join consecutive steps that hold a class in the same way."""
-    found: list[Span] = []
+    joined: list[Span] = []
     still: dict[tuple[str, str], Span] = {}
     for step in sequence:
         held = {}
         for key in step.holds.items():
             if key not in still:
-                found.append(Span(*key, work=[]))
-            held[key] = still.get(key, found[-1])
+                joined.append(Span(*key, work=[]))
+            held[key] = still.get(key, joined[-1])
             held[key].work.extend(step.work.items())
         still = held
-    return found
+    return joined
 
 
 def measures_of(sequence: tuple[Step, ...]) -> set[str]:
@@ -168,13 +168,13 @@ class Locks:
 
         Shapes: rows (n,), each measure (n,). Raises: ValueError for a measure that no step names.
         """
-        told = frozenset(measures)
-        if told not in self._works:
-            self._works[told] = self._works_of(told)
+        named = frozenset(measures)
+        if named not in self._works:
+            self._works[named] = self._works_of(named)
         if not rows.size:
             return
         replicates = self._family.replicate_of(rows)
-        for work in self._works[told]:
+        for work in self._works[named]:
             whole_ns = functools.reduce(np.add, (measures[measure] * price_ns for measure, price_ns in work.priced))
             cuts = 1.0 if work.cut == ONCE else np.maximum(measures[work.cut], 1)
             each_ns = whole_ns / cuts
@@ -187,30 +187,30 @@ class Locks:
                     np.add.at(self.hidden[lock], replicates, squares * (measures[hides] * self._rates(rows)))
 
     def _rates(self, rows: Ints) -> Floats:
-        """Give how often somebody accesses the region of each row. Units: accesses per ns."""
+        """Give how often processes access the region of each row. Units: accesses per ns."""
         hot = self._family.region_of(rows) % self._family.n_regions < self._hot_regions
         return np.where(hot, self._accesses_per_ns[1], self._accesses_per_ns[0])
 
-    def _works_of(self, told: frozenset[str]) -> list[_Work]:
-        """Choose the spans in which something of what is told is done; locks are held together while they can be.
+    def _works_of(self, named: frozenset[str]) -> list[_Work]:
+        """Choose the spans in which something of what is given is done; locks are held together while they can be.
 
         Each lock's spans stay in their order: sums of floats depend on it.
         """
-        if not told <= self._known:
-            raise ValueError(f"no step names {', '.join(sorted(told - self._known))}")
-        found: list[_Work] = []
+        if not named <= self._known:
+            raise ValueError(f"no step names {', '.join(sorted(named - self._known))}")
+        works: list[_Work] = []
         for span in self._spans:
-            priced = [(measure, self._prices[operation]) for operation, measure in span.work if measure in told]
+            priced = [(measure, self._prices[operation]) for operation, measure in span.work if measure in named]
             if not priced:
                 continue
             hides = HIDDEN.get(span.lock)
-            new = _Work(span.cut, priced, {span.lock: hides if hides is None or hides in told else "split_ptes"})
-            same = [work for work in found if (work.cut, work.priced) == (span.cut, priced)]
-            if same and not any(span.lock in work.locks for work in found):
+            new = _Work(span.cut, priced, {span.lock: hides if hides is None or hides in named else "split_ptes"})
+            same = [work for work in works if (work.cut, work.priced) == (span.cut, priced)]
+            if same and not any(span.lock in work.locks for work in works):
                 same[0].locks.update(new.locks)
             else:
-                found.append(new)
-        return found
+                works.append(new)
+        return works
 
 
 def accesses_per_ns(workload: Workload, n_sharers: int, hot: bool) -> float:

@@ -127,14 +127,14 @@ def collapse_ns_by_payer(
     """
     total = counts.total
     refaults = total["ptes_refaulted"] * machine.migration_entry_restore_ns
-    found = {
+    spent = {
         "interrupted": ipis(counts, machine, n_sharers) * machine.ipi_ns,
         "touching": refaults + total["pmds_refaulted"] * machine.minor_fault_ns,
         "kcompactd": compaction_ns(counts, machine, "kcompactd_"),
     }
-    rest = whole_ns - sum(found.values())
+    rest = whole_ns - sum(spent.values())
     nothing = np.zeros_like(rest)
-    return {name: found.get(name, np.maximum(0.0, rest) if name == payer else nothing) for name in PAYERS}
+    return {name: spent.get(name, np.maximum(0.0, rest) if name == payer else nothing) for name in PAYERS}
 
 
 def compaction_ns(counts: Counts, machine: Profile, payer: str = "") -> Floats:
@@ -221,7 +221,7 @@ def tlb_misses_per_s(
     everything = np.maximum(mapped_bytes[0] + mapped_bytes[1] + mapped_bytes[2], 1.0)
     huge, large, small = _uncovered(mapped_bytes, entry_bytes, [machine.tlb_l1_entries, machine.tlb_l2_entries])
     beyond = {"tlb_l2_hit_ns": huge[0] + large[0] + small[0], "page_walk_saved_ns": large[1] + small[1]}
-    return {price: np.asarray(accesses_per_s * found / everything) for price, found in beyond.items()}
+    return {price: np.asarray(accesses_per_s * n_bytes / everything) for price, n_bytes in beyond.items()}
 
 
 def _uncovered(mapped_bytes: Sequence[Floats], entry_bytes: list[float], entries: list[float]) -> list[Floats]:
@@ -230,9 +230,9 @@ def _uncovered(mapped_bytes: Sequence[Floats], entry_bytes: list[float], entries
     Shapes: mapped (...), entries n -> (n, ...).
     """
     left: Floats = np.stack([np.full(mapped_bytes[0].shape, float(level)) for level in entries])
-    found = []
+    uncovered = []
     for mapped, covers in zip(mapped_bytes, entry_bytes, strict=True):
         covered = np.minimum(mapped, left * covers)
         left = left - covered / covers
-        found.append(mapped - covered)
-    return found
+        uncovered.append(mapped - covered)
+    return uncovered

@@ -74,8 +74,8 @@ def report(policy: Series, baseline: Series, tick_s: float, n_points: int = 1) -
 def _means(series: Series, n_points: int) -> list[list[list[float]]]:
     """Average over each point's replicates. Shapes: -> (n_series, n_points, n_steps)."""
     by_point = series.table.reshape(len(UNITS), series.ticks.size, n_points, -1)
-    found: list[list[list[float]]] = by_point.mean(axis=3).swapaxes(1, 2).tolist()
-    return found
+    means: list[list[list[float]]] = by_point.mean(axis=3).swapaxes(1, 2).tolist()
+    return means
 
 
 def _now(family: Family, counts: Counts) -> dict[str, Ints | Floats]:

@@ -57,7 +57,7 @@ def named_by(points: Iterable[Mapping[str, Any]]) -> list[str]:
     return sorted({part["path"] for part in parts if isinstance(part.get("path"), str)})
 
 
-def take_along(path: str) -> tuple[str, Layout]:
+def read_attachment(path: str) -> tuple[str, Layout]:
     """Read what a path names, for processes that have no such file: `provide` takes it there. Raises: as find, load."""
     return str(Path(path)), load(find("workload.path", path))
 

@@ -31,11 +31,8 @@ class DrawnConditions:
     workload: Workload
     keys: npt.NDArray[np.uint64]
     tick_s: float
+    born: Ints
     all_sharers: bool = False
-    born: Ints = dataclasses.field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "born", np.zeros(self.family.alive.shape, np.int64))
 
     def of_visit(self, rows: Ints, tick: int, khugepaged: bool) -> VisitConditions:
         """Give the conditions of visiting the rows in a tick; a reference met by one sharer is met by all in that tick."""
@@ -126,3 +123,8 @@ class DrawnConditions:
     def _uniform(self, kind: int, rows: Ints, tick: int, *more: Ints) -> Floats:
         regions = self.family.region_of(rows) % self.family.n_regions
         return draws.uniform(self.keys[self.family.replicate_of(rows)], kind, regions, tick, *more)
+
+
+def born_at_start(family: Family) -> Ints:
+    """Give the tick in which each sharer was forked, as long as none was. Shapes: -> (n_replicates, n_sharers)."""
+    return np.zeros(family.alive.shape, np.int64)

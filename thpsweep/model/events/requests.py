@@ -37,7 +37,7 @@ NOTHING = Requests(_NONE, _NONE, _NONE, _NONE, _NONE)
 
 
 def draw(scene: Scene, rngs: dict[str, np.random.Generator], tick: int) -> Requests:
-    """Draw the requests of a tick; the living and the mapped are told from the others when they are made."""
+    """Draw the requests of a tick; which of them reach living processes and mapped pages shows when they are made."""
     pins, pins_until = _references(scene, rngs["pins"], scene.workload.pins_per_process_hour, tick)
     gets, gets_until = _references(scene, rngs["vmsplices"], scene.workload.vmsplices_per_process_hour, tick)
     return Requests(pins, pins_until, gets, gets_until, _reclaims(scene, rngs["reclaims"]))

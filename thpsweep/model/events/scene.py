@@ -49,13 +49,13 @@ def sources(scene: Scene) -> list[Source]:
     """List what is written at all: hot and cold pages by the root and by the workers, and the workers' bursts."""
     load, hot = scene.workload, hot_count(scene.n_regions, scene.workload.hot_regions)
     classes = {"hot": (0, hot), "cold": (hot, scene.n_regions - hot)}
-    found = []
+    written = []
     for writer in ("root", "worker") if scene.n_sharers > 1 else ("root",):
         for name, (low, n_regions) in classes.items():
             mean = load.writes_per_page_hour(writer == "root", name == "hot") * scene.tick_s / S_PER_HOUR
             law = Law(n_regions * HPAGE_PMD_NR, mean, load.write_zipf_exponent)
-            found.append(Source(f"{writer}_{name}", low, law))
+            written.append(Source(f"{writer}_{name}", low, law))
     if scene.n_sharers > 1:
         mean = -math.log1p(-load.burst_pages_share) / scene.burst_ticks
-        found.append(Source("bursts", 0, Law(scene.n_regions * HPAGE_PMD_NR, mean)))
-    return [source for source in found if source.law.mean > 0 and source.law.n_pages]
+        written.append(Source("bursts", 0, Law(scene.n_regions * HPAGE_PMD_NR, mean)))
+    return [source for source in written if source.law.mean > 0 and source.law.n_pages]

@@ -122,20 +122,27 @@ class Gate(abc.ABC):
 
 
 @dataclasses.dataclass
+class Clock:
+    """The time of a run: 0 before its first tick, then the end of the tick that is under way."""
+
+    now_s: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Guard:
     """A gate at work: its state, the time, and what it may look up."""
 
     gate: Gate
     machine: Profile
     workload: Workload
+    clock: Clock
     state: Any
-    now_s: float = 0.0
 
     def allows(self, family: Family, counts: Counts, mechanism: Mechanism, rows: Ints, limits: Limits) -> Flags:
         """Ask the gate about rows whose scan passed. Shapes: (n,) -> (n,). Raises: ValueError for another answer."""
-        proposal = Proposal(family, counts, mechanism, rows, limits, self.machine, self.workload, self.now_s)
+        proposal = Proposal(family, counts, mechanism, rows, limits, self.machine, self.workload, self.clock.now_s)
         answer = self.gate.allow(self.state, proposal)
         if not isinstance(answer, np.ndarray) or answer.dtype != bool or answer.shape != rows.shape:
-            found = f"{answer.dtype} of shape {answer.shape}" if isinstance(answer, np.ndarray) else repr(answer)
-            raise ValueError(f"{type(self.gate).__name__}.allow() gave {found}; expected bool of shape {rows.shape}")
+            shape = f"{answer.dtype} of shape {answer.shape}" if isinstance(answer, np.ndarray) else repr(answer)
+            raise ValueError(f"{type(self.gate).__name__}.allow() gave {shape}; expected bool of shape {rows.shape}")
         return answer

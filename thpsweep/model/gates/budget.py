@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.errors import OptionError
-from thpsweep.model import options
+from thpsweep.model import checks
 from thpsweep.model.accounting.prices import collapse_ns
 from thpsweep.model.bits import Floats
 from thpsweep.model.gates.base import Gate, Proposal
@@ -45,8 +45,8 @@ class Budget(Gate):
     def __post_init__(self) -> None:
         for name in _RATES:
             if getattr(self, name) is not None:
-                options.not_negative(f"policy.gate.{name}", getattr(self, name))
-        options.positive("policy.gate.burst_s", self.burst_s)
+                checks.not_negative(f"policy.gate.{name}", getattr(self, name))
+        checks.positive("policy.gate.burst_s", self.burst_s)
         if not self._rates():
             raise OptionError("policy.gate.pte_updates_per_s", None, "a number, unless cpu_ms_per_s is one")
 

@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from thpsweep.model.checks import whole
 from thpsweep.model.gates.base import Gate, Proposal
 from thpsweep.model.mechanisms.base import Flags
-from thpsweep.model.options import whole
 from thpsweep.units import HPAGE_PMD_NR, MAX_SHARERS
 
 

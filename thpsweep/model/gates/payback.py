@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from thpsweep.errors import OptionError
-from thpsweep.model import bits, options
+from thpsweep.model import bits, checks
 from thpsweep.model.accounting.prices import aging_pass_ns, collapse_ns, tlb_ns_per_s
 from thpsweep.model.bits import Floats, Ints
 from thpsweep.model.gates.base import Gate, Proposal
@@ -37,14 +37,14 @@ class Payback(Gate):
     miss_ns: float | None = None
 
     def __post_init__(self) -> None:
-        options.positive("policy.gate.horizon_s", self.horizon_s)
+        checks.positive("policy.gate.horizon_s", self.horizon_s)
         if not self.gains:
             raise OptionError("policy.gate.gains", self.gains, "one at least of " + ", ".join(GAINS))
         for gain in self.gains:
-            options.one_of("policy.gate.gains", gain, GAINS)
+            checks.one_of("policy.gate.gains", gain, GAINS)
         for name in ("cost_ns", "miss_ns"):
             if getattr(self, name) is not None:
-                options.not_negative(f"policy.gate.{name}", getattr(self, name))
+                checks.not_negative(f"policy.gate.{name}", getattr(self, name))
 
     def allow(self, state: Any, proposal: Proposal) -> Flags:
         """Let pass where gain x horizon is more than the cost, strictly, as CBMM compares them."""

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from thpsweep.model import options
-from thpsweep.model.options import whole
+from thpsweep.model import checks
+from thpsweep.model.checks import whole
 
 AS_PTE_CLEAR = -1.0
 """Default of pte_clear_compound_ns: what pte_clear_ns is."""
@@ -78,6 +78,6 @@ class Profile:
         whole("machine.cpus", self.cpus, 1, 65_536)
         for field in dataclasses.fields(self):
             if field.type is float:
-                options.not_negative(f"machine.{field.name}", getattr(self, field.name))
+                checks.not_negative(f"machine.{field.name}", getattr(self, field.name))
         for name in ("tlb_coalesce", "memory_bytes"):
-            options.positive(f"machine.{name}", getattr(self, name))
+            checks.positive(f"machine.{name}", getattr(self, name))

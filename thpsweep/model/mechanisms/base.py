@@ -21,7 +21,7 @@ NOBODY = HPAGE_PMD_NR
 Flags = npt.NDArray[np.bool_]
 
 Referenced = Callable[[Ints], Flags]
-"""Tells for rows whether somebody takes a short reference on a page of the region in this tick."""
+"""Tells for rows whether a process takes a short reference on a page of the region in this tick."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Mechanism(abc.ABC):
     shares_tables: ClassVar[bool] = False
     """Whether forks share pte tables, in the baseline too: prices of forks, exits and first writes follow."""
     locks: ClassVar[tuple[Step, ...]] = ()
-    """What is held through which steps; what each attempt did in them is told by Counts.hold()."""
+    """What is held through which steps; what each attempt did in them goes to Counts.hold()."""
     resumes: ClassVar[bool] = False
     """Whether a visit to a row that maps linked old pages goes on with them; else they refuse it (extra references)."""
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from thpsweep.model import bits, options
+from thpsweep.model import bits, checks
 from thpsweep.model.accounting.locks import ONCE, PROTECT, Step
 from thpsweep.model.bits import Ints
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Referenced, count_folios
@@ -40,7 +40,7 @@ class Deferred(Mechanism):
     deadline_s: float = 0.0
 
     def __post_init__(self) -> None:
-        options.not_negative("policy.mechanism.deadline_s", self.deadline_s)
+        checks.not_negative("policy.mechanism.deadline_s", self.deadline_s)
 
     def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
         """Begin where nothing is linked yet, and switch the visited rows."""

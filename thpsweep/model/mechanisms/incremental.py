@@ -5,14 +5,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from thpsweep.model import bits, options
+from thpsweep.model import bits, checks
 from thpsweep.model.accounting.locks import ONCE, PROTECT, Step
 from thpsweep.model.bits import Ints
+from thpsweep.model.checks import whole
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Referenced, count_folios
 from thpsweep.model.mm.links import link, move, open_rows
 from thpsweep.model.mm.rmap import sources
 from thpsweep.model.mm.wrprotect import protect
-from thpsweep.model.options import whole
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
 
@@ -39,18 +39,18 @@ class Incremental(Mechanism):
 
     def __post_init__(self) -> None:
         whole("policy.mechanism.ptes_per_slice", self.ptes_per_slice, 1, 1 << 30)
-        options.positive("policy.mechanism.slices_per_s", self.slices_per_s)
+        checks.positive("policy.mechanism.slices_per_s", self.slices_per_s)
 
     def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
         """Allocate, link and copy; no pte changes yet but for the visited mm's writable ones."""
         del race_slots, limits
         replicates = family.replicate_of(rows)
         protect(family, counts, rows)
-        found = sources(family, rows)
-        counts.add("rmap_walks", replicates, found.pages)
-        counts.add("vmas_visited", replicates, found.visits)
-        counts.hold(rows, walks=found.pages, visits=found.visits)
-        count_folios(counts, replicates, found.pages)
+        source = sources(family, rows)
+        counts.add("rmap_walks", replicates, source.pages)
+        counts.add("vmas_visited", replicates, source.visits)
+        counts.hold(rows, walks=source.pages, visits=source.visits)
+        count_folios(counts, replicates, source.pages)
         link(family, rows, isolate=True, forward=False)
         return np.ones(rows.size, bool)
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from thpsweep.model import bits, options
+from thpsweep.model import bits, checks
 from thpsweep.model.accounting.locks import ONCE, Step
 from thpsweep.model.bits import Ints
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
@@ -43,8 +43,8 @@ class Inplace(Mechanism):
     check: str = "per_page"
 
     def __post_init__(self) -> None:
-        options.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
-        options.one_of("policy.mechanism.check", self.check, ("per_page", "after_batch"))
+        checks.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
+        checks.one_of("policy.mechanism.check", self.check, ("per_page", "after_batch"))
 
     def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
         """Collapse in place; where a reference arrives late, put back what was written."""
@@ -55,45 +55,45 @@ class Inplace(Mechanism):
         return ~failed
 
     def _freeze_and_restore(self, family: Family, counts: Counts, rows: Ints) -> Ints:
-        found = sources(family, rows)
+        source = sources(family, rows)
         replicates = family.replicate_of(rows)
-        entries = self._entries(family, found)
-        self._count_walks(counts, replicates, found, entries)
-        self._hold(counts, found, entries, made=True)
-        count_folios(counts, replicates, found.pages)
-        return fold(family, found)
+        entries = self._entries(family, source)
+        self._count_walks(counts, replicates, source, entries)
+        self._hold(counts, source, entries, made=True)
+        count_folios(counts, replicates, source.pages)
+        return fold(family, source)
 
-    def _entries(self, family: Family, found: Sources) -> Ints:
+    def _entries(self, family: Family, source: Sources) -> Ints:
         """Count the ptes that are set, and restored, for the sources: all their mappings. Shapes: -> (n,)."""
         del family
-        return found.ptes
+        return source.ptes
 
     def _undo(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints) -> None:
         reached = bits.below(race_slots + 1) if self.check == "per_page" else bits.full(rows.size)
-        found = sources(family, rows, reached)
+        source = sources(family, rows, reached)
         replicates = family.replicate_of(rows)
-        entries = self._entries(family, found)
-        self._count_walks(counts, replicates, found, entries)
-        self._hold(counts, found, entries, made=False)
+        entries = self._entries(family, source)
+        self._count_walks(counts, replicates, source, entries)
+        self._hold(counts, source, entries, made=False)
         counts.add("aborts", replicates, 1)
         counts.add("wasted_pte_updates", replicates, 2 * entries)
 
-    def _count_walks(self, counts: Counts, replicates: Ints, found: Sources, entries: Ints) -> None:
+    def _count_walks(self, counts: Counts, replicates: Ints, source: Sources, entries: Ints) -> None:
         """Count both passes over the given sources: setting the migration entries and replacing them."""
-        some = found.pages > 0
+        some = source.pages > 0
         per_page = self.walk == "per_page"
         counts.collapse("migration_entries_set", replicates, entries)
         counts.collapse("ptes_restored", replicates, entries)
         counts.add("tlb_flushes", replicates, some.astype(np.int64))
         counts.add("family_flushes", replicates, some.astype(np.int64))
-        counts.add("rmap_walks", replicates, 2 * (found.pages if per_page else some.astype(np.int64)))
-        counts.add("vmas_visited", replicates, 2 * (found.visits if per_page else found.widest))
+        counts.add("rmap_walks", replicates, 2 * (source.pages if per_page else some.astype(np.int64)))
+        counts.add("vmas_visited", replicates, 2 * (source.visits if per_page else source.widest))
 
-    def _hold(self, counts: Counts, found: Sources, entries: Ints, made: bool) -> None:
+    def _hold(self, counts: Counts, source: Sources, entries: Ints, made: bool) -> None:
         """Tell what happened under locks: `entries` set and restored, each in a walk, and the copy if it came to that."""
-        some = (found.pages > 0).astype(np.int64)
+        some = (source.pages > 0).astype(np.int64)
         per_page = self.walk == "per_page"
-        idle = np.maximum(0, (found.visits if per_page else found.widest) - entries)
-        done = {"copied": found.pages, "zeroed": HPAGE_PMD_NR - found.pages} if made else {}
-        walks = found.pages if per_page else some
-        counts.hold(found.rows, entries=entries, flushes=some, walks=walks, idle=idle, frozen=found.ptes, **done)
+        idle = np.maximum(0, (source.visits if per_page else source.widest) - entries)
+        done = {"copied": source.pages, "zeroed": HPAGE_PMD_NR - source.pages} if made else {}
+        walks = source.pages if per_page else some
+        counts.hold(source.rows, entries=entries, flushes=some, walks=walks, idle=idle, frozen=source.ptes, **done)

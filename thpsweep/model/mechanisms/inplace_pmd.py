@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
-from thpsweep.model import options
+from thpsweep.model import checks
 from thpsweep.model.accounting.locks import Step
 from thpsweep.model.bits import Ints
 from thpsweep.model.mechanisms.base import Flags, Limits, raced
@@ -28,7 +28,7 @@ class InplacePmd(Inplace):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        options.one_of("policy.mechanism.deposit", self.deposit, DEPOSITS)
+        checks.one_of("policy.mechanism.deposit", self.deposit, DEPOSITS)
 
     def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
         """Collapse in place, then map by PMD whoever is eligible."""

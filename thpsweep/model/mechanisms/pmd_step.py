@@ -1,7 +1,7 @@
 """The last step of the proposal of 2016, after a collapse to ptes: a PMD for every VMA that is eligible, one mm at a time.
 
-Eligible: each slot is the new folio's subpage, or empty where the folio had no source (never over somebody's page: it would
-show that page's content); at most max_ptes_none empty; nothing swapped; all of its ptes exclusive or none.
+Eligible: each slot is the new folio's subpage, or empty where the folio had no source (never over another sharer's page:
+it would show that page's content); at most max_ptes_none empty; nothing swapped; all of its ptes exclusive or none.
 The lock order forbids to do it inside the rmap walk (mmap_lock comes before the anon_vma lock): hence mm by mm.
 Source: Kirill A. Shutemov, 20160226103253.GA22450@node.shutemov.name.
 """

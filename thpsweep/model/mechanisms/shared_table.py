@@ -27,11 +27,11 @@ class SharedTable(Inplace):
 
     shares_tables: ClassVar[bool] = True
 
-    def _entries(self, family: Family, found: Sources) -> Ints:
+    def _entries(self, family: Family, source: Sources) -> Ints:
         """Count the entries of distinct tables that map the sources. Shapes: -> (n,)."""
-        entries = bits.count(found.slots)
-        layers, boards = _frames(family, found.rows, found.slots)
-        others = relatives(family, found.rows)
+        entries = bits.count(source.slots)
+        layers, boards = _frames(family, source.rows, source.slots)
+        others = relatives(family, source.rows)
         chosen = one_a_record(family.record_of[others.row].astype(np.int64))
         records, region = family.record_of[others.row[chosen]].astype(np.int64), others.index[chosen]
         for index, entry in family.walk(records):

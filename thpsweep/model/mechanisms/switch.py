@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from thpsweep.model import options
+from thpsweep.model import checks
 from thpsweep.model.accounting.locks import PROTECT, Step
 from thpsweep.model.bits import Ints
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
@@ -37,7 +37,7 @@ class Switch(Mechanism):
     walk: str = "per_page"
 
     def __post_init__(self) -> None:
-        options.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
+        checks.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
 
     def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
         """Collapse by switching; never fails once begun."""
@@ -50,16 +50,16 @@ class Switch(Mechanism):
         replicates = family.replicate_of(rows)
         counts.add("orphan_pages", replicates, raced(family, rows, race_slots).astype(np.int64))
         protect(family, counts, rows)
-        found = sources(family, rows)
+        source = sources(family, rows)
         per_page = self.walk == "per_page"
-        counts.collapse("ptes_switched", replicates, found.ptes)
-        counts.add("rmap_walks", replicates, found.pages if per_page else 1)
-        counts.add("vmas_visited", replicates, found.visits if per_page else found.widest)
-        walks, visits = (found.pages, found.visits) if per_page else (np.ones(rows.size, np.int64), found.widest)
-        tables, idle = found.ptes if per_page else found.widest, np.maximum(0, visits - found.ptes)
-        counts.hold(rows, walks=walks, idle=idle, tables=tables, switched=found.ptes)
-        count_folios(counts, replicates, found.pages)
-        folios = fold(family, found)
+        counts.collapse("ptes_switched", replicates, source.ptes)
+        counts.add("rmap_walks", replicates, source.pages if per_page else 1)
+        counts.add("vmas_visited", replicates, source.visits if per_page else source.widest)
+        walks, visits = (source.pages, source.visits) if per_page else (np.ones(rows.size, np.int64), source.widest)
+        tables, idle = source.ptes if per_page else source.widest, np.maximum(0, visits - source.ptes)
+        counts.hold(rows, walks=walks, idle=idle, tables=tables, switched=source.ptes)
+        count_folios(counts, replicates, source.pages)
+        folios = fold(family, source)
         others = relatives(family, rows)
         counts.add("tlb_flushes", replicates, others.count(maps_folio(family, others.row, folios[others.index])))
         return folios

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from thpsweep.model import options
+from thpsweep.model import checks
 from thpsweep.model.accounting.locks import Step
 from thpsweep.model.bits import Ints
 from thpsweep.model.mechanisms.base import Flags, Limits
@@ -31,7 +31,7 @@ class SwitchPmd(Switch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        options.one_of("policy.mechanism.deposit", self.deposit, DEPOSITS)
+        checks.one_of("policy.mechanism.deposit", self.deposit, DEPOSITS)
 
     def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
         """Switch, then map by PMD whoever is eligible; never fails once begun."""

@@ -88,8 +88,8 @@ def _hold(family: Family, counts: Counts, rows: Ints, failed: Flags, race_slots:
 
 
 def _shared(family: Family, records: Ints) -> Boards:
-    """Give the slots that an unsharing fault copies: not exclusive, and the page or its folio has another mapper, or a
-    process has it in swap.
+    """Give the slots that an unsharing fault copies: not exclusive, and the page or its folio has another mapper, or the
+    swap cache holds it for another process.
 
     The last mapped subpage of a folio is copied too, as by a write, which frees the folio.
     Source: mm/memory.c do_wp_page(), __wp_can_reuse_large_anon_folio() (v6.15).

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.model import options
+from thpsweep.model import checks
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
@@ -41,7 +41,7 @@ class Memory(abc.ABC):
 
     def __post_init__(self) -> None:
         if self.cgroup_headroom_bytes is not None:
-            options.in_range("memory.cgroup_headroom_bytes", self.cgroup_headroom_bytes, 0, MAX_HEADROOM_BYTES)
+            checks.in_range("memory.cgroup_headroom_bytes", self.cgroup_headroom_bytes, 0, MAX_HEADROOM_BYTES)
 
     def begin(self, place: Place) -> Any:
         """Make the state before the first tick."""

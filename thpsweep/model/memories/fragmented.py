@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from thpsweep.model import bits, draws, options
+from thpsweep.model import bits, checks, draws
 from thpsweep.model.bits import Bools, Ints
+from thpsweep.model.checks import whole
 from thpsweep.model.memories.base import Memory, Place
-from thpsweep.model.options import whole
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
 DEFRAG = ("direct", "background", "none")
@@ -56,14 +56,14 @@ class Fragmented(Memory):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        options.one_of("memory.defrag", self.defrag, DEFRAG)
+        checks.one_of("memory.defrag", self.defrag, DEFRAG)
         whole("memory.free_blocks", self.free_blocks, 0, MAX_BLOCKS)
         whole("memory.kcompactd_stock_blocks", self.kcompactd_stock_blocks, 1, MAX_BLOCKS)
         for name in ("blocks_freed_per_hour", "blocks_taken_per_hour", "kcompactd_blocks_per_hour"):
-            options.in_range(f"memory.{name}", getattr(self, name), 0, MAX_BLOCKS_PER_HOUR)
-        options.in_range("memory.migrate_pages_per_block", self.migrate_pages_per_block, 0, HPAGE_PMD_NR)
+            checks.in_range(f"memory.{name}", getattr(self, name), 0, MAX_BLOCKS_PER_HOUR)
+        checks.in_range("memory.migrate_pages_per_block", self.migrate_pages_per_block, 0, HPAGE_PMD_NR)
         for name in ("unmovable_probability", "family_share"):
-            options.in_range(f"memory.{name}", getattr(self, name), 0, 1)
+            checks.in_range(f"memory.{name}", getattr(self, name), 0, 1)
 
     @property
     def compacts_directly(self) -> bool:

@@ -16,7 +16,7 @@ class Plentiful(Memory):
     limited: ClassVar[bool] = False
 
     def free(self, state: Any, place: Place) -> Ints:
-        """Give more than anybody asks for."""
+        """Always give as many as are asked for."""
         del state
         return np.full(place.family.n_replicates, np.iinfo(np.int64).max)
 

@@ -12,18 +12,18 @@ from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES
 def metrics(pair: Pair) -> Metrics:
     """Compute benefit/: LRU entries, and CPU time saved (negative where it was lost). Shapes: values (n_replicates,)."""
     before, after = pair.baseline.family.lru_entries, pair.policy.family.lru_entries
-    found: Metrics = {
+    by_name: Metrics = {
         "lru_entries_removed": ((before - after) * 1.0, "entries"),
         "lru_reduction": ((before - after) / np.maximum(before, 1), "share"),
         "pmd_mapped_fraction": (pair.policy.family.pmd_mapped_fraction, "share"),
     }
     saved = saved_ms(pair.baseline, pair.policy, pair.machine, pair.shares_tables)
-    found |= {f"{name}_ms_saved": (value, "ms") for name, value in saved.items()}
+    by_name |= {f"{name}_ms_saved": (value, "ms") for name, value in saved.items()}
     # An anon collapse deposits the page table for a later split and frees none (mm/khugepaged.c
     # pgtable_trans_huge_deposit); a file collapse does. A table that a later split takes again is not set off.
     freed = pair.policy.counts.total["page_tables_freed"] * float(PAGE_SIZE_BYTES)
-    found["page_table_bytes_freed"] = (freed, "bytes")
-    return {f"benefit/{name}": value for name, value in found.items()}
+    by_name["page_table_bytes_freed"] = (freed, "bytes")
+    return {f"benefit/{name}": value for name, value in by_name.items()}
 
 
 def saved_ms(before: Counted, after: Counted, machine: Profile, shares_tables: bool) -> dict[str, Floats]:

@@ -47,14 +47,14 @@ def metrics(pair: Pair) -> Metrics:
     policy, baseline = pair.policy.locks, pair.baseline.locks
     total_ns = policy.total_ns_by_class - baseline.total_ns_by_class
     max_ns = _beyond(policy.max_ns_by_class, baseline.max_ns_by_class)
-    found: Metrics = {}
+    by_name: Metrics = {}
     for lock, total_ms, max_ms in zip(CLASSES, total_ns / NS_PER_MS, max_ns / NS_PER_MS, strict=True):
-        found[f"lock_hold_{lock}_ms"] = (total_ms, "ms")
-        found[f"lock_hold_{lock}_max_ms"] = (max_ms, "ms")
+        by_name[f"lock_hold_{lock}_ms"] = (total_ms, "ms")
+        by_name[f"lock_hold_{lock}_max_ms"] = (max_ms, "ms")
     (stall_ns, worst_ns), (before_ns, before_worst_ns) = (_stalls(pair, run) for run in (pair.policy, pair.baseline))
-    found["stall_ms"] = ((stall_ns - before_ns) / NS_PER_MS, "ms")
-    found["stall_max_ms"] = (_beyond(worst_ns, before_worst_ns) / NS_PER_MS, "ms")
-    return {f"cost/{name}": value for name, value in found.items()}
+    by_name["stall_ms"] = ((stall_ns - before_ns) / NS_PER_MS, "ms")
+    by_name["stall_max_ms"] = (_beyond(worst_ns, before_worst_ns) / NS_PER_MS, "ms")
+    return {f"cost/{name}": value for name, value in by_name.items()}
 
 
 def _beyond(value: Floats, other: Floats) -> Floats:

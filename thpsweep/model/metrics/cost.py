@@ -14,54 +14,54 @@ from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES
 def metrics(pair: Pair) -> Metrics:
     """Compute cost/: operations, CPU time, memory. Shapes: each value (n_replicates,)."""
     counts, total = pair.policy.counts, pair.policy.counts.total
-    found: Metrics = {}
-    found["pte_updates"] = (counts.pte_updates * 1.0, "ptes")
+    by_name: Metrics = {}
+    by_name["pte_updates"] = (counts.pte_updates * 1.0, "ptes")
     worst = np.sum([counts.largest[LARGEST[kind]] for kind in PTE_UPDATES if kind in LARGEST], axis=0)
-    found["pte_updates_worst_region"] = (worst * 1.0, "ptes")
+    by_name["pte_updates_worst_region"] = (worst * 1.0, "ptes")
     for kind in PTE_UPDATES:
-        found[kind] = (total[kind] * 1.0, "ptes")
+        by_name[kind] = (total[kind] * 1.0, "ptes")
     for name in LARGEST.values():
-        found[name] = (counts.largest[name] * 1.0, "ptes")
+        by_name[name] = (counts.largest[name] * 1.0, "ptes")
     for name in ("rmap_walks", "vmas_visited", "tlb_flushes", "global_syncs", "pmd_writes", "collapses", "aborts"):
-        found[name] = (total[name] * 1.0, name)
-    found["ipis"] = (ipis(counts, pair.machine, pair.n_sharers), "ipis")
-    found["wasted_pte_updates"] = (total["wasted_pte_updates"] * 1.0, "ptes")
-    found["ptes_scanned"] = (total["ptes_scanned"] * 1.0, "ptes")
-    found["bytes_copied"] = (total["pages_copied"] * float(PAGE_SIZE_BYTES), "bytes")
+        by_name[name] = (total[name] * 1.0, name)
+    by_name["ipis"] = (ipis(counts, pair.machine, pair.n_sharers), "ipis")
+    by_name["wasted_pte_updates"] = (total["wasted_pte_updates"] * 1.0, "ptes")
+    by_name["ptes_scanned"] = (total["ptes_scanned"] * 1.0, "ptes")
+    by_name["bytes_copied"] = (total["pages_copied"] * float(PAGE_SIZE_BYTES), "bytes")
     whole_ns = collapse_ns(counts, pair.machine, pair.n_sharers)
-    found["cpu_ms"] = (whole_ns / NS_PER_MS, "ms")
+    by_name["cpu_ms"] = (whole_ns / NS_PER_MS, "ms")
     by_payer = collapse_ns_by_payer(counts, pair.machine, pair.n_sharers, pair.payer, whole_ns)
-    found.update({f"cpu_ms_{payer}": (spent_ns / NS_PER_MS, "ms") for payer, spent_ns in by_payer.items()})
+    by_name.update({f"cpu_ms_{payer}": (spent_ns / NS_PER_MS, "ms") for payer, spent_ns in by_payer.items()})
     compaction, by_kcompactd = (compaction_ns(counts, pair.machine, payer) for payer in ("", "kcompactd_"))
-    found["direct_compaction_stall_ms"] = ((compaction - by_kcompactd) / NS_PER_MS, "ms")
-    found["compaction_cpu_ms"] = (compaction / NS_PER_MS, "ms")
-    found["compaction_cpu_ms_caller"] = ((compaction - by_kcompactd) / NS_PER_MS, "ms")
-    found["compaction_cpu_ms_kcompactd"] = (by_kcompactd / NS_PER_MS, "ms")
+    by_name["direct_compaction_stall_ms"] = ((compaction - by_kcompactd) / NS_PER_MS, "ms")
+    by_name["compaction_cpu_ms"] = (compaction / NS_PER_MS, "ms")
+    by_name["compaction_cpu_ms_caller"] = ((compaction - by_kcompactd) / NS_PER_MS, "ms")
+    by_name["compaction_cpu_ms_kcompactd"] = (by_kcompactd / NS_PER_MS, "ms")
     for name in ("thp_collapse_alloc", "thp_collapse_alloc_failed"):
-        found[name] = (total[name] * 1.0, "blocks")
+        by_name[name] = (total[name] * 1.0, "blocks")
     for name in ("compact_stall", "compact_success", "compact_fail"):
-        found[name] = (total[name] * 1.0, name)
-    found["pages_migrated"] = (total["pages_migrated"] * 1.0, "pages")
-    found["links_broken"] = (total["links_broken"] * 1.0, "links_broken")
+        by_name[name] = (total[name] * 1.0, name)
+    by_name["pages_migrated"] = (total["pages_migrated"] * 1.0, "pages")
+    by_name["links_broken"] = (total["links_broken"] * 1.0, "links_broken")
     for name, unit in (("folio_splits", "folio_splits"), ("split_ptes", "ptes"), ("gup_redirects", "gup_redirects")):
-        found[name] = (total[name] * 1.0, unit)
-    found["split_cpu_ms"] = (split_ns(counts, pair.machine) / NS_PER_MS, "ms")
+        by_name[name] = (total[name] * 1.0, unit)
+    by_name["split_cpu_ms"] = (split_ns(counts, pair.machine) / NS_PER_MS, "ms")
     lost, healed = sharing_pages(pair)
-    found["sharing_lost_bytes"] = (lost * float(PAGE_SIZE_BYTES), "bytes")
-    found["sharing_healed_bytes"] = (healed * float(PAGE_SIZE_BYTES), "bytes")
-    found["stuck_bytes"] = (pair.policy.family.gauge["stuck_pages"] * float(PAGE_SIZE_BYTES), "bytes")
-    found["bloat_bytes"] = (total["bloat_pages"] * float(PAGE_SIZE_BYTES), "bytes")
-    found["bloat_freed_bytes"] = (total["zeroes_freed"] * float(PAGE_SIZE_BYTES), "bytes")
+    by_name["sharing_lost_bytes"] = (lost * float(PAGE_SIZE_BYTES), "bytes")
+    by_name["sharing_healed_bytes"] = (healed * float(PAGE_SIZE_BYTES), "bytes")
+    by_name["stuck_bytes"] = (pair.policy.family.gauge["stuck_pages"] * float(PAGE_SIZE_BYTES), "bytes")
+    by_name["bloat_bytes"] = (total["bloat_pages"] * float(PAGE_SIZE_BYTES), "bytes")
+    by_name["bloat_freed_bytes"] = (total["zeroes_freed"] * float(PAGE_SIZE_BYTES), "bytes")
     peak = pair.policy.integrals.peak_pages - pair.baseline.integrals.peak_pages
     held = pair.policy.integrals.page_seconds - pair.baseline.integrals.page_seconds
-    found["extra_bytes_peak"] = (peak * float(PAGE_SIZE_BYTES), "bytes")
-    found["extra_byte_seconds"] = (held * float(PAGE_SIZE_BYTES), "byte seconds")
-    return {f"cost/{name}": value for name, value in found.items()}
+    by_name["extra_bytes_peak"] = (peak * float(PAGE_SIZE_BYTES), "bytes")
+    by_name["extra_byte_seconds"] = (held * float(PAGE_SIZE_BYTES), "byte seconds")
+    return {f"cost/{name}": value for name, value in by_name.items()}
 
 
-def facts(found: Mapping[str, Floats]) -> dict[str, str]:
+def facts(by_name: Mapping[str, Floats]) -> dict[str, str]:
     """Say in words what became of the sharing that private copies ended; nothing where none was lost."""
-    lost, healed = (float(found[f"cost/sharing_{what}_bytes"].mean()) for what in ("lost", "healed"))
+    lost, healed = (float(by_name[f"cost/sharing_{what}_bytes"].mean()) for what in ("lost", "healed"))
     if not lost:
         return {}
     return {

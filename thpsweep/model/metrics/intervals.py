@@ -1,10 +1,9 @@
 """Fold replicates into what is reported: mean and 95 % interval."""
 
-import functools
-
 import numpy as np
 
 from thpsweep.model.bits import Floats
+from thpsweep.model.metrics.student import upper_quantile
 
 
 def intervals(values: Floats) -> list[dict[str, float]]:
@@ -16,18 +15,10 @@ def intervals(values: Floats) -> list[dict[str, float]]:
     n = values.shape[1]
     with np.errstate(invalid="ignore"):  # inf - inf
         means = values.mean(axis=1)
-        halves = _quantile(n) * values.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(means), np.nan)
+        halves = upper_quantile(n) * values.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(means), np.nan)
     alike = (values == values[:, :1]).all(axis=1) & (n > 1)
     unknown = np.where(alike, means, np.nan)
     finite = np.isfinite(values).all(axis=1)
     lows, highs = (np.where(finite, means + sign * halves, unknown) for sign in (-1, 1))
     ends = zip(means.tolist(), lows.tolist(), highs.tolist(), strict=True)
     return [{"mean": mean, "low": low, "high": high} for mean, low, high in ends]
-
-
-@functools.cache
-def _quantile(n: int) -> float:
-    """Give what leaves 2.5 % of Student's distribution above it, for n values."""
-    from scipy.special import stdtrit  # a quarter second, which commands that simulate nothing do not have
-
-    return float(stdtrit(n - 1, 0.975))

@@ -42,17 +42,17 @@ def counted(pair: Pair, n_points: int = 1, *, fed_back: bool) -> list[dict[str, 
 
 def _by_point(run: Counted, n_points: int) -> list[dict[str, list[float]]]:
     """Give each point's amounts, by name, one a replicate: whole numbers, then what is not."""
-    found: list[dict[str, list[float]]] = [{} for _ in range(n_points)]
+    by_point: list[dict[str, list[float]]] = [{} for _ in range(n_points)]
     for amounts in (run.counts.total, run.integrals.aged | run.integrals.missed):
         if not amounts:
             continue
         names = np.array(list(amounts), object)
         table = np.array(list(amounts.values())).reshape(names.size, n_points, -1)
         there = np.count_nonzero(table, axis=2) > 0
-        for number, mine in enumerate(found):
+        for number, mine in enumerate(by_point):
             kept = there[:, number]
             mine.update(zip(names[kept], table[kept, number].tolist(), strict=True))
-    return found
+    return by_point
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,18 +90,18 @@ class Recording:
 
 def recording(point: Mapping[str, Any], result: Mapping[str, Any]) -> Recording:
     """Read what a result counted. Raises: ThpsweepError where it may not be priced anew, with the reason."""
-    found = result.get("counted")
-    if found is None:
+    record = result.get("counted")
+    if record is None:
         raise ThpsweepError("the record has no counts: it is of an older version; the same sweep records them")
-    if found["fed_back"]:
-        raise ThpsweepError(found["fed_back"])
-    n_replicates = len(found["first_collapse_s"])
-    first_s = np.array(found["first_collapse_s"], np.float64)
-    policy, baseline = (_counted(found[run], n_replicates, first_s) for run in ("policy", "baseline"))
+    if record["fed_back"]:
+        raise ThpsweepError(record["fed_back"])
+    n_replicates = len(record["first_collapse_s"])
+    first_s = np.array(record["first_collapse_s"], np.float64)
+    policy, baseline = (_counted(record[run], n_replicates, first_s) for run in ("policy", "baseline"))
     mechanism = registry.build("mechanism", point["policy"]["mechanism"])
     machine = registry.build("machine", point["machine"])
     n_sharers = result["facts"]["sharers"]
-    return Recording(policy, baseline, machine, n_sharers, found["duration_s"], mechanism.shares_tables)
+    return Recording(policy, baseline, machine, n_sharers, record["duration_s"], mechanism.shares_tables)
 
 
 def _counted(amounts: Mapping[str, list[float]], n_replicates: int, first_s: Floats) -> Counted:

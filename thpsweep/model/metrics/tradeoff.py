@@ -11,7 +11,7 @@ SAVED = ("fork", "exit", "refault", "reclaim", "tlb")
 """Kinds of CPU time in benefit/ that add up to the gain."""
 
 
-def metrics(pair: Pair, found: Metrics) -> Metrics:
+def metrics(pair: Pair, by_name: Metrics) -> Metrics:
     """Compute tradeoff/ from the other two groups.
 
     net_cpu_ms is the gain less the cost over the whole run; payback_s how long the gain, at its mean rate from the first
@@ -19,9 +19,9 @@ def metrics(pair: Pair, found: Metrics) -> Metrics:
     within the run just where net_cpu_ms is not negative; beyond, it takes for granted that the gain goes on.
     Shapes: values (n_replicates,).
     """
-    updates, removed = found["cost/pte_updates"][0], found["benefit/lru_entries_removed"][0]
-    cost_ms = found["cost/cpu_ms"][0]
-    gain_ms = sum((found[f"benefit/{kind}_ms_saved"][0] for kind in SAVED), np.zeros(cost_ms.size))
+    updates, removed = by_name["cost/pte_updates"][0], by_name["benefit/lru_entries_removed"][0]
+    cost_ms = by_name["cost/cpu_ms"][0]
+    gain_ms = sum((by_name[f"benefit/{kind}_ms_saved"][0] for kind in SAVED), np.zeros(cost_ms.size))
     ratio = np.divide(updates, removed, out=np.full(updates.size, np.nan), where=removed > 0)
     return {
         "tradeoff/pte_updates_per_lru_entry": (ratio, "ptes per entry"),
@@ -35,9 +35,9 @@ def payback_s(policy: Counted, duration_s: float, cost_ms: Floats, gain_ms: Floa
     """Divide the cost by the mean rate of the gain from the first collapse on. Units: s. Shapes: -> (n_replicates,)."""
     after_s = since_s(policy, duration_s)
     gain_ms_per_s = np.divide(gain_ms, after_s, out=np.zeros(gain_ms.size), where=np.isfinite(after_s) & (after_s > 0))
-    found: Floats = np.divide(cost_ms, gain_ms_per_s, out=np.full(cost_ms.size, np.inf), where=gain_ms_per_s > 0)
-    found[policy.counts.total["collapses"] == 0] = np.nan
-    return found
+    payback: Floats = np.divide(cost_ms, gain_ms_per_s, out=np.full(cost_ms.size, np.inf), where=gain_ms_per_s > 0)
+    payback[policy.counts.total["collapses"] == 0] = np.nan
+    return payback
 
 
 def since_s(policy: Counted, duration_s: float) -> Floats:
@@ -45,9 +45,9 @@ def since_s(policy: Counted, duration_s: float) -> Floats:
     return duration_s - policy.integrals.first_collapse_s
 
 
-def facts(found: Mapping[str, Floats], after_s: Floats) -> dict[str, str]:
+def facts(by_name: Mapping[str, Floats], after_s: Floats) -> dict[str, str]:
     """Say where payback_s is an extrapolation, beyond what since_s() gives; nothing where it is none."""
-    paid_s = found["tradeoff/payback_s"]
+    paid_s = by_name["tradeoff/payback_s"]
     beyond = int(np.count_nonzero(np.isfinite(paid_s) & (paid_s > after_s)))
     if not beyond:
         return {}

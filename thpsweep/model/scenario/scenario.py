@@ -58,7 +58,7 @@ class Scenario(World[Process]):
         settings are the trigger's (pages_to_scan, max_ptes_none, ...), and options of the mechanism. The selftest waits
         for two full scans.
         """
-        names = {field.name for field in dataclasses.fields(registry.members("trigger")["khugepaged"])}
+        names = {field.name for field in dataclasses.fields(registry.options("trigger")["khugepaged"])}
         knobs = {name: value for name, value in settings.items() if name in names}
         collapser = self.collapser(mechanism, {name: settings[name] for name in settings if name not in names})
         daemon = registry.build("trigger", {"kind": "khugepaged", **knobs, "scan_sleep_millisecs": 1000})

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.model import bits, options
+from thpsweep.model import bits, checks
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.capture.start import Start
-from thpsweep.model.options import whole
+from thpsweep.model.checks import whole
 from thpsweep.model.sharings.base import Refined, Sharing, check_degree, check_size, of_classes, refine
 from thpsweep.units import HPAGE_PMD_NR, MAX_SHARERS
 
@@ -30,7 +30,7 @@ class Tree(Sharing):
     def __post_init__(self) -> None:
         check_degree(self.degree)
         whole("sharing.fanout", self.fanout, 1, MAX_SHARERS)
-        options.in_range("sharing.written_share", self.written_share, 0, 1)
+        checks.in_range("sharing.written_share", self.written_share, 0, 1)
 
     @property
     def sharers(self) -> int:
@@ -85,12 +85,12 @@ def _groups(written: Bools, parent: Ints) -> list[tuple[Boards, int, Bools]]:
     for node in range(1, parent.size):
         last[node] = np.where(written[node], node, last[parent[node]])
     columns, which = np.unique(last, axis=1, return_inverse=True)
-    found = []
+    shapes = []
     for number in range(columns.shape[1]):
         slots = bits.pack((which.reshape(-1) == number)[None, :])
         for writer in np.unique(columns[:, number]):
-            found.append((slots, int(writer), columns[:, number] == writer))
-    return found
+            shapes.append((slots, int(writer), columns[:, number] == writer))
+    return shapes
 
 
 class _Cuts:

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from thpsweep.model import options
+from thpsweep.model import checks
 from thpsweep.model.bits import Ints
 from thpsweep.model.capture.start import Start
 from thpsweep.model.sharings.base import Sharing, check_degree, members, of_classes, refine
@@ -23,7 +23,7 @@ class Zipf(Sharing):
 
     def __post_init__(self) -> None:
         check_degree(self.degree)
-        options.in_range("sharing.exponent", self.exponent, 0, 4)
+        checks.in_range("sharing.exponent", self.exponent, 0, 4)
 
     @property
     def sharers(self) -> int:

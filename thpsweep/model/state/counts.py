@@ -1,7 +1,8 @@
 """The operations that a run counts; prices.py turns them into time and bytes."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -102,15 +103,19 @@ PTE_UPDATES = (
 """Kinds of pte transitions that add up to pte_updates."""
 
 
+Holds = Callable[[Ints, dict[str, Ints]], None]
+"""Records what attempts on rows did while they held locks, by measure (accounting/locks.py)."""
+
+
 class Counts:
     """Counters of a run. Shapes: total[name] (n_replicates,) int64, largest[name] likewise."""
 
-    def __init__(self, n_replicates: int) -> None:
+    def __init__(self, n_replicates: int, record_holds: Holds | None = None) -> None:
         self.total = {name: np.zeros(n_replicates, np.int64) for name in OPERATIONS}
         self.largest = {name: np.zeros(n_replicates, np.int64) for name in LARGEST.values()}
         self.needed_pages = np.full(n_replicates, HPAGE_PMD_NR)
         """Most pages that an attempt so far took on top of what was there."""
-        self.locks: Callable[[Ints, dict[str, Ints]], None] | None = None
+        self._record_holds = record_holds
 
     @property
     def pte_updates(self) -> Ints:
@@ -126,9 +131,16 @@ class Counts:
         self.total[name] += np.bincount(replicates, minlength=self.total[name].size)
 
     def hold(self, rows: Ints, **measures: Ints) -> None:
-        """Report to the lock accounting, where there is one, what attempts on these rows did. Shapes: each (n,)."""
-        if self.locks is not None:
-            self.locks(rows, measures)
+        """Add up the lock holds of attempts on these rows, if they are recorded. Shapes: each (n,)."""
+        if self._record_holds is not None:
+            self._record_holds(rows, measures)
+
+    @contextlib.contextmanager
+    def without_holds(self) -> Iterator[None]:
+        """Record no lock holds meanwhile."""
+        kept, self._record_holds = self._record_holds, None
+        yield
+        self._record_holds = kept
 
     def need(self, replicates: Ints, pages: Ints) -> None:
         """Note how many pages attempts took at once, one a replicate index; indices may repeat."""

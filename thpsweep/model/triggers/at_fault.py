@@ -21,10 +21,9 @@ class AtFault(Early):
 
     def prepare(self, collapser: Collapser) -> None:
         """Make the folios, with the price of a fault instead of that of a collapse."""
-        counts, told = collapser.counts, collapser.counts.locks
-        counts.locks = None
-        self.collapse_root(collapser)
-        counts.locks = told
+        counts = collapser.counts
+        with counts.without_holds():
+            self.collapse_root(collapser)
         for name, total in counts.total.items():
             if name not in KEPT and not name.startswith(("thp_collapse_alloc", "compact_", "kcompactd_")):
                 total[:] = 0

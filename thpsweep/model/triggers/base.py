@@ -13,6 +13,7 @@ from thpsweep.model.collapse.scan import Scanned, VisitConditions, attempt, look
 from thpsweep.model.gates.base import Guard
 from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism
 from thpsweep.model.mm.links import grow_older
+from thpsweep.model.mm.zeroed import NEVER_UNDERUSED
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
 from thpsweep.outcomes import ScanResult
@@ -91,6 +92,11 @@ class Trigger(abc.ABC):
 
     payer: ClassVar[str] = "khugepaged"
     """Whose CPU time a collapse takes, but for what others do for it: `khugepaged`, one thread, or the `caller`."""
+
+    @property
+    def underused_beyond(self) -> int:
+        """Pages of zeroes beyond which reclaim splits a folio: khugepaged's max_ptes_none, at its default elsewhere."""
+        return NEVER_UNDERUSED
 
     @abc.abstractmethod
     def begin(self, n_replicates: int) -> Any:

@@ -6,10 +6,10 @@ import numpy as np
 
 from thpsweep.model import bits
 from thpsweep.model.bits import Bools, Ints
+from thpsweep.model.checks import whole
 from thpsweep.model.collapse.allocation import NOT_REACHED
 from thpsweep.model.collapse.lookahead import look_ahead
 from thpsweep.model.mechanisms.base import Limits
-from thpsweep.model.options import whole
 from thpsweep.model.state.family import Family
 from thpsweep.model.triggers.base import Collapser, Trigger
 from thpsweep.outcomes import ScanResult
@@ -29,7 +29,7 @@ class _Cursors:
     registered: Ints
     region: Ints
     progress: Ints
-    heads: Ints
+    wraps: Ints
     inside: Bools
     going: Bools
     asleep: Bools
@@ -101,7 +101,7 @@ class Khugepaged(Trigger):
     def _pass(self, cursors: _Cursors, collapser: Collapser, tick: int, awake: Bools) -> None:
         """Scan where awake until pages_to_scan is used up, the list of mms has been begun twice, or allocations fail."""
         fresh = awake & ~cursors.asleep
-        cursors.progress[fresh], cursors.heads[fresh], cursors.inside[fresh], cursors.going[:] = 0, 0, False, awake
+        cursors.progress[fresh], cursors.wraps[fresh], cursors.inside[fresh], cursors.going[:] = 0, 0, False, awake
         waited = awake & cursors.asleep
         cursors.asleep[awake] = False
         while self._place(cursors, collapser, tick):
@@ -119,8 +119,8 @@ class Khugepaged(Trigger):
             moving &= cursors.going
             fresh = moving & (cursors.sharer == family.n_sharers)
             if fresh.any():
-                cursors.heads[fresh] += 1
-                cursors.going &= ~(fresh & ((cursors.heads >= 2) | ~family.alive.any(axis=1)))
+                cursors.wraps[fresh] += 1
+                cursors.going &= ~(fresh & ((cursors.wraps >= 2) | ~family.alive.any(axis=1)))
                 fresh &= cursors.going
                 first, registered = _earliest(family, family.alive)
                 cursors.sharer[fresh], cursors.registered[fresh] = first[fresh], registered[fresh]
@@ -199,6 +199,11 @@ class Khugepaged(Trigger):
         failed = np.zeros(cursors.going.size, bool)
         failed[going] = results[last] == ScanResult.ALLOC_HUGE_PAGE_FAIL
         return failed
+
+    @property
+    def underused_beyond(self) -> int:
+        """Pages of zeroes beyond which reclaim splits a folio. Source: mm/huge_memory.c thp_underused() (v6.18)."""
+        return self.max_ptes_none
 
     def _limits(self) -> Limits:
         return Limits(self.max_ptes_none, self.max_ptes_swap, self.max_ptes_shared)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.errors import OptionError
-from thpsweep.model import options
+from thpsweep.model import checks
 from thpsweep.model.bits import Ints
 from thpsweep.model.collapse.scan import Scanned
 from thpsweep.model.mechanisms.base import Limits
@@ -31,11 +31,11 @@ class Madvise(Trigger):
     callers: str = "all"
 
     def __post_init__(self) -> None:
-        options.one_of("policy.trigger.callers", self.callers, ("all", "root"))
+        checks.one_of("policy.trigger.callers", self.callers, ("all", "root"))
         if not self.at_s:
             raise OptionError("policy.trigger.at_s", self.at_s, "at least one moment")
         for moment in self.at_s:
-            options.not_negative("policy.trigger.at_s", moment)
+            checks.not_negative("policy.trigger.at_s", moment)
 
     def check(self, duration_s: float) -> None:
         """Refuse moments beyond the end of the run."""

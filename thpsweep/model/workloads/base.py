@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from thpsweep.model import bits, options
+from thpsweep.model import bits, checks
 from thpsweep.model.capture.start import Start
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -92,11 +92,11 @@ class Workload(abc.ABC):
 
     def __post_init__(self) -> None:
         for name, (low, high) in self.RANGES.items():
-            options.in_range(f"workload.{name}", getattr(self, name), low, high)
+            checks.in_range(f"workload.{name}", getattr(self, name), low, high)
         for name in self.NOT_NEGATIVE:
-            options.not_negative(f"workload.{name}", getattr(self, name))
-        options.one_of("workload.worker_life_law", self.worker_life_law, LIFE_LAWS)
-        options.whole("workload.pages_per_request", self.pages_per_request, 1, HPAGE_PMD_NR)
+            checks.not_negative(f"workload.{name}", getattr(self, name))
+        checks.one_of("workload.worker_life_law", self.worker_life_law, LIFE_LAWS)
+        checks.whole("workload.pages_per_request", self.pages_per_request, 1, HPAGE_PMD_NR)
 
     @abc.abstractmethod
     def start(self, n_sharers: int) -> Start:
@@ -130,8 +130,8 @@ class Loaded(Workload):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        options.whole("workload.regions", self.regions, 1, MAX_REGIONS)
-        options.whole("workload.present_ptes", self.present_ptes, 1, HPAGE_PMD_NR)
+        checks.whole("workload.regions", self.regions, 1, MAX_REGIONS)
+        checks.whole("workload.present_ptes", self.present_ptes, 1, HPAGE_PMD_NR)
 
     def start(self, n_sharers: int) -> Start:
         """Let the root and every worker that lives already map the same frames."""

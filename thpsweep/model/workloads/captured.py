@@ -29,7 +29,7 @@ class Captured(Workload):
 
     A sharing degree below the number of captured processes keeps the first of them, the root included. A degree above it
     replicates the sharer, other than the root, that has the fewest pages to itself, as if it had forked again: its pages
-    become the replicas' too. Mappings by processes outside the captured tree are left out. Both are said in the result.
+    become the replicas' too. Mappings by processes outside the captured tree are left out. The result says both.
     """
 
     hot_regions: Any
@@ -126,15 +126,16 @@ class Captured(Workload):
 
 def _as_captured(layout: Layout) -> dict[str, str]:
     """Say what the file says of itself: sharing that was assumed, memory that was left out, THP that is off."""
-    said, facts = layout.provenance, dict[str, str]()
-    if "sharing" in said:
+    provenance, facts = layout.provenance, dict[str, str]()
+    if "sharing" in provenance:
         facts["note_assumed_sharing"] = (
-            f"frame numbers were hidden; {said['sharing']}: by Pss at most {said.get('ptes_grouped_wrongly_at_most')} of "
-            f"{said.get('ptes_shared')} ptes of shared pages are in another group"
+            f"frame numbers were hidden; {provenance['sharing']}: by Pss at most "
+            f"{provenance.get('ptes_grouped_wrongly_at_most')} of {provenance.get('ptes_shared')} ptes of shared pages "
+            "are in another group"
         )
-    if n := said.get("nohugepage_regions_left_out"):
+    if n := provenance.get("nohugepage_regions_left_out"):
         facts["note_forbidden"] = f"{n} regions that forbid huge pages (MADV_NOHUGEPAGE) were left out"
-    if n := said.get("thp_disabled_processes"):
+    if n := provenance.get("thp_disabled_processes"):
         facts["note_thp_off"] = f"{n} processes had THP off (PR_SET_THP_DISABLE); simulated as if they had not"
     return facts
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from thpsweep.model.options import whole
+from thpsweep.model.checks import whole
 from thpsweep.model.workloads.base import Loaded
 from thpsweep.units import MAX_SHARERS
 

@@ -14,15 +14,16 @@ from thpsweep.model.simulate import MODEL_VERSION
 from thpsweep.streams import NO_ROOM
 from thpsweep.sweep.driver.follower import Follower, Process
 from thpsweep.sweep.driver.interrupts import interruptible
-from thpsweep.sweep.driver.name_conflicts import refuse_other
+from thpsweep.sweep.driver.name_conflicts import refuse_name_conflict
 from thpsweep.sweep.driver.progress import progress
-from thpsweep.sweep.driver.task_source import Searching, Supply, point_record, supply
+from thpsweep.sweep.driver.task_source import GridTasks, SearchTasks, make_source
 from thpsweep.sweep.local import crash_log
-from thpsweep.sweep.local.attempt import Outcome
-from thpsweep.sweep.local.crash_log import Watch
+from thpsweep.sweep.local.crash_log import CrashLog
 from thpsweep.sweep.local.serial import Launch, Terms
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import environment, journal, run_record
+from thpsweep.sweep.records.identity import code_id
+from thpsweep.sweep.records.schema import PointRecord, ResultRecord, SweepRecord, result_record
 from thpsweep.sweep.records.writer import Journal, writing
 
 ALL_DONE, SOME_FAILED = 0, 1
@@ -34,7 +35,7 @@ class Driven:
     """What became of a plan: how the process should exit, and each point's latest result, also of earlier runs."""
 
     exit_code: int
-    results: Mapping[str, journal.Record]
+    results: Mapping[str, ResultRecord]
 
 
 def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None], begun: Process | None = None) -> Driven:
@@ -44,42 +45,42 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None], b
     that was begun before, if any.
     Raises: SweepError where another process runs the same sweep, or another sweep has its name; StorageError.
     """
-    refuse_other(plan)
-    with _room(plan), writing(plan.directory, _header(plan), _point_records(plan)) as (log, found):
+    refuse_name_conflict(plan)
+    with _room(plan), writing(plan.directory, _header(plan), _point_records(plan)) as (log, recorded):
         _write_whole(plan.directory / "config.yaml", plan.config)
         environment.record(plan.directory)
-        given = supply(plan, log, found)
-        _announce(plan, given, len(found.done))
+        source = make_source(plan, log, recorded)
+        _announce(plan, source, len(recorded.done))
         with Follower(plan, begun) as follower:
-            exit_code = _run(plan, given, launch, log, follower) if given.tasks else ALL_DONE
-            _conclude(given, log)
+            exit_code = _run(plan, source, launch, log, follower) if source.tasks else ALL_DONE
+            _conclude(source, log)
             sweep = journal.read(plan.directory)
             if exit_code == ALL_DONE:
                 exit_code = _end(plan, sweep, follower, finish)
     return Driven(exit_code, sweep.results)
 
 
-def _run(plan: Plan, given: Supply, launch: Launch, log: Journal, follower: Follower) -> int:
+def _run(plan: Plan, source: GridTasks, launch: Launch, log: Journal, follower: Follower) -> int:
     """Journal every arrival, and only then tell of it."""
-    with interruptible() as interrupts, contextlib.closing(Watch(plan.directory / crash_log.FILE_NAME)) as watched:
-        terms = Terms(plan.limits, interrupts.draining, watched, given)
+    with interruptible() as interrupts, contextlib.closing(CrashLog(plan.directory / crash_log.FILE_NAME)) as crashes:
+        terms = Terms(plan.limits, interrupts.draining, crashes, source)
         try:
             with (
-                progress(lambda: given.total) as meter,
-                contextlib.closing(launch(given.tasks, terms)) as arrivals,
+                progress(lambda: source.total) as meter,
+                contextlib.closing(launch(source.tasks, terms)) as arrivals,
             ):
                 for arrival in arrivals:
-                    log.append(*(_result_record(key, outcome) for key, outcome in arrival))
-                    given.take(arrival)
+                    log.append(*(result_record(key, _now(), outcome) for key, outcome in arrival))
+                    source.take(arrival)
                     for _, outcome in arrival:
                         meter(outcome["state"])
         except KeyboardInterrupt:
             interrupts.draining.set()
             follower.leave()
-    if interrupts.draining.is_set() and not given.is_over:
-        of = f"{'about ' if plan.search else ''}{given.total}"
-        said = f"{given.n_ended} of {of} results came in and are kept in {plan.directory}; the same command goes on"
-        print(f"thpsweep: stopped; {said}", file=sys.stderr)
+    if interrupts.draining.is_set() and not source.is_over:
+        of = f"{'about ' if plan.search else ''}{source.total}"
+        message = f"{source.n_ended} of {of} results came in and are kept in {plan.directory}; the same command goes on"
+        print(f"thpsweep: stopped; {message}", file=sys.stderr)
         return interrupts.exit_code
     return ALL_DONE
 
@@ -93,15 +94,15 @@ def _end(plan: Plan, sweep: journal.Sweep, follower: Follower, finish: Callable[
             follower.finish(final=True)
         except KeyboardInterrupt:
             follower.leave()
-            said = f"all {len(sweep.points)} points have ended and are kept in {plan.directory}"
-            print(f"thpsweep: stopped; {said}; the same command makes the rest of them", file=sys.stderr)
+            message = f"all {len(sweep.points)} points have ended and are kept in {plan.directory}"
+            print(f"thpsweep: stopped; {message}; the same command makes the rest of them", file=sys.stderr)
             return interrupts.exit_code
     return _report_failures(sweep)
 
 
-def _conclude(given: Supply, log: Journal) -> None:
+def _conclude(source: GridTasks, log: Journal) -> None:
     """Note in the journal that a search is over, unless that is the last it says."""
-    if isinstance(given, Searching) and given.is_over and not given.is_concluded:
+    if isinstance(source, SearchTasks) and source.is_over and not source.is_concluded:
         log.append({"type": journal.CONCLUDED, "finished": _now()})
 
 
@@ -124,39 +125,37 @@ def _write_whole(file: Path, text: str) -> None:
     os.replace(unfinished, file)
 
 
-def _header(plan: Plan) -> journal.Record:
-    return {
+def _header(plan: Plan) -> SweepRecord:
+    header: SweepRecord = {
         "type": "sweep",
         "format": journal.FORMAT,
         "sweep": plan.id,
         "name": plan.name,
         "thpsweep": __version__,
         "model": MODEL_VERSION,
+        "code": code_id(),
         "created": _now(),
         "overrides": list(plan.overrides),
         "n_points": len(plan.points),
-        **({} if plan.search is None else {"search": {**plan.search.spec, **plan.search.note}}),
     }
+    if plan.search is not None:
+        header["search"] = {**plan.search.spec, **plan.search.note}
+    return header
 
 
-def _point_records(plan: Plan) -> list[journal.Record]:
+def _point_records(plan: Plan) -> list[PointRecord]:
     if plan.search is not None:  # it records its points itself, when it proposes them
         return []
-    return [point_record(point, index) for index, point in enumerate(plan.points)]
-
-
-def _result_record(key: str, outcome: Outcome) -> journal.Record:
-    head = {"type": "result", "id": key, "state": outcome["state"], "finished": _now()}  # read without the rest
-    return {**head, **outcome}
+    return [point.record(index) for index, point in enumerate(plan.points)]
 
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat()
 
 
-def _announce(plan: Plan, given: Supply, n_done: int) -> None:
+def _announce(plan: Plan, source: GridTasks, n_done: int) -> None:
     already = f", {n_done} already done" if n_done else ""
-    points = plan.counted if plan.search is None else f"about {n_done + given.total} points"
+    points = plan.counted if plan.search is None else f"about {n_done + source.total} points"
     print(f"{points}{already}{plan.left_out}; journal in {plan.directory}", file=sys.stderr)
 
 
@@ -167,8 +166,8 @@ def _report_failures(sweep: journal.Sweep) -> int:
         what = " ".join(f"{name}={value}" for name, value in sweep.points[key]["params"].items())
         print(f"thpsweep: {_why(sweep, key, what)}", file=sys.stderr)
     if failed:
-        said = f"{len(failed)} of {len(sweep.points)} points failed; the same command tries them again"
-        print(f"thpsweep: {said}", file=sys.stderr)
+        message = f"{len(failed)} of {len(sweep.points)} points failed; the same command tries them again"
+        print(f"thpsweep: {message}", file=sys.stderr)
     return SOME_FAILED if failed else ALL_DONE
 
 

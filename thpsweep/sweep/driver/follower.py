@@ -1,7 +1,7 @@
 """Keep MLflow up to date with a journal while it is written. The sweep goes on whatever becomes of MLflow.
 
-MLflow is talked to by a process of its own (`thpsweep.sweep.tracking.process`): what it takes to start and to write
-does not slow the driver down, and one that hangs can be left. It may be begun before there is a plan.
+A process of its own writes to MLflow (`thpsweep.sweep.tracking.process`): what MLflow takes to start and to write does not
+slow the driver down, and one that hangs can be left. It may be started before there is a plan.
 """
 
 import contextlib
@@ -23,10 +23,6 @@ STUCK_S = 20.0
 PATIENCE_S = 300.0
 """How long it waits for one that does."""
 
-PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from thpsweep.sweep.tracking.process import main; main()"
-"""What the process runs: it finds modules where this one does."""
-
-
 Process = subprocess.Popen[str]
 
 
@@ -44,7 +40,7 @@ class Follower:
     def __enter__(self) -> Self:
         if self._plan.tracked:
             self._process = self._process or begin()
-            self._say(messages.Order(self._plan.directory, self._plan.target).written())
+            self._send(messages.Order(self._plan.directory, self._plan.target, self._plan.labels).encode())
             self._listener.start()
         return self
 
@@ -56,22 +52,22 @@ class Follower:
             self._end()
 
     def ended(self) -> None:
-        """Say that all results are in the journal: what can be made of them alone is made meanwhile."""
-        self._say(messages.ENDED)
+        """Send that all results are in the journal: what needs nothing but them is made meanwhile."""
+        self._send(messages.ENDED)
 
     def finish(self, *, final: bool) -> None:
         """Let it add what is left, with the files of the sweep's directory if `final`; wait, but not for ever."""
         if self._process is None:
             return
-        self._say(messages.FINAL if final else messages.OVER)
+        self._send(messages.FINAL if final else messages.OVER)
         if self._waited() != 0:
-            self._tell(f"MLflow is not up to date; nothing is lost: {self._catching_up}")
+            self._print(f"MLflow is not up to date; nothing is lost: {self._catching_up}")
         self._end()
 
     def leave(self) -> None:
         """Do without what it has not added yet."""
         if self._process is not None:
-            self._tell(f"MLflow may not be up to date: {self._catching_up}")
+            self._print(f"MLflow may not be up to date: {self._catching_up}")
             self._end()
 
     @property
@@ -94,33 +90,33 @@ class Follower:
         end(self._process)
         self._process = None
 
-    def _say(self, word: str) -> None:
+    def _send(self, message: str) -> None:
         if self._process is None or self._process.stdin is None:
             return
         with contextlib.suppress(OSError):  # it is gone, which its exit code tells
-            self._process.stdin.write(word + "\n")
+            self._process.stdin.write(message + "\n")
             self._process.stdin.flush()
 
     def _listen(self) -> None:
-        """Hear what the process says, to its end: an empty line is that something was done."""
+        """Read the messages of the process to its end; an empty line says that something was done."""
         assert self._process is not None and self._process.stdout is not None
         for line in self._process.stdout:
             self._moved_s = time.monotonic()
             if line.strip():
-                self._tell(line.strip())
+                self._print(line.strip())
 
-    def _tell(self, what: str) -> None:
-        print(f"thpsweep: {what}", file=sys.stderr)
+    def _print(self, text: str) -> None:
+        print(f"thpsweep: {text}", file=sys.stderr)
 
 
 def begin() -> Process:
-    """Begin a process that makes itself ready, which takes MLflow seconds, and then waits to be told of a sweep."""
+    """Start a process that imports MLflow, which takes seconds, and then waits for an Order."""
     return subprocess.Popen(
         command(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # Ctrl-C is for this process, which tells the other one what to do
+        start_new_session=True,  # Ctrl-C is for this process, which sends the other one messages
     )
 
 
@@ -136,4 +132,4 @@ def end(process: Process) -> None:
 
 def command() -> Sequence[str]:
     """Give the command of the process that talks to MLflow."""
-    return [sys.executable, "-c", PROGRAM, *sys.path]
+    return messages.command("thpsweep.sweep.tracking.process")

@@ -9,7 +9,8 @@ from thpsweep.errors import SweepError
 from thpsweep.model.simulate import MODEL_VERSION
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import journal
-from thpsweep.sweep.records.point import Point, canonical
+from thpsweep.sweep.records.point import canonical
+from thpsweep.sweep.records.schema import Point
 
 MAX_VALUES = 8
 """Values of a key that a difference lists."""
@@ -18,7 +19,7 @@ Values = Mapping[str, Mapping[str, None]]
 """Key of the config -> the values that it takes in a sweep, in their order."""
 
 
-def refuse_other(plan: Plan) -> None:
+def refuse_name_conflict(plan: Plan) -> None:
     """Refuse a sweep whose name was given to it, where another one has that name.
 
     Names that nobody gave are no claim: there the content in the directory's name tells sweeps apart.
@@ -56,12 +57,12 @@ def _spec(header: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _values(model: str, search: Mapping[str, Any], points: Iterable[Point]) -> Values:
-    found: dict[str, dict[str, None]] = {"model version": {model: None}}
-    found |= {key: {value: None} for key, value in _leaves("search.", search)}
+    values: dict[str, dict[str, None]] = {"model version": {model: None}}
+    values |= {key: {value: None} for key, value in _leaves("search.", search)}
     for point in points:
         for key, value in _leaves("", point):
-            found.setdefault(key, {})[value] = None
-    return found
+            values.setdefault(key, {})[value] = None
+    return values
 
 
 def _leaves(prefix: str, node: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -51,8 +51,8 @@ class _Tally:
             self._memory_bytes, self._measured_s = family_bytes(), now_s
         failed = f"{self.failed} failed" if self.failed else ""
         pace = self.pace.words(now_s, self.total - self.pace.ended)
-        said = [failed, pace, f"{self._memory_bytes / 2**20:,.0f} MiB"]
-        return "".join(f", {text}" for text in said if text)
+        parts = [failed, pace, f"{self._memory_bytes / 2**20:,.0f} MiB"]
+        return "".join(f", {text}" for text in parts if text)
 
 
 class _Words(ProgressColumn):

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 
-from thpsweep.sweep.local.serial import Arrival, Source, Task
+from thpsweep.sweep.local.serial import Arrival, Task, TaskSource
+from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.planning.search import Search
 from thpsweep.sweep.records import journal
 from thpsweep.sweep.records.point import PlannedPoint
+from thpsweep.sweep.records.schema import Record
 from thpsweep.sweep.records.writer import Journal
 
 
-class Supply(Source):
+class GridTasks(TaskSource):
     """The points of a grid that are left; none come later."""
 
     def __init__(self, tasks: Sequence[Task]) -> None:
@@ -32,21 +34,21 @@ class Supply(Source):
         self.n_ended += len(arrival)
 
 
-class Searching(Supply):
+class SearchTasks(GridTasks):
     """The points that a search proposes: in the journal before anybody runs them, each once.
 
     What the journal holds is told to the search first, in its order, so that it goes on as if it had never stopped.
     """
 
-    def __init__(self, search: Search, log: Journal, found: journal.Sweep) -> None:
+    def __init__(self, search: Search, log: Journal, recorded: journal.Sweep) -> None:
         super().__init__([])
         self._log, self._course = log, search.begin()
         self._known: dict[str, None] = {}
         self._next_index = 0
-        self.is_concluded = found.concluded
-        self._replay(found)
-        left = [key for key in self._known if key not in found.done]
-        self.tasks = [(key, found.points[key]["point"]) for key in left]
+        self.is_concluded = recorded.concluded
+        self._replay(recorded)
+        left = [key for key in self._known if key not in recorded.done]
+        self.tasks = [(key, check(recorded.points[key]["point"])) for key in left]
         self._n_given = len(self.tasks)
         self.tasks = self.tasks or self.more(1)  # what is still out is waited for, as it was before the stop
 
@@ -70,27 +72,27 @@ class Searching(Supply):
         """Journal what the search proposes next; what is known already is told to it, and it is asked again."""
         new: list[PlannedPoint] = []
         while not new and (proposals := self._course.propose(n_idle)):
-            records = []
+            records: list[Record] = []
             for proposal in proposals:
                 key = proposal.point.id
                 if key not in self._known:
                     self._known[key] = None
                     new.append(proposal.point)
-                    records.append({**point_record(proposal.point, self._next_index), "search": dict(proposal.note)})
+                    records.append(proposal.point.record(self._next_index, proposal.note))
                     self._next_index += 1
                 else:
                     records.append({"type": "proposal", "id": key, "search": dict(proposal.note)})
             self._log.append(*records)
             self.is_concluded = False
         self._n_given += len(new)
-        return [(point.id, point.point) for point in new]
+        return [(point.id, point.checked) for point in new]
 
     def ahead(self) -> tuple[int, int]:
         """Ask the search."""
         return self._course.ahead()
 
-    def _replay(self, found: journal.Sweep) -> None:
-        for _, record in journal.records(found.directory / journal.FILE_NAME):
+    def _replay(self, recorded: journal.Sweep) -> None:
+        for _, record in journal.records(recorded.directory / journal.FILE_NAME):
             if record["type"] in ("point", "proposal"):
                 self._known[record["id"]] = None
                 self._next_index = max(self._next_index, record.get("index", -1) + 1)
@@ -99,13 +101,8 @@ class Searching(Supply):
                 self._course.learn(record["id"], record["state"], record["result"])
 
 
-def point_record(point: PlannedPoint, index: int) -> journal.Record:
-    """Write a point for the journal."""
-    return {"type": "point", "id": point.id, "index": index, "params": dict(point.params), "point": point.point}
-
-
-def supply(plan: Plan, log: Journal, found: journal.Sweep) -> Supply:
-    """Give what is left of a plan whose journal holds `found`."""
+def make_source(plan: Plan, log: Journal, recorded: journal.Sweep) -> GridTasks:
+    """Give what is left of a plan whose journal holds `recorded`."""
     if plan.search is not None:
-        return Searching(plan.search, log, found)
-    return Supply([(point.id, point.point) for point in plan.points if point.id not in found.done])
+        return SearchTasks(plan.search, log, recorded)
+    return GridTasks([(point.id, point.checked) for point in plan.points if point.id not in recorded.done])

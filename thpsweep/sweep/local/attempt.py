@@ -14,14 +14,9 @@ from types import FrameType
 from typing import Any
 
 from thpsweep.sweep.planning.limits import Limits
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import Error, Outcome, Point
 
-Outcome = dict[str, Any]
-"""How a point ended: state, result, error, host, wall_s, cpu_s, peak_bytes, abreast, attempts; plain JSON types.
-
-Points that ran side by side share the time evenly; `abreast` says how many they were."""
-
-Function = Callable[[Sequence[Point]], Sequence[Any]]
+Function = Callable[[Sequence[Any]], Sequence[Any]]
 """What runs points side by side that differ in their seeds only, and gives a result each."""
 
 
@@ -68,7 +63,7 @@ def outcome(
     state: str,
     *,
     result: Any = None,
-    error: Outcome | None = None,
+    error: Error | None = None,
     wall_s: float = 0.0,
     cpu_s: float = 0.0,
     peak_bytes: int = 0,
@@ -89,7 +84,7 @@ def outcome(
     }
 
 
-def as_error(problem: BaseException) -> Outcome:
+def as_error(problem: BaseException) -> Error:
     """Turn an exception into type, message and traceback."""
     lines = traceback.format_exception(problem)
     return {"type": type(problem).__name__, "message": str(problem), "traceback": "".join(lines)}

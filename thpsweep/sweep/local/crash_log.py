@@ -19,7 +19,7 @@ MAX_DEATHS = 3
 """Processes that may end within the same point; the next one does not begin it."""
 
 
-class Watch:
+class CrashLog:
     """Count the processes that ended within a point. Without a file it knows nothing, and keeps nothing."""
 
     def __init__(self, file: Path | None = None) -> None:
@@ -53,9 +53,9 @@ class Watch:
     def _left_behind(self) -> dict[str, int]:
         try:
             running, deaths = json.loads(os.pread(self._handle, ROOM_BYTES, 0) or b"[[], {}]")
-            found = {str(key): int(n) for key, n in deaths.items()}
+            counts = {str(key): int(n) for key, n in deaths.items()}
             for key in map(str, running):
-                found[key] = found.pop(key, 0) + 1
+                counts[key] = counts.pop(key, 0) + 1
         except (ValueError, TypeError, AttributeError):  # torn by the end of the machine: nobody is suspected
             return {}
-        return dict(list(found.items())[-MOST_SUSPECTS:])
+        return dict(list(counts.items())[-MOST_SUSPECTS:])

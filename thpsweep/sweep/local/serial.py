@@ -7,20 +7,20 @@ import time
 from collections.abc import Callable, Generator, Sequence
 
 from thpsweep.model.simulate import simulate_each
-from thpsweep.sweep.local.attempt import Function, Outcome, attempt, outcome
-from thpsweep.sweep.local.crash_log import MAX_DEATHS, Watch
+from thpsweep.sweep.local.attempt import Function, attempt, outcome
+from thpsweep.sweep.local.crash_log import MAX_DEATHS, CrashLog
 from thpsweep.sweep.planning.bundles import bundles
 from thpsweep.sweep.planning.limits import Limits
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import CheckedPoint, Outcome
 
-Task = tuple[str, Point]
-"""A point with its id."""
+Task = tuple[str, CheckedPoint]
+"""A checked point with its id."""
 
 Arrival = list[tuple[str, Outcome]]
 """Points that ended, by id; they are journaled together."""
 
 
-class Source:
+class TaskSource:
     """Tasks that come later, as results tell what to ask next. This one, a grid's, has none: all are there at the start.
 
     A launcher asks when a worker would be idle and everything that it has yielded was taken; nothing in flight and
@@ -45,8 +45,8 @@ class Terms:
 
     limits: Limits = dataclasses.field(default_factory=Limits)
     draining: threading.Event = dataclasses.field(default_factory=threading.Event)
-    watch: Watch = dataclasses.field(default_factory=Watch)
-    source: Source = dataclasses.field(default_factory=Source)
+    crash_log: CrashLog = dataclasses.field(default_factory=CrashLog)
+    source: TaskSource = dataclasses.field(default_factory=TaskSource)
 
 
 Launch = Callable[[Sequence[Task], Terms], Generator[Arrival, None, None]]
@@ -56,7 +56,7 @@ ARRIVAL_S = 0.2
 """How long outcomes are gathered here before they go out together: each arrival is a write that waits for the disk."""
 
 
-def serial(
+def run_serial(
     tasks: Sequence[Task], terms: Terms | None = None, *, function: Function = simulate_each
 ) -> Generator[Arrival, None, None]:
     """Run points bundle by bundle; the next when the last have been taken."""
@@ -75,7 +75,7 @@ def serial(
         if not waiting:
             break
         bundle = waiting.popleft()
-        if ended := _watched(function, bundle, limits, terms.watch):
+        if ended := _run_logged(function, bundle, limits, terms.crash_log):
             arrival += [(key, mine) for (key, _), mine in zip(bundle, ended, strict=True)]
         else:
             waiting.extendleft([task] for task in reversed(bundle))
@@ -86,13 +86,13 @@ def serial(
         yield arrival
 
 
-def _watched(function: Function, bundle: Sequence[Task], limits: Limits, watch: Watch) -> Sequence[Outcome]:
+def _run_logged(function: Function, bundle: Sequence[Task], limits: Limits, crash_log: CrashLog) -> Sequence[Outcome]:
     """Run points, one alone unless too many processes have ended within it; nothing where each has to run alone."""
-    keys, deaths = [key for key, _ in bundle], max(watch.deaths(key) for key, _ in bundle)
+    keys, deaths = [key for key, _ in bundle], max(crash_log.deaths(key) for key, _ in bundle)
     if deaths and len(bundle) > 1:
         return []
-    with watch.at(*keys):  # also one that is given up, so that the next command tries again
+    with crash_log.at(*keys):  # also one that is given up, so that the next command tries again
         if deaths >= MAX_DEATHS:
-            said = f"{deaths} processes ended while they ran it; hydra/launcher=ray keeps it away from the driver"
-            return [outcome("quarantined", error={"type": "DriverDied", "message": said, "traceback": ""})]
-        return attempt(function, [point for _, point in bundle], limits)
+            message = f"{deaths} processes ended while they ran it; hydra/launcher=ray keeps it away from the driver"
+            return [outcome("quarantined", error={"type": "DriverDied", "message": message, "traceback": ""})]
+        return attempt(function, [point["point"] for _, point in bundle], limits)

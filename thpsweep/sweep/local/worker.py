@@ -5,10 +5,10 @@ import time
 from collections.abc import Sequence
 
 from thpsweep.model.plugins import prepare
-from thpsweep.sweep.local.attempt import Function, Outcome, attempt
+from thpsweep.sweep.local.attempt import Function, attempt
 from thpsweep.sweep.planning.bundles import bundles
 from thpsweep.sweep.planning.limits import Limits
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import CheckedPoint, Outcome
 
 MOST_S = 2.0
 """After so long a call ends where it is; the driver sends the rest of the chunk again."""
@@ -24,7 +24,7 @@ class Worker:
         self._function = function
         self._limits = limits.shared_by(n_workers, at_least_bytes=MARGIN * declared_bytes)
 
-    def run(self, points: Sequence[Point]) -> list[Outcome | None]:
+    def run(self, points: Sequence[CheckedPoint]) -> list[Outcome | None]:
         """Give the outcomes of points, in their order; of some at least, and of all of them where none takes long."""
         prepare(self._function)  # points are looked at before they run
         outcomes: list[Outcome | None] = [None] * len(points)
@@ -32,7 +32,7 @@ class Worker:
         began_s = time.monotonic()
         while waiting and not (any(outcomes) and time.monotonic() - began_s > MOST_S):
             bundle = waiting.popleft()
-            ended = attempt(self._function, [point for _, point in bundle], self._limits)
+            ended = attempt(self._function, [point["point"] for _, point in bundle], self._limits)
             if not ended:
                 waiting.extendleft([task] for task in reversed(bundle))
             for (number, _), mine in zip(bundle, ended, strict=False):

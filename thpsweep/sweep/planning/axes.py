@@ -10,7 +10,7 @@ from thpsweep.errors import OptionError, SweepError
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One combination of overrides, before anybody knows what it means."""
+    """One combination of overrides, not composed yet."""
 
     overrides: tuple[str, ...]
     varied: Mapping[str, Any]
@@ -39,19 +39,20 @@ def zips(value: Any) -> tuple[tuple[str, ...], ...]:
 
 
 def combined(axes: Sequence[Axis], zipped: Sequence[Sequence[str]]) -> Iterator[Job]:
-    """Give one job a combination, the last axis varying fastest; zipped axes advance where the first of them stands.
+    """Give one job per combination, the last axis varying fastest; zipped axes advance where the first of them stands.
 
     Raises: SweepError for a swept key without values; OptionError for zipped keys that are not swept, or that have unequal
     numbers of values.
     """
     _check(axes, zipped)
-    leader = {axis.name: axis.name for axis in axes} | {key: keys[0] for keys in zipped for key in keys}
-    lengths: dict[str, int] = {}
-    for axis in axes:
-        lengths.setdefault(leader[axis.name], len(axis.choices))
+    together = {key: keys[0] for keys in zipped for key in keys}
+    leaders = [together.get(axis.name, number) if axis.swept else number for number, axis in enumerate(axes)]
+    lengths: dict[str | int, int] = {}
+    for axis, leader in zip(axes, leaders, strict=True):
+        lengths.setdefault(leader, len(axis.choices))
     for numbers in itertools.product(*map(range, lengths.values())):
         at = dict(zip(lengths, numbers, strict=True))
-        chosen = [axis.choices[at[leader[axis.name]]] for axis in axes]
+        chosen = [axis.choices[at[leader]] for axis, leader in zip(axes, leaders, strict=True)]
         yield Job(tuple(text for text, _ in chosen), {k: v for _, varied in chosen for k, v in varied.items()})
 
 

@@ -3,13 +3,10 @@
 What a small point takes is Python's and NumPy's calls; they take hardly longer for many points than for one.
 """
 
-import functools
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from thpsweep.model.setting import estimate
-from thpsweep.sweep.records.point import Point, canonical, scene_id
+from thpsweep.sweep.records.schema import CheckedPoint
 
 MOST_POINTS = 64
 MOST_BYTES = 48 << 20
@@ -21,47 +18,36 @@ MOST_WORK = 1e7
 Key = TypeVar("Key")
 
 
-def expected(point: Point) -> Mapping[str, float]:
-    """Give the model's estimate; that of points that differ in their seeds only is worked out once."""
-    return _expected(but_seed(point))
-
-
-@functools.lru_cache(maxsize=4096)
-def _expected(text: str) -> Mapping[str, float]:
-    return estimate(json.loads(text))
-
-
-def but_seed(point: Point) -> str:
-    """Write all of a point but its seed, which is 0 here."""
-    return canonical({**point, "run": {**point["run"], "seed": 0}})
-
-
-def abreast(point: Point) -> int:
+def abreast(point: CheckedPoint) -> int:
     """Say how many points like this one may run side by side; 1 where it is best alone."""
-    needs = expected(point)
-    state_bytes = needs["state_bytes"] * point["run"]["replicates"]
-    return max(1, min(MOST_POINTS, int(MOST_BYTES / state_bytes), int(MOST_WORK / needs["work"])))
+    state_bytes = point["state_bytes"] * point["point"]["run"]["replicates"]
+    return max(1, min(MOST_POINTS, int(MOST_BYTES / state_bytes), int(MOST_WORK / point["work"])))
 
 
-def company_id(point: Point) -> str:
+def affinity_id(point: CheckedPoint) -> str:
     """Identify points that are best handed out together: a scene, or scenes that may run side by side."""
-    return scene_id(point if abreast(point) == 1 else {**point, "run": {**point["run"], "seed": None}})
+    return f"{point['scene']} {seed_of(point) if abreast(point) == 1 else 'any seed'}"
 
 
-def bundles(tasks: Sequence[tuple[Key, Point]]) -> list[list[tuple[Key, Point]]]:
-    """Put points into bundles. Those of one company come one after the other, and have their baselines in common."""
-    companies: dict[str, dict[int, list[tuple[Key, Point]]]] = {}
+def seed_of(point: CheckedPoint) -> int:
+    """Give what points that are alike differ in."""
+    return point["point"]["run"]["seed"]
+
+
+def bundles(tasks: Sequence[tuple[Key, CheckedPoint]]) -> list[list[tuple[Key, CheckedPoint]]]:
+    """Put points into bundles. Those of one affinity group come one after the other, and have their baselines in common."""
+    groups: dict[str, dict[int, list[tuple[Key, CheckedPoint]]]] = {}
     for task in tasks:
-        companies.setdefault(company_id(task[1]), {}).setdefault(task[1]["run"]["seed"], []).append(task)
-    return [bundle for scenes in companies.values() for bundle in _bundles(list(scenes.values()))]
+        groups.setdefault(affinity_id(task[1]), {}).setdefault(seed_of(task[1]), []).append(task)
+    return [bundle for scenes in groups.values() for bundle in _bundles(list(scenes.values()))]
 
 
-def _bundles(scenes: list[list[tuple[Key, Point]]]) -> Iterator[list[tuple[Key, Point]]]:
+def _bundles(scenes: list[list[tuple[Key, CheckedPoint]]]) -> Iterator[list[tuple[Key, CheckedPoint]]]:
     """Take some scenes, which differ in their seeds, at a time: of each policy they make a bundle."""
     most = min(abreast(point) for scene in scenes for _, point in scene)
     for first in range(0, len(scenes), most):
-        alike: dict[str, list[tuple[Key, Point]]] = {}
+        alike: dict[str, list[tuple[Key, CheckedPoint]]] = {}
         for scene in scenes[first : first + most]:
             for task in scene:
-                alike.setdefault(but_seed(task[1]), []).append(task)
+                alike.setdefault(task[1]["alike"], []).append(task)
         yield from alike.values()

@@ -2,15 +2,18 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from thpsweep.errors import ThpsweepError
-from thpsweep.sweep.planning.bundles import bundles, expected
+from thpsweep.model.setting import estimate
+from thpsweep.sweep.planning.bundles import bundles
 from thpsweep.sweep.planning.plan import Plan
-from thpsweep.sweep.records.journal import FILE_NAME, Record
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.journal import FILE_NAME
+from thpsweep.sweep.records.point import canonical
+from thpsweep.sweep.records.schema import Point, Record
 
 MAX_JOURNALS, MAX_BYTES, MAX_RESULTS = 5, 4 << 20, 500
 """What is read of other sweeps: the newest journals, of each so much from either end, and so many of its results."""
@@ -60,20 +63,16 @@ class Forecast:
 
 def forecast(plan: Plan, done: set[str], workers: Workers) -> Forecast:
     """Predict what the points that are not done yet will take."""
-    left = [(point.id, point.point) for point in plan.points if point.id not in done]
-    points = [point for _, point in left]
+    left = [(point.id, point.checked) for point in plan.points if point.id not in done]
     costs = Costs(plan.root)
     abreast = {key: len(bundle) for bundle in bundles(left) for key, _ in bundle}
-    estimates = [expected(point) for point in points]
-    taken_s = [costs.seconds(point, e["work"], abreast[key]) for (key, point), e in zip(left, estimates, strict=True)]
-    state = sorted(
-        (e["state_bytes"] * p["run"]["replicates"] for p, e in zip(points, estimates, strict=True)), reverse=True
-    )
+    taken_s = [costs.seconds(point["point"], point["work"], abreast[key]) for key, point in left]
+    state = sorted((point["state_bytes"] * point["point"]["run"]["replicates"] for _, point in left), reverse=True)
     if workers.may_stay and sum(taken_s) <= _wall_s(taken_s, workers):
         workers = ALONE
     if plan.tracked and not workers.overhead_bytes:
         workers = dataclasses.replace(workers, overhead_bytes=MLFLOW_BYTES)
-    processes = min(workers.processes or 1, len(points))
+    processes = min(workers.processes or 1, len(left))
     return Forecast(
         busy_s=sum(taken_s),
         wall_s=_wall_s(taken_s, workers),
@@ -125,13 +124,19 @@ class Costs:
 
     def _learn(self, point: Point, wall_s: float, abreast: int) -> None:
         try:
-            work = max(expected(point)["work"], 1.0)
+            work = max(_work(canonical({**point, "run": {**point["run"], "seed": 0}})), 1.0)
         except (ThpsweepError, KeyError, TypeError):  # of a member or a version that is not here
             return
         self._n_results += 1
         for kind in _kinds(point, abreast):
             known_s, known_work = self._of.get(kind, (0.0, 0.0))
             self._of[kind] = known_s + wall_s, known_work + work
+
+
+@functools.lru_cache(maxsize=4096)
+def _work(point_json: str) -> float:
+    """Estimate a recorded point; those that differ in their seeds only are built once."""
+    return estimate(json.loads(point_json))["work"]
 
 
 def _kinds(point: Point, abreast: int) -> list[tuple[str, ...]]:

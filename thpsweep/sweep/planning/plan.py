@@ -1,19 +1,19 @@
 """Turn overrides into points, all of them checked before the first one runs."""
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from thpsweep.errors import CaptureError, SweepError
-from thpsweep.model import registry
-from thpsweep.model.setting import check
+from thpsweep.errors import SweepError
 from thpsweep.sweep.planning.axes import Job
+from thpsweep.sweep.planning.check import Checker
 from thpsweep.sweep.planning.limits import Limits
 from thpsweep.sweep.planning.search import Search
 from thpsweep.sweep.planning.where import Where
-from thpsweep.sweep.records.point import PlannedPoint, Point, content_id, point_id
+from thpsweep.sweep.records.point import PlannedPoint, content_id
+from thpsweep.sweep.records.schema import Point
+from thpsweep.sweep.tracking.labels import Labels
 from thpsweep.sweep.tracking.target import Target
 
 
@@ -39,6 +39,7 @@ class Plan:
     named: bool = False
     force: bool = False
     search: Search | None = None
+    labels: Labels = Labels()  # noqa: RUF009 it is immutable
 
     @property
     def id(self) -> str:
@@ -89,14 +90,12 @@ def planned(jobs: Iterable[Job], compose: Callable[[Sequence[str]], Point], wher
     kept = _filtered(composed, where)
     points: dict[str, PlannedPoint] = {}
     id_of: dict[tuple[str, ...], str] = {}
+    checker = Checker()
     for job, point in kept:
-        with _naming_the_file(point):
-            identity = registry.build("workload", point["workload"]).identity()
-            point = {**point, "workload": {**point["workload"], **identity}}
-            key = id_of[job.overrides] = point_id(point)
-            if key not in points:
-                check(point)
-                points[key] = PlannedPoint(key, point, _params(point, job.varied), job.overrides)
+        key, checked = checker.check(point)
+        id_of[job.overrides] = key
+        if key not in points:
+            points[key] = PlannedPoint(key, checked, _params(checked["point"], job.varied), job.overrides)
     return Planned(tuple(points.values()), id_of, len(composed) - len(kept))
 
 
@@ -107,16 +106,6 @@ def _filtered(composed: list[tuple[Job, Point]], where: str | None) -> list[tupl
     if not composed:
         raise SweepError("no point is left to run" + (f": sweep.where={where!r} holds for none" if where else ""))
     return composed
-
-
-@contextlib.contextmanager
-def _naming_the_file(point: Point) -> Iterator[None]:
-    """Add to what is wrong with a captured file the option that names it."""
-    try:
-        yield
-    except CaptureError as error:
-        option = f"workload.path={point['workload'].get('path')!r}"
-        raise CaptureError(f"{option}: expected a file that `thpsweep capture` wrote; {error}") from error
 
 
 def _params(point: Point, varied: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from thpsweep.errors import OptionError
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import Point
 
 MAX_CHARACTERS, MAX_DEPTH = 1000, 100
 GRAMMAR = (

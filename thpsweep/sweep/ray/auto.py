@@ -7,10 +7,10 @@ from collections.abc import Generator, Sequence
 
 from thpsweep.model.simulate import simulate_each
 from thpsweep.sweep.local.attempt import Function
-from thpsweep.sweep.local.serial import Arrival, Source, Task, Terms, serial
-from thpsweep.sweep.ray.chunks import Pace
-from thpsweep.sweep.ray.pool import pool
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.local.serial import Arrival, Task, TaskSource, Terms, run_serial
+from thpsweep.sweep.ray.chunks import TimeEstimate
+from thpsweep.sweep.ray.pool import run_pool
+from thpsweep.sweep.records.schema import CheckedPoint
 
 RAY_START_S = 8.0
 """From the decision for Ray to its first results, and its end: measured 5 to 10 s on two cores."""
@@ -20,7 +20,7 @@ WARM_S = 0.5
 the more as MLflow starts meanwhile. It does not count: a hundred points of milliseconds are none of seconds."""
 
 
-def auto(
+def run_auto(
     tasks: Sequence[Task],
     terms: Terms | None = None,
     *,
@@ -33,15 +33,15 @@ def auto(
     within a point before, all points run there: it costs a worker then, and no driver.
     """
     terms = terms or Terms()
-    if any(terms.watch.deaths(key) for key, _ in tasks):
-        yield from pool(tasks, terms, actors=actors, function=function)
+    if any(terms.crash_log.deaths(key) for key, _ in tasks):
+        yield from run_pool(tasks, terms, actors=actors, function=function)
         return
     n_workers = min(actors or len(os.sched_getaffinity(0)), len(os.sched_getaffinity(0)))
-    pace = Pace(tasks)
+    pace = TimeEstimate(tasks)
     left = dict(sorted(tasks, key=lambda task: pace.work(task[0])))
     noting = dataclasses.replace(terms, source=_Noting(terms.source, left, pace))
     warming_s = WARM_S
-    with contextlib.closing(serial(list(left.items()), noting, function=function)) as arrivals:
+    with contextlib.closing(run_serial(list(left.items()), noting, function=function)) as arrivals:
         for arrival in arrivals:
             for key, ended in arrival:
                 del left[key]
@@ -56,19 +56,19 @@ def auto(
             return
     if not terms.draining.is_set():
         planned = {key: left[key] for key, _ in tasks if key in left}
-        yield from pool(list((planned | left).items()), terms, actors=actors, function=function)
+        yield from run_pool(list((planned | left).items()), terms, actors=actors, function=function)
 
 
-def saved_s(pace: Pace, n_workers: int, n_later: int = 0) -> float:
+def saved_s(pace: TimeEstimate, n_workers: int, n_later: int = 0) -> float:
     """Predict what so many workers save on what is left and on points still to come, the start of Ray aside."""
     work = pace.left_work + n_later * pace.mean_work
     return (pace.predicted_s(work) or 0.0) * (1 - 1 / n_workers) if n_workers else 0.0
 
 
-class _Noting(Source):
+class _Noting(TaskSource):
     """Pass tasks on, and remember that they are left."""
 
-    def __init__(self, source: Source, left: dict[str, Point], pace: Pace) -> None:
+    def __init__(self, source: TaskSource, left: dict[str, CheckedPoint], pace: TimeEstimate) -> None:
         self._source, self._left, self._pace = source, left, pace
 
     def more(self, n_idle: int) -> Sequence[Task]:

@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
-from thpsweep.sweep.local.attempt import Outcome, as_error, outcome, overrun_error
+from thpsweep.sweep.local.attempt import as_error, outcome, overrun_error
 from thpsweep.sweep.local.serial import Arrival, Terms
 from thpsweep.sweep.local.worker import MOST_S
 from thpsweep.sweep.ray.chunks import Chunk
-from thpsweep.sweep.ray.memory_queue import Needs
-from thpsweep.sweep.ray.retry_policy import Deaths, End
-from thpsweep.sweep.ray.slots import Crew, Seat
+from thpsweep.sweep.ray.memory_queue import MemoryQueue
+from thpsweep.sweep.ray.retry_policy import End, RetryPolicy
+from thpsweep.sweep.ray.slots import Slot, Slots
 from thpsweep.sweep.records.identity import Identity, difference
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import CheckedPoint, Outcome
 
 POLL_S = 0.5
 """How long the driver waits for news before it looks up; deadlines and signals are handled in between."""
@@ -32,38 +32,38 @@ MAX_FALSE_STARTS = 5
 class Call:
     """A chunk on its way; an empty one only greets a new worker. Units: due_s on the monotonic clock."""
 
-    seat: Seat
+    slot: Slot
     chunk: Chunk
     due_s: float
     overran: bool = False
 
 
 class Calls:
-    """Keep every worker busy until each point has an outcome. `hire` makes one for a seat; `ray` is the module.
+    """Keep every worker busy until each point has an outcome. `start_worker` makes one for a slot; `ray` is the module.
 
-    `wanted` is who a worker has to be alike: one that would compute something else is given nothing. `luggage` gives
+    `wanted` is who a worker has to be alike: one that would compute something else is given nothing. `attachments` gives
     what travels with points.
     """
 
     def __init__(
         self,
         ray: Any,
-        hire: Callable[[Seat], Any],
-        crew: Crew,
-        needs: Needs,
+        start_worker: Callable[[Slot], Any],
+        slots: Slots,
+        queue: MemoryQueue,
         terms: Terms,
         wanted: Identity,
-        luggage: Callable[[list[Point]], list[Any]],
+        attachments: Callable[[list[CheckedPoint]], list[Any]],
     ) -> None:
-        self._ray, self._hire, self._crew, self._needs, self._terms = ray, hire, crew, needs, terms
-        self._wanted, self._luggage = wanted, luggage
+        self._ray, self._start_worker, self._slots, self._queue, self._terms = ray, start_worker, slots, queue, terms
+        self._wanted, self._attachments = wanted, attachments
         self._in_flight: dict[Any, Call] = {}
-        self._deaths = Deaths()
+        self._retries = RetryPolicy()
         self._false_starts: collections.Counter[str] = collections.Counter()
 
     def arrivals(self) -> Generator[Arrival, None, None]:
         """Yield outcomes as they come. Raises: SweepError where workers cannot even start."""
-        self._crew.first_look()
+        self._slots.first_look()
         self._refill()
         while self._is_working():
             arrival = [ended for reference in self._ready() for ended in self._received(reference)]
@@ -75,14 +75,14 @@ class Calls:
 
     def _refill(self) -> None:
         """Ask for more where workers would be idle, now that all that came in is known, and send it."""
-        n_idle = self._crew.room - sum(bool(call.chunk) for call in self._in_flight.values())
-        if n_idle > 0 and not len(self._needs) and not self._terms.draining.is_set():
-            self._needs.add(self._terms.source.more(n_idle))
+        n_idle = self._slots.room - sum(bool(call.chunk) for call in self._in_flight.values())
+        if n_idle > 0 and not len(self._queue) and not self._terms.draining.is_set():
+            self._queue.add(self._terms.source.more(n_idle))
         self._send()
 
     def _is_working(self) -> bool:
         """Tell whether anything is still to come; a worker that has not said anything yet has nothing to give."""
-        waits = len(self._needs) and not self._terms.draining.is_set()
+        waits = len(self._queue) and not self._terms.draining.is_set()
         return bool(waits) or any(call.chunk for call in self._in_flight.values())
 
     def _ready(self) -> list[Any]:
@@ -97,103 +97,103 @@ class Calls:
         return list(ready)
 
     def _send(self) -> None:
-        """Give each idle worker its next points, and each seat without one a worker, if there is anything to do."""
-        if self._terms.draining.is_set() or not len(self._needs):
+        """Give each idle worker its next points, and each slot without one a worker, if there is anything to do."""
+        if self._terms.draining.is_set() or not len(self._queue):
             return
-        busy = {call.seat.number for call in self._in_flight.values()}
-        for seat in self._crew.refresh(busy):
-            self._dismiss(seat)
-        for seat in list(self._crew.seats.values()):
-            if seat.number in busy or not len(self._needs):
+        busy = {call.slot.number for call in self._in_flight.values()}
+        for slot in self._slots.refresh(busy):
+            self._dismiss(slot)
+        for slot in list(self._slots.by_number.values()):
+            if slot.number in busy or not len(self._queue):
                 continue
-            if seat.worker is None:
-                seat.worker = self._hire(seat)
-                self._in_flight[seat.worker.greet.remote(self._wanted)] = Call(seat, [], math.inf)
-            elif chunk := self._needs.take(seat.number, seat.memory_bytes):
-                self._call(seat, chunk)
+            if slot.worker is None:
+                slot.worker = self._start_worker(slot)
+                self._in_flight[slot.worker.greet.remote(self._wanted)] = Call(slot, [], math.inf)
+            elif chunk := self._queue.take(slot.number, slot.memory_bytes):
+                self._call(slot, chunk)
 
-    def _call(self, seat: Seat, chunk: Chunk) -> None:
+    def _call(self, slot: Slot, chunk: Chunk) -> None:
         deadline_s = self._terms.limits.deadline_s
         in_turn = min(len(chunk), 2)  # points that ran side by side, and then the first of them alone
         due_s = math.inf if deadline_s is None else time.monotonic() + in_turn * deadline_s + MOST_S + GRACE_S
         points = [point for _, point in chunk]
-        reference = seat.worker.run.remote(points, self._luggage(points))
-        self._in_flight[reference] = Call(seat, chunk, due_s)
+        reference = slot.worker.run.remote(points, self._attachments(points))
+        self._in_flight[reference] = Call(slot, chunk, due_s)
 
     def _kill_overdue(self) -> None:
         """Kill workers that are stuck where no signal reaches them; their calls then come to nothing."""
         for call in self._in_flight.values():
             if time.monotonic() > call.due_s and not call.overran:
                 call.overran = True
-                self._ray.kill(call.seat.worker)
+                self._ray.kill(call.slot.worker)
 
     def _received(self, reference: Any) -> Arrival:
         """Take a call's outcomes; those of its points that have none go out again."""
         call = self._in_flight.pop(reference)
         errors = self._ray.exceptions
         try:
-            said = self._ray.get(reference)
+            answer = self._ray.get(reference)
         except (errors.RayActorError, errors.ObjectLostError, errors.ActorUnschedulableError) as death:
             return self._after_death(call, death)
         except errors.RayError as problem:  # not the worker: points or results could not travel
             return self._after_trouble(call, problem)
         if call.chunk:
-            return self._ended(call.chunk, said)
-        self._greeted(call.seat, said)
+            return self._ended(call.chunk, answer)
+        self._greeted(call.slot, answer)
         return []
 
-    def _greeted(self, seat: Seat, found: Identity) -> None:
+    def _greeted(self, slot: Slot, theirs: Identity) -> None:
         """Let a new worker begin, or do without its machine."""
-        self._false_starts[seat.machine] = 0
-        if unlike := difference(found, self._wanted):
-            self._dismiss(seat)
-            self._crew.refuse(seat.machine, unlike)
+        self._false_starts[slot.machine] = 0
+        if unlike := difference(theirs, self._wanted):
+            self._dismiss(slot)
+            self._slots.refuse(slot.machine, unlike)
 
     def _ended(self, chunk: Chunk, outcomes: list[Outcome | None]) -> Arrival:
-        self._needs.again([task for task, ended in zip(chunk, outcomes, strict=True) if not ended])
-        arrival = []
+        self._queue.again([task for task, ended in zip(chunk, outcomes, strict=True) if not ended])
+        arrival: Arrival = []
         for (key, _), ended in zip(chunk, outcomes, strict=True):
             if not ended:
                 continue
-            self._needs.measured(key, ended["wall_s"])
-            arrival.append((key, {**ended, "attempts": self._deaths.attempts(key)}))
+            self._queue.measured(key, ended["wall_s"])
+            arrival.append((key, {**ended, "attempts": self._retries.attempts(key)}))
         return arrival
 
-    def _dismiss(self, seat: Seat) -> None:
+    def _dismiss(self, slot: Slot) -> None:
         """Let a worker go; also one that is only out of reach, which would come back."""
-        if seat.worker is not None:
-            self._ray.kill(seat.worker)
-        seat.worker = None
+        if slot.worker is not None:
+            self._ray.kill(slot.worker)
+        slot.worker = None
 
     def _after_death(self, call: Call, death: Any) -> Arrival:
-        self._dismiss(call.seat)
+        self._dismiss(call.slot)
         if not call.chunk:
-            self._after_false_start(call.seat, death)
+            self._after_false_start(call.slot, death)
             return []
         end, why = _judged(death, call, self._terms.limits.deadline_s)
-        again, given_up = self._deaths.after(call.chunk, end, why)
-        self._needs.again(*again)
+        again, given_up = self._retries.after(call.chunk, end, why)
+        self._queue.again(*again)
         return given_up
 
-    def _after_false_start(self, seat: Seat, death: Any) -> None:
+    def _after_false_start(self, slot: Slot, death: Any) -> None:
         """Do without a machine whose workers die before they are given anything; one that has left is forgotten."""
         if _is_lost(death):
             return
-        self._false_starts[seat.machine] += 1
-        there = sum(other.machine == seat.machine for other in self._crew.seats.values())
-        if self._false_starts[seat.machine] >= MAX_FALSE_STARTS * max(there, 1):
-            self._crew.refuse(seat.machine, f"workers die before they are given anything: {_cause(death)}")
+        self._false_starts[slot.machine] += 1
+        there = sum(other.machine == slot.machine for other in self._slots.by_number.values())
+        if self._false_starts[slot.machine] >= MAX_FALSE_STARTS * max(there, 1):
+            self._slots.refuse(slot.machine, f"workers die before they are given anything: {_cause(death)}")
 
     def _after_trouble(self, call: Call, problem: Exception) -> Arrival:
         """Let the point fail whose result cannot travel, when it is alone."""
         if not call.chunk:
-            self._dismiss(call.seat)
-            self._crew.refuse(call.seat.machine, f"workers cannot begin there: {_cause(problem)}")
+            self._dismiss(call.slot)
+            self._slots.refuse(call.slot.machine, f"workers cannot begin there: {_cause(problem)}")
         if len(call.chunk) > 1:
-            self._needs.again(*([task] for task in call.chunk))
+            self._queue.again(*([task] for task in call.chunk))
             return []
         return [
-            (key, outcome("failed", error=as_error(problem), attempts=self._deaths.attempts(key)))
+            (key, outcome("failed", error=as_error(problem), attempts=self._retries.attempts(key)))
             for key, _ in call.chunk
         ]
 
@@ -207,8 +207,8 @@ def _judged(death: Any, call: Call, deadline_s: float | None) -> tuple[End, str]
 
 def _is_lost(death: Any) -> bool:
     """Tell whether the worker's machine, or the way to it, is gone."""
-    said = r"its node has died|node .* (is )?dead|is temporarily unavailable|not schedulable|[Oo]bject .* lost"
-    return bool(getattr(death, "preempted", False) or re.search(said, str(death)))
+    pattern = r"its node has died|node .* (is )?dead|is temporarily unavailable|not schedulable|[Oo]bject .* lost"
+    return bool(getattr(death, "preempted", False) or re.search(pattern, str(death)))
 
 
 def _cause(death: Exception) -> str:

@@ -1,10 +1,10 @@
-"""Decide which points go to which worker together: long enough to be worth a call, of one company where possible."""
+"""Decide which points go to which worker together: long enough to be worth a call, of one affinity group where possible."""
 
 import collections
 from collections.abc import Sequence
 
 from thpsweep.sweep.local.serial import Task
-from thpsweep.sweep.planning.bundles import company_id, expected
+from thpsweep.sweep.planning.bundles import affinity_id, seed_of
 
 TARGET_S = 0.5
 """What a call should take: a Ray call costs about a millisecond, and a progress bar wants news every second."""
@@ -15,7 +15,7 @@ MAX_POINTS = 200
 Chunk = list[Task]
 
 
-class Pace:
+class TimeEstimate:
     """Predict what points take from what others took, in proportion to the work that the model expects of them."""
 
     def __init__(self, tasks: Sequence[Task]) -> None:
@@ -25,7 +25,7 @@ class Pace:
 
     def add(self, tasks: Sequence[Task]) -> None:
         """Expect these points, too."""
-        new = {key: max(float(expected(point)["work"]), 1.0) for key, point in tasks}
+        new = {key: max(point["work"], 1.0) for key, point in tasks}
         self._work |= new
         self.left_work += sum(new.values())
 
@@ -50,14 +50,14 @@ class Pace:
 
 
 class Chunks:
-    """Hand out points company by company: what a worker keeps of a scene (its baseline) then serves all its policies, and
+    """Hand out points group by group: what a worker keeps of a scene (its baseline) then serves all its policies, and
     scenes that run side by side come to one worker."""
 
     def __init__(self, tasks: Sequence[Task], n_workers: int) -> None:
-        self.pace = Pace([])
+        self.pace = TimeEstimate([])
         self.n_workers = n_workers
         self._untouched: collections.OrderedDict[str, collections.deque[Task]] = collections.OrderedDict()
-        self._company_of: dict[int, collections.deque[Task]] = {}
+        self._group_of: dict[int, collections.deque[Task]] = {}
         self._first: collections.deque[Chunk] = collections.deque()
         self._left = 0
         self.add(tasks)
@@ -69,7 +69,7 @@ class Chunks:
         """Take points that have not been out yet."""
         self.pace.add(tasks)
         for task in tasks:
-            self._untouched.setdefault(company_id(task[1]), collections.deque()).append(task)
+            self._untouched.setdefault(affinity_id(task[1]), collections.deque()).append(task)
         self._left += len(tasks)
 
     def take(self, worker: int) -> Chunk:
@@ -81,27 +81,27 @@ class Chunks:
         chunk: Chunk = []
         work = 0.0
         while len(chunk) < most and (not chunk or self._has_time(work)):
-            chunk.append(self._company_for(worker).popleft())
+            chunk.append(self._group_for(worker).popleft())
             self._left -= 1
             work += self.pace.work(chunk[-1][0])
         return chunk
 
     def again(self, *chunks: Chunk) -> None:
-        """Take back points that came to nothing; they go out next, in the company that the caller has chosen."""
+        """Take back points that came to nothing; they go out next, in the affinity group that the caller has chosen."""
         self._first.extend(chunk for chunk in chunks if chunk)
 
     def _has_time(self, work: float) -> bool:
         predicted_s = self.pace.predicted_s(work)
         return predicted_s is not None and predicted_s < TARGET_S  # nothing measured yet: one point, to find out
 
-    def _company_for(self, worker: int) -> collections.deque[Task]:
-        """Stay in the worker's company while it lasts, then open one that nobody is in, then help in the longest."""
-        if not self._company_of.get(worker):
-            helped = max(self._company_of.values(), key=len, default=collections.deque[Task]())
-            self._company_of[worker] = self._opened() if self._untouched else helped
-        return self._company_of[worker]
+    def _group_for(self, worker: int) -> collections.deque[Task]:
+        """Stay in the worker's affinity group while it lasts, then open one that nobody is in, then help in the longest."""
+        if not self._group_of.get(worker):
+            helped = max(self._group_of.values(), key=len, default=collections.deque[Task]())
+            self._group_of[worker] = self._opened() if self._untouched else helped
+        return self._group_of[worker]
 
     def _opened(self) -> collections.deque[Task]:
-        """Take a company scene by scene, so that its points may be cut anywhere into chunks."""
+        """Take an affinity group scene by scene, so that its points may be cut anywhere into chunks."""
         _, tasks = self._untouched.popitem(last=False)
-        return collections.deque(sorted(tasks, key=lambda task: int(task[1]["run"]["seed"])))
+        return collections.deque(sorted(tasks, key=lambda task: seed_of(task[1])))

@@ -23,14 +23,14 @@ GONE_S = 20.0
 def secure() -> bool:
     """Have Ray use its token, and say whether it has to; call it before Ray is imported, which reads this only then.
 
-    Raises: SweepError where the environment turns the token off and nobody has said that this is meant.
+    Raises: SweepError where the environment turns the token off and nothing says that this is meant.
     """
     mode = os.environ.get(AUTH_MODE, "token")
     if mode.lower() == "token":
         os.environ[AUTH_MODE] = "token"
     if os.environ.get(INSECURE) == "1":
-        said = f"{INSECURE}=1: WITHOUT A TOKEN WHOEVER REACHES THE CLUSTER'S PORTS RUNS CODE ON IT AS YOU"
-        print(f"thpsweep: {said}", file=sys.stderr)
+        warning = f"{INSECURE}=1: WITHOUT A TOKEN WHOEVER REACHES THE CLUSTER'S PORTS RUNS CODE ON IT AS YOU"
+        print(f"thpsweep: {warning}", file=sys.stderr)
         return False
     if mode.lower() != "token":
         allowed = f"token; with {INSECURE}=1 a sweep runs on a cluster that takes orders from whoever reaches it"
@@ -61,8 +61,8 @@ class Head:
             self._heard_s = time.monotonic()
             return True
         if time.monotonic() - self._heard_s > GONE_S:
-            said = f"Ray's head at {self._address} is gone, and the cluster with it; all results are kept"
-            raise SweepError(f"{said}, the same command goes on on a new one")
+            message = f"Ray's head at {self._address} is gone, and the cluster with it; all results are kept"
+            raise SweepError(f"{message}, the same command goes on on a new one")
         return False
 
 

@@ -4,9 +4,8 @@ import math
 from collections.abc import Sequence
 
 from thpsweep.sweep.local.serial import Task
-from thpsweep.sweep.planning.bundles import expected
 from thpsweep.sweep.ray.chunks import Chunk, Chunks
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import CheckedPoint
 
 IDLE_BYTES = 150 << 20
 """A worker that simulates nothing yet was measured at 100 to 150 MiB."""
@@ -15,12 +14,12 @@ LEAST_BAND_BYTES = 512 << 20
 """Smaller points are all taken to be of one size: telling them apart would fit no more of them on a node."""
 
 
-def need_bytes(point: Point) -> int:
+def need_bytes(point: CheckedPoint) -> int:
     """Predict what a worker takes with this point, all its replicates at once."""
-    return IDLE_BYTES + int(expected(point)["state_bytes"] * point["run"]["replicates"])
+    return IDLE_BYTES + int(point["state_bytes"] * point["point"]["run"]["replicates"])
 
 
-class Needs:
+class MemoryQueue:
     """Points in bands of size, each a power of two wide; a worker takes of the largest band that it declared enough for."""
 
     def __init__(self, tasks: Sequence[Task], n_workers: int = 1) -> None:

@@ -17,13 +17,13 @@ from thpsweep.sweep.local.serial import Arrival, Task, Terms
 from thpsweep.sweep.local.worker import Worker
 from thpsweep.sweep.ray.calls import Calls
 from thpsweep.sweep.ray.join import Head, cannot_join, reachable, secure
-from thpsweep.sweep.ray.memory_queue import Needs
-from thpsweep.sweep.ray.slots import Crew, Machine, Seat
+from thpsweep.sweep.ray.memory_queue import MemoryQueue
+from thpsweep.sweep.ray.slots import Machine, Slot, Slots
 from thpsweep.sweep.records.identity import identity
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import CheckedPoint
 
 
-def pool(
+def run_pool(
     tasks: Sequence[Task],
     terms: Terms | None = None,
     *,
@@ -40,29 +40,29 @@ def pool(
     has_token = alone or secure()
     ray = _started(address, actors)
     try:
-        needs = Needs(tasks)
-        crew = Crew(_Look(ray, alone), actors, needs)
+        queue = MemoryQueue(tasks)
+        slots = Slots(_Look(ray, alone), actors, queue)
         packed = ray.cloudpickle.dumps(functools.partial(Worker, carrying(function), terms.limits))
-        luggage = _Luggage(ray)
-        luggage.of(point for _, point in tasks)  # a file that cannot be read is found out before anything runs
-        hire = functools.partial(_hired, ray.remote(_guard()), crew, (packed, has_token and not alone))
-        yield from Calls(ray, hire, crew, needs, terms, identity(), luggage.of).arrivals()
+        attachments = _Attachments(ray)
+        attachments.of(point for _, point in tasks)  # a file that cannot be read is found out before anything runs
+        start_worker = functools.partial(_start_worker, ray.remote(_guard()), slots, (packed, has_token and not alone))
+        yield from Calls(ray, start_worker, slots, queue, terms, identity(), attachments.of).arrivals()
     finally:
         ray.shutdown()
 
 
-class _Luggage:
+class _Attachments:
     """Captured files that points name, in Ray's object store: from there each goes to each machine once."""
 
     def __init__(self, ray: Any) -> None:
         self._ray, self._kept = ray, dict[str, Any]()
 
-    def of(self, points: Iterable[Point]) -> list[Any]:
-        """Give what some points need. Raises: as files.take_along."""
-        named = files.named_by(points)
+    def of(self, points: Iterable[CheckedPoint]) -> list[Any]:
+        """Give what some points need. Raises: as files.read_attachment."""
+        named = files.named_by(point["point"] for point in points)
         for path in named:
             if path not in self._kept:
-                self._kept[path] = self._ray.put(files.take_along(path))
+                self._kept[path] = self._ray.put(files.read_attachment(path))
         return [self._kept[path] for path in named]
 
 
@@ -87,13 +87,13 @@ class _Look:
         return node["NodeID"], Machine(name, cpus, sys.maxsize if self._alone else memory_bytes)
 
 
-def _hired(guard: Any, crew: Crew, given: tuple[Any, ...], seat: Seat) -> Any:
-    """Begin a worker on the machine of its seat, and declare its memory to Ray; on this machine alone it has its share."""
+def _start_worker(guard: Any, slots: Slots, given: tuple[Any, ...], slot: Slot) -> Any:
+    """Begin a worker on the machine of its slot, and declare its memory to Ray; on this machine alone it has its share."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    there = sum(other.machine == seat.machine for other in crew.seats.values())
-    place = NodeAffinitySchedulingStrategy(seat.machine, soft=False)
-    declared_bytes = 0 if crew.machines[seat.machine].memory_bytes == sys.maxsize else seat.memory_bytes
+    there = sum(other.machine == slot.machine for other in slots.by_number.values())
+    place = NodeAffinitySchedulingStrategy(slot.machine, soft=False)
+    declared_bytes = 0 if slots.machines[slot.machine].memory_bytes == sys.maxsize else slot.memory_bytes
     options = {"num_cpus": 1, "max_restarts": 0, "memory": declared_bytes or None, "scheduling_strategy": place}
     return guard.options(**options).remote(*given, there, declared_bytes)
 
@@ -120,18 +120,18 @@ def _guard() -> type:
                 from thpsweep.sweep.records.identity import identity as identity_there
             except ImportError as problem:
                 return {"problem": f"this thpsweep is not installed there ({problem})"}
-            found = identity_there()
-            if all(found.get(name) == wanted[name] for name in wanted):
+            theirs = identity_there()
+            if all(theirs.get(name) == wanted[name] for name in wanted):
                 self._worker = pickle.loads(self._packed)(*self._share)
-            return found
+            return theirs
 
-        def run(self, points: list[Any], luggage: list[Any]) -> Any:
+        def run(self, points: list[Any], attachments: list[Any]) -> Any:
             """Run points, with the captured files that they name."""
             import ray
 
             from thpsweep.model.capture.files import provide
 
-            if new := set(luggage) - self._unpacked:
+            if new := set(attachments) - self._unpacked:
                 provide(ray.get(list(new)))
                 self._unpacked |= new
             return self._worker.run(points)
@@ -175,11 +175,11 @@ def _started(address: str, actors: int | None) -> Any:
 
     on_terminate = signal.getsignal(signal.SIGTERM)
     n_cpus = (actors or len(os.sched_getaffinity(0))) if address == "local" else None
-    said: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     try:
         if address != "local":
             reachable(ray._private.services.canonicalize_bootstrap_address(address))
-        ray.init(address=address, num_cpus=n_cpus, **said)
+        ray.init(address=address, num_cpus=n_cpus, **quiet)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as problem:
         if address == "local":
             raise

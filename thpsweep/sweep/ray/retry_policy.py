@@ -6,6 +6,7 @@ import enum
 from thpsweep.sweep.local.attempt import outcome
 from thpsweep.sweep.local.serial import Arrival
 from thpsweep.sweep.ray.chunks import Chunk
+from thpsweep.sweep.records.schema import Error, Outcome
 
 RETRIES = 2
 """How often a point goes out again after its worker died with nobody else in it."""
@@ -22,7 +23,7 @@ class End(enum.Enum):
     LOST = "NodeLost"
 
 
-class Deaths:
+class RetryPolicy:
     """Count, for each point, calls that came to nothing. Only a death that a point had for itself counts against it."""
 
     def __init__(self) -> None:
@@ -56,17 +57,17 @@ class Deaths:
             return [], [self._given_up(key, "timeout", end, why)]
         if self._alone[key] <= RETRIES:
             return [chunk], []
-        said = f"its worker process died {self._alone[key]} times, alone with it: {why}"
-        return [], [self._given_up(key, "quarantined", end, said)]
+        message = f"its worker process died {self._alone[key]} times, alone with it: {why}"
+        return [], [self._given_up(key, "quarantined", end, message)]
 
     def _after_loss(self, chunk: Chunk, why: str) -> tuple[list[Chunk], Arrival]:
         for key, _ in chunk:
             self._losses[key] += 1
         kept = [task for task in chunk if self._losses[task[0]] <= MAX_LOSSES]
         given_up = [key for key, _ in chunk if self._losses[key] > MAX_LOSSES]
-        said = f"its machine was lost {MAX_LOSSES + 1} times: {why}"
-        return [kept] if kept else [], [self._given_up(key, "quarantined", End.LOST, said) for key in given_up]
+        message = f"its machine was lost {MAX_LOSSES + 1} times: {why}"
+        return [kept] if kept else [], [self._given_up(key, "quarantined", End.LOST, message) for key in given_up]
 
-    def _given_up(self, key: str, state: str, end: End, why: str) -> tuple[str, dict[str, object]]:
-        error = {"type": end.value, "message": why, "traceback": ""}
+    def _given_up(self, key: str, state: str, end: End, why: str) -> tuple[str, Outcome]:
+        error: Error = {"type": end.value, "message": why, "traceback": ""}
         return key, outcome(state, error=error, attempts=self._calls[key])

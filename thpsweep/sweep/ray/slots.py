@@ -1,4 +1,4 @@
-"""Who works where: a seat for each worker that the machines have room for, more as machines join, fewer as they leave."""
+"""Who works where: a slot for each worker that the machines have room for, more as machines join, fewer as they leave."""
 
 import dataclasses
 import sys
@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from thpsweep.errors import SweepError
-from thpsweep.sweep.ray.memory_queue import Needs, layout
+from thpsweep.sweep.ray.memory_queue import MemoryQueue, layout
 
 LOOK_S = 2.0
 """How often the driver asks who is there."""
@@ -30,7 +30,7 @@ Look = Callable[[], Mapping[str, Machine]]
 
 
 @dataclasses.dataclass
-class Seat:
+class Slot:
     """A place for one worker on a machine, and the memory that it declares. The worker has none before it is hired."""
 
     number: int
@@ -39,17 +39,17 @@ class Seat:
     worker: Any = None
 
 
-class Crew:
-    """Keep as many seats as the machines have room for, and points are left for; `actors` bounds them all."""
+class Slots:
+    """Keep as many slots as the machines have room for, and points are left for; `actors` bounds them all."""
 
-    def __init__(self, look: Look, actors: int | None, needs: Needs) -> None:
-        self._look, self._most, self._needs = look, actors or sys.maxsize, needs
+    def __init__(self, look: Look, actors: int | None, queue: MemoryQueue) -> None:
+        self._look, self._most, self._queue = look, actors or sys.maxsize, queue
         self._refused: dict[str, str] = {}
         self._look_at_s = 0.0
         self._deserted_at_s: float | None = None
         self._n_made = 0
         self.machines: Mapping[str, Machine] = {}
-        self.seats: dict[int, Seat] = {}
+        self.by_number: dict[int, Slot] = {}
 
     @property
     def room(self) -> int:
@@ -60,29 +60,31 @@ class Crew:
         """See who is there before anything runs. Raises: SweepError where a point fits on none of them."""
         self.machines = self._look()
         largest = max((machine.memory_bytes for machine in self.machines.values()), default=0)
-        need = max((need for need, _ in self._needs.left), default=0)
+        need = max((need for need, _ in self._queue.left), default=0)
         if self.machines and need > largest:
             raise SweepError(_fits_nowhere(need, largest))
 
-    def refresh(self, busy: Container[int]) -> list[Seat]:
-        """Make seats for what is left, and give those up, of the ones not busy, that are not needed or are no more.
+    def refresh(self, busy: Container[int]) -> list[Slot]:
+        """Make slots for what is left, and give those up, of the ones not busy, that are not needed or are no more.
 
-        Gives the seats that were given up; their workers have to go. Raises: SweepError where nobody is left to work.
+        Gives the slots that were given up; their workers have to go. Raises: SweepError where nobody is left to work.
         """
         if time.monotonic() >= self._look_at_s:
             self.machines = {key: one for key, one in self._look().items() if key not in self._refused}
             self._look_at_s = time.monotonic() + LOOK_S
-        gone = [seat for seat in self.seats.values() if seat.machine not in self.machines and seat.number not in busy]
-        left = self._needs.left
+        gone = [
+            slot for slot in self.by_number.values() if slot.machine not in self.machines and slot.number not in busy
+        ]
+        left = self._queue.left
         for key, machine in self.machines.items():
-            there = [seat for seat in self.seats.values() if seat.machine == key]
-            room = self._most - len(self.seats) + len(there)
+            there = [slot for slot in self.by_number.values() if slot.machine == key]
+            room = self._most - len(self.by_number) + len(there)
             wanted = layout(min(machine.cpus, room), machine.memory_bytes, left)
             left = _less(left, wanted)
             gone += self._settle(key, machine, there, wanted, busy)
-        for seat in gone:
-            self.seats.pop(seat.number, None)
-        self._needs.expect(len(self.seats))
+        for slot in gone:
+            self.by_number.pop(slot.number, None)
+        self._queue.expect(len(self.by_number))
         self._complain()
         return gone
 
@@ -96,21 +98,21 @@ class Crew:
         print(f"thpsweep: {self._refused[key]}", file=sys.stderr)
 
     def _settle(
-        self, key: str, machine: Machine, there: list[Seat], wanted: list[int], busy: Container[int]
-    ) -> list[Seat]:
-        """Add the seats that are wanted and not there; where there is no room, give one up that is larger or unwanted."""
-        spare = sorted((seat for seat in there), key=lambda seat: seat.memory_bytes)
+        self, key: str, machine: Machine, there: list[Slot], wanted: list[int], busy: Container[int]
+    ) -> list[Slot]:
+        """Add the slots that are wanted and not there; where there is no room, give one up that is larger or unwanted."""
+        spare = sorted((slot for slot in there), key=lambda slot: slot.memory_bytes)
         missing, larger = [], []
         for size in sorted(wanted):
-            found = next((seat for seat in spare if seat.memory_bytes >= size), None)
-            if found is None:
+            match = next((slot for slot in spare if slot.memory_bytes >= size), None)
+            if match is None:
                 missing.append(size)
                 continue
-            spare.remove(found)
-            larger += [found] if found.memory_bytes > size else []
+            spare.remove(match)
+            larger += [match] if match.memory_bytes > size else []
         free_cpus = machine.cpus - len(there)
-        free_bytes = machine.memory_bytes - sum(seat.memory_bytes for seat in there)
-        may_go = [seat for seat in (*larger, *spare) if seat.number not in busy]
+        free_bytes = machine.memory_bytes - sum(slot.memory_bytes for slot in there)
+        may_go = [slot for slot in (*larger, *spare) if slot.number not in busy]
         gone = []
         for size in reversed(missing):
             while may_go and (free_cpus < 1 or free_bytes < size):
@@ -123,12 +125,12 @@ class Crew:
 
     def _add(self, key: str, memory_bytes: int) -> None:
         self._n_made += 1
-        self.seats[self._n_made] = Seat(self._n_made, key, memory_bytes)
+        self.by_number[self._n_made] = Slot(self._n_made, key, memory_bytes)
 
     def _complain(self) -> None:
         """Say so where nobody can take what is left, and end it after a while."""
-        need = min((need for need, _ in self._needs.left), default=0)
-        if not need or any(seat.memory_bytes >= need for seat in self.seats.values()):
+        need = min((need for need, _ in self._queue.left), default=0)
+        if not need or any(slot.memory_bytes >= need for slot in self.by_number.values()):
             self._deserted_at_s = None
             return
         now_s = time.monotonic()
@@ -142,7 +144,7 @@ class Crew:
 
 
 def _less(left: list[tuple[int, int]], wanted: list[int]) -> list[tuple[int, int]]:
-    """Take points that have a seat off what is left."""
+    """Take points that have a slot off what is left."""
     return [(need, n - wanted.count(need)) for need, n in left if n > wanted.count(need)]
 
 

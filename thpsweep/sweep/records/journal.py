@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from thpsweep.errors import SweepError
+from thpsweep.sweep.records.schema import PointRecord, Record, ResultRecord
 
 FORMAT = 2
 """Version of the records; another one is refused, not guessed at."""
@@ -23,27 +24,23 @@ CONCLUDED = "concluded"
 
 NO_HEADER = "the record of the sweep is missing or damaged; the sweep's own command writes it anew"
 
-Record = dict[str, Any]
-
-
 RESULT_HEAD = re.compile(rb'\{"type": "result", "id": "(\w+)", "state": "(\w+)", "finished": "([\w:.+-]+)"')
 """How a result begins, which has thousands of numbers; one that begins otherwise is read to its end."""
 
 
-class Stored(Mapping[str, Record]):
+class Stored(Mapping[str, Any]):
     """Records by their point's id, read from the journal one at a time: a sweep may have more than memory holds."""
 
     def __init__(self, file: Path, places: Mapping[str, int]) -> None:
         self._file, self._places = file, places
 
-    def __getitem__(self, key: str) -> Record:
+    def __getitem__(self, key: str) -> Any:
         with self._file.open("rb") as file:
             file.seek(self._places[key])
             body = unsealed(file.readline())
         if body is None:
             raise SweepError(f"{self._file}: a record was damaged while it was being read; start again")
-        record: Record = json.loads(body)
-        return record
+        return json.loads(body)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -58,8 +55,8 @@ class Sweep:
 
     directory: Path
     header: Record
-    points: Mapping[str, Record]
-    results: Mapping[str, Record]
+    points: Mapping[str, PointRecord]
+    results: Mapping[str, ResultRecord]
     states: Mapping[str, str]
     concluded: bool = False
     """Whether it is a search that is over."""
@@ -113,7 +110,7 @@ def _head(body: bytes) -> Record:
     return {"type": "result", "id": key, "state": state, "finished": finished}
 
 
-def at(path: Path, start: int) -> Record:
+def at(path: Path, start: int) -> Any:
     """Give the first record from byte `start` on: one that `records` gave this byte to, or that follows it."""
     return next(records(path, start))[1]
 

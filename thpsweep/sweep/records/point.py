@@ -3,13 +3,12 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from thpsweep.model.simulate import MODEL_VERSION
-
-Point = dict[str, Any]
-"""Scene, policy, machine and run of one simulation: nested dicts of plain JSON types."""
+from thpsweep.sweep.records.identity import code_id
+from thpsweep.sweep.records.schema import CheckedPoint, Point, PointRecord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,9 +16,25 @@ class PlannedPoint:
     """A checked point of a sweep. `params` is what tells it from the others, for people."""
 
     id: str
-    point: Point
+    checked: CheckedPoint
     params: Mapping[str, Any]
-    overrides: tuple[str, ...]
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def point(self) -> Point:
+        """Give the point alone."""
+        return self.checked["point"]
+
+    def record(self, index: int, note: Mapping[str, Any] | None = None) -> PointRecord:
+        """Make the point's record; `note` is what a search has to know of it."""
+        made: PointRecord = {
+            "type": "point",
+            "id": self.id,
+            "index": index,
+            "params": dict(self.params),
+            "point": self.point,
+        }
+        return made if note is None else {**made, "search": dict(note)}
 
 
 def canonical(value: Any) -> str:
@@ -29,18 +44,31 @@ def canonical(value: Any) -> str:
 
 def content_id(value: Any) -> str:
     """Hash a JSON value. Units: 64 hexadecimal digits of SHA-256."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
+    return hashed(canonical(value))
 
 
-def point_id(point: Point, model: str = MODEL_VERSION) -> str:
-    """Identify a point: all that its result depends on, the version of the model included.
+def hashed(text: str) -> str:
+    """Hash a text. Units: 64 hexadecimal digits of SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def point_id(
+    point: Point, model: str = MODEL_VERSION, code: str | None = None, write: Callable[[Any], str] = canonical
+) -> str:
+    """Identify a point: all that its result depends on, the code that computes it included.
 
     The hash of a captured file, where the plan has put one, stands for its path: a file that moved is the same point, a
-    changed one another.
+    changed one another. `write` is `canonical`, or remembers what it wrote of the parts that points have in common.
     """
-    has_content = "sha256" in point["workload"]
-    workload = {key: value for key, value in point["workload"].items() if key != "path" or not has_content}
-    return content_id({"point": {**point, "workload": workload}, "model": model})
+    parts: dict[str, Any] = dict(point)
+    if "sha256" in point["workload"]:
+        parts["workload"] = {key: value for key, value in point["workload"].items() if key != "path"}
+    return hashed(f"{model} {code or code_id()} {parts_text(parts, write)}")
+
+
+def parts_text(parts: Mapping[str, Any], write: Callable[[Any], str] = canonical) -> str:
+    """Write a dict part by part, sorted by name."""
+    return "\0".join(f"{name}={write(parts[name])}" for name in sorted(parts))
 
 
 def scene_id(point: Point) -> str:

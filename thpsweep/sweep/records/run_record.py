@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from thpsweep.sweep.records import run_series
+from thpsweep.sweep.records.schema import Estimate, PointRecord, Record, ResultRecord, error_of, result_of
 from thpsweep.units import MS_PER_S
 
 MAX_PARAMS = 20
@@ -49,11 +50,8 @@ FIRST = (
 )
 """Metrics that a run never goes without, most asked for first; others follow by name as long as there is room."""
 
-Record = Mapping[str, Any]
-"""One JSON object of the journal."""
 
-
-def choices(record: Record) -> dict[str, Any]:
+def choices(record: PointRecord) -> dict[str, Any]:
     """Name what was chosen for a point: the parts that every point has, then what the overrides varied.
 
     A gate and a memory are named where they are not the usual ones.
@@ -77,7 +75,7 @@ def choices(record: Record) -> dict[str, Any]:
     }
 
 
-def params(record: Record) -> dict[str, str]:
+def params(record: PointRecord) -> dict[str, str]:
     """Give the first MAX_PARAMS choices as text; varied ones come before the parts that every point has."""
     every = {**record["params"], **choices(record)}
     return {_safe(key): as_text(every[key])[:MAX_TEXT] for key in list(every)[:MAX_PARAMS]}
@@ -88,12 +86,12 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def means(result: Record) -> dict[str, float]:
+def means(result: ResultRecord) -> dict[str, float]:
     """Give the mean over replicates of each metric of a result record; none where the point failed."""
     return {name: float(metric["mean"]) for name, metric in _metrics(result).items()}
 
 
-def metrics(result: Record) -> dict[str, float]:
+def metrics(result: ResultRecord) -> dict[str, float]:
     """Choose values that leave room for the series in MAX_METRICS: INTERVALS, then means in the order of importance.
 
     The same keys are chosen whatever the values. Of these, inf and nan are left out, because MLflow would store inf as
@@ -106,7 +104,7 @@ def metrics(result: Record) -> dict[str, float]:
     return {name: value for name, value in chosen.items() if math.isfinite(value)}
 
 
-def unbounded(result: Record) -> dict[str, str]:
+def unbounded(result: ResultRecord) -> dict[str, str]:
     """Say in tags what metrics cannot: `payback` is "pays back", "never" or "undefined"; others by name and value."""
     tags = {}
     every = means(result)
@@ -117,20 +115,20 @@ def unbounded(result: Record) -> dict[str, str]:
     return tags | ({"thpsweep.not_finite": json.dumps(left_out, sort_keys=True)} if left_out else {})
 
 
-def outcomes(result: Record) -> dict[str, int]:
+def outcomes(result: ResultRecord) -> dict[str, int]:
     """Count scan results by the kernel's name over all replicates, most frequent first."""
-    counted: Mapping[str, int] = (result["result"] or {}).get("outcomes", {})
+    counted: Mapping[str, int] = result_of(result).get("outcomes", {})
     return dict(sorted(((name, n) for name, n in counted.items() if n), key=lambda pair: (-pair[1], pair[0])))
 
 
-def notes(result: Record) -> list[str]:
+def notes(result: ResultRecord) -> list[str]:
     """List what the model has to say about a result beyond its numbers: the text facts, one sentence group each."""
-    facts: Mapping[str, Any] = (result["result"] or {}).get("facts", {})
+    facts: Mapping[str, Any] = result_of(result).get("facts", {})
     named = [key for key in facts if key == "note" or key.endswith("_note") or key.startswith("note_")]
     return [str(facts[key]) for key in named if str(facts[key]).strip()]
 
 
-def run_name(record: Record) -> str:
+def run_name(record: PointRecord) -> str:
     """Name a run so that names sort and tell runs apart: "inplace x0195 prefork regions=64"."""
     every = choices(record)
     degree = f"x{every['sharing.degree']:04d}" if isinstance(every.get("sharing.degree"), int) else every["sharing"]
@@ -140,7 +138,7 @@ def run_name(record: Record) -> str:
     return " ".join(words)[:200]
 
 
-def times_ms(result: Record) -> tuple[int, int]:
+def times_ms(result: ResultRecord) -> tuple[int, int]:
     """Give start and end of a point as MLflow counts time. Units: milliseconds since 1970."""
     end_ms = epoch_ms(result["finished"])
     return end_ms - round((result["wall_s"] or 0.0) * MS_PER_S), end_ms
@@ -152,13 +150,13 @@ def epoch_ms(iso: str) -> int:
     return round((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp() * MS_PER_S)
 
 
-def error_line(result: Record) -> str:
+def error_line(result: ResultRecord) -> str:
     """Say in one line why a point failed."""
-    error = result.get("error") or {}
-    return f"{error.get('type', result['state'])}: {' '.join(str(error.get('message', '')).split())}"[:1000]
+    error = error_of(result)
+    return f"{error['type']}: {' '.join(str(error['message']).split())}"[:1000]
 
 
-def point_tags(record: Record, result: Record) -> dict[str, str]:
+def point_tags(record: PointRecord, result: ResultRecord) -> dict[str, str]:
     """Say in tags how a point ended and where; MLflow shows the note as the description of the run."""
     tags = {
         "thpsweep.point": record["id"],
@@ -172,8 +170,7 @@ def point_tags(record: Record, result: Record) -> dict[str, str]:
     note = "\n\n".join(notes(result))
     if result["state"] != "done":
         tags["thpsweep.error"] = error_line(result)
-        traceback = (result.get("error") or {}).get("traceback") or ""
-        note = f"{tags['thpsweep.error']}\n\n```\n{traceback[-4000:]}\n```"
+        note = f"{tags['thpsweep.error']}\n\n```\n{error_of(result)['traceback'][-4000:]}\n```"
     return {name: value[:MAX_TEXT] for name, value in (tags | {"mlflow.note.content": note}).items() if value}
 
 
@@ -191,9 +188,8 @@ def provenance(header: Record, environment: Record) -> dict[str, str]:
     return {name: str(value)[:MAX_TEXT] for name, value in tags.items() if value}
 
 
-def _metrics(result: Record) -> Mapping[str, Mapping[str, float]]:
-    found: Mapping[str, Mapping[str, float]] = (result["result"] or {}).get("metrics", {})
-    return found
+def _metrics(result: ResultRecord) -> Mapping[str, Estimate]:
+    return result_of(result).get("metrics", {})
 
 
 def _rank(name: str) -> tuple[int, str]:

@@ -5,11 +5,13 @@ import dataclasses
 import fcntl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from thpsweep.errors import SweepError
 from thpsweep.sweep.records import journal, run_record
 from thpsweep.sweep.records.journal import FILE_NAME
 from thpsweep.sweep.records.pace import Pace, duration
+from thpsweep.sweep.records.schema import Record, ResultRecord
 from thpsweep.sweep.records.writer import LOCK_NAME
 from thpsweep.units import MS_PER_S
 
@@ -34,8 +36,8 @@ class Status:
     searches: bool = False
     """Whether it is a search that has not concluded: it will ask more points than it has so far."""
 
-    def lines(self, now_s: float, behind: str) -> Iterator[str]:
-        """Put it in words, the first line being the sum of it. `behind` says how MLflow stands."""
+    def lines(self, now_s: float) -> Iterator[str]:
+        """Put it in words, the first line being the sum of it."""
         counts = collections.Counter(state for state, _ in self.results.values())
         failed = len(self.results) - counts[DONE]
         kinds = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()) if state not in (DONE, "failed"))
@@ -48,7 +50,7 @@ class Status:
         if self.searches:
             pace = "the search goes on" if self.driver else "the search is not over"
         age = f"last result {duration(max(now_s - self.last_s, 0))} ago" if self.last_s is not None else "no result yet"
-        yield "  " + "; ".join(text for text in (pace, age, behind) if text)
+        yield "  " + "; ".join(text for text in (pace, age) if text)
         yield from (f"  failed: {text}" for text in list(self.failures.values())[:MOST_FAILURES])
         if len(self.failures) > MOST_FAILURES:
             yield f"  and {len(self.failures) - MOST_FAILURES} more"
@@ -59,7 +61,7 @@ def status(directory: Path) -> Status:
     driver, since_s = holder(directory), 0.0
     if driver:
         since_s = (directory / LOCK_NAME).stat().st_mtime  # when the driver wrote its name there
-    header: journal.Record = {}
+    header: Record = {}
     named: dict[str, str] = {}
     results: dict[str, tuple[str, str]] = {}
     failures: dict[str, str] = {}
@@ -77,7 +79,7 @@ def status(directory: Path) -> Status:
             results[key] = (state, record["finished"])
             failures.pop(key, None)
             if state != DONE:
-                failures[key] = f"{named[key]}: {run_record.error_line(record)}"
+                failures[key] = f"{named[key]}: {run_record.error_line(cast(ResultRecord, record))}"
             last_s = run_record.epoch_ms(record["finished"]) / MS_PER_S
             if last_s >= since_s:
                 pace.add(last_s)

@@ -11,7 +11,6 @@ from pathlib import Path
 from thpsweep.errors import SweepError
 from thpsweep.sweep.records.journal import (
     FILE_NAME,
-    Record,
     Sweep,
     contents,
     lines,
@@ -20,6 +19,7 @@ from thpsweep.sweep.records.journal import (
     sealed,
     unsealed,
 )
+from thpsweep.sweep.records.schema import PointRecord, Record, SweepRecord
 
 LOCK_NAME = "journal.lock"
 DAMAGED_NAME = "journal.damaged"
@@ -47,7 +47,7 @@ class Journal:
 
 
 @contextlib.contextmanager
-def writing(directory: Path, header: Record, points: Sequence[Record]) -> Iterator[tuple[Journal, Sweep]]:
+def writing(directory: Path, header: SweepRecord, points: Sequence[PointRecord]) -> Iterator[tuple[Journal, Sweep]]:
     """Open the journal of `directory` for the only writer there may be, with `header` and `points` in it.
 
     Yields the journal and what it holds already. Raises: SweepError where another process writes it, where it is the

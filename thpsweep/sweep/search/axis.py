@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from thpsweep.errors import OptionError
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import Point
 
 DIGITS = 6
 """Significant digits of a value that is no whole number: enough for any resolution, and readable."""

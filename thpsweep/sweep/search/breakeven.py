@@ -9,8 +9,9 @@ from thpsweep.errors import OptionError
 from thpsweep.sweep.planning.axes import Job
 from thpsweep.sweep.planning.plan import planned
 from thpsweep.sweep.planning.search import Note, Proposal
-from thpsweep.sweep.records.journal import Record, Sweep
-from thpsweep.sweep.records.point import PlannedPoint, Point
+from thpsweep.sweep.records.journal import Sweep
+from thpsweep.sweep.records.point import PlannedPoint
+from thpsweep.sweep.records.schema import Point
 from thpsweep.sweep.search import bisect
 from thpsweep.sweep.search.axis import MIN_RESOLUTION, Axis, axis, fitted
 from thpsweep.sweep.search.bisect import Conclusion, Reading, Readings, Rules
@@ -210,7 +211,7 @@ class Answer:
 
 def answers(sweep: Sweep) -> list[Answer]:
     """Conclude from the journal of a break-even search alone, finished or not."""
-    spec: Record = sweep.header["search"]
+    spec: dict[str, Any] = sweep.header["search"]
     found: dict[str, dict[str, tuple[float, Reading | None]]] = {c["id"]: {} for c in spec["combinations"]}
     options = Options(**{field.name: spec[field.name] for field in dataclasses.fields(Options)})
     for key, point in sweep.points.items():

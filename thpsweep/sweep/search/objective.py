@@ -5,7 +5,7 @@ import json
 
 from thpsweep.errors import OptionError
 from thpsweep.model.simulate import simulate
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import Point
 
 NOTHING = {
     "name": "none",

@@ -13,7 +13,8 @@ from thpsweep.sweep.planning.axes import Job
 from thpsweep.sweep.planning.plan import planned
 from thpsweep.sweep.planning.search import Note, Proposal
 from thpsweep.sweep.records.journal import Sweep
-from thpsweep.sweep.records.point import PlannedPoint, Point
+from thpsweep.sweep.records.point import PlannedPoint
+from thpsweep.sweep.records.schema import Point
 from thpsweep.sweep.search.axis import Axis, axis, fitted
 from thpsweep.sweep.search.objective import refuse_unknown
 from thpsweep.sweep.search.suggest import SAMPLERS, Suggestions, Values, installed

@@ -15,7 +15,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.dbmodels import models
 from mlflow.utils.uri import append_to_uri_path
 
-from thpsweep.sweep.tracking.run import FINISHED_AT, NAME, PARENT, POINT, RUNNING, USER, Recorded, Run
+from thpsweep.sweep.tracking.client import Below
+from thpsweep.sweep.tracking.run import FINISHED_AT, NAME, PARENT, POINT, USER, Run
 
 METRIC = {"run_uuid", "key", "value", "timestamp", "step", "is_nan"}
 COLUMNS = {
@@ -31,17 +32,17 @@ COLUMNS = {
 Rows = list[dict[str, Any]]
 
 
-class Unfit(Exception):
+class SchemaMismatch(Exception):
     """MLflow's tables are not as expected, or refused the rows."""
 
 
-class Bulk:
+class BulkWriter:
     """Write runs whole: in one transaction there are all of them or none."""
 
     batch = 100
 
     def __init__(self, client: MlflowClient, store: Any) -> None:
-        """Raises: Unfit."""
+        """Raises: SchemaMismatch."""
         self._client, self._session = client, store.ManagedSessionMaker
         self._roots: dict[str, str] = {}
         try:
@@ -50,28 +51,28 @@ class Bulk:
                 for model in (models.SqlRun, models.SqlTag, models.SqlParam, models.SqlMetric, models.SqlLatestMetric)
             }
         except AttributeError as problem:
-            raise Unfit(str(problem)) from problem
-        found = {name: set(table.columns.keys()) for name, table in self._tables.items()}
-        if found != COLUMNS:
-            differing = sorted(name for name in found if found[name] != COLUMNS.get(name))
-            raise Unfit(f"columns of {', '.join(differing)} differ from those of MLflow 3.17")
+            raise SchemaMismatch(str(problem)) from problem
+        columns = {name: set(table.columns.keys()) for name, table in self._tables.items()}
+        if columns != COLUMNS:
+            differing = sorted(name for name in columns if columns[name] != COLUMNS.get(name))
+            raise SchemaMismatch(f"columns of {', '.join(differing)} differ from those of MLflow 3.17")
 
-    def recorded(self, experiment_id: str, parent_id: str) -> dict[str, Recorded]:
-        """Give what is there below a sweep's run, by point: four columns instead of whole runs."""
-        runs, tags = self._tables["runs"].c, self._tables["tags"]
-        parent, point, finished = (tags.alias(name).c for name in ("parent", "point", "finished"))
-        query = (
-            sqlalchemy.select(point.value, runs.run_uuid, finished.value, runs.status)
-            .where(parent.key == PARENT, parent.value == parent_id, runs.run_uuid == parent.run_uuid)
-            .where(runs.lifecycle_stage == "active")
-            .where(point.run_uuid == runs.run_uuid, point.key == POINT)
-            .where(finished.run_uuid == runs.run_uuid, finished.key == FINISHED_AT)
+    def recorded(self, experiment_id: str, parent_id: str) -> Below:
+        """Give what is there below a sweep's run, also in the trash: five columns instead of whole runs."""
+        runs, tags = self._tables["runs"], self._tables["tags"]
+        parent, point, finished = (tags.alias(name) for name in ("parent", "point", "finished"))
+        rows = (
+            runs.join(parent, parent.c.run_uuid == runs.c.run_uuid)
+            .outerjoin(point, (point.c.run_uuid == runs.c.run_uuid) & (point.c.key == POINT))
+            .outerjoin(finished, (finished.c.run_uuid == runs.c.run_uuid) & (finished.c.key == FINISHED_AT))
         )
+        columns = (point.c.value, finished.c.value, runs.c.run_uuid, runs.c.status, runs.c.lifecycle_stage)
+        query = sqlalchemy.select(*columns).select_from(rows)
         with self._session() as session:
-            return {key: Recorded(run_id, at, status != RUNNING) for key, run_id, at, status in session.execute(query)}
+            return Below.of(session.execute(query.where(parent.c.key == PARENT, parent.c.value == parent_id)))
 
     def write(self, experiment_id: str, runs: Sequence[Run]) -> list[str]:
-        """Write runs; give their ids. Raises: Unfit, or MLflow's exception where the database cannot be reached."""
+        """Write runs; give their ids. Raises: SchemaMismatch, or MLflow's exception where the database cannot be reached."""
         ids = _new_ids(len(runs))
         pairs = list(zip(ids, runs, strict=True))
         try:
@@ -83,7 +84,8 @@ class Bulk:
             cause = problem.__cause__ or problem
             if isinstance(cause, sqlalchemy.exc.OperationalError) and not _is_missing(cause):
                 raise
-            raise Unfit(str(cause).splitlines()[0]) from problem
+            reason = getattr(cause, "orig", None) or cause  # without the statement and its values
+            raise SchemaMismatch(str(reason).splitlines()[0]) from problem
         return ids
 
     def _root(self, experiment_id: str) -> str:

@@ -4,38 +4,55 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
 # Read when MLflow is imported or when it asks a server, and inherited by `thpsweep ui`.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # else a line a run
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # its 120 s and seven retries suit nobody who waits:
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # its 120 s and seven retries are too long to wait for:
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the journal has it all, and we ask again
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, ViewType
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from thpsweep.errors import SweepError
-from thpsweep.sweep.tracking import views
-from thpsweep.sweep.tracking.run import FINISHED_AT, PARENT, POINT, RUNNING, SWEEP, Recorded, Run
+from thpsweep.sweep.tracking.reconcile import Recorded
+from thpsweep.sweep.tracking.run import FINISHED_AT, PARENT, POINT, RUNNING, SWEEP, Run
 from thpsweep.sweep.tracking.target import Target, check_database, uri_of
 
-EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",  # else lists of experiments call it GenAI
-    "mlflow.experiment.primaryMetric.name": views.NET,
-}
+ACTIVE = "active"
+"""Lifecycle stage of what is not in the trash."""
 
 LOUD = ("mlflow.store.db.utils", "urllib3.connectionpool")
 """Loggers that print what is raised as well, stack and all, or each attempt to reach a server that is down."""
 
 
-class Single:
+class Below(NamedTuple):
+    """The runs below a sweep's own: by point, and the ids of those whose tags a user changed."""
+
+    points: dict[str, list[Recorded]]
+    unlabelled: list[str]
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[Any]]) -> Self:
+        """Sort rows of point, finishing time, run id, status and lifecycle stage."""
+        below = cls({}, [])
+        for point, finished, run_id, status, stage in rows:
+            if point is None or finished is None:
+                below.unlabelled.append(run_id)
+                continue
+            run = Recorded(run_id, finished, status != RUNNING, stage == ACTIVE)
+            below.points.setdefault(point, []).append(run)
+        return below
+
+
+class ApiWriter:
     """Write runs through MlflowClient. Stopped in between it leaves a RUNNING run, which is completed later."""
 
     batch = 1
@@ -43,13 +60,15 @@ class Single:
     def __init__(self, client: MlflowClient) -> None:
         self._client = client
 
-    def recorded(self, experiment_id: str, parent_id: str) -> dict[str, Recorded]:
-        """Give what is there below a sweep's run, by point."""
-        found = search(self._client, experiment_id, PARENT, parent_id)
-        return {
-            run.data.tags[POINT]: Recorded(run.info.run_id, run.data.tags[FINISHED_AT], run.info.status != RUNNING)
-            for run in found
-        }
+    def recorded(self, experiment_id: str, parent_id: str) -> Below:
+        """Give what is there below a sweep's run, also in the trash."""
+        return Below.of(self.rows(experiment_id, parent_id))
+
+    def rows(self, experiment_id: str, parent_id: str) -> Iterator[tuple[str | None, ...]]:
+        """Give point, finishing time, run id, status and lifecycle stage of each run below a sweep's own."""
+        for run in search(self._client, [experiment_id], f"tags.`{PARENT}` = '{parent_id}'", ViewType.ALL):
+            tags, info = run.data.tags, run.info
+            yield tags.get(POINT), tags.get(FINISHED_AT), info.run_id, info.status, info.lifecycle_stage
 
     def write(self, experiment_id: str, runs: Sequence[Run]) -> list[str]:
         """Write runs; give their ids."""
@@ -71,7 +90,7 @@ class Single:
         self._client.set_terminated(run_id, run.status, run.end_ms)
 
 
-def opened(target: Target) -> MlflowClient:
+def connect(target: Target) -> MlflowClient:
     """Connect, making the database where there is none. Raises: SweepError where it is unusable."""
     if target.file is not None:
         if not target.file.exists():
@@ -87,15 +106,23 @@ def opened(target: Target) -> MlflowClient:
         raise SweepError(f"{where}: {first_line} (or move it away: it is rebuilt from journals)") from error
 
 
-def recorded_of(target: Target, sweep: str) -> dict[str, str]:
-    """Give the points of a sweep that have a whole run, and when the result of each came in; make nothing."""
+def disconnect(target: Target) -> None:
+    """Close a database, so that SQLite puts its -wal and -shm away."""
+    if not target.is_server:
+        store(target).engine.dispose()  # MLflow has one engine for each URI and process
+
+
+def rows_of(target: Target, sweep: str) -> list[list[Any]]:
+    """Give what `lag.compare` wants of the runs below a sweep's own; make nothing."""
+    rows = []
     with quiet():
         client = MlflowClient(tracking_uri=target.uri)
-        every = [experiment.experiment_id for experiment in client.search_experiments()]
-        for parent in client.search_runs(every, f"tags.`{SWEEP}` = '{sweep}'"):
-            found = Single(client).recorded(parent.info.experiment_id, parent.info.run_id)
-            return {point: recorded.finished for point, recorded in found.items() if recorded.whole}
-    return {}
+        experiments = {found.experiment_id: found for found in client.search_experiments(view_type=ViewType.ALL)}
+        for own in search(client, list(experiments), f"tags.`{SWEEP}` = '{sweep}'", ViewType.ALL):
+            found = experiments[own.info.experiment_id]
+            below = ApiWriter(client).rows(found.experiment_id, own.info.run_id)
+            rows += [[found.lifecycle_stage, found.name, *row] for row in below if None not in row]
+    return rows
 
 
 def store(target: Target) -> Any:
@@ -106,7 +133,7 @@ def store(target: Target) -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Let what goes wrong be said once, by whoever catches it."""
+    """Silence loggers that repeat an exception, so that it is reported once, where it is caught."""
     loggers = [logging.getLogger(name) for name in LOUD]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -119,7 +146,7 @@ def quiet() -> Iterator[None]:
 
 
 def create(file: Path, artefacts_uri: str) -> None:
-    """Create and migrate under another name, so that whoever sees the database sees all its tables."""
+    """Create and migrate under another name, so that a reader of the database finds all its tables."""
     unfinished = file.with_name(f".{file.stem}-unfinished.db")
     unfinished.unlink(missing_ok=True)
     with quiet():
@@ -129,27 +156,13 @@ def create(file: Path, artefacts_uri: str) -> None:
     unfinished.rename(file)
 
 
-def experiment(client: MlflowClient, target: Target, name: str, varied: Sequence[str] = ()) -> str:
-    """Find or make the experiment of that name, with a view for what is `varied` if it has none; give its id."""
-    view = {views.TAG: views.view(varied)}
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        location = None if target.is_server else target.artefacts_uri
-        created: str = client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS | view)
-        return created
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    for key, value in (EXPERIMENT_TAGS | view).items():
-        if key not in found.tags:  # what somebody changed in the UI is theirs
-            client.set_experiment_tag(found.experiment_id, key, value)
-    return str(found.experiment_id)
-
-
-def search(client: MlflowClient, experiment_id: str, tag: str, value: str) -> Iterator[MlflowRun]:
-    """Give the runs with a tag, page by page."""
+def search(
+    client: MlflowClient, experiment_ids: Sequence[str], text: str, view: int = ViewType.ACTIVE_ONLY
+) -> Iterator[MlflowRun]:
+    """Give the runs that a filter finds, page by page."""
     token = None
-    while True:
-        page = client.search_runs([experiment_id], f"tags.`{tag}` = '{value}'", max_results=1000, page_token=token)
+    while experiment_ids:
+        page = client.search_runs(list(experiment_ids), text, view, max_results=1000, page_token=token)
         yield from page
         token = page.token
         if not token:

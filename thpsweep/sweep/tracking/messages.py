@@ -1,16 +1,19 @@
-"""What a driver and the process that talks to MLflow for it say to each other, a line each; no MLflow here.
+"""Messages between a driver and the process that writes to MLflow for it, one per line; no MLflow here.
 
-The driver says an Order, then ENDED when all results are in the journal, then OVER or FINAL; when it is gone, its lines
-end. It is told of each step by an empty line, and in words what the user has to know.
+The driver sends an Order, then ENDED when all results are in the journal, then OVER or FINAL; when it is gone, its lines
+end. It receives an empty line for each step that was done, and text that is for the user.
 """
 
 import dataclasses
 import json
 import os
 import select
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from thpsweep.sweep.tracking.labels import Labels
 from thpsweep.sweep.tracking.target import Target
 
 ENDED = "ended"
@@ -30,16 +33,18 @@ class Order:
 
     directory: Path
     target: Target
+    labels: Labels = Labels()  # noqa: RUF009 it is immutable
 
-    def written(self) -> str:
-        """Write it as one line."""
-        return json.dumps([str(self.directory), self.target.uri, str(self.target.artefacts)])
+    def encode(self) -> str:
+        """Encode as one line."""
+        where = [str(self.directory), self.target.uri, str(self.target.artefacts)]
+        return json.dumps([*where, dataclasses.asdict(self.labels)])
 
     @classmethod
-    def read(cls, line: str) -> Self:
-        """Read what `written` wrote."""
-        directory, uri, artefacts = json.loads(line)
-        return cls(Path(directory), Target(uri, Path(artefacts)))
+    def decode(cls, line: str) -> Self:
+        """Decode what `encode` gave."""
+        directory, uri, artefacts, labels = json.loads(line)
+        return cls(Path(directory), Target(uri, Path(artefacts)), Labels(**labels))
 
 
 class Lines:
@@ -59,3 +64,9 @@ class Lines:
             self._rest += more
         line, _, self._rest = self._rest.partition(b"\n")
         return line.decode()
+
+
+def command(module: str) -> Sequence[str]:
+    """Give the command of a process that runs a module's main(), and finds modules where this process does."""
+    program = f"import sys; sys.path[:] = sys.argv[1:]; from {module} import main; main()"
+    return [sys.executable, "-c", program, *sys.path]

@@ -3,15 +3,18 @@
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, ViewType
+from mlflow.entities import Metric
+from mlflow.entities import Run as MlflowRun
 
 from thpsweep.sweep.records import environment, run_record
-from thpsweep.sweep.records.journal import Record
-from thpsweep.sweep.tracking.run import FAILED, FINISHED, RUNNING, SWEEP
+from thpsweep.sweep.records.schema import Record
+from thpsweep.sweep.tracking.client import ACTIVE
+from thpsweep.sweep.tracking.experiment import N_POINTS, Place
+from thpsweep.sweep.tracking.labels import Labels
+from thpsweep.sweep.tracking.run import FAILED, FINISHED, NOTE, RUNNING, SWEEP
 from thpsweep.sweep.tracking.tables import PLAN
 
 FILES = "thpsweep.files"
@@ -22,16 +25,21 @@ AT_START = {PLAN, "config.yaml", environment.FILE_NAME}
 
 
 class Parent:
-    """One run in MLflow, found by the sweep's id or made."""
+    """One run in MLflow, that of `place` or a new one. Where a user deleted it, it stays as it is."""
 
-    def __init__(self, client: MlflowClient, experiment_id: str, header: Record, directory: Path) -> None:
+    def __init__(self, client: MlflowClient, place: Place, header: Record, directory: Path, labels: Labels) -> None:
         self._client, self._directory = client, directory
-        self._run = client.get_run(_found(client, experiment_id, header["sweep"]) or self._make(experiment_id, header))
+        self._run = place.parent or self._make(place.experiment_id, header, labels)
         self.id: str = self._run.info.run_id
+        self.deleted = self._run.info.lifecycle_stage != ACTIVE
+        if not self.deleted and self._run.data.tags.get(SWEEP) != header["sweep"]:
+            client.set_tag(self.id, SWEEP, header["sweep"])
 
     def copy_files(self, *, final: bool) -> None:
         """Copy the sweep's files that are new or changed; a tag remembers what they held, wherever artefacts are kept."""
-        known = json.loads(self._run.data.tags.get(FILES, "{}"))
+        if self.deleted:
+            return
+        known = _parsed(self._run.data.tags.get(FILES, "{}"))
         files = [
             path for path in sorted(self._directory.iterdir()) if path.suffix in ARTEFACT_SUFFIXES and path.is_file()
         ]
@@ -49,7 +57,9 @@ class Parent:
 
         A sweep that is open, a search, may have more.
         """
-        counts = {"sweep/points": n_points, "sweep/done": n_done, "sweep/failed": n_failed}
+        if self.deleted:
+            return
+        counts = {N_POINTS: n_points, "sweep/done": n_done, "sweep/failed": n_failed}
         n_ended = n_done + n_failed
         if counts != {name: self._run.data.metrics.get(name) for name in counts}:
             metrics = [Metric(name, n, end_ms, n_ended) for name, n in counts.items()]
@@ -65,28 +75,30 @@ class Parent:
         """When the sweep began. Units: milliseconds since 1970."""
         return int(self._run.info.start_time)
 
-    def _make(self, experiment_id: str, header: Record) -> str:
+    def _make(self, experiment_id: str, header: Record, labels: Labels) -> MlflowRun:
         name, command = self._directory.name, shlex.join(["thpsweep", "sweep", *header["overrides"]])
         points = f"a {header['search']['kind']} search" if "search" in header else f"{header['n_points']} points"
-        tags = run_record.provenance(header, environment.latest(self._directory)) | {
-            SWEEP: header["sweep"],
-            "thpsweep.directory": name,
-            "mlflow.note.content": f"`{command}`\n\n{points} in `{name}`"[: run_record.MAX_TEXT],
-        }
+        tags = (
+            {**labels.tags}
+            | run_record.provenance(header, environment.latest(self._directory))
+            | {
+                SWEEP: header["sweep"],
+                "thpsweep.directory": name,
+                NOTE: labels.described(f"`{command}`\n\n{points} in `{name}`"),
+            }
+        )
         begun_ms = run_record.epoch_ms(header["created"])
         made = self._client.create_run(experiment_id, start_time=begun_ms, tags=tags, run_name=name)
-        return str(made.info.run_id)
+        return self._client.get_run(made.info.run_id)
 
 
-def _found(client: MlflowClient, experiment_id: str, sweep: str) -> str | None:
-    """Find the sweep's run, also where somebody deleted it: its points' runs hang on it."""
-    found = client.search_runs([experiment_id], f"tags.`{SWEEP}` = '{sweep}'", run_view_type=ViewType.ALL)
-    runs: Mapping[str, str] = {run.info.run_id: run.info.lifecycle_stage for run in found}
-    for run_id, stage in sorted(runs.items(), key=lambda item: item[1] != "active"):
-        if stage != "active":
-            client.restore_run(run_id)
-        return run_id
-    return None
+def _parsed(text: str) -> dict[str, str]:
+    """Read what the tag of the files holds; nothing where a user changed it: then they are copied again."""
+    try:
+        known = json.loads(text)
+    except ValueError:
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _digest(path: Path) -> str:

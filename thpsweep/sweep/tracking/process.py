@@ -23,44 +23,53 @@ SELDOM_S = 60.0
 IN_STEP, BEHIND = 0, 1
 """Exit codes."""
 
-Say = Callable[[str], None]
-"""Tells the driver what the user has to know; nothing: that something was done."""
+Report = Callable[[str], None]
+"""Sends the driver a line for the user; an empty one says that something was done."""
 
 
-class Following:
+class CatchUpLoop:
     """Follow one journal with a tracker that is made when it is first needed, as MLflow takes seconds to start."""
 
     def __init__(
-        self, target: Target, connect: Callable[[], "Tracker"], say: Say, is_wanted: Callable[[], bool]
+        self, target: Target, connect: Callable[[], "Tracker"], report: Report, is_wanted: Callable[[], bool]
     ) -> None:
-        self._target, self._connect, self._say, self._is_wanted = target, connect, say, is_wanted
+        self._target, self._connect, self._report, self._is_wanted = target, connect, report, is_wanted
         self._tracker: Tracker | None = None
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def follow(self, lines: messages.Lines) -> int:
-        """Catch up until told otherwise; give the exit code."""
+        """Catch up until the driver ends it; give the exit code."""
         pause_s, has_ended = 0.0, False  # what MLflow takes to start is best spent while the workers start
         while True:
-            word = lines.next(pause_s)
-            if word == messages.GONE:
+            message = lines.next(pause_s)
+            if message == messages.GONE:
                 return BEHIND
-            if word in (messages.OVER, messages.FINAL):
-                return IN_STEP if self._caught_up(has_ended, final=word == messages.FINAL) else BEHIND
-            has_ended = has_ended or word == messages.ENDED
+            if message in (messages.OVER, messages.FINAL):
+                return IN_STEP if self._caught_up(has_ended, final=message == messages.FINAL) else BEHIND
+            has_ended = has_ended or message == messages.ENDED
             pause_s = EVERY_S if self._caught_up(has_ended) else min(max(2 * pause_s, EVERY_S), SELDOM_S)
 
     def _caught_up(self, has_ended: bool, *, final: bool = False) -> bool:
-        """Add to MLflow what the journal has and MLflow lacks; say so, once, where that fails."""
+        """Add to MLflow what the journal has and MLflow lacks; report a failure once."""
         try:
             self._tracker = self._tracker or self._connect()
-            self._tracker.catch_up(ended=has_ended, final=final, is_idle=self._is_wanted)
+            added = self._tracker.catch_up(ended=has_ended, final=final, is_idle=self._is_wanted)
         except Exception as problem:  # whatever MLflow and its database raise: the journal has it all
-            said = f"MLflow cannot be brought up to date now ({self._target.why(problem)})"
-            if said not in self._told:
-                self._told.add(said)
-                self._say(said)
+            self._report_once(f"MLflow cannot be brought up to date now ({self._target.why(problem)})")
             return False
+        for note in added.notes:
+            self._report_once(note)
         return True
+
+    def _report_once(self, text: str) -> None:
+        if text not in self._reported:
+            self._reported.add(text)
+            self._report(text)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        if self._tracker is not None:
+            self._tracker.close()
 
 
 def main() -> None:
@@ -71,11 +80,11 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what MLflow prints is not for the driver
     lines = messages.Lines(0)
-    with contextlib.suppress(Exception):  # what fails now fails again where it is needed, and is told then
+    with contextlib.suppress(Exception):  # what fails now fails again where it is needed, and is reported then
         importlib.import_module("thpsweep.sweep.tracking.tracker")
-    order = messages.Order.read(lines.next() or sys.exit(BEHIND))
+    order = messages.Order.decode(lines.next() or sys.exit(BEHIND))
 
-    def say(what: str) -> None:
+    def report(what: str) -> None:
         with contextlib.suppress(BrokenPipeError):  # the end of its lines will tell us that the driver is gone
             print(what, file=out)
 
@@ -83,6 +92,8 @@ def main() -> None:
         from thpsweep.sweep.tracking.tracker import Tracker
 
         gc.freeze()  # what MLflow brings stays; else each full collection walks it, and there are many while we write
-        return Tracker(order.directory, order.target, step=lambda: say(""))
+        return Tracker(order.directory, order.target, labels=order.labels, step=lambda: report(""))
 
-    sys.exit(Following(order.target, connect, say, lambda: os.getppid() == driver).follow(lines))
+    with contextlib.closing(CatchUpLoop(order.target, connect, report, lambda: os.getppid() == driver)) as loop:
+        code = loop.follow(lines)
+    sys.exit(code)

@@ -11,26 +11,26 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from thpsweep.sweep.records import journal, run_record
-from thpsweep.sweep.records.journal import Record
+from thpsweep.sweep.records.schema import ResultRecord, result_of
 
 PLAN = "plan.parquet"
 AT_ONCE = 200
 """Points in memory at a time."""
 
-WORD = pa.dictionary(pa.int32(), pa.string())
+TEXT = pa.dictionary(pa.int32(), pa.string())
 SCHEMAS = {
     "metrics.parquet": pa.schema(
-        {"point": WORD, "metric": WORD, "unit": WORD, "mean": pa.float64(), "low": pa.float64(), "high": pa.float64()}
+        {"point": TEXT, "metric": TEXT, "unit": TEXT, "mean": pa.float64(), "low": pa.float64(), "high": pa.float64()}
     ),
-    "replicates.parquet": pa.schema({"point": WORD, "metric": WORD, "replicate": pa.int32(), "value": pa.float64()}),
+    "replicates.parquet": pa.schema({"point": TEXT, "metric": TEXT, "replicate": pa.int32(), "value": pa.float64()}),
     "series.parquet": pa.schema(
-        {"point": WORD, "series": WORD, "time_s": pa.float64(), "value": pa.float64(), "baseline": pa.float64()}
+        {"point": TEXT, "series": TEXT, "time_s": pa.float64(), "value": pa.float64(), "baseline": pa.float64()}
     ),
 }
-"""One row a value; `point` is the id that plan.parquet explains, and the tag thpsweep.point of a run."""
+"""One row per value; `point` is the id that plan.parquet explains, and the tag thpsweep.point of a run."""
 
 Columns = tuple[Sequence[Any], ...]
-"""What one record gives to a table, a column a field of its schema."""
+"""What one record gives to a table: one column per field of its schema."""
 
 
 def n_planned(directory: Path) -> int:
@@ -40,7 +40,7 @@ def n_planned(directory: Path) -> int:
 
 
 def write_plan(file: Path, points: Mapping[str, int], directory: Path) -> None:
-    """Write a row a point: what was chosen, a column a choice, and all of the point as JSON.
+    """Write one row per point: one column per choice, and the whole point as JSON.
 
     `points` has the byte at which each point's record begins in the journal `file`.
     """
@@ -70,43 +70,43 @@ def write_results(file: Path, results: Iterable[int], directory: Path) -> None:
 
 
 def _table(given: Sequence[Columns], schema: Any) -> Any:
-    """Put what records gave below each other: words by number, as a million rows are no rarity."""
+    """Put what records gave below each other: texts as dictionary indices, as a million rows are common."""
     every = [list(itertools.chain.from_iterable(columns)) for columns in zip(*given, strict=True)]
     arrays = [
-        _words(found) if field.type == WORD else pa.array(found, field.type)
-        for field, found in zip(schema, every, strict=True)
+        _encoded(column) if field.type == TEXT else pa.array(column, field.type)
+        for field, column in zip(schema, every, strict=True)
     ]
     return pa.table(arrays, schema=schema)
 
 
-def _words(words: Sequence[str]) -> Any:
-    return pa.array(words, pa.string()).dictionary_encode()
+def _encoded(texts: Sequence[str]) -> Any:
+    return pa.array(texts, pa.string()).dictionary_encode()
 
 
-def _metrics(record: Record) -> Columns:
-    result = record["result"] or {}
-    units, found = result.get("units", {}), result.get("metrics", {})
-    ends = ([metric[end] for metric in found.values()] for end in ("mean", "low", "high"))
-    return [record["id"]] * len(found), list(found), [units.get(name, "") for name in found], *ends
+def _metrics(record: ResultRecord) -> Columns:
+    result = result_of(record)
+    units, metrics = result.get("units", {}), result.get("metrics", {})
+    ends = ([metric[end] for metric in metrics.values()] for end in ("mean", "low", "high"))
+    return [record["id"]] * len(metrics), list(metrics), [units.get(name, "") for name in metrics], *ends
 
 
-def _replicates(record: Record) -> Columns:
-    found = (record["result"] or {}).get("replicates", {})
-    names = [name for name, values in found.items() for _ in values]
-    numbers = [number for values in found.values() for number in range(len(values))]
-    return [record["id"]] * len(names), names, numbers, list(itertools.chain.from_iterable(found.values()))
+def _replicates(record: ResultRecord) -> Columns:
+    replicates = result_of(record).get("replicates", {})
+    names = [name for name, values in replicates.items() for _ in values]
+    numbers = [number for values in replicates.values() for number in range(len(values))]
+    return [record["id"]] * len(names), names, numbers, list(itertools.chain.from_iterable(replicates.values()))
 
 
-def _series(record: Record) -> Columns:
-    found = (record["result"] or {}).get("series", {})
-    names = [name for name in found if name != "time_s"]
-    times_s = found.get("time_s", [])
-    values = (itertools.chain.from_iterable(found[name][what] for name in names) for what in ("mean", "baseline"))
+def _series(record: ResultRecord) -> Columns:
+    series = result_of(record).get("series", {})
+    names = [name for name in series if name != "time_s"]
+    times_s = series.get("time_s", [])
+    values = (itertools.chain.from_iterable(series[name][what] for name in names) for what in ("mean", "baseline"))
     n_rows = len(names) * len(times_s)
     return [record["id"]] * n_rows, [name for name in names for _ in times_s], times_s * len(names), *map(list, values)
 
 
-COLUMNS: dict[str, Callable[[Record], Columns]] = {
+COLUMNS: dict[str, Callable[[ResultRecord], Columns]] = {
     "metrics.parquet": _metrics,
     "replicates.parquet": _replicates,
     "series.parquet": _series,

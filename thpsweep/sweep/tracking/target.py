@@ -4,14 +4,14 @@ import contextlib
 import dataclasses
 import fcntl
 import os
-import re
 import shlex
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from thpsweep.errors import OptionError, SweepError, ThpsweepError
+from thpsweep.sweep.tracking import secrets
 
 KEY = "sweep.tracking_uri"
 
@@ -20,7 +20,7 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """What MLflow keeps runs in. It has given up folders of files (mlruns), and we never tested Databricks."""
 
 ALLOWED = "null (mlflow.db in sweep.dir), http(s)://HOST:PORT, sqlite:////FILE, postgresql://, mysql:// or mssql://"
-NO_PASSWORD = "a URI without a password, or one that the environment holds: sweep.tracking_uri='${oc.env:NAME}'"
+NO_SECRET = "a URI without password, token or the like; one that has it in the environment: '${oc.env:NAME}'"
 
 SQLITE_NAME = "mlflow.db"
 LOCK_NAME = ".mlflow.lock"
@@ -51,17 +51,11 @@ class Target:
     @property
     def without_user(self) -> str:
         """The URI without user and password: what a browser is told."""
-        parts = urlsplit(self.uri)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return secrets.without(self.uri)
 
     def shown(self, text: str) -> str:
-        """Take the password out of a text that a person or a log will see."""
-        parts = urlsplit(self.uri)
-        secrets = {parts.password or "", *re.findall("password=([^&]+)", parts.query)}
-        as_read = {unquote(secret) for secret in secrets}
-        for form in sorted((secrets | as_read) - {""}, key=len, reverse=True):
-            text = text.replace(form, "***")
-        return text
+        """Take what may be secret in the URI out of a text that a person or a log will see."""
+        return secrets.masked(text, self.uri)
 
     def why(self, problem: BaseException) -> str:
         """Say in a line why it cannot be reached or used: the system's reason, which MLflow wraps in a page of others."""
@@ -149,13 +143,15 @@ def _checked(uri: str, literal: bool, key: str) -> str:
         parts = urlsplit(uri)
         _ = parts.port  # raises where it is none
     except ValueError as problem:
-        raise OptionError(key, "(a URI that cannot be read)", f"{ALLOWED} ({problem})") from problem
-    shown = re.sub(r"(password=)[^&]*", r"\1***", re.sub(r":[^:@/]*@", ":***@", uri))
+        # The problem names what it took for a port, which may be a part of a password.
+        expected = f"{ALLOWED}; in a password / ? # @ are written %2F %3F %23 %40"
+        raise OptionError(key, "(a URI that cannot be read)", expected) from problem
+    shown = secrets.masked(uri, uri)
     scheme = parts.scheme.partition("+")[0]
     if scheme not in (*SERVERS, *DATABASES):
         raise OptionError(key, shown, ALLOWED)
-    if literal and (parts.password or "password=" in parts.query):
-        raise OptionError(key, shown, NO_PASSWORD)
+    if literal and secrets.values(uri):
+        raise OptionError(key, shown, NO_SECRET)
     if scheme == "sqlite":
         return _checked_file(uri, key)
     if not parts.hostname and "host=" not in parts.query:  # ?host=/FOLDER is a database's socket

@@ -1,17 +1,35 @@
-"""What MLflow's UI shows first: a saved view with the columns and charts of the question, and a colour a policy.
+"""What MLflow's UI shows first: saved views with the columns and charts of the question, and one colour per policy.
 
-MLflow keeps a saved view as a tag of the experiment. No MLflow here.
+MLflow keeps a saved view as a tag of the experiment, and lists them under "Saved views". No MLflow here.
 Source: mlflow 3.17.2, the UI's ExperimentPageUIState, RunsChartsCardConfig and saved views (mlflow/server/js).
 """
 
+import hashlib
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-VIEW = "thpsweep"
+from thpsweep.sweep.tracking.first_page import PAGE
+
+VIEW, CHARTS = "thpsweep", "thpsweep-charts"
+"""Share keys of the view with the table by name, and of the one whose first page is spread over the sweep."""
+
 TAG = f"mlflow.sharedViewState.{VIEW}"
+OWN = "thpsweep.views"
+"""Tag with the digests of the views that we wrote: what a user changed since is theirs."""
+
+PLACE = "thpsweep.place"
+"""Tag of a run: where it stands in the order of the charts."""
+
+MAX_TAG = 5000
+"""Characters of an experiment's tag. Source: mlflow 3.17.2 mlflow/utils/validation.py, MAX_EXPERIMENT_TAG_VAL_LENGTH"""
+
+MAX_POLICIES = 20
+"""Policies that get a view of their own."""
+
 TITLE = "cost against benefit"
+EVERYWHERE = "all are in `thpsweep report`, table.csv and metrics.parquet"
 SINCE_MS = 1_767_225_600_000
 """A view has to have a date: 2026-01-01, the same for all, so that equal views are equal tags."""
 
@@ -50,30 +68,82 @@ def colour(policy: str) -> str:
     return COLOURS.get(policy, every[zlib.crc32(policy.encode()) % len(every)])
 
 
-def view(varied: Sequence[str]) -> str:
-    """Write the saved view of a sweep whose points differ in `varied`: runs of points alone, all of them drawn."""
-    params = list(dict.fromkeys([*USUAL, *varied]))[:MAX_PARAMS]
-    columns = [*(f"params.`{key}`" for key in params), *(f"metrics.`{key}`" for key in COLUMNS)]
+def params(varied: Sequence[str]) -> list[str]:
+    """Choose the params that get a column and an axis."""
+    return list(dict.fromkeys([*USUAL, *varied]))[:MAX_PARAMS]
+
+
+def tags(columns: Sequence[str], axes: Sequence[str], n_points: int, policies: Sequence[str]) -> dict[str, str]:
+    """Give the tags that hold the views of an experiment.
+
+    `columns` are params of the table, `axes` those of which parallel coordinates can draw every point.
+    """
+    by_name = "tags.`mlflow.runName`"
+    drawn = f"{PAGE} of {n_points} points, spread over policies and values; {EVERYWHERE}" if n_points > PAGE else ""
+    shown = {
+        VIEW: _view(TITLE, "", by_name, columns, axes, drawn and f"the first {PAGE} of {n_points} points; {EVERYWHERE}")
+    }
+    shown[CHARTS] = _view(f"{TITLE}, {drawn or 'charts'}", "", f"tags.`{PLACE}`", columns, axes, drawn)
+    for policy in policies[:MAX_POLICIES] if n_points > PAGE and len(policies) > 1 else ():
+        text = f"{policy} alone, at most {PAGE} points; {EVERYWHERE}"
+        key = f"{VIEW}-{hashlib.sha256(policy.encode()).hexdigest()[:8]}"
+        shown[key] = _view(f"{TITLE}: {policy}", policy, f"tags.`{PLACE}`", columns, axes, text)
+    return {f"mlflow.sharedViewState.{key}": text for key, text in shown.items() if len(text) <= MAX_TAG}
+
+
+def changed(known: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
+    """Give the tags to set, where an experiment has those of `known`: none that a user changed."""
+    own = _digests(known.get(OWN, "{}"))
+    new = {
+        key: text
+        for key, text in wanted.items()
+        if known.get(key) != text and (key not in known or own.get(key) == _digest(known[key]))
+    }
+    return new | ({OWN: json.dumps(own | {key: _digest(text) for key, text in new.items()})} if new else {})
+
+
+def _digests(text: str) -> dict[str, str]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _view(name: str, policy: str, order: str, columns: Sequence[str], axes: Sequence[str], title: str) -> str:
+    """Write a saved view of the points' runs, or of those of one policy."""
+    shown = [*(f"params.`{key}`" for key in columns), *(f"metrics.`{key}`" for key in COLUMNS)]
     state = {
-        "searchFilter": "params.policy != ''",  # the sweep's own run has no params
-        "orderByKey": "tags.`mlflow.runName`",
+        "searchFilter": f"params.policy = '{policy}'" if policy else "params.policy != ''",  # the sweep's own has none
+        "orderByKey": order,
         "orderByAsc": True,
-        "selectedColumns": columns,
-        "columnOrder": columns,
-        "columnWidths": {column: 150 for column in columns},
+        "selectedColumns": shown,
+        "columnOrder": shown,
+        "columnWidths": {column: 150 for column in shown},
         "runsHiddenMode": "SHOW_ALL",  # else ten
         "isAccordionReordered": True,  # else the section comes after those that MLflow makes
         "compareRunSections": [
-            {"uuid": VIEW, "name": TITLE, "display": True, "isReordered": True, "columns": 2, "cardHeight": 440}
+            {
+                "uuid": VIEW,
+                "name": title or TITLE,
+                "display": True,
+                "isReordered": True,
+                "columns": 2,
+                "cardHeight": 440,
+            }
         ],
         "compareRunCharts": [
-            _card("parallel", "PARALLEL", selectedParams=params, selectedMetrics=list(AXES), showAllRuns=True),
+            _card("parallel", "PARALLEL", selectedParams=list(axes), selectedMetrics=list(AXES), showAllRuns=True),
             _card("ptes-lru", "SCATTER", xaxis=_axis(PTES), yaxis=_axis(LRU)),
             _card("degree-net", "SCATTER", xaxis=_axis("sharing.degree", "PARAM"), yaxis=_axis(NET)),
             _card("cpu-net", "SCATTER", xaxis=_axis(CPU), yaxis=_axis(NET)),
         ],
     }
-    return json.dumps({"name": TITLE, "createdAt": SINCE_MS, "updatedAt": SINCE_MS, "state": json.dumps(state)})
+    return json.dumps({"name": name, "createdAt": SINCE_MS, "updatedAt": SINCE_MS, "state": json.dumps(state)})
 
 
 def links(server: str, experiment_id: str) -> tuple[str, str]:
@@ -81,12 +151,12 @@ def links(server: str, experiment_id: str) -> tuple[str, str]:
 
     The address itself has to ask for runs: MLflow 3.17 opens on its GenAI pages, whatever an experiment's tags say.
     """
-    table = f"{server}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
-    return table, f"{table}&compareRunsMode=CHART"
+    page = f"{server}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey="
+    return f"{page}{VIEW}", f"{page}{CHARTS}&compareRunsMode=CHART"
 
 
 def _card(name: str, kind: str, **what: Any) -> dict[str, Any]:
-    shown = {"runsCountToCompare": 100, "deleted": False, "isGenerated": False}
+    shown = {"runsCountToCompare": PAGE, "deleted": False, "isGenerated": False}
     return {"uuid": f"{VIEW}-{name}", "type": kind, "metricSectionId": VIEW, **shown, **what}
 
 

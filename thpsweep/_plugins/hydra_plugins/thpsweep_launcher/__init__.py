@@ -61,8 +61,8 @@ class GridSweeperConf:
     """Take every combination of the swept values."""
 
     _target_: str = "hydra_plugins.thpsweep_launcher.GridSweeper"
-    # override key -> its values, as on the command line, which wins over them; for saved experiments
-    params: dict[str, str] | None = None
+    # override key -> its values, as on the command line, which wins over them, or a list of them; for saved experiments
+    params: dict[str, Any] = field(default_factory=dict)
     # breakeven or pareto: what hydra/sweeper chooses on the command line, for saved experiments, which Hydra lets choose
     # none; with that sweeper's options
     search: str | None = None
@@ -74,8 +74,8 @@ class BreakevenSweeperConf:
     """Find where a metric changes sides along KEY=interval(LOW,HIGH), for each combination of the other swept values."""
 
     _target_: str = "hydra_plugins.thpsweep_launcher.BreakevenSweeper"
-    # override key -> its values, as on the command line, which wins over them; for saved experiments
-    params: dict[str, str] | None = None
+    # override key -> its values, as on the command line, which wins over them, or a list of them; for saved experiments
+    params: dict[str, Any] = field(default_factory=dict)
     # what changes sides, and of which value; as shipped, where the net gain changes its sign
     metric: str = "tradeoff/net_cpu_ms"
     threshold: float = 0.0
@@ -92,8 +92,8 @@ class ParetoSweeperConf:
     """Search intervals and choices for the points that nothing beats in all objectives; needs thpsweep[search]."""
 
     _target_: str = "hydra_plugins.thpsweep_launcher.ParetoSweeper"
-    # override key -> its values, as on the command line, which wins over them; for saved experiments
-    params: dict[str, str] | None = None
+    # override key -> its values, as on the command line, which wins over them, or a list of them; for saved experiments
+    params: dict[str, Any] = field(default_factory=dict)
     # objectives: metrics of the results, by their means
     minimize: list[str] = field(default_factory=lambda: ["cost/cpu_ms", "cost/sharing_lost_bytes"])
     maximize: list[str] = field(default_factory=lambda: ["tradeoff/gain_cpu_ms"])
@@ -138,9 +138,9 @@ class SerialLauncher(_PointLauncher):
 
     def backend(self) -> "Launch":
         """Run points in this process."""
-        from thpsweep.sweep.local.serial import serial
+        from thpsweep.sweep.local.serial import run_serial
 
-        return serial
+        return run_serial
 
     def workers(self) -> "Workers":
         """Name this process."""
@@ -183,9 +183,9 @@ class RayLauncher(_PointLauncher):
         return _jobs.launch(*app, job_overrides, first, address=self._address, actors=self._actors)
 
     def _run(self, tasks: "Sequence[Task]", terms: "Terms") -> "Generator[Arrival, None, None]":
-        from thpsweep.sweep.ray.pool import pool  # loads Ray, which is not needed where nothing is left to run
+        from thpsweep.sweep.ray.pool import run_pool  # loads Ray, which is not needed where nothing is left to run
 
-        return pool(tasks, terms, address=self._address, actors=self._actors)
+        return run_pool(tasks, terms, address=self._address, actors=self._actors)
 
 
 class AutoLauncher(RayLauncher):
@@ -197,18 +197,18 @@ class AutoLauncher(RayLauncher):
         return dataclasses.replace(there, name=f"up to {there.name}", may_stay=True) if there.processes else there
 
     def _run(self, tasks: "Sequence[Task]", terms: "Terms") -> "Generator[Arrival, None, None]":
-        from thpsweep.sweep.ray.auto import auto
+        from thpsweep.sweep.ray.auto import run_auto
 
         if self._address != "local":
             return super()._run(tasks, terms)
-        return auto(tasks, terms, actors=self._actors)
+        return run_auto(tasks, terms, actors=self._actors)
 
 
 class GridSweeper(BasicSweeper):
     """hydra/sweeper=grid: every combination, each composed and checked before the first one runs."""
 
     def __init__(
-        self, params: dict[str, str] | None = None, search: str | None = None, options: dict[str, Any] | None = None
+        self, params: dict[str, Any] | None = None, search: str | None = None, options: dict[str, Any] | None = None
     ) -> None:
         super().__init__(max_batch_size=None, params=params)
         self.task_function: Any = None
@@ -229,9 +229,10 @@ class GridSweeper(BasicSweeper):
         from thpsweep.sweep.planning.where import as_override
 
         from . import _points
+        from ._overrides import params_texts
 
-        params = map(as_override, self._parse_config())
-        return _points.sweep(application, context, config, launcher, [*params, *arguments], self.planner())
+        params = [as_override(text) for text in params_texts(self.params)]
+        return _points.sweep(application, context, config, launcher, params, arguments, self.planner())
 
     def planner(self) -> "Planner":
         """Say what makes a plan of the overrides."""
@@ -243,14 +244,14 @@ class GridSweeper(BasicSweeper):
 class BreakevenSweeper(GridSweeper):
     """hydra/sweeper=breakeven: bisects one axis instead of gridding it."""
 
-    def __init__(self, params: dict[str, str] | None = None, **options: Any) -> None:
+    def __init__(self, params: dict[str, Any] | None = None, **options: Any) -> None:
         super().__init__(params, "breakeven", options)
 
 
 class ParetoSweeper(GridSweeper):
     """hydra/sweeper=pareto: several objectives at once, with Optuna."""
 
-    def __init__(self, params: dict[str, str] | None = None, **options: Any) -> None:
+    def __init__(self, params: dict[str, Any] | None = None, **options: Any) -> None:
         super().__init__(params, "pareto", options)
 
 

@@ -3,7 +3,7 @@
 import copy
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from thpsweep.config import PARTS, part_of, point_of
 from thpsweep.errors import SweepError, ThpsweepError
-from thpsweep.sweep.records.point import Point
+from thpsweep.sweep.records.schema import Point
 
 Texts = tuple[str, ...]
 """Overrides as the user wrote them."""
@@ -58,7 +58,7 @@ class Composer:
             parts = {name: self._part(groups, name, texts) for name, texts in own.items()}
         except REFUSALS:
             return point_of(self.slow(overrides))
-        return {name: part for name, part in parts.items() if name != "sweep"}
+        return cast(Point, {name: part for name, part in parts.items() if name != "sweep"})
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Give the config of one job, equal to what Hydra composes."""
@@ -114,6 +114,10 @@ class Composer:
 
     def _chooses_group(self, override: Override) -> bool:
         return self._is_group(override.key_or_group) and not isinstance(override.value(), dict)
+
+    def parsed(self, texts: Sequence[str]) -> list[Override]:
+        """Parse overrides, once each."""
+        return [self._parsed(text) for text in texts]
 
     def _parse(self, override: str) -> Override:
         return self._parser.parse_override(override)

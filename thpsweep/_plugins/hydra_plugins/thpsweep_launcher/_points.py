@@ -2,12 +2,13 @@
 
 import copy
 import os
+import sys
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, ValueType
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
@@ -17,14 +18,17 @@ from thpsweep.application import Application
 from thpsweep.config import plan_of
 from thpsweep.errors import OptionError, SweepError
 from thpsweep.sweep.driver.drive import Driven
-from thpsweep.sweep.local.attempt import Outcome, as_error, outcome
+from thpsweep.sweep.local.attempt import as_error, outcome
 from thpsweep.sweep.local.serial import Arrival, Launch, Task, Terms
-from thpsweep.sweep.planning.axes import Axis, Job, combined, zips
+from thpsweep.sweep.planning.axes import Job, zips
 from thpsweep.sweep.planning.forecast import Workers
 from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.records.run_record import error_line
+from thpsweep.sweep.records.schema import Outcome
 from thpsweep.sweep.search.objective import refuse_unknown
 
 from ._compose import Composer, without_hydra
+from ._overrides import dropped, expanded, jobs, label, overrides_in_grid, replaced
 
 
 class PointFailed(Exception):
@@ -36,8 +40,16 @@ Planner = Callable[[DictConfig, Sequence[Override], Composer], Plan]
 
 
 def grid(master: DictConfig, overrides: Sequence[Override], composer: Composer) -> Plan:
-    """Plan every combination of the swept values."""
-    return _plan(master, jobs(overrides, zips(OmegaConf.to_object(master.sweep.zip))), composer)
+    """Plan every combination of the swept values, of each of several grids where there are."""
+    sweep: Any = OmegaConf.to_container(master.sweep)
+    zipped = zips(sweep["zip"])
+    every: list[Job] = []
+    for texts in overrides_in_grid(sweep["grids"]):
+        own = [*overrides, *composer.parsed(texts)]
+        swept = {one.get_key_element().lstrip("+") for one in own if one.is_sweep_override()}
+        # What another grid sweeps need not advance together here.
+        every += jobs(own, [keys for keys in zipped if not sweep["grids"] or swept.intersection(keys)])
+    return _plan(master, expanded(every, composer.parsed(sweep["if_exists"]), composer), composer)
 
 
 def sweep(
@@ -45,13 +57,21 @@ def sweep(
     context: HydraContext,
     master: DictConfig,
     launcher: Launcher,
+    params: Sequence[str],
     arguments: Sequence[str],
     planner: Planner = grid,
 ) -> Driven | None:
-    """Plan what the sweeper makes of the swept values and run the plan, or only show it, with whatever launcher there is."""
+    """Plan what the sweeper makes of the swept values and run the plan, or only show it, with whatever launcher there is.
+
+    `params` are the axes of a saved experiment, over which `arguments` win.
+    """
     loader = context.config_loader
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
-    master = _with_sweep_keys(master, parsed)
+    parser = OverridesParser.create(config_loader=loader)
+    saved, typed = parser.parse_overrides(list(params)), parser.parse_overrides(list(arguments))
+    for line in replaced(typed):
+        print(f"thpsweep: {line}", file=sys.stderr)
+    master = _with_sweep_keys(master, [*saved, *typed])
+    parsed = [*dropped(saved, master.sweep.drop), *typed]
     application.expect(tracked=bool(master.sweep.track))
     plan = planner(master, parsed, Composer(loader, master))
     if plan.search is not None and not hasattr(launcher, "backend"):
@@ -108,22 +128,6 @@ def _returned(objective: Any, plan: Plan) -> Callable[[Any], Any]:
     return means
 
 
-def jobs(overrides: Sequence[Override], zipped: Sequence[Sequence[str]] = ()) -> list[Job]:
-    """Expand overrides to one job a combination, the last of them varying fastest; of one key the last one counts."""
-    axes: dict[str, Axis] = {}
-    for override in overrides:
-        key = override.get_key_element()
-        if override.is_sweep_override() and (key.startswith("sweep.") or not override.is_discrete_sweep()):
-            expected = "a,b,c and choice, range, glob, of a key outside sweep; intervals are for searches"
-            raise SweepError(f"{override.input_line}: cannot be swept; expected {expected}")
-        if override.is_sweep_override():
-            choices = [(f"{key}={text}", {_label(key): text}) for text in _texts(override)]
-            axes[key] = Axis(key.lstrip("+"), choices, swept=True)
-        else:
-            axes[key] = Axis(key.lstrip("+"), [(override.input_line or "", {})], swept=False)
-    return list(combined(list(axes.values()), zipped))
-
-
 def _with_sweep_keys(master: DictConfig, overrides: Sequence[Override]) -> DictConfig:
     """Apply keys of `sweep` that the parameters of a saved experiment set; of the others Hydra has taken care."""
     master = copy.deepcopy(master)
@@ -133,25 +137,13 @@ def _with_sweep_keys(master: DictConfig, overrides: Sequence[Override]) -> DictC
     return master
 
 
-def _texts(override: Override) -> list[str]:
-    """List the values of a swept key; a glob leaves out the schemas that the options of a group are built on."""
-    texts = [str(text) for text in override.sweep_string_iterator()]
-    globbed = override.value_type == ValueType.GLOB_CHOICE_SWEEP
-    return [text for text in texts if not (globbed and text.startswith("base_"))]
-
-
 def _plan(master: DictConfig, batch: Sequence[Job], composer: Composer) -> Plan:
     return plan_of(master, master.hydra, batch, composer.point)
 
 
-def _label(key: str) -> str:
-    """Name a swept key as a point's params do: a group below policy/ by its own name."""
-    return key.lstrip("+~").removeprefix("policy/").replace("/", ".")
-
-
 def _varied_in(overrides: Sequence[str]) -> dict[str, str]:
     pairs = (override.partition("=") for override in overrides)
-    return {_label(key): text for key, _, text in pairs if not key.startswith("hydra")}
+    return {label(key): text for key, _, text in pairs if not key.startswith("hydra")}
 
 
 def _through(launcher: Launcher, plan: Plan) -> Launch:
@@ -189,8 +181,5 @@ def _job_return(
     if result is not None:
         done = result["state"] == "done"
         returned.status = JobStatus.COMPLETED if done else JobStatus.FAILED
-        error = result["error"] or {}
-        returned.return_value = (
-            returned_of(result["result"]) if done else PointFailed(f"{error.get('type')}: {error.get('message')}")
-        )
+        returned.return_value = returned_of(result["result"]) if done else PointFailed(error_line(result))
     return returned

@@ -18,7 +18,8 @@ from thpsweep.sweep.search import breakeven as search_breakeven
 from thpsweep.sweep.search import pareto as search_pareto
 
 from ._compose import Composer
-from ._points import Planner, jobs
+from ._overrides import jobs
+from ._points import Planner
 
 INTERVAL = "KEY=interval(LOW,HIGH) or KEY=tag(log,interval(LOW,HIGH))"
 

@@ -9,10 +9,10 @@ import pytest
 
 from tests.each import each
 from thpsweep.sweep.local.attempt import outcome
-from thpsweep.sweep.local.crash_log import FILE_NAME, MAX_DEATHS, Watch
-from thpsweep.sweep.local.serial import Arrival, Task, Terms, serial
+from thpsweep.sweep.local.crash_log import FILE_NAME, MAX_DEATHS, CrashLog
+from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
 from thpsweep.sweep.ray import auto as auto_module
-from thpsweep.sweep.ray.auto import auto
+from thpsweep.sweep.ray.auto import run_auto
 
 POISON = 7
 Degrees = Callable[..., list[Task]]
@@ -29,7 +29,7 @@ def die_of_it(tasks: Sequence[Task], file: Path) -> None:
     """Let another process run into it."""
     child = os.fork()
     if child == 0:
-        list(serial(tasks, Terms(watch=Watch(file)), function=each(deadly)))
+        list(run_serial(tasks, Terms(crash_log=CrashLog(file)), function=each(deadly)))
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 1
@@ -46,7 +46,7 @@ def test_a_point_is_given_up_after_three_deaths_and_tried_again_by_the_next_comm
     file, tasks = tmp_path / FILE_NAME, degrees(POISON, 8)
     for _ in range(MAX_DEATHS):
         die_of_it(tasks, file)
-    assert states(serial(tasks, Terms(watch=Watch(file)), function=each(deadly))) == ["quarantined", "done"]
+    assert states(run_serial(tasks, Terms(crash_log=CrashLog(file)), function=each(deadly))) == ["quarantined", "done"]
     die_of_it(tasks, file)
 
 
@@ -54,8 +54,8 @@ def test_points_that_end_before_it_each_time_clear_nobody_but_themselves(tmp_pat
     file, tasks = tmp_path / FILE_NAME, degrees(8, POISON)
     for _ in range(MAX_DEATHS):
         die_of_it(tasks, file)
-    assert [Watch(file).deaths(key) for key, _ in tasks] == [0, MAX_DEATHS]
-    assert states(serial(tasks, Terms(watch=Watch(file)), function=each(deadly))) == ["done", "quarantined"]
+    assert [CrashLog(file).deaths(key) for key, _ in tasks] == [0, MAX_DEATHS]
+    assert states(run_serial(tasks, Terms(crash_log=CrashLog(file)), function=each(deadly))) == ["done", "quarantined"]
 
 
 def test_what_ends_by_itself_leaves_nothing_behind(tmp_path: Path, degrees: Degrees) -> None:
@@ -63,9 +63,9 @@ def test_what_ends_by_itself_leaves_nothing_behind(tmp_path: Path, degrees: Degr
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(serial(degrees(8), Terms(watch=Watch(tmp_path / FILE_NAME)), function=each(interrupted)))
+        list(run_serial(degrees(8), Terms(crash_log=CrashLog(tmp_path / FILE_NAME)), function=each(interrupted)))
     ((key, _),) = degrees(8)
-    assert Watch(tmp_path / FILE_NAME).deaths(key) == 0
+    assert CrashLog(tmp_path / FILE_NAME).deaths(key) == 0
 
 
 def test_auto_keeps_a_suspect_out_of_the_driver(
@@ -74,13 +74,16 @@ def test_auto_keeps_a_suspect_out_of_the_driver(
     def away(tasks: Sequence[Task], terms: Terms, **_: Any) -> Generator[Arrival, None, None]:
         yield [(key, outcome("quarantined")) for key, _ in tasks]
 
-    monkeypatch.setattr(auto_module, "pool", away)
+    monkeypatch.setattr(auto_module, "run_pool", away)
     file, tasks = tmp_path / FILE_NAME, degrees(POISON, 8)
-    assert states(auto(degrees(8), Terms(watch=Watch(file)), function=each(deadly))) == ["done"]
+    assert states(run_auto(degrees(8), Terms(crash_log=CrashLog(file)), function=each(deadly))) == ["done"]
     die_of_it(tasks, file)
-    assert states(auto(tasks, Terms(watch=Watch(file)), function=each(deadly))) == ["quarantined", "quarantined"]
+    assert states(run_auto(tasks, Terms(crash_log=CrashLog(file)), function=each(deadly))) == [
+        "quarantined",
+        "quarantined",
+    ]
 
 
 def test_a_torn_file_accuses_nobody(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text('["abc", {"abc": 2')
-    assert Watch(tmp_path / FILE_NAME).deaths("abc") == 0
+    assert CrashLog(tmp_path / FILE_NAME).deaths("abc") == 0

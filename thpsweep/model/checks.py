@@ -1,4 +1,4 @@
-"""Checks that every option's dataclass shares: one error that names key, value and what is expected."""
+"""Checks that all options share: one error that names key, value and what is expected."""
 
 import math
 from collections.abc import Collection

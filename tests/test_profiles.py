@@ -1,0 +1,69 @@
+"""Is there one reading of what a profile says behind its figures, and does every command use it?"""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from thpsweep import api, profiles, shipped
+from thpsweep.answers.advise import basis
+from thpsweep.answers.analysis.prices import prices
+from thpsweep.errors import ThpsweepError
+from thpsweep.model.capture import files
+
+SHIPPED = shipped.options("machine")
+
+
+def by_eye(file: Path) -> dict[str, str]:
+    """Read kinds without our reader: cut each line that begins with a key at its comment."""
+    found = {}
+    for line in file.read_text().splitlines():
+        figure, _, comment = line.partition("#")
+        if (
+            comment.strip()
+            and figure[:1].isalpha()
+            and isinstance(next(iter(yaml.safe_load(figure).values())), int | float)
+        ):
+            word = re.split(r"\W", comment.strip())[0]
+            found[figure.partition(":")[0]] = word if word in profiles.KINDS else "documented"
+    return found
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_report_advice_and_validation_agree_on_how_each_price_is_known(name: str) -> None:
+    file = shipped.machine_file("--machine", name)
+    truth = by_eye(file)
+    assert len(truth) > 30
+    assert {key: source.kind for key, source in profiles.sources(file).items()} == truth
+    machine = api.composed(("workload=prefork", f"machine={name}"))["machine"]
+    explained = {price.key: price.kind for price in prices(machine, file)}
+    assert {key: kind for key, kind in explained.items() if kind != "unknown"} == truth
+    layout = files.load(files.find("", "redis_bgsave"))
+    said = "\n".join(
+        basis.lines(profiles.load(file), file, False, layout, api.composed(("workload=captured",))["workload"])
+    )
+    for kind in set(truth.values()):
+        assert f"{list(truth.values()).count(kind)} {kind}" in said, said
+
+
+def test_the_figure_behind_one_without_a_comment_keeps_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(
+        "name: mine  # measured: no figure\ncpus: 2\npte_scan_ns: 41.1    # measured: a loop\nipi_ns: 3 # CPUID 1\n"
+    )
+    found = profiles.sources(file)
+    assert {key: (source.kind, source.about) for key, source in found.items()} == {
+        "pte_scan_ns": ("measured", "a loop"), "ipi_ns": ("documented", "CPUID 1"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_machine_is_found_by_name_and_by_path(name: str) -> None:
+    file = shipped.machine_file("--machine", name)
+    assert profiles.load(file).name == name and shipped.machine_file("--machine", str(file)) == file
+
+
+def test_a_name_that_does_not_ship_is_refused_with_those_that_do() -> None:
+    with pytest.raises(ThpsweepError, match="--machine zen9: expected an existing file, or one of i5_laptop, milan_vm"):
+        shipped.machine_file("--machine", "zen9")

@@ -1,0 +1,103 @@
+/*
+ * Prices of the module's operations, and of forks and exits around them. Under qemu -icount shift=0 a nanosecond is an
+ * instruction, so the CPU time of a process is a count of its instructions, and so is rdtsc in the module.
+ */
+#include "guest.h"
+
+uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+static void end(int n, int regions)
+{
+	leave(n);
+	munmap(base, regions * HUGE);
+}
+
+/* Fork and unmap of `r` regions in this form; the difference of r and 1 is free of the fixed part. */
+static void life(const char *form, int n, int r, const char *op, int pmd)
+{
+	uint64_t t, forked;
+	pid_t p;
+
+	base = region(r);
+	family(n);
+	for (int i = 0; *op && i < r; i++)
+		if (collapse(op, base + i * HUGE, 512) || (pmd && collapse("pmd", base + i * HUGE, 512)))
+			fail("life %s", answer);
+	t = cpu_ns();
+	p = fork();
+	if (!p) {
+		for (int i = 1; i < 3; i++) {
+			t = cpu_ns();
+			*(volatile char *)(base + (4 + i) * 4096) = 1;
+			sh->pfn[i] = cpu_ns() - t;
+		}
+		t = cpu_ns();
+		munmap(base, r * HUGE);
+		sh->pfn[0] = cpu_ns() - t;
+		_exit(0);
+	}
+	forked = cpu_ns() - t;
+	waitpid(p, NULL, 0);
+	printf("cost life form=%s n=%d regions=%d fork=%lu unmap=%lu write1=%lu write2=%lu\n",
+	       form, n, r, forked, sh->pfn[0], sh->pfn[1], sh->pfn[2]);
+	end(n, r);
+}
+
+static void operation(const char *op, int n, int slice)
+{
+	base = region(1);
+	family(n);
+	if (collapse(op, base, slice))
+		fail("price %s", answer);
+	printf("cost %s n=%d slice=%d %s\n", op, n, slice, answer);
+	if (!strcmp(op, "switch") && slice == NR && !collapse("pmd", base, NR))
+		printf("cost pmd n=%d slice=512 %s\n", n, answer);
+	end(n, 1);
+}
+
+/* All of it the caller's own: what write-protecting costs. */
+static void protecting(void)
+{
+	base = region(1);
+	if (collapse("switch", base, NR))
+		fail("price %s", answer);
+	printf("cost protect n=0 slice=512 %s\n", answer);
+	munmap(base, HUGE);
+}
+
+/* Nothing else may run between two readings of the counter; children are ordinary processes. */
+static void be_alone(void)
+{
+	struct sched_param first = { 1 };
+
+	write_file("/proc/sys/kernel/sched_rt_runtime_us", "-1");
+	if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &first))
+		fail("SCHED_FIFO");
+}
+
+void price(int n)
+{
+	static const char * const ops[] = { "switch", "switch_over", "switch_page", "inplace", "roundtrip" };
+
+	be_alone();
+	protecting();
+	for (int o = 0; o < 5; o++)
+		operation(ops[o], n, NR);
+	for (int s = 1; s < NR; s *= 4)
+		operation("switch", n, s);
+	for (int r = 1; r < 6; r += 4) {
+		life("small", n, r, "", 0);
+		life("pte", n, r, "switch", 0);
+		life("pmd", n, r, "switch", 1);
+	}
+	price_of_kernel(n);
+	if (n == 16)
+		price_of_ksm(n);
+	check_ends("price n=%d", n);
+}

@@ -1,0 +1,63 @@
+"""`thpsweep prototype price`: count instructions, show the table, write it."""
+
+import datetime
+import re
+import subprocess
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as Shown
+
+from thpsweep.linux.prototype.bench import Bench
+from thpsweep.linux.prototype.errors import PrototypeError
+from thpsweep.linux.prototype.instructions import instructions
+from thpsweep.linux.prototype.machine import COUNTING
+from thpsweep.linux.prototype.needs import EMULATOR
+from thpsweep.linux.prototype.outcome import Outcome
+from thpsweep.linux.prototype.table import Table, load, save
+
+_LIMIT_S = 900.0
+_COMPILER = re.compile(r"\((\S*gcc\S* \([^)]*\) [\d.]+)")
+
+
+def price(ready: Bench, kernel: str, out: Path | None) -> int:
+    """Count, show, and write where a file is named; its entries of other kernels stay. Raises: PrototypeError."""
+    table = counted(ready, kernel)
+    show(table, ready.version)
+    if out is not None:
+        save(out, {**(load(out) if out.exists() else {}), kernel: table})
+    return 0
+
+
+def counted(ready: Bench, kernel: str) -> Table:
+    """Run the machine that counts. Raises: PrototypeError."""
+    outcome, version = Outcome(), ""
+    for line in ready.lines("price", COUNTING, _LIMIT_S):
+        version = line if line.startswith("version ") else version
+        outcome.take(line)
+    if not outcome.passed:
+        raise PrototypeError("prototype: price: " + "; ".join(outcome.failures[:3] or ["nothing was counted"]))
+    compiler = _COMPILER.search(version)
+    return Table(
+        kernel=kernel,
+        date=datetime.date.today().isoformat(),
+        compiler=f"{compiler[1] if compiler else 'unknown'}, {ready.version}",
+        emulator=_emulator(),
+        per_pte=instructions(outcome.costs),
+    )
+
+
+def show(table: Table, version: str) -> None:
+    """Print the table."""
+    shown = Shown(title=f"Linux {version}: guest instructions a pte", title_justify="left")
+    shown.add_column("operation")
+    shown.add_column("instructions", justify="right")
+    for name, value in table.per_pte.items():
+        shown.add_row(name, f"{value:,.1f}")
+    Console().print(shown)
+    print(f"{table.date}; kernel built by {table.compiler}; {table.emulator}")
+
+
+def _emulator() -> str:
+    said = subprocess.run([EMULATOR, "--version"], capture_output=True, text=True, check=False).stdout
+    return said.splitlines()[0] if said else "unknown"
