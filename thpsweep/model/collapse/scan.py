@@ -71,12 +71,20 @@ def look(
         old = (met.young == 0) | (swapped & (met.young < HPAGE_PMD_NR // 2))
         results[asked[passed[asked] & met.referenced]] = ScanResult.PAGE_COUNT
         results[asked[passed[asked] & old]] = ScanResult.LACK_REFERENCED_PAGE
+        if family.rules.needs_writable_pte and not mechanism.all_sharers:
+            results[asked[passed[asked] & ~met.referenced & ~_writable(family, rows[asked])]] = ScanResult.PAGE_RO
     if linked.any():  # go on with them where the mechanism can, else their references refuse
         results[linked] = ScanResult.SUCCEED if mechanism.resumes else ScanResult.PAGE_COUNT
         progress[linked] = HPAGE_PMD_NR
     if family.pins.in_use and mechanism.reads_swap_first:
         _meet_later(family, rows, results, race_slots)
     return Scanned(rows, results, progress, race_slots)
+
+
+def _writable(family: Family, rows: Ints) -> Flags:
+    """Tell which rows have a pte that may be written without a fault. Shapes: (n,) -> (n,)."""
+    records = family.record_of[rows].astype(np.int64)
+    return np.asarray((family.records.rows[records] == 1) & bits.any_slot(family.records.exclusive[records]))
 
 
 def _meet_later(family: Family, rows: Ints, results: npt.NDArray[np.int64], race_slots: Ints) -> None:

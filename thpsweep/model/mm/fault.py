@@ -14,6 +14,7 @@ from thpsweep.model.mm.unmap import end_links
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
 from thpsweep.model.state.mm_slots import settle
+from thpsweep.model.state.rules import Reuse
 from thpsweep.units import HPAGE_PMD_NR
 
 
@@ -132,7 +133,7 @@ def split_pmds(family: Family, counts: Counts, rows: Ints) -> None:
 def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bools:
     """Tell which writes copy: the frame has more mappings, or it is a subpage and others may map its folio.
 
-    The last mapped subpage of all is copied too: that frees the folio.
+    By MM ids the last mapped subpage of all is copied too: that frees the folio.
     Source: mm/memory.c __wp_can_reuse_large_anon_folio(), folio_large_mapcount() <= 1 (v6.15).
     """
     # An old page with a link is never reused: its copy would keep the old content. Nor is a page that has a long reference,
@@ -150,8 +151,16 @@ def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bool
     if large.size:
         folio = family.layers.folio[layer[large]].astype(np.int64)
         mapped = family.folios.mapped[folio]
-        copy[large] = (mapped == 1) | family.folios.maybe_shared[folio] | (family.folios.held[folio] > 0)
+        copy[large] = _large_copied(family, folio, mapped.astype(np.int64))
     return np.asarray(copy)
+
+
+def _large_copied(family: Family, folio: Ints, mapped: Ints) -> Bools:
+    """Tell which writes copy a subpage that has one mapping, by its folio and the mappings of that. Shapes: each (n,)."""
+    kept = family.folios.held[folio] > 0
+    if family.rules.reuse == Reuse.MM_IDS:
+        return np.asarray((mapped == 1) | family.folios.maybe_shared[folio] | kept)
+    return np.asarray((mapped > 1) | kept) if family.rules.reuse == Reuse.LAST else np.ones(folio.size, bool)
 
 
 def _count(family: Family, counts: Counts, events: Events, copy: Bools, reuse: Bools, touched: Bools) -> None:

@@ -25,7 +25,7 @@ from thpsweep.units import HPAGE_PMD_NR
 def discard(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
     """Give slots back (MADV_DONTNEED): unmapped in these rows only, and freed where no other process maps the page.
 
-    The page table goes where all 512 slots are given back; else it stays, though nothing may be left in it.
+    The page table goes where all 512 slots are given back, in kernels that do so; else it stays, though it may be empty.
     A PMD is zapped where all of it goes, split first where a part goes. A folio of which a page is still mapped keeps all
     its 512. A zap costs what an exit's does, and is counted with it. The regions of the rows are distinct.
     Shapes: (n,), (n, 8).
@@ -35,7 +35,7 @@ def discard(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
     table, records = family.records, family.record_of[rows].astype(np.int64)
     mapped = table.present[records] | table.swapped[records] | table.zero[records]
     gone = boards & mapped
-    whole = ~bits.any_slot(~boards)
+    whole = ~bits.any_slot(~boards) & (family.pmd[rows] | family.rules.frees_empty_tables)
     some = bits.any_slot(gone) | (whole & (records != 0))
     rows, records, gone, whole = rows[some], records[some], gone[some], whole[some]
     _count_zaps(family, counts, rows, gone, whole)

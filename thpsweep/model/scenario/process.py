@@ -28,6 +28,7 @@ _GOES_ON = {
     ScanResult.PAGE_NULL,
     ScanResult.PAGE_COUNT,
     ScanResult.PAGE_LOCK,
+    ScanResult.PAGE_RO,
 }
 """Results behind which MADV_COLLAPSE goes on with the next region. Source: mm/khugepaged.c madvise_collapse()."""
 
@@ -187,7 +188,7 @@ class Process:
         if not self.has_anon_vma:
             return ScanResult.VMA_CHECK
         collapser = self.scene.collapser(mechanism, options)
-        goes_on = _GOES_ON - {ScanResult.NO_PTE_TABLE} if self.scene.stops_at_empty else _GOES_ON
+        goes_on = _GOES_ON if self.scene.family.rules.goes_on_at_empty else _GOES_ON - {ScanResult.NO_PTE_TABLE}
         results: list[ScanResult] = []
         for row in self._rows if regions is None else self._rows[list(regions)]:
             scanned = collapser.scan(np.array([row]), Limits(), 0, khugepaged=False)

@@ -15,6 +15,7 @@ from thpsweep.model.memories.plentiful import Plentiful
 from thpsweep.model.scenario.ledger import Bookkeeper, Ledger
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.rules import Rules
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -46,12 +47,12 @@ P = TypeVar("P", bound=Mm)
 class World(Generic[P]):
     """Hold one family: its processes, what they wrote, and what has been counted.
 
-    stops_at_empty: MADV_COLLAPSE ends at a region without a page table, as up to 6.18; later it goes on behind it.
+    rules: what the kernel of a version does (default: the newest that the model knows).
     """
 
-    def __init__(self, regions: int = 1, processes: int = 8, stops_at_empty: bool = False) -> None:
-        self.stops_at_empty = stops_at_empty
+    def __init__(self, regions: int = 1, processes: int = 8, rules: Rules | None = None) -> None:
         self.family, self.counts = Family(1, regions, processes), Counts(1)
+        self.family.rules = rules or Rules()
         self.ledger = Ledger(self.family)
         self.processes: list[P] = []
         self._limit_pages: Ints | None = None

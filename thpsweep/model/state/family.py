@@ -20,6 +20,7 @@ import numpy.typing as npt
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.state.anon_vmas import AnonVmas
+from thpsweep.model.state.rules import Rules
 from thpsweep.model.state.tables import Entries, Folios, Layers, Missing, Pins, Records
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -47,6 +48,8 @@ class Family:
         """When each mm was registered with khugepaged: it scans them in this order, and a new one comes last."""
         self._n_registered = n_sharers
         self.anon_vmas = AnonVmas(self.alive)
+        self.rules = Rules()
+        """What the kernel of the version that is modelled does."""
         self.records, self.entries, self.layers = Records(), Entries(), Layers()
         self.missing, self.folios, self.pins = Missing(), Folios(), Pins()
         self.next_frame = 1
