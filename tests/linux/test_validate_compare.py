@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from thpsweep.linux.validate import compare, run
+from thpsweep.linux.validate import command, compare, run
 from thpsweep.linux.validate.cases import cases
 from thpsweep.linux.validate.on_model import OnModel
+from thpsweep.linux.validate.random_cases import random_case
 from thpsweep.linux.validate.report import show, summary, write_json
 from thpsweep.linux.validate.state import State, StepResult, View
 from thpsweep.linux.validate.steps import Case, collapse, start
@@ -174,3 +175,15 @@ def test_a_time_whose_rounds_spread_is_not_measured(rounds_us: list[float], meas
     run._time(verdict, [(ns * 1000.0, None) for ns in rounds_us])
     assert verdict.measured_ns == (None if measured_us is None else measured_us * 1000)
     assert (verdict.ratio is None) == (measured_us is None) == verdict.unsteady
+
+
+def test_seeds_begin_where_they_are_told_to(capsys) -> None:
+    assert command.run(command.Request(None, [], random=3, seed=7, rounds=1, json=None, list_only=True)) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["random_7", "random_8", "random_9"]
+
+
+def test_random_cases_hold_any_page_and_never_lose_a_page_table() -> None:
+    steps = [step for seed in range(200) for step in random_case(seed).question]
+    assert {step.verb for step in steps} >= {"hold", "pin", "release", "discard", "page_out", "age", "scan", "split"}
+    assert len({step.pages.start for step in steps if step.verb in ("hold", "pin")}) > 50
+    assert max(len(step.pages) for step in steps if step.verb == "discard") == 511
