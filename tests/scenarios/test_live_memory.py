@@ -124,6 +124,19 @@ def test_a_page_that_ksm_put_into_two_slots_of_a_region_is_locked_at_the_second(
     assert process.collapse(regions=[1]) == ScanResult.SUCCEED and scene.intact
 
 
+def test_a_fork_copies_the_rest_of_a_thp_whose_pinned_page_was_given_back() -> None:
+    """Seen on 6.18 in a random case: the folio is pinned still, though the page is not mapped any more."""
+    scene = Scenario()
+    parent = scene.process()
+    parent.huge()
+    parent.split()
+    parent.pin([118])
+    parent.discard(range(72, 329))
+    child = parent.fork()
+    assert child.shared_pages(parent) == 0 and scene.counts.total["fork_copies"][0] == NR - 257
+    assert scene.intact
+
+
 # ---- old pages that are linked to a folio: no kernel does this, but reclaim must not harm it --------------------------
 
 

@@ -143,17 +143,18 @@ def pinned(family: Family, layers: Ints, slots: Ints) -> Bools:
 def unshareable(family: Family, rows: Ints) -> Boards:
     """Give the slots of each parent row that a fork has to copy: exclusive pages of folios that are pinned.
 
-    Of a pinned large folio every exclusive page is copied. Shapes: (n,) distinct and ascending -> (n, 8).
+    Of a pinned large folio every exclusive page is copied, though the pinned one be unmapped by now.
+    Shapes: (n,) distinct and ascending -> (n, 8).
     Source: include/linux/rmap.h folio_try_dup_anon_rmap_ptes() (v6.18).
     """
     boards, table = bits.empty(rows.size), family.pins
     pins = table.live()
     pins = pins[table.is_pin[pins] & (table.layer[pins] != 0)]
     pins = pins[np.isin(table.row[pins], rows)]
-    if not pins.size:
+    large_pinned = bool((family.folios.pinned > 0).any())
+    if not (pins.size or large_pinned):
         return boards
-    index = np.searchsorted(rows, table.row[pins])
-    some = np.unique(index)
+    some = np.arange(rows.size) if large_pinned else np.unique(np.searchsorted(rows, table.row[pins]))
     records = family.record_of[rows[some]].astype(np.int64)
     for position, entry in family.walk(records):
         layer = family.entries.layer[entry].astype(np.int64)
@@ -168,6 +169,8 @@ def unshareable(family: Family, rows: Ints) -> Boards:
 
 def _pinned(family: Family, pins: Ints, layers: Ints) -> Boards:
     """Give the slots of each layer that one of the pins is on. Shapes: (k,), (n,) -> (n, 8)."""
+    if not pins.size:
+        return bits.empty(layers.size)
     at = np.full(int(max(layers.max(), family.pins.layer[pins].max())) + 1, -1)
     at[layers] = np.arange(layers.size)
     where = at[family.pins.layer[pins]]
