@@ -271,7 +271,7 @@ _NODES: dict[str, type] = {
 
 
 def _store() -> None:
-    """Register our options. Hydra 1.4 has to be told that ours replace those of hydra-ray-launcher, which has a `ray`, too."""
+    """Register our options. Hydra 1.4 has to be told that ours replace hydra-ray-launcher's, which has a `ray`, too."""
     store = ConfigStore.instance()
     intended: Any = {"replace": True} if "replace" in inspect.signature(store.store).parameters else {}
     for path, node in _NODES.items():
