@@ -1,7 +1,7 @@
 """How tests share a machine: on as many workers as it has CPUs, but for those that would meet each other there.
 
 A test marked `live` changes settings of the kernel, or looks at what others may change there: all of them run on one
-worker, one after another. While one that is marked `alone` too runs, no other test does: it measures times of the machine.
+worker, one after another. While one that is marked `alone` too runs, no other test does: it needs CPUs that are idle.
 Tests that share a fixture of their module run on one worker, so that it is made once.
 """
 
@@ -96,12 +96,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-    """Run a test when the machine is free for it."""
+    """Run a test when the machine is free for it; from one that wants it alone to the next such one it is kept."""
     machine = item.config.stash.get(_MACHINE, None)
     if machine is None:
         return (yield)
-    machine.have(alone=item.get_closest_marker("alone") is not None)
+    machine.have(_is_alone(item))
     try:
         return (yield)
     finally:
-        machine.leave()
+        if nextitem is None or not (_is_alone(item) and _is_alone(nextitem)):
+            machine.leave()
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None

@@ -76,6 +76,7 @@ def composed(overrides: tuple[Any, ...]) -> "Point":
     from hydra import compose, initialize_config_dir
 
     from thpsweep.config import hydra_defaults, point_of, register
+    from thpsweep.config_files import only_values
     from thpsweep.explain import explain
     from thpsweep.shipped import conf_dir
     from thpsweep.sweep.planning.where import as_override
@@ -84,7 +85,7 @@ def composed(overrides: tuple[Any, ...]) -> "Point":
         raise ThpsweepError("simulate(): expected overrides like 'sharing.degree=16', or one point as a dict")
     register()
     try:
-        with _beside_any_other(), initialize_config_dir(str(conf_dir()), **hydra_defaults()):
+        with _beside_any_other(), only_values(), initialize_config_dir(str(conf_dir()), **hydra_defaults()):
             return point_of(compose("config", overrides=[as_override(one) for one in overrides]))
     except Exception as error:
         line = None if isinstance(error, ThpsweepError) else explain(error)

@@ -7,7 +7,7 @@ import textwrap
 import time
 from typing import TYPE_CHECKING, Any
 
-from thpsweep.arguments import NOBODY_RECORDS, ONLY_OURS
+from thpsweep.arguments import NO_RECORD, ONLY_OURS
 from thpsweep.errors import ThpsweepError
 
 if TYPE_CHECKING:
@@ -54,13 +54,17 @@ class Application:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             if self._records:
                 return simulate(point_of(config))
-            self.problem = ThpsweepError(NOBODY_RECORDS)
+            self.problem = ThpsweepError(NO_RECORD)
             return None
         try:
             return self._run_alone(config)
         except Exception as problem:  # Hydra would add lines of its own to what the user reads
             self.problem = problem
             return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the process for MLflow behind: launchers of other makes pickle the task function for their workers."""
+        return {**self.__dict__, "_begun": None}
 
     def expect(self, *, tracked: bool) -> None:
         """Let MLflow make itself ready while a plan is made."""
@@ -101,17 +105,23 @@ class Application:
 
         from thpsweep.answers.terminal.preview import points_table, search_summary, summary
         from thpsweep.sweep.planning.forecast import forecast
-        from thpsweep.sweep.records import journal
+        from thpsweep.sweep.records import journal, reuse
 
         file = plan.directory / journal.FILE_NAME
         found = journal.contents(file) if file.is_file() else None
         done = found.done if found else set()
+        wanted = {point.id for point in plan.points} - done if plan.search is None else set()
+        places = reuse.elsewhere(plan.root, plan.directory, wanted)
+        done |= places.keys()
         console = Console()
         Console(width=_width(console)).print(points_table(plan, done, whole=self._whole))
         if plan.search is not None:
             print(*search_summary(plan, found, workers), sep="\n")
             return
         print(*summary(plan, done, forecast(plan, done, workers)), sep="\n")
+        if places:
+            names = ", ".join(sorted({place.sweep for place in places.values()}))
+            print(f"{len(places)} of those that are done are in {names}: they are taken over")
 
     def refuse_to_run(self) -> None:
         """Hold back what another sweeper wants to run where the command only asked for the plan."""

@@ -14,7 +14,7 @@ from thpsweep.arguments import (
     load_plugins,
     verbs_to_complete,
 )
-from thpsweep.errors import ThpsweepError
+from thpsweep.errors import ThpsweepError, shortened
 from thpsweep.usage import overview, parser
 
 INTERRUPTED = 130
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = _run(arguments)
         streams.flush()
     except ThpsweepError as error:
-        print(f"thpsweep: {error}", file=sys.stderr)
+        print(f"thpsweep: {shortened(str(error))}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -75,6 +75,7 @@ def _hydra(arguments: list[str]) -> int:
 
     from thpsweep.application import Application
     from thpsweep.config import hydra_defaults, register
+    from thpsweep.config_files import only_values
     from thpsweep.explain import explain
     from thpsweep.shipped import conf_dir
 
@@ -87,7 +88,7 @@ def _hydra(arguments: list[str]) -> int:
     if "COMP_LINE" in os.environ:
         os.environ["COMP_LINE"] = line_to_complete(os.environ["COMP_LINE"])
     try:
-        with _the_verb_is_the_mode():
+        with _the_verb_is_the_mode(), only_values():
             hydra.main(config_path=str(conf_dir()), config_name="config", **hydra_defaults())(application)()
         if application.problem is not None:
             raise application.problem

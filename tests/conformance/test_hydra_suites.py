@@ -4,9 +4,10 @@ The apps of these suites are not ours, so that a launcher runs their jobs and a 
 """
 
 import importlib
-import inspect
 import os
+import pickle
 import tomllib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +16,12 @@ import pytest
 from hydra import version
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
-from hydra.plugins.plugin import Plugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
 from hydra.test_utils.test_utils import TSweepRunner
 
 import thpsweep
+from thpsweep.application import Application
 
 thpsweep_launcher = importlib.import_module("hydra_plugins.thpsweep_launcher")  # found once thpsweep is imported
 PACKAGE = Path(thpsweep.__file__).parent
@@ -48,20 +49,35 @@ def token(ray_token: None) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def one_ray(token: None) -> Iterator[None]:
     """Start one Ray for all cases of a suite that run in this process."""
-    from thpsweep.sweep.ray.pool import _started
+    from thpsweep.sweep.ray.start import start
 
-    ray = _started("local", 2)
+    ray = start("local", 2)
     yield
     ray.shutdown()
 
 
-def test_every_plugin_is_an_entry_point_of_its_own() -> None:
+def test_other_apps_of_the_environment_load_nothing_of_ours() -> None:
+    """Hydra 1.4 loads entry points in every app, where thpsweep, and with it its plugins' folder, is not imported."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    named = [value.partition(":") for value in project["entry-points"]["hydra.plugins"].values()]
-    ours = {cls for cls in vars(thpsweep_launcher).values() if inspect.isclass(cls) and issubclass(cls, Plugin)}
-    public = {cls.__name__ for cls in ours if cls.__module__ == thpsweep_launcher.__name__ and cls.__name__[0] != "_"}
-    assert {module for module, _, _ in named} == {thpsweep_launcher.__name__}
-    assert {name for _, _, name in named} == public and len(named) == len(public)
+    assert "hydra.plugins" not in project.get("entry-points", {})
+    assert not (PACKAGE.parent / "hydra_plugins").exists()
+
+
+def test_another_plugins_option_of_the_same_name_is_replaced_on_purpose() -> None:
+    """hydra-ray-launcher has a hydra/launcher/ray, too: Hydra 1.4 warns of a second one that does not say what it means."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        thpsweep_launcher._store()
+
+
+def test_the_application_travels_while_mlflow_makes_itself_ready() -> None:
+    """Launchers of other makes pickle the task function, as submitit's does; a running process has a lock."""
+    application = Application()
+    application.expect(tracked=True)
+    try:
+        assert pickle.loads(pickle.dumps(application)).exit_code == 0
+    finally:
+        application.close()
 
 
 def test_plugins_are_discovered() -> None:

@@ -1,6 +1,7 @@
 """Drivers that are processes of their own, and what they leave behind."""
 
 import collections
+import contextlib
 import dataclasses
 import json
 import os
@@ -14,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.sweep.conftest import degrees, make_point
+from tests.sweep.conftest import degrees, make_point, migrated
 
-__all__ = ["degrees", "make_point"]
+__all__ = ["degrees", "make_point", "migrated"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,14 +30,15 @@ class Place:
     points: Path
     mark: str
 
-    def start(self, launcher: str, function: str) -> "subprocess.Popen[str]":
+    def start(self, launcher: str, function: str, **variables: str) -> "subprocess.Popen[str]":
         """Start a driver in a session of its own, as a terminal does."""
         command = [sys.executable, "-m", "tests.faults.driver", str(self.points), str(self.root), launcher, function]
-        return self.run(command)
+        return self.run(command, **variables)
 
-    def run(self, command: list[str]) -> "subprocess.Popen[str]":
-        """Start a command."""
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(self.root.parent), "THPSWEEP_MARK": self.mark}
+    def run(self, command: list[str], **variables: str) -> "subprocess.Popen[str]":
+        """Start a command; `variables` are of its environment."""
+        own = {"PYTHONPATH": str(ROOT), "HOME": str(self.root.parent), "THPSWEEP_MARK": self.mark}
+        environment = {**os.environ, **own, **variables}
         pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes)
 
@@ -73,6 +75,16 @@ class Place:
                     found += [int(process.name)] if title in (process / "cmdline").read_bytes() else []
             except OSError:  # it has ended, or is somebody else's
                 continue
+        return found
+
+    def children(self, parent: int, title: str) -> list[int]:
+        """List the children of a process whose program is called so."""
+        found = []
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                with contextlib.suppress(OSError):
+                    program = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[0]
+                    found += [int(child)] if program.endswith(f"/{title}".encode()) else []
         return found
 
     def working(self) -> list[int]:

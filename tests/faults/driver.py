@@ -2,35 +2,49 @@
 
 import functools
 import json
+import os
 import sys
 from pathlib import Path
 
 from tests.faults import points as functions
 from thpsweep.errors import ThpsweepError
 from thpsweep.sweep.driver.drive import drive
+from thpsweep.sweep.local import serial
 from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.check import planned_point
 from thpsweep.sweep.planning.limits import Limits
 from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.ray import auto, start
 from thpsweep.sweep.ray.auto import run_auto
 from thpsweep.sweep.ray.pool import run_pool
 from thpsweep.sweep.tracking.target import target
 
-LAUNCHERS = {"serial": run_serial, "ray": functools.partial(run_pool, actors=2), "auto": run_auto}
+LAUNCHERS = {
+    "serial": run_serial,
+    "ray": functools.partial(run_pool, actors=2),
+    "auto": run_auto,
+    "eager_auto": functools.partial(run_auto, actors=2),
+}
 
 
 def plan_of(root: Path, found: list[dict]) -> Plan:
-    """Plan given points, without MLflow."""
+    """Plan given points; TRACKED says where MLflow is: "sqlite" is beside the sweep, nothing is nowhere."""
     planned = [
         planned_point(point, {"seed": point["run"]["seed"]}, (f"run.seed={point['run']['seed']}",)) for point in found
     ]
-    where = target(root, None)
+    tracked = os.environ.get("TRACKED", "")
+    where = target(root, tracked if tracked not in ("", "sqlite") else None)
     limits = Limits(deadline_s=60.0)
-    return Plan(root, "t", (), tuple(planned), "config: true\n", False, len(planned), {}, where, limits=limits)
+    return Plan(root, "t", (), tuple(planned), "config: true\n", bool(tracked), len(planned), {}, where, limits=limits)
 
 
 def main(file: str, root: str, launcher: str, function: str) -> int:
     """Drive to the end, without an answer."""
+    if launcher == "eager_auto":  # hands over to Ray at once
+        auto.RAY_START_S, auto.WARM_S, serial.ARRIVAL_S, auto.usable_cpus = 0.0, 0.0, 0.0, lambda: 2
+    if "SHADOW" in os.environ:  # another package of Ray's name
+        sys.path.insert(0, os.environ["SHADOW"])
+        start.START_S = float(os.environ["THPSWEEP_TEST_START_S"])
     run = functools.partial(LAUNCHERS[launcher], function=getattr(functions, function))
     return drive(plan_of(Path(root), json.loads(Path(file).read_text())), run, lambda sweep: None).exit_code
 

@@ -43,6 +43,12 @@ def slow(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return simulate_each(points)
 
 
+def unhurried(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Simulate, and take so long that a sweep of some hundred points takes half a minute."""
+    time.sleep(0.15 * len(points))
+    return simulate_each(points)
+
+
 @each
 def very_slow(point: dict[str, Any]) -> dict[str, Any]:
     """Simulate, and take a second."""

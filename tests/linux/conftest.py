@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from thpsweep.errors import CaptureError
+from tests.linux.live import PATIENCE_S
+from thpsweep.errors import CaptureError, LiveError
 from thpsweep.linux.capture.capture import hidden_frames
-from thpsweep.linux.live.settings import THP, chosen
+from thpsweep.linux.live.settings import THP, Settings, huge_by_madvise_only
 
 FAMILY = Path(__file__).parent / "family.py"
 
@@ -27,10 +28,20 @@ def frames_are_shown():
 
 
 @pytest.fixture
-def family(frames_are_shown):
-    """Start families by name; they end when the test does. Skip where memory is huge by itself."""
-    if (THP / "enabled").exists() and chosen(THP / "enabled") == "always":
-        pytest.skip("transparent_hugepage/enabled is always: small pages cannot be had without forbidding huge ones")
+def madvised():
+    """Have memory huge only where it is asked for, whatever the machine's settings; skip where that cannot be had."""
+    with contextlib.ExitStack() as stack:
+        try:
+            if THP.exists():
+                huge_by_madvise_only(stack.enter_context(Settings(PATIENCE_S)))
+        except LiveError as error:
+            pytest.skip(str(error))
+        yield
+
+
+@pytest.fixture
+def family(frames_are_shown, madvised):
+    """Start families by name; they end when the test does."""
     with contextlib.ExitStack() as stack:
 
         def start(name):
@@ -45,11 +56,10 @@ def family(frames_are_shown):
 
 
 @pytest.fixture
-def thp():
+def thp(madvised):
     """Skip where no huge page can be had by madvise."""
-    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-    if not setting.exists() or "[never]" in setting.read_text():
-        pytest.skip("transparent huge pages are off")
+    if not THP.exists():
+        pytest.skip("this kernel has no transparent huge pages")
 
 
 @pytest.fixture

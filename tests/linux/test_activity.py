@@ -3,8 +3,10 @@
 import contextlib
 import math
 import os
-import threading
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from thpsweep.linux.live.family import Family
 from thpsweep.linux.proc.pagemap import decode
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 
 REGIONS, SECONDS = 4, 1.0
 N = REGIONS * HPAGE_PMD_NR
@@ -29,31 +31,26 @@ WORKER_COLD = "worker_cold_writes_per_page_hour"
 
 
 @pytest.fixture
-def live(frames_are_shown):
+def live(frames_are_shown, madvised):
     if build.compiler() is None:
         pytest.skip("no C compiler")
     with Family() as family:
         yield family
 
 
-def watched_while(root, act, **options):
-    """Watch a family that acts in the middle of it."""
-    problems, threads = [], []
+def watched_while(root, act, *, aside=False, seconds=SECONDS, **options):
+    """Watch a family that acts in the middle of it; while it does, the watcher looks who lives only if it acts aside."""
+    with ThreadPoolExecutor(1) as executor:
+        acts = []
 
-    def run():
-        try:
-            act()
-        except Exception as problem:
-            problems.append(problem)
+        def progress(passed_s):
+            if passed_s > seconds / 4 and not acts:
+                acts.append(executor.submit(act))
+                if not aside:
+                    acts[0].result()
 
-    def progress(passed_s):
-        if passed_s > SECONDS / 4 and not threads:
-            threads.append(threading.Thread(target=run))
-            threads[0].start()
-
-    seen = watch(Request(root.pid, True, SECONDS, progress=progress, **options))
-    threads[0].join()
-    assert not problems
+        seen = watch(Request(root.pid, True, seconds, progress=progress, **options))
+        acts[0].result()
     return seen
 
 
@@ -117,7 +114,7 @@ def test_writes_of_a_worker_that_came_and_went(live):
         time.sleep(2 * lives.POLL_S)
         live.end(worker)
 
-    seen = watched_while(root, come_and_go)
+    seen = watched_while(root, come_and_go, aside=True, seconds=2 * SECONDS)
     if seen.faults is None:
         pytest.skip(seen.without["write faults"])
     (writer,) = judge._passing(seen)
@@ -280,5 +277,19 @@ def test_nothing_of_the_trace_stays_behind(frames_are_shown):
 
 def test_a_root_that_ends_meanwhile(live):
     root, _, _ = family_of_two(live)
+
+    def end_it():
+        os.kill(root.pid, signal.SIGKILL)
+        while reads_as_alive(root.pid):  # a signal takes its time where CPUs are busy
+            time.sleep(0.01)
+
     with pytest.raises(CaptureError, match="ended while it was watched"):
-        watched_while(root, lambda: os.kill(root.pid, 9))
+        watched_while(root, end_it)
+
+
+def reads_as_alive(pid):
+    """Tell whether a process has memory still."""
+    try:
+        return bool(Path(f"/proc/{pid}/maps").read_text())
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -55,7 +55,7 @@ def servers():
 
 @pytest.mark.alone
 @pytest.mark.slow
-def test_a_live_server_gets_its_table(server, tmp_path):
+def test_a_live_server_gets_its_table(madvised, server, tmp_path):
     said, took_s = advise(tmp_path, "--pid", str(server), "--seconds", "4")
     print(f"took {took_s:.0f} s")
     assert f"{WORKERS + 1} processes" in said
@@ -74,7 +74,7 @@ def test_a_live_server_gets_its_table(server, tmp_path):
 
 @pytest.mark.alone
 @pytest.mark.slow
-def test_try_shows_prediction_and_kernel_side_by_side(frames_are_shown, thp, tmp_path):
+def test_try_shows_prediction_and_kernel_side_by_side(frames_are_shown, tmp_path):
     before = set(servers())
     said, _ = advise(tmp_path, "--seconds", "2", "--hours", "0.1", "--replicates", "2", "--try", "--", *COMMAND)
     assert set(servers()) <= before

@@ -213,7 +213,7 @@ print(run("capture", "--pid", "1", "--out", "others.npz"), flush=True)
 """
 
 
-def test_a_user_captures_his_own_processes(nobody):
+def test_a_user_captures_his_own_processes(nobody, madvised):
     with tempfile.TemporaryDirectory() as folder:  # unlike tmp_path one that others can look into
         os.chmod(folder, 0o777)
         program = AS_NOBODY.format(family=str(FAMILY), folder=folder, nobody=nobody)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.live
 
 
 @pytest.fixture
-def live():
+def live(madvised):
     if build.compiler() is None:
         pytest.skip("no C compiler")
     with Family() as family:

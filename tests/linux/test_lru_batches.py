@@ -16,7 +16,7 @@ from thpsweep.linux.validate.run import validate
 from thpsweep.linux.validate.steps import Case, Step, end, fork, page_out, start, write
 from thpsweep.profiles import default_file, load
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 
 KPF_LRU = np.uint64(1 << 5)
 NEW = range(20)  # fewer than a batch holds

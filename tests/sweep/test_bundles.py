@@ -15,13 +15,13 @@ from thpsweep.model import plugins, registry
 from thpsweep.model.simulate import simulate, simulate_each
 from thpsweep.sweep.local import worker as worker_module
 from thpsweep.sweep.local.attempt import Outcome
-from thpsweep.sweep.local.crash_log import FILE_NAME, MAX_DEATHS, CrashLog
 from thpsweep.sweep.local.serial import Task, Terms, run_serial
 from thpsweep.sweep.local.worker import Worker
 from thpsweep.sweep.planning.bundles import MOST_POINTS, abreast, bundles, seed_of
 from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.planning.limits import Limits
 from thpsweep.sweep.ray.chunks import Chunks
+from thpsweep.sweep.records.crash_log import FILE_NAME, CrashLog
 from thpsweep.sweep.records.point import Point
 
 GUILTY = 3
@@ -52,7 +52,7 @@ def in_serial(function: Any, tasks: Sequence[Task], limits: Limits) -> dict[str,
 
 def in_a_worker(function: Any, tasks: Sequence[Task], limits: Limits) -> dict[str, Outcome]:
     """Call a worker as the driver does, until every point has an outcome."""
-    worker, left, found = Worker(function, limits, 1), list(tasks), dict[str, Outcome]()
+    worker, left, found = Worker(function, limits, 0, 1), list(tasks), dict[str, Outcome]()
     while left:
         outcomes = worker.run([point for _, point in left])
         assert any(outcomes) and len(outcomes) == len(left)
@@ -137,12 +137,11 @@ def test_a_call_that_takes_long_gets_somewhere(seeds: list[Task], monkeypatch: p
 
 def test_what_a_process_dies_of_is_found_out_among_many(seeds: list[Task], tmp_path: Path) -> None:
     deadly = troubled(lambda: os._exit(1))
-    for _ in range(MAX_DEATHS):
-        child = os.fork()
-        if child == 0:
-            list(run_serial(seeds, Terms(crash_log=CrashLog(tmp_path / FILE_NAME)), function=deadly))
-            os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    child = os.fork()
+    if child == 0:
+        list(run_serial(seeds, Terms(crash_log=CrashLog(tmp_path / FILE_NAME)), function=deadly))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
     crash_log = CrashLog(tmp_path / FILE_NAME)
     found = {
         key: ended["state"]
@@ -152,7 +151,7 @@ def test_what_a_process_dies_of_is_found_out_among_many(seeds: list[Task], tmp_p
     assert found == {"1": "done", "2": "done", "3": "quarantined", "4": "done", "5": "done"}
 
 
-def test_a_watch_has_room_for_all_that_it_remembers(tmp_path: Path) -> None:
+def test_a_crash_log_has_room_for_all_that_it_remembers(tmp_path: Path) -> None:
     keys = [f"{number:064x}" for number in range(3 * MOST_POINTS)]
     for first in range(0, len(keys), MOST_POINTS):
         left_behind = CrashLog(tmp_path / FILE_NAME).at(*keys[first : first + MOST_POINTS])
@@ -221,5 +220,5 @@ class Nothing(Gate):
     points = [
         {**task, "point": {**task["point"], "policy": {**task["point"]["policy"], "gate": gate}}} for _, task in tasks
     ]
-    outcomes = Worker(carried, Limits(), 1).run(points)
+    outcomes = Worker(carried, Limits(), 0, 1).run(points)
     assert [ended and ended["result"]["outcomes"].keys() for ended in outcomes] == [{"GATE_REFUSED"}] * 2, outcomes

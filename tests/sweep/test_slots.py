@@ -9,8 +9,9 @@ import pytest
 from thpsweep.errors import SweepError
 from thpsweep.sweep.local.serial import Task
 from thpsweep.sweep.planning.check import check
+from thpsweep.sweep.planning.limits import need_bytes
 from thpsweep.sweep.ray import slots as slots_module
-from thpsweep.sweep.ray.memory_queue import LEAST_BAND_BYTES, MemoryQueue, layout, need_bytes
+from thpsweep.sweep.ray.memory_queue import LEAST_BAND_BYTES, MemoryQueue, layout
 from thpsweep.sweep.ray.slots import Machine, Slots
 
 GIB = 1 << 30

@@ -5,12 +5,15 @@ import time
 
 import pytest
 
+from tests.servers import silent
 from tests.sweep.journals import a_failure, a_point, a_result, header, write
 from tests.sweep.recorded import at
 from thpsweep import cli
 from thpsweep.errors import SweepError
-from thpsweep.sweep.records import status, writer
+from thpsweep.sweep.records import crash_log, status, writer
+from thpsweep.sweep.records.crash_log import CrashLog
 from thpsweep.sweep.tracking.lag import Questions
+from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import track
 
 
@@ -41,6 +44,18 @@ def test_of_many_failures_the_first_few_are_listed(tmp_path):
     points = [a_point(index, degree=index + 1) for index in range(9)]
     lines = said(write(tmp_path, [*points, *map(a_failure, points)]))
     assert len(lines) == 2 + status.MOST_FAILURES + 1 and lines[-1] == "  and 4 more"
+
+
+def test_a_driver_that_ended_without_a_word_leaves_a_trace(tmp_path):
+    points = [a_point(index, degree=index + 1) for index in range(2)]
+    directory = write(tmp_path, points)
+    log = CrashLog(directory / crash_log.FILE_NAME)
+    within = log.at(points[1]["id"])
+    within.__enter__()  # and does not come back, as one that is killed
+    *_, line = said(directory)
+    assert line.startswith("  the last driver ended within ") and "sharing.degree=2, killed or by the point" in line
+    within.__exit__(None, None, None)
+    assert len(said(directory)) == 2
 
 
 def test_a_running_sweep_has_a_pace_and_a_dead_one_none(tmp_path):
@@ -101,6 +116,36 @@ def test_asking_makes_no_database(tmp_path):
 def test_a_damaged_database_is_said_and_not_raised(tmp_path):
     (tmp_path / "mlflow.db").write_text("something else, long enough to be taken for a header" * 40)
     assert lag(at(tmp_path), "5" * 64, {"a": "b"}).startswith("MLflow cannot be asked (DatabaseError")
+
+
+def test_the_journals_part_is_printed_before_mlflow_is_asked(root, capsys, monkeypatch):
+    point = a_point(0)
+    directory = write(root, [point, a_result(point, {})])
+    printed = []
+
+    def asked(*_):
+        printed.append(capsys.readouterr().out)
+        return "no answer"
+
+    monkeypatch.setattr(Questions, "describe", asked)
+    with pytest.raises(SystemExit):
+        cli.main(["status", str(directory)])
+    assert "1 of 1 points done" in printed[0] and capsys.readouterr().out == "  no answer\n"
+
+
+def test_a_server_that_never_answers_is_asked_once_and_not_longer_than_the_deadline(tmp_path):
+    questions = Questions(deadline_s=1.0)
+    with silent() as address:
+        where = target(tmp_path, address)
+        began_s = time.monotonic()
+        answers = [questions.describe(where, str(number) * 64, {"a": "b"}) for number in range(3)]
+        took_s = time.monotonic() - began_s
+    assert answers == [f"MLflow cannot be asked ({address}: no answer within 1 s)"] * 3 and took_s < 10
+
+
+def test_asking_leaves_nothing_beside_the_database(root):
+    lag(at(root), "5" * 64, {})
+    assert [file.name for file in root.glob("mlflow.db*")] == ["mlflow.db"]
 
 
 def test_points_that_are_not_in_the_journal_yet_count(tmp_path):

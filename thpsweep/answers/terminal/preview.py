@@ -8,10 +8,14 @@ from rich.table import Table
 
 from thpsweep.answers.terminal.table import count, duration
 from thpsweep.sweep.planning.forecast import ALONE, Forecast, Workers, forecast
+from thpsweep.sweep.planning.limits import ADVICE, MLFLOW_BYTES, Room, need_bytes
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records.journal import Sweep
 from thpsweep.sweep.records.point import PlannedPoint
 from thpsweep.units import size
+
+MOST_TOO_LARGE = 10
+"""Points that are named because they do not fit."""
 
 MOST_ROWS = 40
 """More points than this are shown by the first and the last of them."""
@@ -52,7 +56,23 @@ def summary(plan: Plan, done: set[str], predicted: Forecast) -> list[str]:
     each = "" if known else " for each process"
     left = f"{count(n_left)} to run: about {wall} ({duration(predicted.busy_s)} of CPU)"
     lines.append(f"{left}, about {size(predicted.peak_bytes)} of memory at the peak{each}")
-    return [*lines, *_basis(plan, predicted)]
+    return [*lines, *_basis(plan, predicted), *_too_large(plan, done, workers)]
+
+
+def _too_large(plan: Plan, done: set[str], workers: Workers) -> list[str]:
+    """Name the points that there is no memory for on this machine, with what they need; those of a cluster run elsewhere."""
+    if workers.processes is None:
+        return []
+    room = Room.beside(max(workers.overhead_bytes, MLFLOW_BYTES))
+    named = [
+        f"  {' '.join(f'{name}={value}' for name, value in point.params.items())}: {size(need_bytes(point.checked))}"
+        for point in plan.points
+        if point.id not in done and not room.holds(point.checked)
+    ]
+    if not named:
+        return []
+    more = [f"  and {count(len(named) - MOST_TOO_LARGE)} more"] if len(named) > MOST_TOO_LARGE else []
+    return [f"{count(len(named))} will not fit and fail: {room}; {ADVICE}", *named[:MOST_TOO_LARGE], *more]
 
 
 def search_summary(plan: Plan, found: Sweep | None, workers: Workers) -> list[str]:

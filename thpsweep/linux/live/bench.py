@@ -13,7 +13,7 @@ from thpsweep.linux.live.actor import Advice, Memory
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.khugepaged import OneShot
 from thpsweep.linux.live.look import look
-from thpsweep.linux.live.settings import THP, Settings, chosen, uninterrupted
+from thpsweep.linux.live.settings import Settings, huge_by_madvise_only, uninterrupted
 from thpsweep.linux.live.swap import zram_swap
 from thpsweep.linux.live.tracing import Event, Tracing
 from thpsweep.units import PAGE_SIZE_BYTES
@@ -57,7 +57,7 @@ class Bench:
     def _set_up(self) -> None:
         stack = self._stack
         self.settings = stack.enter_context(Settings(self._patience_s))
-        self._require_thp()
+        huge_by_madvise_only(self.settings)
         self._warmer = stack.enter_context(Family()).start()
         self._huge = self._huge_region()
         self._tracing = self._try("tracefs", lambda: stack.enter_context(Tracing()))
@@ -156,19 +156,3 @@ class Bench:
     def complaints(self) -> list[str]:
         """List what is missing here, and what is left without it."""
         return [f"without {name}: {sentence}. {_LEFT[name]}" for name, sentence in self.missing.items()]
-
-    def _require_thp(self) -> None:
-        """Have THP by madvise only and of 2 MiB only, so that nothing is huge unless asked for. Raises: LiveError."""
-        enabled = THP / "enabled"
-        if not enabled.exists():
-            raise LiveError(f"{THP}: this kernel has no transparent huge pages")
-        wanted = {
-            enabled: ("madvise",),
-            THP / "hugepages-2048kB" / "enabled": ("inherit", "madvise"),
-            THP / "shmem_enabled": ("never", "advise"),  # MADV_COLLAPSE asks for neither, but minds `deny`
-        }
-        for path in THP.glob("hugepages-*kB/enabled"):
-            wanted.setdefault(path, ("never",))  # "small" pages of a larger order would be folios, too
-        for path, allowed in wanted.items():
-            if path.exists() and chosen(path) not in allowed:
-                self.settings.set(path, allowed[0])

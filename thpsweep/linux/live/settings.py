@@ -72,6 +72,23 @@ def chosen(path: Path) -> str:
     return found.group(1) if found else text
 
 
+def huge_by_madvise_only(settings: Settings) -> None:
+    """Have THP by madvise only and of 2 MiB only, so that nothing is huge unless asked for. Raises: LiveError."""
+    enabled = THP / "enabled"
+    if not enabled.exists():
+        raise LiveError(f"{THP}: this kernel has no transparent huge pages")
+    wanted = {
+        enabled: ("madvise",),
+        THP / "hugepages-2048kB" / "enabled": ("inherit", "madvise"),
+        THP / "shmem_enabled": ("never", "advise"),  # MADV_COLLAPSE asks for neither, but minds `deny`
+    }
+    for path in THP.glob("hugepages-*kB/enabled"):
+        wanted.setdefault(path, ("never",))  # "small" pages of a larger order would be folios, too
+    for path, allowed in wanted.items():
+        if path.exists() and chosen(path) not in allowed:
+            settings.set(path, allowed[0])
+
+
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Let nobody interrupt what puts things back; a second Ctrl-C does nothing."""

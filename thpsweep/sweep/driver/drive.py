@@ -17,11 +17,10 @@ from thpsweep.sweep.driver.interrupts import interruptible
 from thpsweep.sweep.driver.name_conflicts import refuse_name_conflict
 from thpsweep.sweep.driver.progress import progress
 from thpsweep.sweep.driver.task_source import GridTasks, SearchTasks, make_source
-from thpsweep.sweep.local import crash_log
-from thpsweep.sweep.local.crash_log import CrashLog
 from thpsweep.sweep.local.serial import Launch, Terms
 from thpsweep.sweep.planning.plan import Plan
-from thpsweep.sweep.records import environment, journal, run_record
+from thpsweep.sweep.records import crash_log, environment, journal, reuse, run_record
+from thpsweep.sweep.records.crash_log import CrashLog
 from thpsweep.sweep.records.identity import code_id
 from thpsweep.sweep.records.schema import PointRecord, ResultRecord, SweepRecord, result_record
 from thpsweep.sweep.records.writer import Journal, writing
@@ -47,6 +46,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None], b
     """
     refuse_name_conflict(plan)
     with _room(plan), writing(plan.directory, _header(plan), _point_records(plan)) as (log, recorded):
+        recorded = _taken_over(plan, log, recorded)
         _write_whole(plan.directory / "config.yaml", plan.config)
         environment.record(plan.directory)
         source = make_source(plan, log, recorded)
@@ -58,6 +58,19 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None], b
             if exit_code == ALL_DONE:
                 exit_code = _end(plan, sweep, follower, finish)
     return Driven(exit_code, sweep.results)
+
+
+def _taken_over(plan: Plan, log: Journal, recorded: journal.Sweep) -> journal.Sweep:
+    """Copy results that other sweeps of the folder have of these points; say where they come from."""
+    for name in reuse.other_code(plan.root, plan.directory, plan.overrides):
+        print(f"thpsweep: {plan.root / name} is of other code than this: its results are not used", file=sys.stderr)
+    wanted = {point.id for point in plan.points} - recorded.done if plan.search is None else set()
+    places = reuse.elsewhere(plan.root, plan.directory, wanted)
+    if not places:
+        return recorded
+    names = reuse.take_over(log, places)
+    print(f"thpsweep: {len(places)} points are taken over from {', '.join(names)}", file=sys.stderr)
+    return journal.contents(plan.directory / journal.FILE_NAME)
 
 
 def _run(plan: Plan, source: GridTasks, launch: Launch, log: Journal, follower: Follower) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 from thpsweep.sweep.planning.limits import Limits
 from thpsweep.sweep.records.schema import Error, Outcome, Point
+from thpsweep.sweep.records.writer import FORKED
 
 Function = Callable[[Sequence[Any]], Sequence[Any]]
 """What runs points side by side that differ in their seeds only, and gives a result each."""
@@ -34,7 +35,7 @@ def attempt(function: Function, points: Sequence[Point], limits: Limits) -> list
     state, results, error = "done", [None] * len(points), None
     try:
         with _deadline(limits.deadline_s), _memory(limits.memory_bytes):
-            results = list(function(points))
+            results = _in_this_process(function, points)
     except Overrun as problem:
         state, error = "timeout", as_error(problem)
     except MemoryError as problem:
@@ -42,7 +43,7 @@ def attempt(function: Function, points: Sequence[Point], limits: Limits) -> list
         state, error = "failed", {**as_error(problem), "message": f"{str(problem) or 'out of memory'}; {allowed}"}
     except KeyboardInterrupt:
         raise
-    except BaseException as problem:  # also what a user's own member raises that is no Exception
+    except BaseException as problem:  # also what a user's own option raises that is no Exception
         state, error = "failed", as_error(problem)
     if error and len(points) > 1:
         return []
@@ -57,6 +58,16 @@ def attempt(function: Function, points: Sequence[Point], limits: Limits) -> list
         abreast=len(points),
     )
     return [share(result=result) for result in results]
+
+
+def _in_this_process(function: Function, points: Sequence[Point]) -> list[Any]:
+    """Run points. A child that they fork ends here, whatever it brings: it would go on as a second driver or worker."""
+    process = os.getpid()
+    try:
+        return list(function(points))
+    finally:
+        if os.getpid() != process:
+            os._exit(FORKED)
 
 
 def outcome(

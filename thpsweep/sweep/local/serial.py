@@ -8,9 +8,10 @@ from collections.abc import Callable, Generator, Sequence
 
 from thpsweep.model.simulate import simulate_each
 from thpsweep.sweep.local.attempt import Function, attempt, outcome
-from thpsweep.sweep.local.crash_log import MAX_DEATHS, CrashLog
+from thpsweep.sweep.local.isolated import run_isolated
 from thpsweep.sweep.planning.bundles import bundles
-from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.limits import MLFLOW_BYTES, Limits, Room
+from thpsweep.sweep.records.crash_log import CrashLog
 from thpsweep.sweep.records.schema import CheckedPoint, Outcome
 
 Task = tuple[str, CheckedPoint]
@@ -36,9 +37,36 @@ class TaskSource:
         return 0, 0
 
 
+class Remaining(TaskSource):
+    """Pass tasks on, and remember those that have not ended: what another launcher goes on with."""
+
+    def __init__(self, tasks: Sequence[Task], source: TaskSource) -> None:
+        self.points, self._source = dict(tasks), source
+
+    @property
+    def tasks(self) -> list[Task]:
+        """List them in their order."""
+        return list(self.points.items())
+
+    def more(self, n_idle: int) -> Sequence[Task]:
+        """Give what the source gives."""
+        tasks = self._source.more(n_idle)
+        self.points.update(tasks)
+        return tasks
+
+    def ahead(self) -> tuple[int, int]:
+        """Ask the source."""
+        return self._source.ahead()
+
+    def end(self, arrival: Arrival) -> None:
+        """Take what has ended off."""
+        for key, _ in arrival:
+            self.points.pop(key, None)
+
+
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """What a launcher keeps to: limits for each point, and no new ones once `draining` is set; who killed drivers before.
+    """What a launcher keeps to: limits of a point, no new ones once `draining` is set, which points drivers ended within.
 
     `source` gives tasks that come later.
     """
@@ -61,9 +89,10 @@ def run_serial(
 ) -> Generator[Arrival, None, None]:
     """Run points bundle by bundle; the next when the last have been taken."""
     terms = terms or Terms()
-    limits = terms.limits.shared_by(1)
+    limits = terms.limits.shared_by(1, reserved_bytes=MLFLOW_BYTES)
+    room = Room.beside(MLFLOW_BYTES)
+    tasks, arrival = refuse_too_large(tasks, room)
     waiting = collections.deque(bundles(tasks))
-    arrival: Arrival = []
     due_s = time.monotonic() + ARRIVAL_S
     while not terms.draining.is_set():
         if not waiting and arrival:  # what is asked next depends on it
@@ -71,9 +100,13 @@ def run_serial(
             arrival, due_s = [], time.monotonic() + ARRIVAL_S
             continue
         if not waiting:
-            waiting.extend(bundles(terms.source.more(1)))
-        if not waiting:
+            more, refused = refuse_too_large(terms.source.more(1), room)
+            waiting.extend(bundles(more))
+            arrival += refused
+        if not waiting and not arrival:
             break
+        if not waiting:
+            continue
         bundle = waiting.popleft()
         if ended := _run_logged(function, bundle, limits, terms.crash_log):
             arrival += [(key, mine) for (key, _), mine in zip(bundle, ended, strict=True)]
@@ -86,13 +119,34 @@ def run_serial(
         yield arrival
 
 
+def refuse_too_large(tasks: Sequence[Task], room: Room) -> tuple[list[Task], Arrival]:
+    """Part the points that there is memory for from the outcomes of those that would only die of it."""
+    fitting: list[Task] = []
+    refused: Arrival = []
+    for key, point in tasks:
+        if room.holds(point):
+            fitting.append((key, point))
+        else:
+            refused.append((key, _too_large(room.refusal(point))))
+    return fitting, refused
+
+
+def _too_large(message: str) -> Outcome:
+    return outcome("failed", error={"type": "TooLarge", "message": message, "traceback": ""})
+
+
 def _run_logged(function: Function, bundle: Sequence[Task], limits: Limits, crash_log: CrashLog) -> Sequence[Outcome]:
-    """Run points, one alone unless too many processes have ended within it; nothing where each has to run alone."""
-    keys, deaths = [key for key, _ in bundle], max(crash_log.deaths(key) for key, _ in bundle)
-    if deaths and len(bundle) > 1:
+    """Run points; one within which a driver ended runs in a process of its own. Nothing where each has to run alone.
+
+    Then the driver's end is not laid to the point, and the point's own end is known: it is judged as a pool judges it.
+    """
+    keys = [key for key, _ in bundle]
+    is_suspected = any(map(crash_log.deaths, keys))
+    if is_suspected and len(bundle) > 1:
         return []
-    with crash_log.at(*keys):  # also one that is given up, so that the next command tries again
-        if deaths >= MAX_DEATHS:
-            message = f"{deaths} processes ended while they ran it; hydra/launcher=ray keeps it away from the driver"
-            return [outcome("quarantined", error={"type": "DriverDied", "message": message, "traceback": ""})]
+    if is_suspected:
+        ended = [run_isolated(function, bundle[0][1]["point"], limits)]
+        crash_log.forget(*keys)  # also one that is given up, so that the next command tries again
+        return ended
+    with crash_log.at(*keys):
         return attempt(function, [point["point"] for _, point in bundle], limits)

@@ -18,11 +18,13 @@ MARGIN = 2
 
 
 class Worker:
-    """Run points in a process of its own, one of so many on its machine."""
+    """Run points in a process of its own, one of so many on its machine, where others take `reserved_bytes`."""
 
-    def __init__(self, function: Function, limits: Limits, n_workers: int, declared_bytes: int = 0) -> None:
+    def __init__(
+        self, function: Function, limits: Limits, reserved_bytes: int, n_workers: int, declared_bytes: int = 0
+    ) -> None:
         self._function = function
-        self._limits = limits.shared_by(n_workers, at_least_bytes=MARGIN * declared_bytes)
+        self._limits = limits.shared_by(n_workers, MARGIN * declared_bytes, reserved_bytes)
 
     def run(self, points: Sequence[CheckedPoint]) -> list[Outcome | None]:
         """Give the outcomes of points, in their order; of some at least, and of all of them where none takes long."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from thpsweep.errors import ThpsweepError
 from thpsweep.model.setting import estimate
 from thpsweep.sweep.planning.bundles import bundles
+from thpsweep.sweep.planning.limits import MLFLOW_BYTES
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records.journal import FILE_NAME
 from thpsweep.sweep.records.point import canonical
@@ -23,9 +24,6 @@ ASSUMED_S_PER_WORK, ASSUMED_SHARED = 0.15e-6, 4.0
 on top, which those that run at once share. Of 14 points of six workloads with their usual replicates the median is that of
 the former, of 30 small ones with a single one 0.8e-6, and 0.3e-6 where many of them run side by side, on one core of a Zen
 5. Single points lay from a fifth to eight times of it; another machine may be a few times slower."""
-
-MLFLOW_BYTES = 130 << 20
-"""What the process that talks to MLflow takes; where Ray starts it is part of what that takes beside its actors."""
 
 
 @dataclasses.dataclass(frozen=True)

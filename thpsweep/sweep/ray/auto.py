@@ -2,15 +2,17 @@
 
 import contextlib
 import dataclasses
-import os
+import sys
 from collections.abc import Generator, Sequence
 
+from thpsweep.linux.proc.cgroups import usable_cpus
 from thpsweep.model.simulate import simulate_each
 from thpsweep.sweep.local.attempt import Function
-from thpsweep.sweep.local.serial import Arrival, Task, TaskSource, Terms, run_serial
+from thpsweep.sweep.local.serial import Arrival, Remaining, Task, TaskSource, Terms, run_serial
+from thpsweep.sweep.planning.limits import RAY_BYTES, Room
 from thpsweep.sweep.ray.chunks import TimeEstimate
 from thpsweep.sweep.ray.pool import run_pool
-from thpsweep.sweep.records.schema import CheckedPoint
+from thpsweep.sweep.ray.start import RayUnavailableError
 
 RAY_START_S = 8.0
 """From the decision for Ray to its first results, and its end: measured 5 to 10 s on two cores."""
@@ -29,51 +31,62 @@ def run_auto(
 ) -> Generator[Arrival, None, None]:
     """Run points here, small ones first, until those that are left are worth the start of Ray; then run them there.
 
-    Of n workers Ray saves (1 - 1/n) of what is left, which is predicted from what has ended. Where a driver has ended
-    within a point before, all points run there: it costs a worker then, and no driver.
+    Of n workers Ray saves (1 - 1/n) of what is left, which is predicted from what has ended. Where Ray does not start, or
+    does not stay, the rest runs here.
     """
     terms = terms or Terms()
-    if any(terms.crash_log.deaths(key) for key, _ in tasks):
-        yield from run_pool(tasks, terms, actors=actors, function=function)
-        return
-    n_workers = min(actors or len(os.sched_getaffinity(0)), len(os.sched_getaffinity(0)))
-    pace = TimeEstimate(tasks)
-    left = dict(sorted(tasks, key=lambda task: pace.work(task[0])))
-    noting = dataclasses.replace(terms, source=_Noting(terms.source, left, pace))
+    estimate = TimeEstimate(tasks)
+    left = _Estimated(sorted(tasks, key=lambda task: estimate.work(task[0])), terms.source, estimate)
+    terms = dataclasses.replace(terms, source=left)
+    yield from _run_here(left, terms, actors, function)
+    if left.points and not terms.draining.is_set():
+        order = {key: number for number, (key, _) in enumerate(tasks)}
+        planned = sorted(left.tasks, key=lambda task: order.get(task[0], len(order)))
+        try:
+            for arrival in run_pool(planned, terms, actors=actors, function=function):
+                left.end(arrival)
+                yield arrival
+        except RayUnavailableError as problem:
+            print(f"thpsweep: {problem}; going on without Ray, one point after the other", file=sys.stderr)
+            for arrival in run_serial(left.tasks, terms, function=function):
+                left.end(arrival)
+                yield arrival
+
+
+def _run_here(
+    left: "_Estimated", terms: Terms, actors: int | None, function: Function
+) -> Generator[Arrival, None, None]:
+    """Run points in this process, until all have ended or the rest is worth the start of Ray."""
+    n_workers = min(actors or usable_cpus(), usable_cpus())
     warming_s = WARM_S
-    with contextlib.closing(run_serial(list(left.items()), noting, function=function)) as arrivals:
+    with contextlib.closing(run_serial(left.tasks, terms, function=function)) as arrivals:
         for arrival in arrivals:
+            left.end(arrival)
             for key, ended in arrival:
-                del left[key]
-                pace.measured(key, max(ended["wall_s"] - warming_s, 0.0))
+                left.estimate.measured(key, max(ended["wall_s"] - warming_s, 0.0))
                 warming_s = max(warming_s - ended["wall_s"], 0.0)
             yield arrival
-            n_later, abreast = terms.source.ahead()
-            saved = saved_s(pace, min(n_workers, len(left) + abreast), n_later)
-            if saved > RAY_START_S and not terms.draining.is_set():
-                break
-        else:
-            return
-    if not terms.draining.is_set():
-        planned = {key: left[key] for key, _ in tasks if key in left}
-        yield from run_pool(list((planned | left).items()), terms, actors=actors, function=function)
+            n_later, abreast = left.ahead()
+            saved = saved_s(left.estimate, min(n_workers, len(left.points) + abreast), n_later)
+            if saved > RAY_START_S and Room.beside(RAY_BYTES).holds_all(left.points.values()):
+                return
 
 
-def saved_s(pace: TimeEstimate, n_workers: int, n_later: int = 0) -> float:
+def saved_s(estimate: TimeEstimate, n_workers: int, n_later: int = 0) -> float:
     """Predict what so many workers save on what is left and on points still to come, the start of Ray aside."""
-    work = pace.left_work + n_later * pace.mean_work
-    return (pace.predicted_s(work) or 0.0) * (1 - 1 / n_workers) if n_workers else 0.0
+    work = estimate.left_work + n_later * estimate.mean_work
+    return (estimate.predicted_s(work) or 0.0) * (1 - 1 / n_workers) if n_workers else 0.0
 
 
-class _Noting(TaskSource):
-    """Pass tasks on, and remember that they are left."""
+class _Estimated(Remaining):
+    """Tasks that are left, and what they will take."""
 
-    def __init__(self, source: TaskSource, left: dict[str, CheckedPoint], pace: TimeEstimate) -> None:
-        self._source, self._left, self._pace = source, left, pace
+    def __init__(self, tasks: Sequence[Task], source: TaskSource, estimate: TimeEstimate) -> None:
+        super().__init__(tasks, source)
+        self.estimate = estimate
 
     def more(self, n_idle: int) -> Sequence[Task]:
         """Give what the source gives."""
-        tasks = self._source.more(n_idle)
-        self._left.update(tasks)
-        self._pace.add(tasks)
+        tasks = super().more(n_idle)
+        self.estimate.add(tasks)
         return tasks

@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
+from thpsweep.linux.proc.cgroups import oom_kills
 from thpsweep.sweep.local.attempt import as_error, outcome, overrun_error
-from thpsweep.sweep.local.serial import Arrival, Terms
+from thpsweep.sweep.local.isolated import killed_for_memory
+from thpsweep.sweep.local.serial import Arrival, Terms, refuse_too_large
 from thpsweep.sweep.local.worker import MOST_S
+from thpsweep.sweep.planning.limits import Room
 from thpsweep.sweep.ray.chunks import Chunk
 from thpsweep.sweep.ray.memory_queue import MemoryQueue
 from thpsweep.sweep.ray.retry_policy import End, RetryPolicy
@@ -42,7 +45,8 @@ class Calls:
     """Keep every worker busy until each point has an outcome. `start_worker` makes one for a slot; `ray` is the module.
 
     `wanted` is who a worker has to be alike: one that would compute something else is given nothing. `attachments` gives
-    what travels with points.
+    what travels with points. `check` raises where Ray is lost. `room` is the memory for points where all of them run on this
+    machine.
     """
 
     def __init__(
@@ -54,35 +58,47 @@ class Calls:
         terms: Terms,
         wanted: Identity,
         attachments: Callable[[list[CheckedPoint]], list[Any]],
+        check: Callable[[], None],
+        room: Room | None,
     ) -> None:
         self._ray, self._start_worker, self._slots, self._queue, self._terms = ray, start_worker, slots, queue, terms
-        self._wanted, self._attachments = wanted, attachments
+        self._wanted, self._attachments, self._check, self._room = wanted, attachments, check, room
+        self._refused: Arrival = []
+        self._oom_kills = oom_kills()
         self._in_flight: dict[Any, Call] = {}
         self._retries = RetryPolicy()
         self._false_starts: collections.Counter[str] = collections.Counter()
 
     def arrivals(self) -> Generator[Arrival, None, None]:
-        """Yield outcomes as they come. Raises: SweepError where workers cannot even start."""
+        """Yield outcomes as they come. Raises: SweepError where workers cannot even start; whatever `check` does."""
         self._slots.first_look()
         self._refill()
         while self._is_working():
-            arrival = [ended for reference in self._ready() for ended in self._received(reference)]
+            ready = self._ready()
+            self._check()
+            arrival = [ended for reference in ready for ended in self._received(reference)]
             self._send()  # first, so that workers work while the journal is written
             if arrival:
                 yield arrival
             self._refill()
+            if self._refused:
+                yield self._refused
+                self._refused = []
             self._kill_overdue()
 
     def _refill(self) -> None:
         """Ask for more where workers would be idle, now that all that came in is known, and send it."""
         n_idle = self._slots.room - sum(bool(call.chunk) for call in self._in_flight.values())
         if n_idle > 0 and not len(self._queue) and not self._terms.draining.is_set():
-            self._queue.add(self._terms.source.more(n_idle))
+            more = self._terms.source.more(n_idle)
+            if self._room is not None:
+                more, self._refused = refuse_too_large(more, self._room)
+            self._queue.add(more)
         self._send()
 
     def _is_working(self) -> bool:
         """Tell whether anything is still to come; a worker that has not said anything yet has nothing to give."""
-        waits = len(self._queue) and not self._terms.draining.is_set()
+        waits = (len(self._queue) or self._refused) and not self._terms.draining.is_set()
         return bool(waits) or any(call.chunk for call in self._in_flight.values())
 
     def _ready(self) -> list[Any]:
@@ -171,6 +187,8 @@ class Calls:
             self._after_false_start(call.slot, death)
             return []
         end, why = _judged(death, call, self._terms.limits.deadline_s)
+        if self._room is not None and end is End.DIED and oom_kills() > self._oom_kills:
+            self._oom_kills, why = oom_kills(), killed_for_memory()
         again, given_up = self._retries.after(call.chunk, end, why)
         self._queue.again(*again)
         return given_up

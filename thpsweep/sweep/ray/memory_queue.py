@@ -1,29 +1,22 @@
 """What points need of a machine's memory: points of about the same size are handed out to workers that declared it."""
 
 import math
+import sys
 from collections.abc import Sequence
 
 from thpsweep.sweep.local.serial import Task
+from thpsweep.sweep.planning.limits import need_bytes
 from thpsweep.sweep.ray.chunks import Chunk, Chunks
-from thpsweep.sweep.records.schema import CheckedPoint
-
-IDLE_BYTES = 150 << 20
-"""A worker that simulates nothing yet was measured at 100 to 150 MiB."""
 
 LEAST_BAND_BYTES = 512 << 20
 """Smaller points are all taken to be of one size: telling them apart would fit no more of them on a node."""
 
 
-def need_bytes(point: CheckedPoint) -> int:
-    """Predict what a worker takes with this point, all its replicates at once."""
-    return IDLE_BYTES + int(point["state_bytes"] * point["point"]["run"]["replicates"])
-
-
 class MemoryQueue:
     """Points in bands of size, each a power of two wide; a worker takes of the largest band that it declared enough for."""
 
-    def __init__(self, tasks: Sequence[Task], n_workers: int = 1) -> None:
-        self._n_workers = n_workers
+    def __init__(self, tasks: Sequence[Task], n_workers: int = 1, most_bytes: int = sys.maxsize) -> None:
+        self._n_workers, self._most_bytes = n_workers, most_bytes
         self._band_of: dict[str, int] = {}
         self._most: dict[int, int] = {}
         self._chunks: dict[int, Chunks] = {}
@@ -33,7 +26,7 @@ class MemoryQueue:
         """Take points that have not been out yet.
 
         One that comes later and is larger than its band has known widens it at once to all that the band allows, so that
-        workers are not replaced for each point that is a little larger than the last.
+        workers are not replaced for each point that is a little larger than the last; but not beyond `most_bytes`.
         """
         known = set(self._most)
         for task in tasks:
@@ -41,7 +34,8 @@ class MemoryQueue:
             band = max(math.ceil(math.log2(need / LEAST_BAND_BYTES)), 0)
             self._band_of[task[0]] = band
             if need > self._most.get(band, 0):
-                self._most[band] = LEAST_BAND_BYTES << band if band in known else need
+                widened = min(LEAST_BAND_BYTES << band, max(self._most_bytes, need))
+                self._most[band] = widened if band in known else need
             self._chunks.setdefault(band, Chunks([], self._n_workers)).add([task])
         self._chunks = dict(sorted(self._chunks.items(), reverse=True))
 

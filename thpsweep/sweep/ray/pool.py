@@ -1,11 +1,8 @@
-"""Run points in Ray actors that the driver owns and replaces; the only importer of Ray."""
+"""Run points in Ray actors that the driver owns and replaces."""
 
+import dataclasses
 import functools
-import logging
-import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
@@ -13,14 +10,19 @@ from thpsweep.model.capture import files
 from thpsweep.model.plugins import carrying
 from thpsweep.model.simulate import simulate_each
 from thpsweep.sweep.local.attempt import Function
-from thpsweep.sweep.local.serial import Arrival, Task, Terms
+from thpsweep.sweep.local.serial import Arrival, Remaining, Task, Terms, refuse_too_large
 from thpsweep.sweep.local.worker import Worker
+from thpsweep.sweep.planning.limits import RAY_BYTES, Room
 from thpsweep.sweep.ray.calls import Calls
-from thpsweep.sweep.ray.join import Head, cannot_join, reachable, secure
+from thpsweep.sweep.ray.join import Head, secure
 from thpsweep.sweep.ray.memory_queue import MemoryQueue
 from thpsweep.sweep.ray.slots import Machine, Slot, Slots
+from thpsweep.sweep.ray.start import RayLostError, RayUnavailableError, dead_parts, start
 from thpsweep.sweep.records.identity import identity
 from thpsweep.sweep.records.schema import CheckedPoint
+
+MAX_FRUITLESS = 3
+"""Rays of our own in a row that may die before a single result came in; then the next one would, too."""
 
 
 def run_pool(
@@ -34,21 +36,72 @@ def run_pool(
     """Run points in `actors` processes (None: one a CPU), yield outcomes as they come, whichever process dies.
 
     `address` is "local" for a Ray of our own, on this machine and for this sweep, or that of a running cluster.
+    Raises: RayUnavailableError where a Ray of our own does not start, or does not stay; SweepError for a cluster.
     """
     terms = terms or Terms()
+    if address != "local":
+        yield from _run_once(tasks, terms, address, actors, function)
+        return
+    left = Remaining(tasks, terms.source)
+    terms = dataclasses.replace(terms, source=left)
+    n_fruitless = 0
+    while not terms.draining.is_set():
+        try:
+            for arrival in _run_once(left.tasks, terms, address, actors, function):
+                n_fruitless = 0
+                left.end(arrival)
+                yield arrival
+            return
+        except RayLostError as problem:
+            n_fruitless += 1
+            if n_fruitless >= MAX_FRUITLESS:
+                raise RayUnavailableError(f"{problem}, {n_fruitless} times in a row") from problem
+            if not terms.draining.is_set():
+                print(f"thpsweep: {problem}; starting Ray anew", file=sys.stderr)
+
+
+def _run_once(
+    tasks: Sequence[Task], terms: Terms, address: str, actors: int | None, function: Function
+) -> Generator[Arrival, None, None]:
+    """Run points in one Ray, as long as it lives. Raises: RayLostError where a Ray of our own dies."""
     alone = address == "local"
     has_token = alone or secure()
-    ray = _started(address, actors)
+    reserved_bytes = RAY_BYTES if alone else 0
+    room = Room.beside(reserved_bytes) if alone else None
+    fitting, refused = refuse_too_large(tasks, room) if room else (tasks, [])
+    if refused:
+        yield refused
+    if not fitting and refused:
+        return
+    ray = start(address, actors)
+    check = functools.partial(_check, ray) if alone else _accept
     try:
-        queue = MemoryQueue(tasks)
-        slots = Slots(_Look(ray, alone), actors, queue)
-        packed = ray.cloudpickle.dumps(functools.partial(Worker, carrying(function), terms.limits))
+        queue = MemoryQueue(fitting, most_bytes=room.usable_bytes if room else sys.maxsize)
+        slots = Slots(_Alone(ray, room) if room else _Look(ray), actors, queue)
+        packed = ray.cloudpickle.dumps(functools.partial(Worker, carrying(function), terms.limits, reserved_bytes))
         attachments = _Attachments(ray)
         attachments.of(point for _, point in tasks)  # a file that cannot be read is found out before anything runs
-        start_worker = functools.partial(_start_worker, ray.remote(_guard()), slots, (packed, has_token and not alone))
-        yield from Calls(ray, start_worker, slots, queue, terms, identity(), attachments.of).arrivals()
+        given = (packed, has_token and not alone)
+        start_worker = functools.partial(_start_worker, ray.remote(_guard()), slots, not alone, given)
+        calls = Calls(ray, start_worker, slots, queue, terms, identity(), attachments.of, check, room)
+        yield from calls.arrivals()
+    except RayLostError:
+        raise
+    except Exception:  # whatever Ray's calls raise when it dies under them
+        check()
+        raise
     finally:
         ray.shutdown()
+
+
+def _check(ray: Any) -> None:
+    """See that our own Ray lives: its calls would wait for a minute, and then end this process. Raises: RayLostError."""
+    if parts := dead_parts(ray):
+        raise RayLostError(f"Ray has lost {parts}")
+
+
+def _accept() -> None:
+    """Check nothing: a cluster's head is looked after where its machines are."""
 
 
 class _Attachments:
@@ -66,16 +119,28 @@ class _Attachments:
         return [self._kept[path] for path in named]
 
 
-class _Look:
-    """List the nodes that are alive and have a CPU; while the head is silent, those of the last time."""
+class _Alone:
+    """Give the one machine of our own Ray, with the memory that there is for points."""
 
-    def __init__(self, ray: Any, alone: bool) -> None:
-        self._ray, self._alone = ray, alone
+    def __init__(self, ray: Any, room: Room) -> None:
+        (node,) = ray.nodes()
+        name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+        self._machines = {node["NodeID"]: Machine(name, int(node["Resources"].get("CPU", 0)), room.usable_bytes)}
+
+    def __call__(self) -> dict[str, Machine]:
+        return self._machines
+
+
+class _Look:
+    """List the nodes of a cluster that are alive and have a CPU; while the head is silent, those of the last time."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
         self._head = Head(ray.get_runtime_context().gcs_address)
         self._last: dict[str, Machine] = {}
 
     def __call__(self) -> dict[str, Machine]:
-        if self._alone or self._head.answers():
+        if self._head.answers():
             self._last = dict(filter(None, map(self._machine, self._ray.nodes())))
         return self._last
 
@@ -84,18 +149,18 @@ class _Look:
         if not node["Alive"] or not cpus:
             return None
         name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-        return node["NodeID"], Machine(name, cpus, sys.maxsize if self._alone else memory_bytes)
+        return node["NodeID"], Machine(name, cpus, memory_bytes)
 
 
-def _start_worker(guard: Any, slots: Slots, given: tuple[Any, ...], slot: Slot) -> Any:
-    """Begin a worker on the machine of its slot, and declare its memory to Ray; on this machine alone it has its share."""
+def _start_worker(guard: Any, slots: Slots, declares: bool, given: tuple[bytes, bool], slot: Slot) -> Any:
+    """Begin a worker on the machine of its slot, and declare its memory to the Ray of a cluster, which others use, too."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     there = sum(other.machine == slot.machine for other in slots.by_number.values())
     place = NodeAffinitySchedulingStrategy(slot.machine, soft=False)
-    declared_bytes = 0 if slots.machines[slot.machine].memory_bytes == sys.maxsize else slot.memory_bytes
-    options = {"num_cpus": 1, "max_restarts": 0, "memory": declared_bytes or None, "scheduling_strategy": place}
-    return guard.options(**options).remote(*given, there, declared_bytes)
+    declared_bytes = slot.memory_bytes if declares else None
+    options = {"num_cpus": 1, "max_restarts": 0, "memory": declared_bytes, "scheduling_strategy": place}
+    return guard.options(**options).remote(*given, there, slot.memory_bytes)
 
 
 def _guard() -> type:
@@ -148,7 +213,7 @@ def call_each(calls: Sequence[Callable[[], Any]], *, address: str = "local", act
         secure()
     loaded: Any = sys.modules.get("ray")  # importing it here would be before its environment is set
     has_begun = loaded is not None and loaded.is_initialized()
-    ray = loaded if has_begun else _started(address, actors)
+    ray = loaded if has_begun else start(address, actors)
     try:
         call = ray.remote(num_cpus=1, max_retries=0)(_call)
         results: list[Any] = ray.get([call.remote(function) for function in calls])
@@ -160,30 +225,3 @@ def call_each(calls: Sequence[Callable[[], Any]], *, address: str = "local", act
 
 def _call(function: Callable[[], Any]) -> Any:
     return function()
-
-
-def _started(address: str, actors: int | None) -> Any:
-    """Import and start Ray. What it reads from the environment it reads when it is imported."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Under `uv run` Ray would make each worker an environment of its own; ours is the driver's.
-    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
-    if address == "local":
-        # Despite its name it holds on Linux too: 0 makes every process of Ray listen on 127.0.0.1 and nowhere else.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    import ray
-    import ray._private.services
-
-    on_terminate = signal.getsignal(signal.SIGTERM)
-    n_cpus = (actors or len(os.sched_getaffinity(0))) if address == "local" else None
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
-    try:
-        if address != "local":
-            reachable(ray._private.services.canonicalize_bootstrap_address(address))
-        ray.init(address=address, num_cpus=n_cpus, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as problem:
-        if address == "local":
-            raise
-        raise cannot_join(address, problem) from problem
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, on_terminate)  # ray.init put its own there
-    return ray

@@ -3,12 +3,13 @@
 import collections
 import dataclasses
 import fcntl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from thpsweep.errors import SweepError
 from thpsweep.sweep.records import journal, run_record
+from thpsweep.sweep.records.crash_log import suspects
 from thpsweep.sweep.records.journal import FILE_NAME
 from thpsweep.sweep.records.pace import Pace, duration
 from thpsweep.sweep.records.schema import Record, ResultRecord
@@ -35,6 +36,8 @@ class Status:
     last_s: float | None
     searches: bool = False
     """Whether it is a search that has not concluded: it will ask more points than it has so far."""
+    ended_within: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Points within which drivers ended that had no time to say why, and how many did."""
 
     def lines(self, now_s: float) -> Iterator[str]:
         """Put it in words, the first line being the sum of it."""
@@ -54,6 +57,9 @@ class Status:
         yield from (f"  failed: {text}" for text in list(self.failures.values())[:MOST_FAILURES])
         if len(self.failures) > MOST_FAILURES:
             yield f"  and {len(self.failures) - MOST_FAILURES} more"
+        for name, n in list(self.ended_within.items())[:MOST_FAILURES]:
+            times = "the last driver" if n == 1 else f"{n} drivers"
+            yield f"  {times} ended within {name}, killed or by the point: the same command runs it in a process of its own"
 
 
 def status(directory: Path) -> Status:
@@ -87,11 +93,12 @@ def status(directory: Path) -> Status:
         raise SweepError(f"{directory / FILE_NAME}: {journal.NO_HEADER}")
     # A driver that was killed while it wrote the plan, or a disk, may have left fewer points than there are.
     n_points = len(named) if "search" in header else max(len(named), header["n_points"])
-    return Status(directory, header["sweep"], n_points, results, failures, driver, pace, last_s, searches)
+    within = {} if driver else {named[key]: n for key, n in suspects(directory).items() if key in named}
+    return Status(directory, header["sweep"], n_points, results, failures, driver, pace, last_s, searches, within)
 
 
 def holder(directory: Path) -> str | None:
-    """Name who runs the sweep; None where nobody does: the lock tells, whatever is written in it."""
+    """Name the process that runs the sweep; None where none does: the lock tells, whatever is written in it."""
     try:
         with (directory / LOCK_NAME).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Write a journal: append-only, one writer, repaired at start, and on the disk before anybody is told."""
+"""Write a journal: append-only, one writer, repaired at start, and on the disk before anything else learns of a record."""
 
 import contextlib
 import fcntl
@@ -21,19 +21,24 @@ from thpsweep.sweep.records.journal import (
 )
 from thpsweep.sweep.records.schema import PointRecord, Record, SweepRecord
 
+FORKED = 70
+"""Exit code of a forked copy of the writer. Source: sysexits.h, EX_SOFTWARE."""
+
 LOCK_NAME = "journal.lock"
 DAMAGED_NAME = "journal.damaged"
 """Where lines go that are not as they were written."""
 
 
 class Journal:
-    """Append records, all of them on the disk before `append` returns."""
+    """Append records, all of them on the disk before `append` returns; from the process that opened it and no other."""
 
     def __init__(self, handle: int) -> None:
-        self._handle = handle
+        self._handle, self._writer = handle, os.getpid()
 
     def append(self, *records: Record) -> None:
-        """Write records, or none of them. Raises: OSError, such as for a full disk."""
+        """Write records, or none; a forked copy of the writer ends here. Raises: OSError, such as for a full disk."""
+        if os.getpid() != self._writer:
+            os._exit(FORKED)  # an exception would have it clean up after the writer: its lock, its children
         size_bytes = os.fstat(self._handle).st_size
         left = memoryview(b"".join(map(sealed, records)))
         try:
@@ -85,8 +90,10 @@ def repair(file: Path) -> None:
             _blank(journal.fileno(), line, end)
         os.fsync(journal.fileno())
     where = ", ".join(str(number) for number, _, _ in damaged[:10]) + (", ..." if len(damaged) > 10 else "")
-    said = f"{len(damaged)} damaged or unfinished, record {where}; moved to {aside.name}, what they held is done again"
-    print(f"thpsweep: {file}: {said}", file=sys.stderr)
+    message = (
+        f"{len(damaged)} damaged or unfinished, record {where}; moved to {aside.name}, what they held is done again"
+    )
+    print(f"thpsweep: {file}: {message}", file=sys.stderr)
 
 
 def _blank(handle: int, line: bytes, end: int) -> None:

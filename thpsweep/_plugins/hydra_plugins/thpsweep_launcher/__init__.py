@@ -4,7 +4,7 @@ This module is imported at every start and at shell completion, so that what tak
 """
 
 import dataclasses
-import os
+import inspect
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,15 @@ from hydra.core.utils import JobReturn
 if TYPE_CHECKING:
     from thpsweep.sweep.local.serial import Arrival, Launch, Task, Terms
     from thpsweep.sweep.planning.forecast import Workers
+    from thpsweep.sweep.planning.plan import Plan
 
     from ._points import Planner
 
 MAX_ACTORS = 4096
 """More is taken for a slip of the hand."""
 
-RAY_START_S, RAY_BYTES = 6.0, 650 << 20
-"""Ray starts in 5 to 10 s; its own processes, the driver and MLflow took so much on 2 cores, as proportional set size."""
+RAY_START_S = 6.0
+"""Ray starts in 5 to 10 s."""
 
 
 @dataclass
@@ -109,6 +110,10 @@ class ParetoSweeperConf:
 class _PointLauncher(BasicLauncher):
     """Run jobs of thpsweep as points of one sweep; those of any other Hydra app one by one, as its basic launcher does."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._before: Plan | None = None  # of the batches that it has run
+
     def backend(self) -> "Launch":
         """Give the function that runs points."""
         raise NotImplementedError
@@ -126,7 +131,9 @@ class _PointLauncher(BasicLauncher):
             return self.launch_jobs(job_overrides, initial_job_idx)
         from . import _points
 
-        return _points.launch(application, context, config, self.backend(), job_overrides, initial_job_idx)
+        batch = (job_overrides, initial_job_idx, self._before)
+        returns, self._before = _points.launch(application, context, config, self.backend(), *batch)
+        return returns
 
     def launch_jobs(self, job_overrides: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
         """Run the jobs of another app."""
@@ -166,11 +173,13 @@ class RayLauncher(_PointLauncher):
 
     def workers(self) -> "Workers":
         """Count the actors; those of a cluster are not known before it is joined."""
+        from thpsweep.linux.proc.cgroups import usable_cpus
         from thpsweep.sweep.planning.forecast import Workers
+        from thpsweep.sweep.planning.limits import RAY_BYTES
 
         if self._address != "local" and self._actors is None:
             return Workers(f"the cluster {self._address}", None)
-        n_actors = self._actors or len(os.sched_getaffinity(0))
+        n_actors = self._actors or usable_cpus()
         actors = f"{n_actors} Ray actors" if n_actors > 1 else "1 Ray actor"
         return Workers(actors, n_actors, start_s=RAY_START_S, overhead_bytes=RAY_BYTES)
 
@@ -258,10 +267,23 @@ class ParetoSweeper(GridSweeper):
 SEARCHES: dict[str, type] = {"breakeven": BreakevenSweeperConf, "pareto": ParetoSweeperConf}
 """Kinds of search -> their options, with the defaults."""
 
-_STORE = ConfigStore.instance()
-_STORE.store(group="hydra/launcher", name="auto", node=AutoLauncherConf, provider="thpsweep")
-_STORE.store(group="hydra/launcher", name="ray", node=RayLauncherConf, provider="thpsweep")
-_STORE.store(group="hydra/launcher", name="serial", node=SerialLauncherConf, provider="thpsweep")
-_STORE.store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="thpsweep")
-_STORE.store(group="hydra/sweeper", name="pareto", node=ParetoSweeperConf, provider="thpsweep")
-_STORE.store(group="hydra/sweeper", name="breakeven", node=BreakevenSweeperConf, provider="thpsweep")
+_NODES: dict[str, type] = {
+    "launcher/auto": AutoLauncherConf,
+    "launcher/ray": RayLauncherConf,
+    "launcher/serial": SerialLauncherConf,
+    "sweeper/grid": GridSweeperConf,
+    "sweeper/pareto": ParetoSweeperConf,
+    "sweeper/breakeven": BreakevenSweeperConf,
+}
+
+
+def _store() -> None:
+    """Register our options. Hydra 1.4 is told that ours replace those of hydra-ray-launcher, which has a `ray`, too."""
+    store = ConfigStore.instance()
+    intended: Any = {"replace": True} if "replace" in inspect.signature(store.store).parameters else {}
+    for path, node in _NODES.items():
+        kind, _, name = path.partition("/")
+        store.store(group=f"hydra/{kind}", name=name, node=node, provider="thpsweep", **intended)
+
+
+_store()

@@ -1,0 +1,183 @@
+"""Kill whatever a sweep consists of, again and again, from a seed: no point is lost, doubled or different.
+
+    CHAOS_KILLS=1000 CHAOS_SEED=1 pytest -n 0 -s -m chaos tests/faults/test_chaos.py
+
+Killed are drivers, workers, raylets, the GCS, the process that talks to MLflow, an MLflow server, and machines: a driver is
+killed and the boot id that it left behind is another one afterwards. It takes about six seconds a kill on two cores, which
+is why it stands outside CI.
+"""
+
+import collections
+import dataclasses
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.faults.conftest import MakePlace, Place
+from tests.servers import MlflowServer, running
+from thpsweep.sweep.records import crash_log
+from thpsweep.sweep.tracking.target import target
+from thpsweep.sweep.tracking.tracker import track
+
+pytestmark = pytest.mark.chaos
+
+KILLS, SEED = int(os.environ.get("CHAOS_KILLS", "1000")), os.environ.get("CHAOS_SEED", "1")
+N_POINTS = 240
+KILLS_A_SWEEP = 12
+SILENT_S = 60.0
+"""Nobody waits longer than this without a line on the terminal."""
+
+KINDS = ("driver", "machine", "worker", "raylet", "gcs_server", "follower", "server")
+
+
+@dataclasses.dataclass
+class Driver:
+    """A driver that runs, and the longest that it said nothing."""
+
+    process: "subprocess.Popen[str]"
+    silent_s: float = 0.0
+    lines: list[str] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        assert self.process.stderr is not None
+        last_s = time.monotonic()
+        for line in self.process.stderr:
+            self.lines.append(line)
+            self.silent_s, last_s = max(self.silent_s, time.monotonic() - last_s), time.monotonic()
+        self.silent_s = max(self.silent_s, time.monotonic() - last_s)
+
+    def end(self) -> int:
+        """Wait for its end, and for what it said."""
+        code = self.process.wait(300)
+        self._listener.join(10)
+        return code
+
+
+class Chaos:
+    """Run one sweep to its end, killing on the way; `killed` counts by kind."""
+
+    def __init__(self, place: Place, launcher: str, uri: str, server: MlflowServer, dice: random.Random) -> None:
+        self.place, self.launcher, self.uri, self.server, self.dice = place, launcher, uri, server, dice
+        self.killed: collections.Counter[str] = collections.Counter()
+        self.silent_s = 0.0
+
+    def run(self, most: int) -> list[str]:
+        """Give what the drivers said. The sweep has to end with exit code 0."""
+        said: list[str] = []
+        for _ in range(100):
+            driver = Driver(self.place.start(self.launcher, "unhurried", TRACKED=self.uri))
+            while driver.process.poll() is None and self.killed.total() < most:
+                time.sleep(self.dice.uniform(0.3, 4.0))
+                self._kill(driver)
+            code = driver.end()
+            self.silent_s = max(self.silent_s, driver.silent_s)
+            said += driver.lines
+            if code != -signal.SIGKILL:
+                assert code == 0, "".join(driver.lines)
+                return said
+        raise AssertionError("it does not end")
+
+    def _kill(self, driver: Driver) -> None:
+        """Kill something that is there."""
+        victims = {kind: pids for kind in KINDS if (pids := self._victims(driver, kind))}
+        if driver.process.poll() is not None or not victims:
+            return
+        kind = self.dice.choice(sorted(victims))
+        if kind == "server":
+            self.server.stop()
+            self.server.start()
+        else:
+            try:
+                os.kill(self.dice.choice(victims[kind]), signal.SIGKILL)
+            except ProcessLookupError:
+                return
+        if kind == "machine":
+            driver.process.wait(60)
+            self._reboot()
+        self.killed[kind] += 1
+
+    def _victims(self, driver: Driver, kind: str) -> list[int]:
+        pid = driver.process.pid
+        if kind in ("driver", "machine"):
+            return [pid]
+        if kind == "worker":
+            return self.place.processes(b"ray::Worker")
+        if kind == "follower":
+            return [child for child in self.place.processes(b"tracking.process") if child != pid]
+        if kind == "server":
+            return [0] if self.uri == self.server.uri else []
+        return self.place.children(pid, kind)
+
+    def _reboot(self) -> None:
+        """Let the crash log be of an earlier start of the machine."""
+        for file in self.place.root.glob(f"*/{crash_log.FILE_NAME}"):
+            text = file.read_text()
+            file.write_text(text.replace(crash_log.boot_id(), "0" * len(crash_log.boot_id())))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """Run one MLflow server for all sweeps that have one."""
+    with running(tmp_path_factory.mktemp("server")) as one:
+        yield one
+
+
+def test_nothing_is_lost_doubled_or_different(
+    make_place: MakePlace, server: MlflowServer, migrated: Path, tmp_path: Path
+) -> None:
+    dice = random.Random(f"chaos {SEED}")
+    undisturbed = make_place("undisturbed", N_POINTS)
+    undisturbed.finish("serial", "slow")
+    wanted, killed, silent_s, began_s = undisturbed.results(), collections.Counter[str](), 0.0, time.monotonic()
+    while killed.total() < KILLS:
+        place = make_place(f"sweep{killed.total()}", N_POINTS)
+        launcher, uri = dice.choice(["serial", "ray", "ray", "eager_auto"]), dice.choice(["sqlite", server.uri])
+        if uri == "sqlite":
+            shutil.copy(migrated, place.root / "mlflow.db")
+        chaos = Chaos(place, launcher, uri, server, dice)
+        said = chaos.run(min(KILLS_A_SWEEP, KILLS - killed.total()))
+        killed += chaos.killed
+        silent_s = max(silent_s, chaos.silent_s)
+        print(
+            f"\n{time.monotonic() - began_s:.0f} s: {launcher}, {killed.total()} kills {dict(killed)}, {silent_s:.0f} s"
+        )
+        assert place.results() == wanted, "".join(said)
+        assert chaos.silent_s < SILENT_S, "".join(said)
+        assert in_mlflow(place, uri, server) == {key: 1 for key in wanted}
+    print(json.dumps({"seed": SEED, "kills": killed, "longest_silence_s": round(silent_s, 1)}))
+
+
+def in_mlflow(place: Place, uri: str, server: MlflowServer) -> dict[str, int]:
+    """Count the runs of each point, after MLflow caught up."""
+    (journal,) = place.root.glob("*/journal.jsonl")
+    where = target(place.root, None if uri == "sqlite" else server.uri)
+    track(journal.parent, target=where)
+    client = MlflowClient(tracking_uri=where.uri)
+    (experiment,) = [one for one in client.search_experiments() if one.name == "t"]
+    filters = f"tags.`thpsweep.sweep` = '{sweep_of(journal)}'"
+    (parent,) = client.search_runs([experiment.experiment_id], filters)
+    runs = client.search_runs(
+        [experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'", max_results=5000
+    )
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    return dict(collections.Counter(run.data.tags["thpsweep.point"] for run in runs))
+
+
+def sweep_of(journal: Path) -> str:
+    """Read a sweep's id."""
+    with journal.open() as lines:
+        return str(json.loads(next(lines))["sweep"])
