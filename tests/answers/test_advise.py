@@ -9,7 +9,7 @@ import pytest
 
 from thpsweep import profiles
 from thpsweep.answers.advise import basis, show
-from thpsweep.answers.advise.choices import Choice, choices
+from thpsweep.answers.advise.choices import UINT_MAX, Choice, choices
 from thpsweep.answers.advise.command import Request, run
 from thpsweep.answers.advise.scene import Scene, planned, restarted
 from thpsweep.answers.advise.verdict import Verdict, predict, sentences
@@ -220,3 +220,34 @@ def test_advice_on_a_captured_file_resumes(scene: Scene, tmp_path: Path, capfd: 
     assert "already done" in again.err and again.out == first.out
     for words in ("Of what can be done today", "MADV_COLLAPSE by parent", "How to do it:", "Basis:"):
         assert words in first.out
+
+
+@pytest.mark.parametrize(
+    ("sleep_ms", "pages", "expected"),
+    [(0, 4096, (1_000, 4_096_000)), (1, 4096, (1_000, 4_096_000)), (300, 10, (1_200, 40)), (10_000, 4096, (10_000, 4096)),
+     (UINT_MAX, UINT_MAX, (UINT_MAX, UINT_MAX)), (0, UINT_MAX, (1_000, UINT_MAX))],
+)  # fmt: skip
+def test_every_pace_that_the_kernel_takes_is_predicted(sleep_ms, pages, expected):
+    captured = {
+        "thp_enabled": "always", "khugepaged_scan_sleep_millisecs": sleep_ms, "khugepaged_pages_to_scan": pages,
+        "khugepaged_alloc_sleep_millisecs": UINT_MAX,
+    }  # fmt: skip
+    now = {each.name: each for each in choices(captured, 60.0, 9)}["khugepaged as set"]
+    trigger = now.policy["trigger"]
+    assert (trigger["scan_sleep_millisecs"], trigger["pages_to_scan"]) == expected
+    assert any("larger passes" in note for note in now.notes) == (sleep_ms != expected[0])
+
+
+def test_huge_pages_of_a_pmd_have_their_own_setting():
+    on = {"thp_enabled": "never", "thp_pmd_setting": "always", "thp_pmd_enabled": "always"}
+    assert "khugepaged as set" in {each.name for each in choices(on, 60.0, 9)}
+    off = {"thp_enabled": "always", "thp_pmd_setting": "never", "thp_pmd_enabled": "never"}
+    enabled = {each.name: each for each in choices(off, 60.0, 9)}["enabled=always"]
+    assert enabled.how[0].endswith("hugepages-2048kB/enabled")
+
+
+def test_thp_off_unless_advised_is_as_enabled_madvise():
+    captured = {"thp_enabled": "always", "thp_pmd_enabled": "always", "thp_except_advised_processes": 9}
+    by_name = {each.name: each for each in choices(captured, 60.0, 9)}
+    assert "khugepaged as set" not in by_name
+    assert "PR_SET_THP_DISABLE, 0" in by_name["enabled=always"].how[0]

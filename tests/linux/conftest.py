@@ -49,7 +49,10 @@ def family(frames_are_shown, madvised):
                 subprocess.Popen([sys.executable, FAMILY, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             )
             stack.callback(process.stdin.close)
-            assert process.stdout.readline() == b"ready\n"
+            line = process.stdout.readline().decode().strip()
+            if line.startswith("this kernel has no"):
+                pytest.skip(line)
+            assert line == "ready"
             return process
 
         yield start

@@ -6,6 +6,7 @@ Run as a program it builds the family, prints "ready", and every process ends wh
 import ctypes
 import mmap
 import os
+import signal
 import sys
 import time
 from collections import defaultdict
@@ -23,7 +24,12 @@ _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_libc.mremap.argtypes = [ctypes.c_void_p, *[ctypes.c_size_t] * 2, ctypes.c_int, ctypes.c_void_p]
 _MADV_HUGEPAGE, _MADV_NOHUGEPAGE, _MAP_NORESERVE = 14, 15, 0x4000
+_MREMAP_MAYMOVE, _MREMAP_FIXED, _CLONE_VM = 1, 2, 0x100
+_PR_SET_THP_DISABLE, _THP_DISABLE_EXCEPT_ADVISED = 41, 2
+_KEPT = []
+"""Memory that a child uses as its stack."""
 
 
 def truth():
@@ -175,7 +181,61 @@ def build_split():
     fork(lambda: write(base, 0, [0]))
 
 
+def build_moved():
+    """Write four huge pages, and move them to the middle between region boundaries, where no PMD can map them."""
+    base, target = reserve(4 * REGION), reserve(6 * REGION)
+    _libc.madvise(base, 4 * REGION, _MADV_HUGEPAGE)
+    write(base, 0, range(4 * 512))
+    _libc.mremap(base, 4 * REGION, 4 * REGION, _MREMAP_MAYMOVE | _MREMAP_FIXED, target + REGION // 2)
+    fork(lambda: None)
+
+
+def build_shares_all():
+    """Write a region, and run a child that has the same mm (CLONE_VM) and waits for the end of standard input."""
+    base = reserve(REGION)
+    write(base, 0, MARKER)
+    stack = ctypes.create_string_buffer(1 << 20)
+    entry = ctypes.cast(_libc.getchar, ctypes.c_void_p)
+    top = (ctypes.addressof(stack) + (1 << 20) - 64) & ~15
+    _KEPT.append(stack)
+    _libc.clone(entry, ctypes.c_void_p(top), _CLONE_VM | signal.SIGCHLD, None)
+    fork(lambda: write(base, 0, MARKER[:3]))
+
+
+def build_dev_zero():
+    """Write a region of private /dev/zero, which the kernel treats as anonymous memory."""
+    zero = os.open("/dev/zero", os.O_RDWR)
+    start = _libc.mmap(None, 2 * REGION, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, zero, 0)
+    write(-(-start // REGION) * REGION, 0, MARKER)
+
+
+def build_one_outside():
+    """Write a region of which a child that ends its own copy keeps one page."""
+    base = reserve(REGION)
+    write(base, 0, range(512))
+
+    def child():
+        _libc.munmap(base + PAGE, REGION - PAGE)
+
+    fork(child)
+
+
+def build_except_advised():
+    """Write a region that asks for nothing and one that asks for huge pages, with THP off but where it is asked for."""
+    base = reserve(2 * REGION)
+    _libc.madvise(base, REGION, _MADV_HUGEPAGE)
+    if _libc.prctl(_PR_SET_THP_DISABLE, 1, _THP_DISABLE_EXCEPT_ADVISED, 0, 0):
+        print("this kernel has no PR_THP_DISABLE_EXCEPT_ADVISED", flush=True)
+        sys.exit()
+    write(base, 0, range(1024))
+
+
 BUILDERS = {
+    "moved": build_moved,
+    "shares_all": build_shares_all,
+    "dev_zero": build_dev_zero,
+    "one_outside": build_one_outside,
+    "except_advised": build_except_advised,
     "family": build,
     "sparse": build_sparse,
     "restless": build_restless,

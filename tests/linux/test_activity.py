@@ -1,6 +1,7 @@
 """Does watching a family of live processes find the writes, reads, lives and pins that they were told to make?"""
 
 import contextlib
+import ctypes
 import math
 import os
 import signal
@@ -19,6 +20,7 @@ from thpsweep.linux.capture.capture import capture
 from thpsweep.linux.live import build
 from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.family import Family
+from thpsweep.linux.proc.maps import Vma
 from thpsweep.linux.proc.pagemap import decode
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
 
@@ -66,7 +68,8 @@ def test_copied_pages_give_the_rate_of_the_closed_form(live):
     root, child, memory = family_of_two(live)
     seen = watched_while(root, lambda: child.write(memory, range(0, 2 * WRITTEN, 2)))
     found = {
-        writer.is_root: (writer.pages.sum(), writer.written.sum(), writer.seconds) for writer in judge._lasting(seen)
+        writer.is_root: (writer.pages.sum(), writer.written.sum(), writer.seconds)
+        for writer in judge._lasting(seen, judge._changed(seen))
     }
     assert found[True][1] == 0 and found[False][1] == WRITTEN
     pages, _, seconds = found[False]
@@ -128,31 +131,33 @@ def test_writes_of_a_worker_that_came_and_went(live):
     )  # one exit; the other lived all the time
 
 
+def snapshot_of(frames, *, shared=None, dirty=None, huge=False, vma=(0, 1 << 40), vma_dirty=False, at_s=0.0):
+    """Make the snapshot of region 5; all pages are shared, and none soft-dirty, unless told otherwise."""
+    flags = np.zeros((1, 512), bool)
+    return snapshot.Snapshot(
+        at_s, np.array([5]), frames, ~flags if shared is None else shared, flags, flags if dirty is None else dirty,
+        np.array([huge]), np.array([vma]), np.array([vma_dirty]),
+    )  # fmt: skip
+
+
 def test_a_frame_that_migrated_in_all_sharers_is_no_write():
-    region = np.array([5])
     before = np.arange(1, 513, dtype=np.uint32)[None]
     moved, copied = before.copy(), before.copy()
     moved[0, :10] += 1000
     copied[0, :10] += 1000
     copied[0, 20] = 9999
-    flags = np.zeros((1, 512), bool)
-
-    def look(frames):
-        return snapshot.Snapshot(0.0, region, frames, ~flags, flags, flags, np.zeros(1, bool))
-
-    found = {
-        1: snapshot.changes(look(before), look(moved), False),
-        2: snapshot.changes(look(before), look(copied), False),
+    every = {
+        1: snapshot.changes(snapshot_of(before), snapshot_of(moved), False),
+        2: snapshot.changes(snapshot_of(before), snapshot_of(copied), False),
     }
-    assert [each.written.tolist() for each in found.values()] == [[10], [11]]
-    kept = snapshot.without_moves(found)
+    assert [each.written.tolist() for each in every.values()] == [[10], [11]]
+    kept = snapshot.without_moves(every)
     assert [(each.written.tolist(), each.page.tolist()) for each in kept.values()] == [([0], []), ([1], [5 * 512 + 20])]
 
 
 def test_a_collapsed_region_is_no_write():
     frames, flags = np.arange(1, 513, dtype=np.uint32)[None], np.zeros((1, 512), bool)
-    before = snapshot.Snapshot(0.0, np.array([5]), frames, ~flags, flags, flags, np.zeros(1, bool))
-    after = snapshot.Snapshot(1.0, np.array([5]), frames + 512, flags, flags, flags, np.ones(1, bool))
+    before, after = snapshot_of(frames), snapshot_of(frames + 512, shared=flags, huge=True, at_s=1.0)
     assert not snapshot.changes(before, after, False).written.any()
 
 
@@ -166,11 +171,96 @@ def test_soft_dirty_bits_show_writes_to_private_pages_where_there_are_some():
     def look(entries):
         seen = decode(entries)
         shared = (seen.frames != 0) & ~seen.exclusive
-        return snapshot.Snapshot(0.0, np.array([5]), seen.frames, shared, seen.swapped, seen.dirty, np.zeros(1, bool))
+        return snapshot_of(seen.frames, shared=shared, dirty=seen.dirty)
 
-    found = snapshot.changes(look(row), look(later), True)
-    assert (found.at_risk.tolist(), found.written.tolist()) == ([3], [2])
+    changed = snapshot.changes(look(row), look(later), True)
+    assert (changed.at_risk.tolist(), changed.written.tolist()) == ([3], [2])
     assert snapshot.changes(look(row), look(later), False).at_risk.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    "later",
+    [{"vma_dirty": True}, {"vma": (0, 2 << 40)}, {"huge": True}],
+    ids=["VM_SOFTDIRTY", "another VMA", "one bit for 512 pages"],
+)
+def test_soft_dirty_bits_that_say_nothing_of_single_pages_are_not_taken(later):
+    """One page of the region is shared and copied, all of its soft-dirty bits are set: only the copy shows a write."""
+    frames, every = np.arange(1, 513, dtype=np.uint32)[None], np.ones((1, 512), bool)
+    shared = np.arange(512)[None] == 7
+    copied = np.where(shared, 9999, frames).astype(np.uint32)
+    before = snapshot_of(frames, shared=shared, huge=later.get("huge", False))
+    changed = snapshot.changes(before, snapshot_of(copied, shared=~every, dirty=every, **later), True)
+    assert (changed.at_risk.tolist(), changed.written.tolist(), changed.by_copies.tolist()) == ([1], [1], [True])
+
+
+@pytest.fixture
+def soft_dirty(frames_are_shown):
+    """Skip where the kernel has no soft-dirty bits."""
+    if why := checks.soft_dirty():
+        pytest.skip(why)
+
+
+def test_memory_that_nobody_wrote_is_not_called_written_when_its_vma_grows(soft_dirty, live):
+    root = live.start()
+    low, high = sorted((root.map(1), root.map(1)), key=lambda memory: memory.address)
+    if high.address - low.address > 2 * HPAGE_PMD_SIZE_BYTES:
+        pytest.skip("the kernel put the second mapping elsewhere: the VMAs do not merge")
+    root.write(low, range(HPAGE_PMD_NR))
+    changed = judge._changed(watched_while(root, lambda: root.map(REGIONS)))[root.pid]
+    assert changed.written.sum() <= HPAGE_PMD_NR // 8
+
+
+def test_flags_of_a_vma_are_read_where_all_of_a_region_is_dirty(live, monkeypatch):
+    """A kernel without soft-dirty bits stands for one that has them: its entries and VmFlags are made up."""
+    root = live.start()
+    memory = root.map(2)
+    root.write(memory, range(2 * HPAGE_PMD_NR))
+    first = memory.address // HPAGE_PMD_SIZE_BYTES
+    decode_entries = snapshot.decode
+
+    def all_dirty(entries):
+        seen = decode_entries(entries)
+        seen.dirty[:] = True
+        return seen
+
+    vma = Vma(memory.address, memory.address + HPAGE_PMD_SIZE_BYTES, {}, frozenset({"sd"}))
+    monkeypatch.setattr(snapshot, "decode", all_dirty)
+    monkeypatch.setattr(snapshot, "anonymous_vmas", lambda pid: [vma])
+    taken = snapshot.take(root.pid, checks.zero_frame(), True, soft_dirty=True)
+    marked = dict(zip(taken.region.tolist(), taken.vma_dirty.tolist(), strict=True))
+    assert (marked[first], marked[first + 1]) == (True, False)
+
+
+def read_remotely(pid, address, n_bytes):
+    """Read another process's memory by process_vm_readv(), as debuggers and profilers do: FOLL_PIN without FOLL_WRITE."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = ctypes.create_string_buffer(n_bytes)
+    ours = (ctypes.c_size_t * 2)(ctypes.addressof(buffer), n_bytes)
+    theirs = (ctypes.c_size_t * 2)(address, n_bytes)
+    got = libc.process_vm_readv(
+        ctypes.c_int(pid), ours, ctypes.c_ulong(1), theirs, ctypes.c_ulong(1), ctypes.c_ulong(0)
+    )
+    assert got == n_bytes, os.strerror(ctypes.get_errno())
+
+
+def test_copies_for_get_user_pages_are_no_writes(live):
+    root, child, memory = family_of_two(live)
+    held = []
+
+    def act():
+        read_remotely(child.pid, memory.page(100), 50 * 4096)  # unshared: FOLL_PIN
+        held.append(child.pin(memory, range(200, 230)))  # unshared: FOLL_PIN | FOLL_WRITE
+        child.write(memory, range(300, 300 + WRITTEN))
+
+    seen = watched_while(root, act)
+    child.release(held[0])
+    if seen.complete_faults is None:
+        pytest.skip(seen.without.get("write faults", "write faults were lost"))
+    changed = judge._changed(seen)[child.pid]
+    assert (changed.written.sum(), changed.n_unwritten) == (WRITTEN, 50 + 30)
+    assert any("80 shared pages were copied without a write fault" in line for line in judge.judge(seen).unseen)
+    without = snapshot.changes(seen.before[child.pid], seen.after[child.pid], False)
+    assert without.written.sum() == WRITTEN + 80  # which no page table tells apart
 
 
 def test_touched_pages_are_counted(live):

@@ -167,6 +167,49 @@ def test_summary_has_the_labels_of_thpmaps(thp, captured):
     assert rows["anon-thp-pte-partial"] == f"{511 * 4} kB"
 
 
+def test_folios_that_do_not_lie_on_region_boundaries_are_counted_as_folios(thp, family):
+    layout = capture(family("moved").pid)
+    rows = dict(summary(layout))
+    if "anon-thp-pte-unaligned-2048kB" not in rows:
+        pytest.skip("the kernel had no huge page to give, or split it")
+    assert rows["anon-thp-pte-unaligned-2048kB"] == f"{2 * 2 * 2048} kB"  # the inner two folios, in two processes
+    n_pages = int(np.bitwise_count(layout.cell_slots).sum())
+    assert layout.provenance["lru_entries"] == n_pages - 3 * 512 + 4  # three whole regions hold parts of four folios
+
+
+def test_lru_entries_are_those_of_the_layout_where_all_folios_are_in_place(thp, captured):
+    small = int(np.bitwise_count(captured.cell_slots[captured.cell_folio == 0]).sum())
+    n_folios = len(np.unique(captured.cell_folio[captured.cell_folio > 0]))
+    assert captured.provenance["lru_entries"] <= small + n_folios
+    assert captured.provenance["lru_entries"] > n_folios
+
+
+def test_pages_that_others_map_are_counted_one_by_one(family):
+    layout = capture(family("one_outside").pid, children=False)
+    whole = np.flatnonzero(np.bitwise_count(layout.cell_slots).sum(axis=1) == 512)
+    assert len(whole) and layout.cell_outside[whole].max() == 1  # the cell of 512 pages has one that a child maps
+    assert int(dict(summary(layout))["mapped elsewhere too"].split()[0]) < 512
+
+
+def test_a_child_with_the_same_mm_is_no_process_of_its_own(family):
+    process = family("shares_all")
+    assert len([pid for pid in Path("/proc").glob("[0-9]*") if parent_of(pid) == process.pid]) == 2
+    layout = capture(process.pid)
+    cells = np.flatnonzero(layout.cell_region == first_region(layout))
+    sharers = {tuple(np.flatnonzero(layout.members[layout.cell_members[cell]])) for cell in cells}
+    assert (layout.n_processes, sharers) == (2, {(0, 1), (0,), (1,)})
+    assert not layout.cell_outside[cells].any()
+
+
+def parent_of(home):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return int((home / "stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_a_private_mapping_of_dev_zero_is_captured(family):
+    first_region(capture(family("dev_zero").pid))
+
+
 # --- one clear error -------------------------------------------------------------------------------------------------
 
 

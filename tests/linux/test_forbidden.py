@@ -1,13 +1,17 @@
 """Is memory in which the kernel makes no huge page left out of a capture, and is it said?"""
 
+import os
+
 import numpy as np
 import pytest
 
 from tests.linux.family import MARKER, REGION
+from tests.linux.live import PATIENCE_S
 from tests.model.layouts import board
 from thpsweep.linux.capture import capture as capture_module
 from thpsweep.linux.capture.capture import capture, summary
-from thpsweep.linux.capture.forbidden import MOST_PROCESSES, of
+from thpsweep.linux.capture.forbidden import MOST_PROCESSES, is_except_advised, sort_advice
+from thpsweep.linux.live.settings import THP, Settings
 from thpsweep.linux.proc.maps import Vma
 
 pytestmark = pytest.mark.live
@@ -37,8 +41,32 @@ def test_it_is_left_out_without_frame_numbers_too(family, monkeypatch):
 def test_who_is_not_asked_is_as_his_parent():
     vma = [Vma(REGION, 3 * REGION, {}, frozenset({"nh"}))]
     parents = [0] * MOST_PROCESSES + [0, 1]
-    found = of([vma, *[[]] * (MOST_PROCESSES - 1)], parents)
-    assert [len(each) for each in found.forbidden] == [2, *[0] * (MOST_PROCESSES - 1), 2, 0]
-    assert found.facts(np.arange(9)) == {
+    advice = sort_advice([vma, *[[]] * (MOST_PROCESSES - 1)], parents, [True, *[False] * (MOST_PROCESSES - 1)])
+    assert [len(each) for each in advice.forbidden] == [2, *[0] * (MOST_PROCESSES - 1), 2, 0]
+    assert advice.facts(np.arange(9)) == {
         "nohugepage_regions_left_out": 2, "regions_hugepage": 0, "nohugepage_asked_processes": MOST_PROCESSES,
+        "thp_except_advised_processes": 2,
     }  # fmt: skip
+
+
+def test_a_process_with_thp_off_unless_advised_is_counted(family):
+    process = family("except_advised")
+    with Settings(PATIENCE_S) as settings:
+        settings.set(THP / "enabled", "always")
+        layout = capture(process.pid)
+        assert layout.provenance["thp_except_advised_processes"] == 1
+        assert layout.provenance["thp_disabled_processes"] == 0
+    assert dict(summary(layout))["processes with THP off unless advised"] == "1"
+
+
+def test_a_process_that_may_have_huge_pages_everywhere_is_not_counted(family):
+    process = family("forbidden")
+    with Settings(PATIENCE_S) as settings:
+        settings.set(THP / "enabled", "always")
+        assert capture(process.pid).provenance["thp_except_advised_processes"] == 0
+
+
+@pytest.mark.parametrize("enabled", ["madvise", "never"])
+def test_only_where_huge_pages_are_enabled_always_a_vma_that_gets_none_says_so(enabled):
+    vma = Vma(0, REGION, {}, frozenset(), eligible=False)
+    assert not is_except_advised(os.getpid(), [vma], enabled)

@@ -28,10 +28,15 @@ def test_private_anonymous_memory_counts(name):
     assert anonymous_span(line(0, REGION, name=name)) == (0, 1)
 
 
+def test_a_private_mapping_of_dev_zero_is_anonymous():
+    assert anonymous_span(line(0, REGION, inode=4, name="/dev/zero")) == (0, 1)
+
+
 @pytest.mark.parametrize(
     "rest",
     [{"name": "[stack]"}, {"name": "[vdso]"}, {"name": "[vvar]"}, {"permissions": "rw-s"}, {"name": "[anon_shmem:x]"},
      {"inode": 7, "name": "/usr/lib/x.so"}, {"inode": 7, "name": "/dev/zero (deleted)"},
+     {"permissions": "rw-s", "inode": 4, "name": "/dev/zero"},
      {"inode": 9, "name": "/anon_hugepage (deleted)"}],
 )  # fmt: skip
 def test_everything_else_does_not(rest):

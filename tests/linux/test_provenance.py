@@ -2,7 +2,7 @@
 
 import pytest
 
-from thpsweep.linux.capture.provenance import command
+from thpsweep.linux.capture.provenance import command, enabled_for_pmds
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,20 @@ from thpsweep.linux.capture.provenance import command
 )
 def test_only_names_are_kept(program, arguments, expected):
     assert command(program, arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("top", "own", "effective"),
+    [
+        ("never", "always", "always"),
+        ("always", "never", "never"),
+        ("madvise", "inherit", "madvise"),
+        ("always", None, "always"),
+    ],
+)
+def test_what_is_enabled_for_pmds_is_their_own_setting_or_the_one_for_all_sizes(tmp_path, top, own, effective):
+    (tmp_path / "enabled").write_text(f"x [{top}] y\n")
+    if own is not None:
+        (tmp_path / "hugepages-2048kB").mkdir()
+        (tmp_path / "hugepages-2048kB" / "enabled").write_text(f"x [{own}] y\n")
+    assert enabled_for_pmds(tmp_path) == effective

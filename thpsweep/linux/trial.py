@@ -68,7 +68,9 @@ class State:
 
     @property
     def lru_entries(self) -> int:
-        """Count its folios: a small page each, a folio of PMD order as one."""
+        """Count its folios; where frame numbers are hidden, as a layout has them: small pages, and folios of PMD order."""
+        if "lru_entries" in self.layout.provenance:
+            return int(self.layout.provenance["lru_entries"])
         small = np.bitwise_count(self.layout.cell_slots[self.layout.cell_folio == 0]).sum(dtype=np.int64)
         return int(small) + len(np.unique(self.layout.cell_folio[self.layout.cell_folio > 0]))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from thpsweep import profiles
 from thpsweep.model.capture.activity import MEASURED
-from thpsweep.model.capture.layout import Layout
+from thpsweep.model.capture.layout import WHY_FORBIDDEN, Layout
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.workloads.base import Workload
 
@@ -50,11 +50,16 @@ def _forbidden(layout: Layout) -> Iterator[str]:
     """Say where the kernel refuses what the model collapses, or is not asked."""
     known = layout.provenance
     if n := known.get("nohugepage_regions_left_out"):
-        yield f"{n} regions forbid huge pages (MADV_NOHUGEPAGE): the kernel collapses nothing there, they are left out"
+        yield f"{n} regions forbid huge pages ({WHY_FORBIDDEN}): the kernel collapses nothing there, they are left out"
     if n := known.get("regions_nohugepage"):  # of a file that was captured before they were left out
-        yield f"{n} regions of the parent forbid huge pages (MADV_NOHUGEPAGE): the kernel collapses nothing there"
+        yield f"{n} regions of the parent forbid huge pages ({WHY_FORBIDDEN}): the kernel collapses nothing there"
     if n := known.get("thp_disabled_processes"):
         yield f"{n} processes have THP off (PR_SET_THP_DISABLE): the kernel collapses nothing of theirs; predicted as if not"
+    if n := known.get("thp_except_advised_processes"):
+        yield (
+            f"{n} processes have THP off but where they ask for it (PR_THP_DISABLE_EXCEPT_ADVISED): khugepaged and first "
+            "touches make nothing else of theirs huge; predicted as if not"
+        )
     if n := layout.provenance.get("regions_dropped"):
         yield f"{n} regions did not hold still while they were captured, and are left out"
 

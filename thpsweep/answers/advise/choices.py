@@ -11,6 +11,12 @@ KNOBS = "/sys/kernel/mm/transparent_hugepage/khugepaged"
 MORE_PAGES, SHORTER_SLEEP_MS = 65_536, 2_500
 """16 and 4 times the pace of the kernel's own settings: 256 MiB each 10 s, 16 MiB each 2.5 s."""
 
+UINT_MAX = (1 << 32) - 1
+"""Most that the kernel takes for pages_to_scan. Source: mm/khugepaged.c pages_to_scan_store() (v6.18)."""
+
+LEAST_SLEEP_MS = 1_000
+"""A daemon that sleeps less is predicted at the same pace with fewer, larger passes: none would be too many to simulate."""
+
 _DEFAULTS = {
     "pages_to_scan": 8 * HPAGE_PMD_NR,
     "scan_sleep_millisecs": 10_000,
@@ -26,7 +32,12 @@ PRCTL = (
 )
 ADVISE = "madvise(address, length, MADV_COLLAPSE) on its private memory (MADV_COLLAPSE is 25, Linux 6.1)"
 ENABLE = "echo always > /sys/kernel/mm/transparent_hugepage/enabled (or madvise(MADV_HUGEPAGE) by the program itself)"
+ENABLE_PMDS = "echo always > /sys/kernel/mm/transparent_hugepage/hugepages-2048kB/enabled"
 REACHES = "without it khugepaged visits {}; first touches of new memory become huge, too"
+UNDO = (
+    "prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0) in the processes that have THP off but where they ask for it "
+    "(PR_THP_DISABLE_EXCEPT_ADVISED), or madvise(MADV_HUGEPAGE) by them"
+)
 OFF = (
     "{} processes have THP off for themselves (PR_SET_THP_DISABLE): the kernel makes nothing of theirs huge until they undo "
     "it; predicted as if they had"
@@ -60,10 +71,16 @@ def choices(provenance: Mapping[str, str | int], first_s: float, n_regions: int)
     all of the parent's regions do, it is as with enabled=always. Where processes have THP off, each choice says so.
     """
     now = {name: _number(provenance.get(f"khugepaged_{name}"), default) for name, default in _DEFAULTS.items()}
-    enabled, asking = str(provenance.get("thp_enabled", "unknown")), _number(provenance.get("regions_hugepage"), 0)
+    enabled = str(provenance.get("thp_pmd_enabled", provenance.get("thp_enabled", "unknown")))
+    asking = _number(provenance.get("regions_hugepage"), 0)
+    n_excepted = _number(provenance.get("thp_except_advised_processes"), 0)
+    if n_excepted and enabled == "always":
+        enabled = "madvise"  # that is what it comes to for these processes
     if enabled == "madvise" and asking >= n_regions:
         enabled = "always"
-    today = [*_knobs(now, enabled, asking, n_regions), *_calls(first_s, enabled)]
+    inherits = provenance.get("thp_pmd_setting", "absent") in ("inherit", "absent")
+    enable = UNDO if n_excepted else ENABLE if inherits else ENABLE_PMDS
+    today = [*_knobs(now, enabled, asking, n_regions, enable), *_calls(first_s, enabled, enable)]
     if n_off := _number(provenance.get("thp_disabled_processes"), 0):
         today = [replace(each, notes=(*each.notes, OFF.format(n_off))) for each in today]
     return [*today, *_to_come(first_s)]
@@ -73,12 +90,12 @@ def _number(value: object, default: int) -> int:
     return value if isinstance(value, int) else default
 
 
-def _knobs(now: dict[str, int], enabled: str, asking: int, n_regions: int) -> list[Choice]:
+def _knobs(now: dict[str, int], enabled: str, asking: int, n_regions: int, enable: str) -> list[Choice]:
     """Let khugepaged run as it is set, and with other limits and another pace."""
     shared = {"max_ptes_shared": HPAGE_PMD_NR - 1}
     pages, sleep = {"pages_to_scan": MORE_PAGES}, {"scan_sleep_millisecs": SHORTER_SLEEP_MS}
     first, notes = (
-        ((), ()) if enabled == "always" else ((ENABLE,), (REACHES.format(_reached(enabled, asking, n_regions)),))
+        ((), ()) if enabled == "always" else ((enable,), (REACHES.format(_reached(enabled, asking, n_regions)),))
     )
     as_set = "enabled=always" if first else "khugepaged as set"
     tried = {
@@ -90,10 +107,32 @@ def _knobs(now: dict[str, int], enabled: str, asking: int, n_regions: int) -> li
     }
     return [
         Choice(
-            name, what, _policy(name, "copy", "khugepaged", **{**now, **changed}), _echo(first, changed), notes=notes
+            name,
+            what,
+            _policy(name, "copy", "khugepaged", **_paced({**now, **changed})),
+            _echo(first, changed),
+            notes=(*notes, *_pace_notes({**now, **changed})),
         )
         for name, (what, changed) in tried.items()
     ]
+
+
+def _paced(options: dict[str, int]) -> dict[str, int]:
+    """Make passes that come oftener than can be simulated rarer, and as much larger."""
+    sleep_ms = max(1, options["scan_sleep_millisecs"])
+    factor = -(-LEAST_SLEEP_MS // sleep_ms) if sleep_ms < LEAST_SLEEP_MS else 1
+    pages = min(UINT_MAX, options["pages_to_scan"] * factor)
+    return {**options, "scan_sleep_millisecs": sleep_ms * factor, "pages_to_scan": pages}
+
+
+def _pace_notes(options: dict[str, int]) -> tuple[str, ...]:
+    paced = _paced(options)
+    if paced == options:
+        return ()
+    pages, sleep_ms = paced["pages_to_scan"], paced["scan_sleep_millisecs"]
+    sleeps = f"scan_sleep_millisecs={options['scan_sleep_millisecs']}"
+    as_least = " (as 1)" if not options["scan_sleep_millisecs"] else ""
+    return (f"{sleeps}{as_least} is predicted as {pages} pages each {sleep_ms} ms: the same pace in larger passes",)
 
 
 def _reached(enabled: str, asking: int, n_regions: int) -> str:
@@ -107,10 +146,10 @@ def _echo(first: tuple[str, ...], changed: Mapping[str, int]) -> tuple[str, ...]
     return (*first, *(f"echo {value} > {KNOBS}/{name}" for name, value in changed.items())) or ("nothing: it is so",)
 
 
-def _calls(first_s: float, enabled: str) -> list[Choice]:
+def _calls(first_s: float, enabled: str, enable: str) -> list[Choice]:
     """Let processes ask for huge pages themselves."""
     once, root = {"at_s": [first_s], "callers": "all"}, {"at_s": [first_s], "callers": "root"}
-    enable = () if enabled == "always" else (ENABLE,)
+    enabling = () if enabled == "always" else (enable,)
     off = f"echo {HPAGE_PMD_NR - 1} > {KNOBS}/max_ptes_shared"
     return [
         Choice(
@@ -125,7 +164,7 @@ def _calls(first_s: float, enabled: str) -> list[Choice]:
         ),
         Choice(
             "THP off in workers", "khugepaged takes the parent's memory and leaves the workers alone",
-            _policy("THP off in workers", "copy", "madvise", **root), (PRCTL, *enable, off),
+            _policy("THP off in workers", "copy", "madvise", **root), (PRCTL, *enabling, off),
             notes=("predicted as if khugepaged had come to all of the parent's memory at once",),
         ),
         Choice(

@@ -31,17 +31,21 @@ _USER_END = 1 << 47
 
 @dataclass
 class Faults:
-    """Gather write faults as they come. Each is (process, page number, time on the monotonic clock in s)."""
+    """Gather write faults as they come. Each is (process, page number, time on the monotonic clock in s).
+
+    process_of: the process of each thread that is followed, for lines that do not name it.
+    """
 
     home: Path
     pipe: int
     lost: int = 0
     parts: list[npt.NDArray[np.float64]] = field(default_factory=list)
+    process_of: dict[int, int] = field(default_factory=dict)
 
     def follow(self, pids: Sequence[int]) -> None:
         """Trace processes, all of their threads, and whom they fork."""
-        threads = [thread for pid in pids for thread in _threads(pid)]
-        (self.home / "set_event_pid").write_text(" ".join(map(str, threads)))
+        self.process_of = {thread: pid for pid in pids for thread in _threads(pid)}
+        (self.home / "set_event_pid").write_text(" ".join(map(str, self.process_of)))
 
     def drain(self) -> None:
         """Take what is in the buffers."""
@@ -51,12 +55,16 @@ class Faults:
                 chunks.append(chunk)
         text = b"".join(chunks)
         self.lost += sum(int(number) for number in _LOST.findall(text))
-        found = [
-            (int(pid if tgid.startswith(b"-") else tgid), int(address, 16) // PAGE_SIZE_BYTES, float(at))
-            for pid, tgid, at, address in _LINE.findall(text)
+        events = [
+            (self._process(thread, tgid), int(address, 16) // PAGE_SIZE_BYTES, float(at))
+            for thread, tgid, at, address in _LINE.findall(text)
         ]
-        if found:
-            self.parts.append(np.array(found))
+        if events:
+            self.parts.append(np.array(events))
+
+    def _process(self, thread: bytes, tgid: bytes) -> int:
+        """Name the process of a line; where the kernel does not know it, it writes dashes."""
+        return self.process_of.get(int(thread), int(thread)) if tgid.startswith(b"-") else int(tgid)
 
     def of(self, pid: int) -> npt.NDArray[np.int64]:
         """List the distinct pages that a process wrote, ascending."""

@@ -1,6 +1,6 @@
 """Turn what a window showed into the rates of the `captured` workload, and say what it could not show."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from thpsweep.linux.activity.lives import POLL_S
 from thpsweep.linux.activity.rates import Exposed, hottest, mean_span, per_page_hour
-from thpsweep.linux.activity.snapshot import changes, without_moves
+from thpsweep.linux.activity.snapshot import Changes, changes, without_moves
 from thpsweep.linux.activity.watch import Seen
 from thpsweep.model.capture.activity import Activity, Rate
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
@@ -57,9 +57,10 @@ class Judged:
 
 def judge(seen: Seen) -> Judged:
     """Estimate all rates that the window allows."""
-    writers = [*_lasting(seen), *_passing(seen)]
+    changed = _changed(seen)
+    writers = [*_lasting(seen, changed), *_passing(seen)]
     hot = _hot(writers)
-    found = {
+    estimates = {
         **_writes(writers, hot, seen.soft_dirty),
         "reads_per_page_hour": per_page_hour(
             seen.touched, "pages that smaps calls Referenced after young bits were cleared"
@@ -68,17 +69,27 @@ def judge(seen: Seen) -> Judged:
         **_lives(seen),
         **_pins(seen),
     }
-    rates = {name: rate for name, rate in found.items() if rate is not None}
-    return Judged(seen.end_s - seen.begin_s, rates, tuple(_unseen(seen, rates)), hot)
+    rates = {name: rate for name, rate in estimates.items() if rate is not None}
+    unseen = (*_unseen(seen, rates), *_misleading(seen, changed))
+    return Judged(seen.end_s - seen.begin_s, rates, unseen, hot)
 
 
-def _lasting(seen: Seen) -> Iterator[Writer]:
-    """Compare the two looks at processes that were there all the time."""
-    pairs = {pid: (seen.before[pid], after) for pid, after in seen.after.items()}
-    found = without_moves({pid: changes(*pair, seen.soft_dirty) for pid, pair in pairs.items()})
-    for pid, each in found.items():
-        before, after = pairs[pid]
-        yield Writer(pid == seen.root, each.region, each.at_risk, each.written, after.at_s - before.at_s)
+def _changed(seen: Seen) -> dict[int, Changes]:
+    """Compare the two snapshots of processes that were there all the time."""
+    faults = seen.complete_faults
+    return without_moves(
+        {
+            pid: changes(seen.before[pid], after, seen.soft_dirty, None if faults is None else faults.of(pid))
+            for pid, after in seen.after.items()
+        }
+    )
+
+
+def _lasting(seen: Seen, changed: Mapping[int, Changes]) -> Iterator[Writer]:
+    """Take the writes of processes that were there all the time."""
+    for pid, each in changed.items():
+        seconds = seen.after[pid].at_s - seen.before[pid].at_s
+        yield Writer(pid == seen.root, each.region, each.at_risk, each.written, seconds)
 
 
 def _passing(seen: Seen) -> Iterator[Writer]:
@@ -114,12 +125,12 @@ def _hot(writers: list[Writer]) -> Ints:
 
 def _writes(writers: list[Writer], hot: Ints, soft_dirty: bool) -> dict[str, Rate | None]:
     how = "soft-dirty pages" if soft_dirty else "copied pages among those that others map too"
-    found: dict[str, Rate | None] = {}
-    for who in ("root", "worker"):
+    rates: dict[str, Rate | None] = {}
+    for process in ("root", "worker"):
         for name in ("hot", "cold"):
-            groups = [_part(each, hot, name == "hot") for each in writers if each.is_root == (who == "root")]
-            found[f"{who}_{name}_writes_per_page_hour"] = per_page_hour(groups, how)
-    return found
+            groups = [_part(each, hot, name == "hot") for each in writers if each.is_root == (process == "root")]
+            rates[f"{process}_{name}_writes_per_page_hour"] = per_page_hour(groups, how)
+    return rates
 
 
 def _part(writer: Writer, hot: Ints, is_hot: bool) -> Exposed:
@@ -207,6 +218,25 @@ def _unseen(seen: Seen, rates: dict[str, Rate]) -> Iterator[str]:
     if seen.faults is not None and seen.faults.lost:
         yield f"{seen.faults.lost} write faults: the trace buffer ran over"
     yield f"workers that live less than {POLL_S:g} s"
-    for who in ("root", "worker"):
-        if f"{who}_cold_writes_per_page_hour" not in rates and "frames" not in seen.without:
-            yield f"writes of the {who}: no page of it could have shown one"
+    for process in ("root", "worker"):
+        if f"{process}_cold_writes_per_page_hour" not in rates and "frames" not in seen.without:
+            yield f"writes of the {process}: no page of it could have shown one"
+
+
+def _misleading(seen: Seen, changed: Mapping[int, Changes]) -> Iterator[str]:
+    """Say where changes of page tables do not tell writes from what else makes them."""
+    if n_regions := sum(int(each.by_copies.sum()) for each in changed.values()):
+        yield (
+            f"writes to private pages of {n_regions} regions: their VMA was made, merged, moved or grown meanwhile, which "
+            "marks all of its pages soft-dirty, or a PMD has one bit for all of them"
+        )
+    if n_pages := sum(each.n_unwritten for each in changed.values()):
+        yield (
+            f"what the kernel does in a process's name: {n_pages} shared pages were copied without a write fault "
+            "(process_vm_readv, O_DIRECT, futexes, io_uring buffers) and do not count as written"
+        )
+    if seen.complete_faults is None and not seen.soft_dirty and "frames" not in seen.without:
+        yield (
+            "whether a copied page was written, or copied for get_user_pages() (process_vm_readv, O_DIRECT, futexes, "
+            f"io_uring buffers): all count as written ({seen.without.get('write faults', 'write faults were lost')})"
+        )

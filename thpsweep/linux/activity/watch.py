@@ -60,6 +60,11 @@ class Seen:
     soft_dirty: bool = False
     without: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def complete_faults(self) -> Faults | None:
+        """Give the write faults of the processes, where none of them was lost."""
+        return self.faults if self.faults is not None and not self.faults.lost else None
+
 
 def watch(request: Request) -> Seen:
     """Watch a family. Raises: CaptureError saying what is missing, or that the root has ended."""
@@ -81,7 +86,7 @@ def watch(request: Request) -> Seen:
         seen.before = snapshots(pids, zero, scans)
         cleared = _clear(seen.before, seen.soft_dirty, young)
         seen.lives, seen.looked_s = _wait(request, tree.processes, seen.faults)
-        seen.after = snapshots(list(seen.before), zero, scans)
+        seen.after = snapshots(list(seen.before), zero, scans, seen.soft_dirty)
         seen.end_s = time.monotonic()
         seen.touched = list(_touched(cleared))
         seen.pins = [pinned(pid, _spans(pid)) for pid in seen.after]

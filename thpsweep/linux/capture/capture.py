@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from thpsweep.errors import CaptureError
 from thpsweep.linux.activity.judge import Judged
+from thpsweep.linux.capture import folios
 from thpsweep.linux.capture.assumed import capture as assumed
-from thpsweep.linux.capture.forbidden import advised
-from thpsweep.linux.capture.provenance import describe
+from thpsweep.linux.capture.forbidden import read_advice
+from thpsweep.linux.capture.provenance import describe, enabled_for_pmds
 from thpsweep.linux.capture.window import Cells, Part, Plan, Sources, read_window
 from thpsweep.linux.proc import pagemap
 from thpsweep.linux.proc.kpage import FrameTable
@@ -23,7 +24,7 @@ from thpsweep.linux.proc.maps import anonymous_spans
 from thpsweep.linux.proc.pagemap import Pagemap
 from thpsweep.linux.proc.tree import Process, Tree, VanishedError, family, keep
 from thpsweep.model.capture.activity import Activity
-from thpsweep.model.capture.layout import MAX_PROCESSES, Layout
+from thpsweep.model.capture.layout import MAX_PROCESSES, WHY_FORBIDDEN, Layout
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 ATTEMPTS = 4
@@ -106,7 +107,7 @@ def _capture(tree: Tree, watched: Judged | None) -> Layout:
     provenance = describe(tree)
     has_scan = pagemap.scan_works()
     n = len(tree.processes)
-    advice = advised([process.pid for process in tree.processes], tree.parents)
+    advice = read_advice([process.pid for process in tree.processes], tree.parents, enabled_for_pmds())
     with ExitStack() as stack:
         pagemaps = [stack.enter_context(Pagemap(process.pid)) for process in tree.processes]
         counts, flags = (stack.enter_context(FrameTable(name)) for name in ("kpagecount", "kpageflags"))
@@ -124,6 +125,8 @@ def _capture(tree: Tree, watched: Judged | None) -> Layout:
         **advice.facts(np.unique(np.concatenate([part.region for part in parts]))),
         "zero_page_ptes": sum(part.n_zero_ptes for part in parts),
         "ksm_frames": sum(part.n_ksm_frames for part in parts),
+        "pages_mapped_outside": sum(part.n_mapped_outside for part in parts),
+        **folios.facts([part.census for part in parts if part.census is not None]),
     }
     return _assemble(parts, tree, provenance, watched)
 
@@ -144,7 +147,7 @@ def _nothing(tree: Tree, n_dropped: int, n_forbidden: int) -> CaptureError:
     if n_dropped:
         reason = f"none of {n_dropped} regions held still"
     elif n_forbidden:
-        reason += f" but {n_forbidden} that forbid huge pages (MADV_NOHUGEPAGE)"
+        reason += f" but {n_forbidden} that forbid huge pages ({WHY_FORBIDDEN})"
     return CaptureError(f"pid {tree.processes[0].pid}: {reason}")
 
 
@@ -232,8 +235,8 @@ def summary(layout: Layout) -> list[tuple[str, str]]:
     """List labels and values that say what a layout holds; huge pages under the labels of tools/mm/thpmaps."""
     n_slots = np.bitwise_count(layout.cell_slots).sum(axis=1, dtype=np.int64)
     degree = layout.members.sum(axis=1)[layout.cell_members]
-    said = layout.provenance
-    rows = [(label, str(said[key])) for label, key in _SAID if key in said]
+    provenance = layout.provenance
+    rows = [(label, str(provenance[key])) for label, key in _FACTS if key in provenance]
     rows += [
         ("processes", f"{layout.n_processes}"),
         ("regions of 2 MiB", f"{layout.n_regions}"),
@@ -245,11 +248,19 @@ def summary(layout: Layout) -> list[tuple[str, str]]:
         n_pages = int(n_slots[(degree >= low) & (degree <= high)].sum())
         rows += [(label, f"{n_pages} pages")] if n_pages else []
     rows += [
-        ("mapped elsewhere too", f"{int(n_slots[layout.cell_outside > 0].sum())} pages"),
+        ("mapped elsewhere too", _mapped_outside(layout, n_slots)),
         ("swapped", f"{int(np.bitwise_count(layout.swapped).sum(dtype=np.int64))} ptes"),
     ]
-    rows += [(label, f"{n_kib} kB") for label, n_kib in _thpmaps_kib(layout).items()]
+    large = {label: n_kib for label, n_kib in provenance.items() if label.startswith("anon-thp-")}
+    rows += [(label, f"{n_kib} kB") for label, n_kib in (large or _thpmaps_kib(layout)).items()]
     return rows + (_activity_rows(layout.activity) if layout.activity else [])
+
+
+def _mapped_outside(layout: Layout, n_slots: npt.NDArray[np.int64]) -> str:
+    """Count the pages that mappings outside the layout share; a layout tells only in which cells there are such pages."""
+    if "pages_mapped_outside" in layout.provenance:
+        return f"{layout.provenance['pages_mapped_outside']} pages"
+    return f"at most {int(n_slots[layout.cell_outside > 0].sum())} pages"
 
 
 def _activity_rows(activity: Activity) -> list[tuple[str, str]]:
@@ -261,14 +272,17 @@ def _activity_rows(activity: Activity) -> list[tuple[str, str]]:
     return rows + [("not seen", sentence) for sentence in activity.unseen]
 
 
-_SAID = (
+_FACTS = (
     ("program", "program"), ("command", "command"), ("kernel", "kernel_release"), ("date", "date"),
-    ("THP enabled", "thp_enabled"), ("processes with THP off", "thp_disabled_processes"),
+    ("THP enabled", "thp_enabled"), ("THP enabled for 2 MiB", "thp_pmd_enabled"),
+    ("processes with THP off", "thp_disabled_processes"),
+    ("processes with THP off unless advised", "thp_except_advised_processes"),
     ("regions dropped", "regions_dropped"), ("left out, THP forbidden", "nohugepage_regions_left_out"),
     ("regions that ask for THP", "regions_hugepage"), ("sharing", "sharing"), ("frame numbers", "frames_hidden"),
     ("folios", "folios"), ("processes of another user", "processes_left_out"),
     ("sharers of what is shared, mean", "mean_sharers"), ("ptes of shared pages", "ptes_shared"),
     ("grouped wrongly, at most", "ptes_grouped_wrongly_at_most"),
+    ("LRU entries (folios)", "lru_entries"),
     ("Pss, kB", "pss_kib"), ("Pss as assumed, kB", "pss_assumed_kib"), ("apart, VMA by VMA, kB", "pss_apart_kib"),
 )  # fmt: skip
 

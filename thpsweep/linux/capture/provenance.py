@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from thpsweep.linux.proc.tree import Tree
-from thpsweep.units import PAGE_SIZE_BYTES
+from thpsweep.units import HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 _THP = Path("/sys/kernel/mm/transparent_hugepage")
+_PMD_SIZE = f"hugepages-{HPAGE_PMD_SIZE_BYTES // 1024}kB"
 _KHUGEPAGED_COUNTERS = ("full_scans", "pages_collapsed")
 _LONG_OPTION = re.compile(r"--[A-Za-z][A-Za-z-]{1,31}(?![^=])")
 _SHORT_OPTION = re.compile(r"-[A-Za-z]")
@@ -31,8 +32,10 @@ def describe(tree: Tree) -> dict[str, str | int]:
         "page_size": PAGE_SIZE_BYTES,
         "processes": len(tree.processes),
         "thp_enabled": _setting(_THP / "enabled"),
+        "thp_pmd_setting": _setting(_THP / _PMD_SIZE / "enabled"),
+        "thp_pmd_enabled": enabled_for_pmds(),
         "thp_defrag": _setting(_THP / "defrag"),
-        "thp_disabled_processes": sum(_thp_disabled(process.pid) for process in tree.processes),
+        "thp_disabled_processes": sum(is_thp_off(process.pid) for process in tree.processes),
         **{f"khugepaged_{path.name}": _setting(path) for path in khugepaged},
     }
 
@@ -53,6 +56,15 @@ def command(program: str, arguments: Sequence[str]) -> str:
     return " ".join(kept)
 
 
+def enabled_for_pmds(home: Path = _THP) -> str:
+    """Give what counts for huge pages of 2 MiB: their own setting (Linux 6.8), which may inherit the one for all sizes.
+
+    Source: include/linux/huge_mm.h hugepage_pmd_enabled(), __thp_vma_allowable_orders() (v6.18).
+    """
+    own = _setting(home / _PMD_SIZE / "enabled")
+    return str(_setting(home / "enabled") if own in ("inherit", "absent") else own)
+
+
 def _setting(path: Path) -> str | int:
     """Read a setting of sysfs: the chosen word of a list, or the number."""
     text = _read(path)
@@ -62,8 +74,8 @@ def _setting(path: Path) -> str | int:
     return int(text) if text.isdecimal() else text or "absent"
 
 
-def _thp_disabled(pid: int) -> bool:
-    """Tell whether a process has THP off for itself (prctl PR_SET_THP_DISABLE)."""
+def is_thp_off(pid: int) -> bool:
+    """Tell whether a process has THP off for all of its memory (prctl PR_SET_THP_DISABLE)."""
     return re.search(r"^THP_enabled:\s+0$", _read(Path(f"/proc/{pid}/status")), re.MULTILINE) is not None
 
 

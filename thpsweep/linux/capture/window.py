@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from thpsweep.linux.capture.folios import Census, count
 from thpsweep.linux.capture.sharing import Frames, group_frames, members_of
 from thpsweep.linux.proc import kpage
 from thpsweep.linux.proc.maps import Span
@@ -43,8 +44,10 @@ class Cells:
 
 @dataclass(frozen=True)
 class Part:
-    """Hold what was learnt of some regions: their rows, their cells, and who is behind each signature.
+    """Hold what was learnt of some regions: their rows, their cells, and the processes behind each signature.
 
+    n_mapped_outside: pages that processes which are not in the tree, or other addresses, map too; census: their folios.
+    Both need frame numbers.
     Shapes: process, region, huge (rows,); present, swapped (rows, 8); signatures (sets,); members (sets, processes).
     """
 
@@ -58,6 +61,8 @@ class Part:
     members: npt.NDArray[np.bool_]
     n_zero_ptes: int
     n_ksm_frames: int
+    n_mapped_outside: int = 0
+    census: Census | None = None
 
 
 def read_window(
@@ -79,7 +84,8 @@ def read_window(
         _forget(rows, region, zeros)
         frames, flags, counts = frames.where(~zero), flags[~zero], counts[~zero]
     compound = (flags & kpage.KPF_COMPOUND) != 0
-    heads = kpage.pmd_folio_heads(sources.flags, frames.frame[compound])
+    folios = kpage.find_folios(sources.flags, frames.frame[compound])
+    heads = folios.pmd_heads
     whole = _maps_whole_folio(rows, heads)
     rows.huge[:] = rows.huge & rows.frames.any(axis=1) if sources.has_scan else whole
 
@@ -102,6 +108,8 @@ def read_window(
         members=members_of(rows, region, frames.where(first), len(plan)),
         n_zero_ptes=int(zeros.n_mappers[~moving[zeros.region]].sum()),
         n_ksm_frames=len(np.unique(frames.frame[(flags & kpage.KPF_KSM) != 0])),
+        n_mapped_outside=int((counts > frames.n_mappers).sum()),
+        census=count(rows, kept, frames.frame, folios),
     )
     return part, regions[moving]
 

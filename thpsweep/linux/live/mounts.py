@@ -29,8 +29,8 @@ def mounted(kind: str) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            # Lazily: whoever still has a file open keeps it.
-            subprocess.run(["umount", "--lazy", folder], check=True)
+            # Lazily: a process that still has a file of it open keeps it. BusyBox knows -l, but not --lazy.
+            subprocess.run(["umount", "-l", folder], check=True)
     finally:
         folder.rmdir()  # only if it is empty: what is mounted there must not be deleted
 

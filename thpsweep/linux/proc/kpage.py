@@ -4,6 +4,7 @@ Source: Documentation/admin-guide/mm/pagemap.rst, include/uapi/linux/kernel-page
 """
 
 import os
+from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
@@ -66,13 +67,42 @@ class FrameTable:
         return words
 
 
-def pmd_folio_heads(flags: FrameTable, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Find the heads of the 2 MiB folios among the blocks of 512 frames that hold these frames.
+@dataclass(frozen=True)
+class Folios:
+    """Hold the folios of some frames: the first frame of each, ascending, and its pages. Shapes: each (n,)."""
 
-    Such a folio is aligned to its size; a block of smaller folios has a second head.
+    head: npt.NDArray[np.int64]
+    n_pages: npt.NDArray[np.int64]
+
+    @property
+    def pmd_heads(self) -> npt.NDArray[np.int64]:
+        """List the heads of those of 2 MiB."""
+        return np.asarray(self.head[self.n_pages == HPAGE_PMD_NR])
+
+    def of(self, frames: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Give head and pages of the folio of each frame; a frame in none of these is a folio of its own."""
+        if not len(self.head):
+            return frames, np.ones(len(frames), np.int64)
+        at = np.maximum(np.searchsorted(self.head, frames, side="right") - 1, 0)
+        inside = (frames >= self.head[at]) & (frames < self.head[at] + self.n_pages[at])
+        return np.where(inside, self.head[at], frames), np.where(inside, self.n_pages[at], 1)
+
+
+def find_folios(flags: FrameTable, frames: npt.NDArray[np.int64]) -> Folios:
+    """Find the folios of more than one page in the blocks of 512 frames that hold these frames.
+
+    No anonymous folio is larger than such a block, and each is aligned to its size: it is a head and the tails behind it.
     """
-    heads = np.unique(frames - frames % HPAGE_PMD_NR)
-    words = flags.read((heads[:, None] + np.arange(HPAGE_PMD_NR)).ravel()).reshape(-1, HPAGE_PMD_NR)
-    tails = ((words[:, 1:] & KPF_COMPOUND_TAIL) != 0).all(axis=1)
-    whole: npt.NDArray[np.int64] = heads[tails & ((words[:, 0] & KPF_COMPOUND_HEAD) != 0)]
-    return whole
+    first = np.unique(frames - frames % HPAGE_PMD_NR)
+    numbers = (first[:, None] + np.arange(HPAGE_PMD_NR)).ravel()
+    words = flags.read(numbers)
+    tail = (words & KPF_COMPOUND_TAIL) != 0
+    heads = np.flatnonzero((words & KPF_COMPOUND_HEAD) != 0)
+    starts = np.flatnonzero(~tail | (numbers % HPAGE_PMD_NR == 0))
+    n_pages = np.diff(starts, append=len(numbers))[np.searchsorted(starts, heads)]
+    return Folios(numbers[heads], n_pages)
+
+
+def pmd_folio_heads(flags: FrameTable, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Find the heads of the 2 MiB folios among the blocks of 512 frames that hold these frames."""
+    return find_folios(flags, frames).pmd_heads

@@ -12,8 +12,8 @@ from thpsweep.units import HPAGE_PMD_SIZE_BYTES
 Span = tuple[int, int]
 """First region and the region after the last; a region's number is its address / 2 MiB."""
 
-NO_HUGEPAGE, HUGEPAGE = "nh", "hg"
-"""VmFlags of smaps: MADV_NOHUGEPAGE, MADV_HUGEPAGE. Source: Documentation/filesystems/proc.rst."""
+NO_HUGEPAGE, HUGEPAGE, SOFT_DIRTY = "nh", "hg", "sd"
+"""VmFlags of smaps: VM_NOHUGEPAGE, VM_HUGEPAGE, VM_SOFTDIRTY. Source: Documentation/filesystems/proc.rst."""
 
 _FIELD = re.compile(r"^(\w+):\s+(\d+) kB$")
 
@@ -26,11 +26,13 @@ class Vma:
     end_byte: int
     kib: Mapping[str, int]
     flags: frozenset[str]
+    eligible: bool | None = None
+    """THPeligible: whether a fault or khugepaged may make a huge page in it (of some size); None before Linux 5.0."""
 
     @property
     def span(self) -> Span:
         """Give the whole regions in it; there may be none."""
-        return _inside(self.first_byte, self.end_byte)
+        return whole_regions(self.first_byte, self.end_byte)
 
 
 def anonymous_spans(pid: int) -> list[Span]:
@@ -39,8 +41,17 @@ def anonymous_spans(pid: int) -> list[Span]:
     Stack, vdso and file mappings are left out; the heap and named anonymous memory are in.
     Raises: VanishedError if the process is gone; CaptureError if it may not be looked into.
     """
-    spans = (anonymous_span(line) for line in _read(pid, "maps").splitlines())
-    return [span for span in spans if span is not None]
+    return [
+        span
+        for first_byte, end_byte in anonymous_ranges(pid)
+        if (span := whole_regions(first_byte, end_byte))[0] < span[1]
+    ]
+
+
+def anonymous_ranges(pid: int) -> list[tuple[int, int]]:
+    """List first and end address of each private anonymous VMA, ascending. Raises: VanishedError; CaptureError."""
+    ranges = (_anonymous_bytes(line) for line in _read(pid, "maps").splitlines())
+    return [each for each in ranges if each is not None]
 
 
 def anonymous_vmas(pid: int) -> list[Vma]:
@@ -52,14 +63,16 @@ def anonymous_vmas(pid: int) -> list[Vma]:
 
 
 def _vmas(text: str) -> Iterator[Vma]:
-    place, kib = None, dict[str, int]()
+    place, kib, eligible = None, dict[str, int](), None
     for line in text.splitlines():
         if line[0] in "0123456789abcdef":
-            place, kib = _anonymous_bytes(line), {}
-        elif found := _FIELD.match(line):
-            kib[found.group(1)] = int(found.group(2))
+            place, kib, eligible = _anonymous_bytes(line), {}, None
+        elif matched := _FIELD.match(line):
+            kib[matched.group(1)] = int(matched.group(2))
+        elif line.startswith("THPeligible:"):
+            eligible = line.split()[1] != "0"
         elif line.startswith("VmFlags:") and place is not None:  # the last line of each
-            yield Vma(*place, kib, frozenset(line.split()[1:]))
+            yield Vma(*place, kib, frozenset(line.split()[1:]), eligible)
 
 
 def anonymous_span(line: str) -> Span | None:
@@ -67,25 +80,27 @@ def anonymous_span(line: str) -> Span | None:
     place = _anonymous_bytes(line)
     if place is None:
         return None
-    first, stop = _inside(*place)
+    first, stop = whole_regions(*place)
     return (first, stop) if first < stop else None
 
 
 def _anonymous_bytes(line: str) -> tuple[int, int] | None:
     """Parse a line of maps: first and end address, or None where it is no private anonymous VMA.
 
-    Source: Documentation/filesystems/proc.rst, /proc/PID/maps.
+    A private mapping of /dev/zero is one, although it has a file.
+    Source: Documentation/filesystems/proc.rst, /proc/PID/maps; drivers/char/mem.c mmap_zero() (v6.18).
     """
     addresses, permissions, _offset, _device, inode, *rest = line.split(maxsplit=5)
     name = rest[0] if rest else ""
-    anonymous = name in ("", "[heap]") or name.startswith("[anon:")
-    if permissions[3] != "p" or inode != "0" or not anonymous:
+    anonymous = inode == "0" and (name in ("", "[heap]") or name.startswith("[anon:"))
+    if permissions[3] != "p" or not (anonymous or name == "/dev/zero"):
         return None
     first_byte, end_byte = (int(address, 16) for address in addresses.split("-"))
     return first_byte, end_byte
 
 
-def _inside(first_byte: int, end_byte: int) -> Span:
+def whole_regions(first_byte: int, end_byte: int) -> Span:
+    """Give the span of the regions that lie in a range of addresses as a whole; it may be empty."""
     return -(-first_byte // HPAGE_PMD_SIZE_BYTES), end_byte // HPAGE_PMD_SIZE_BYTES
 
 

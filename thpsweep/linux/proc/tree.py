@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from thpsweep.errors import CaptureError
+from thpsweep.linux.proc.kcmp import first_with_mm
 
 
 class VanishedError(Exception):
@@ -40,6 +41,8 @@ class Tree:
 def family(pid: int, children: bool) -> Tree:
     """List a process and, if asked, its descendants that have a memory of their own, but never the calling process.
 
+    Of processes that have one mm between them (CLONE_VM) only the first is listed.
+
     Raises: CaptureError if there is no such process, or it has no memory of its own.
     """
     root = look_up(pid)
@@ -62,7 +65,21 @@ def family(pid: int, children: bool) -> Tree:
         born = sorted(offspring.get(parent.pid, []), key=lambda child: (child.start_ticks, child.pid))
         processes += born
         parents += [position] * len(born)
-    return Tree(tuple(processes), tuple(parents))
+    return _one_per_mm(processes, parents)
+
+
+def _one_per_mm(processes: list[Process], parents: list[int]) -> Tree:
+    """Keep the first process of each mm; the children of the others become its children.
+
+    A process that has ended meanwhile leaves all as they are: it is met again when it is read.
+    """
+    try:
+        first = first_with_mm([process.pid for process in processes])
+    except ProcessLookupError:
+        first = list(range(len(processes)))
+    kept = [position for position, owner in enumerate(first) if position == owner]
+    number = {position: index for index, position in enumerate(kept)}
+    return Tree(tuple(processes[at] for at in kept), tuple(number[first[parents[at]]] for at in kept))
 
 
 def keep(tree: Tree, known: Iterable[Process]) -> Tree:

@@ -26,6 +26,9 @@ MAX_PROCESSES = 4_096
 
 MAX_PROVENANCE_BYTES = 1 << 16
 
+WHY_FORBIDDEN = "MADV_NOHUGEPAGE, or a stack: MAP_STACK since Linux 6.7"
+"""What makes a VMA VM_NOHUGEPAGE. Source: include/linux/mman.h calc_vm_flag_bits() (v6.18)."""
+
 ARRAYS: dict[str, Shape] = {
     "present": (np.uint64, ("processes", "regions", BOARD_WORDS)),
     "swapped": (np.uint64, ("processes", "regions", BOARD_WORDS)),

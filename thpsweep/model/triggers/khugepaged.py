@@ -15,6 +15,10 @@ from thpsweep.model.triggers.base import Collapser, Trigger
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, MS_PER_S
 
+_UINT_MAX = (1 << 32) - 1
+"""Most that the kernel takes for pages and sleeps. It takes scan_sleep_millisecs=0 too: passes without a pause, of which no
+tick would see the end."""
+
 
 @dataclasses.dataclass
 class _Cursors:
@@ -74,9 +78,9 @@ class Khugepaged(Trigger):
     max_ptes_shared: int = HPAGE_PMD_NR // 2
 
     def __post_init__(self) -> None:
-        whole("policy.trigger.pages_to_scan", self.pages_to_scan, 1, 1 << 30)
-        whole("policy.trigger.scan_sleep_millisecs", self.scan_sleep_millisecs, 1, 1 << 31)
-        whole("policy.trigger.alloc_sleep_millisecs", self.alloc_sleep_millisecs, 0, 1 << 31)
+        whole("policy.trigger.pages_to_scan", self.pages_to_scan, 1, _UINT_MAX)
+        whole("policy.trigger.scan_sleep_millisecs", self.scan_sleep_millisecs, 1, _UINT_MAX)
+        whole("policy.trigger.alloc_sleep_millisecs", self.alloc_sleep_millisecs, 0, _UINT_MAX)
         for name in ("max_ptes_none", "max_ptes_swap", "max_ptes_shared"):
             whole(f"policy.trigger.{name}", getattr(self, name), 0, HPAGE_PMD_NR - 1)
 

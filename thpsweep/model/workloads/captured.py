@@ -12,7 +12,7 @@ from thpsweep.model import bits
 from thpsweep.model.capture import files
 from thpsweep.model.capture.activity import MEASURED
 from thpsweep.model.capture.files import SAMPLES as SAMPLES
-from thpsweep.model.capture.layout import Layout, content_hash
+from thpsweep.model.capture.layout import WHY_FORBIDDEN, Layout, content_hash
 from thpsweep.model.capture.start import Start
 from thpsweep.model.workloads.base import Workload, hot_count
 
@@ -135,9 +135,14 @@ def _as_captured(layout: Layout) -> dict[str, str]:
             "are in another group"
         )
     if n := provenance.get("nohugepage_regions_left_out"):
-        facts["note_forbidden"] = f"{n} regions that forbid huge pages (MADV_NOHUGEPAGE) were left out"
+        facts["note_forbidden"] = f"{n} regions that forbid huge pages ({WHY_FORBIDDEN}) were left out"
     if n := provenance.get("thp_disabled_processes"):
         facts["note_thp_off"] = f"{n} processes had THP off (PR_SET_THP_DISABLE); simulated as if they had not"
+    if n := provenance.get("thp_except_advised_processes"):
+        facts["note_thp_except_advised"] = (
+            f"{n} processes had THP off but where they ask for it (PR_THP_DISABLE_EXCEPT_ADVISED); simulated as if "
+            "they had not"
+        )
     return facts
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from thpsweep.linux.capture.assumed.groups import Cell, Region, cells, groups, regions, shares, told, unpacked
 from thpsweep.linux.capture.assumed.pss import Bound, Sums, bound
 from thpsweep.linux.capture.assumed.rows import Boards, Ints, Rows, read
+from thpsweep.linux.capture.forbidden import is_except_advised
+from thpsweep.linux.capture.provenance import enabled_for_pmds
 from thpsweep.linux.capture.window import Cells, Part
 from thpsweep.linux.proc import pagemap
 from thpsweep.linux.proc.maps import HUGEPAGE, NO_HUGEPAGE, Vma, anonymous_vmas
@@ -42,17 +44,26 @@ def capture(tree: Tree, why: str) -> tuple[Part, dict[str, str | int]]:
         "huge_source": "PAGEMAP_SCAN" if has_scan else "nothing tells",
         "folios": NO_FOLIOS if has_scan else NO_ZEROES,
         "zero_page_ptes": rows.n_zero_ptes,
-        **_flags(vmas, part.region),
+        **_flags(tree, vmas, part.region),
         **held_against.facts(),
     }
     return part, said
 
 
-def _flags(vmas: Sequence[tuple[int, Vma]], captured: Ints) -> dict[str, int]:
+def _flags(tree: Tree, vmas: Sequence[tuple[int, Vma]], captured: Ints) -> dict[str, int]:
     """Count regions that forbid huge pages in some process, and those captured that ask for them in the root."""
     forbidden = {n for _, vma in vmas if NO_HUGEPAGE in vma.flags for n in range(*vma.span)}
     wanted = {n for number, vma in vmas if number == 0 and HUGEPAGE in vma.flags for n in range(*vma.span)}
-    return {"nohugepage_regions_left_out": len(forbidden), "regions_hugepage": len(wanted & set(captured.tolist()))}
+    enabled = enabled_for_pmds()
+    excepted = [
+        is_except_advised(tree.processes[n].pid, [vma for m, vma in vmas if m == n], enabled)
+        for n in {n for n, _ in vmas}
+    ]
+    return {
+        "nohugepage_regions_left_out": len(forbidden),
+        "regions_hugepage": len(wanted & set(captured.tolist())),
+        "thp_except_advised_processes": sum(excepted),
+    }
 
 
 def _assume(rows: Rows, tree: Tree, vmas: Sequence[Vma]) -> tuple[Part, Bound]:
