@@ -61,6 +61,9 @@ def skip(why):
     print("skipped:", why, file=sys.stderr)
     sys.exit(77)
 
+import glob
+
+
 class Ksm:
     """The knobs of /sys/kernel/mm/ksm, put back at the end."""
 
@@ -69,9 +72,11 @@ class Ksm:
 
     def __enter__(self):
         try:
-            if self["run"] or self["pages_shared"]:
+            if self["run"] or any(map(merged, glob.glob("/proc/[0-9]*/ksm_merging_pages"))):
                 skip("KSM is in use already")
             self.old = {name: self[name] for name in self.wanted}
+            self["run"] = 2  # drop what processes that are gone have left
+            self["run"] = 0
             for name, value in self.wanted.items():
                 self[name] = value
         except OSError:
@@ -108,8 +113,11 @@ def number(at, value):
     ctypes.c_uint64.from_address(at).value = value
 
 
-def merged():
-    return int(open("/proc/self/ksm_merging_pages").read())
+def merged(path="/proc/self/ksm_merging_pages"):
+    try:
+        return int(open(path).read() or 0)  # empty for kernel threads
+    except (ProcessLookupError, FileNotFoundError):
+        return 0
 
 
 def attempt(what, twice):

@@ -11,7 +11,7 @@
 # Each machine needs thpsweep of the same source, the same Python, and the token of the first, in a file of mode 600:
 # ${RAY_AUTH_TOKEN_PATH:-~/.ray/auth_token}. What follows the arguments above goes to `ray start` (--num-cpus=4, ...).
 # Ports: 6379-6387, 8265 and 10001 (the head), 10002-19999. Ray listens on every address of a machine that is not
-# 127.0.0.1: let the cluster's network in and nobody else, as README says under "Who reaches what".
+# 127.0.0.1: let the cluster's network in and nobody else, as README.md beside this says under "Who reaches what".
 set -euo pipefail
 
 usage() { sed -n '2,/^set/p' "$0" | sed '$d; s/^# \{0,1\}//' >&2; exit 2; }

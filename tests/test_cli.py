@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -182,7 +183,10 @@ def test_hydras_own_launcher_and_sweeper_work_with_ours(place: Place, plugins: s
 
 def test_both_of_hydras_own_are_refused_as_nobody_would_record_anything(place: Place) -> None:
     ended = place.run("sweep", *SMALL, "sharing.degree=1,4", "hydra/launcher=basic", "hydra/sweeper=basic")
-    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1) and "nobody would record" in ended.stderr, ended
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (
+        2,
+        1,
+    ) and "no results would be recorded" in ended.stderr, ended
 
 
 def test_driver_killed_in_the_middle_goes_on_to_the_same_results(place: Place, tmp_path: Path) -> None:
@@ -314,3 +318,25 @@ def test_deadline_and_memory_reach_the_points(place: Place) -> None:
     ended = place.run("sweep", *SMALL, IN_PROCESS, "sharing.degree=2", "sweep.deadline_s=0.001")
     assert ended.returncode == 1 and "timeout: policy=inplace" in ended.stderr
     assert "it took longer than sweep.deadline_s=0.001" in ended.stderr
+
+
+def test_the_command_alone_shows_each_verb_with_an_example_that_can_be_tried(place: Place) -> None:
+    ended = place.run()
+    shown = re.findall(r"^ +thpsweep (\w+)", ended.stdout, re.MULTILINE)
+    assert (ended.returncode, sorted(shown)) == (0, sorted([*HYDRA_VERBS, *PLAIN_VERBS]))
+
+
+def test_help_of_a_sweep_shows_examples_that_can_be_planned_then_groups_and_no_prices(place: Place) -> None:
+    said = place.run("sweep", "--help").stdout
+    assert "pte_scan_ns" not in said and said.index("Examples:") < said.index("Groups and their options")
+    for example in re.findall(r"^  thpsweep (?:run|sweep|plan) (.*)$", said, re.MULTILINE):
+        planned = place.run("plan", *shlex.split(example))
+        assert planned.returncode == 0 and "to run" in planned.stdout, (example, planned)
+
+
+def test_shipped_names_work_where_a_file_is_asked_for(place: Place) -> None:
+    refused = place.run("advise", "--capture", "redis", "--machine", "zen5_vm")
+    assert (refused.returncode, refused.stdout) == (2, "") and "one of redis_bgsave" in refused.stderr
+    refused = place.run("validate", "--list", "--machine", "zen9")
+    assert refused.returncode == 2 and "zen5_vm" in refused.stderr
+    assert place.run("validate", "--list", "--machine", "zen5_vm").returncode == 0

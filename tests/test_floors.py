@@ -20,10 +20,12 @@ FLOORS = {
     "sweep": 2,
     "answers": 3,
     "config": 4,
+    "config_files": 4,
     "explain": 4,
     "arguments": 4,
     "application": 4,
     "cli": 4,
+    "usage": 4,
     "verbs": 4,
     "api": 4,
     "__main__": 4,
@@ -55,8 +57,8 @@ DOORS = {
     "ray": {"sweep/ray/pool.py", "sweep/ray/start.py"},
     "optuna": {"sweep/search/suggest.py"},
     "mlflow": {"sweep/tracking"},
-    "hydra": {"config.py", "explain.py", "application.py", "cli.py", "api.py", "_plugins"},
-    "omegaconf": {"config.py", "explain.py", "application.py", "_plugins"},
+    "hydra": {"config.py", "config_files.py", "explain.py", "application.py", "cli.py", "api.py", "_plugins"},
+    "omegaconf": {"config.py", "config_files.py", "explain.py", "application.py", "_plugins"},
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def load(sweep: str | PathLike[str], *, replicates: bool = False) -> "pd.DataFrame":
-    """Read a sweep, running or not, into a table: a row a point, a column a choice and a metric.
+    """Read a sweep, running or not, into a table: one row per point, one column per choice and metric.
 
     sweep: its directory, or its journal. A metric m has its mean in column m and the ends of its 95 % interval in m_low and
-    m_high. With replicates=True there is a row a replicate instead, m has its value, and rows of the same scene and
+    m_high. With replicates=True there is one row per replicate instead, m has its value, and rows of the same scene and
     replicate met the same events, whatever the policy. `attrs` has the units (metric -> unit) and what the sweep asked.
     Raises: SweepError where there is no sweep.
 
@@ -76,6 +76,7 @@ def composed(overrides: tuple[Any, ...]) -> "Point":
     from hydra import compose, initialize_config_dir
 
     from thpsweep.config import hydra_defaults, point_of, register
+    from thpsweep.config_files import only_values
     from thpsweep.explain import explain
     from thpsweep.shipped import conf_dir
     from thpsweep.sweep.planning.where import as_override
@@ -84,7 +85,7 @@ def composed(overrides: tuple[Any, ...]) -> "Point":
         raise ThpsweepError("simulate(): expected overrides like 'sharing.degree=16', or one point as a dict")
     register()
     try:
-        with _beside_any_other(), initialize_config_dir(str(conf_dir()), **hydra_defaults()):
+        with _beside_any_other(), only_values(), initialize_config_dir(str(conf_dir()), **hydra_defaults()):
             return point_of(compose("config", overrides=[as_override(one) for one in overrides]))
     except Exception as error:
         line = None if isinstance(error, ThpsweepError) else explain(error)

@@ -3,9 +3,11 @@
 Whatever is heavy is imported where it is needed.
 """
 
+import textwrap
+import time
 from typing import TYPE_CHECKING, Any
 
-from thpsweep.arguments import NOBODY_RECORDS, ONLY_OURS
+from thpsweep.arguments import NO_RECORD, ONLY_OURS
 from thpsweep.errors import ThpsweepError
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 NARROWEST = 80
 """Columns that tables take at least: a smaller terminal breaks their lines, which can still be read."""
 
+TEXT_COLUMNS = 120
+"""Columns of running text in files."""
+
 
 class Application:
     """The task function of the Hydra app. Hydra gives it to our plugins too, which plan and drive through it.
@@ -30,6 +35,7 @@ class Application:
     """
 
     def __init__(self, *, previews: bool = False, whole: bool = False) -> None:
+        self._started_s = time.monotonic()
         self.previews, self._whole = previews, whole
         self._records = False
         self.exit_code = 0
@@ -48,7 +54,7 @@ class Application:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             if self._records:
                 return simulate(point_of(config))
-            self.problem = ThpsweepError(NOBODY_RECORDS)
+            self.problem = ThpsweepError(NO_RECORD)
             return None
         try:
             return self._run_alone(config)
@@ -80,10 +86,18 @@ class Application:
 
         self._records = True
         driven = drive(plan, launch, _finish, self._begun)
-        if driven.exit_code in (0, 1) and plan.tracked:
-            print(f"Compare the runs in a browser: {plan.target.shown_by(plan.root, plan.directory)}")
+        if driven.exit_code in (0, 1):
+            self._conclude(plan)
         self.exit_code = driven.exit_code
         return driven
+
+    def _conclude(self, plan: "Plan") -> None:
+        """Say how long it took, and where the runs are to be seen."""
+        from thpsweep.answers.terminal.table import duration
+
+        took = f"Took {duration(time.monotonic() - self._started_s)}."
+        ui = f" Compare the runs in a browser: {plan.target.shown_by(plan.root, plan.directory)}"
+        print(took + (ui if plan.tracked else ""))
 
     def preview(self, plan: "Plan", workers: "Workers") -> None:
         """Show a plan and what it would take."""
@@ -91,17 +105,23 @@ class Application:
 
         from thpsweep.answers.terminal.preview import points_table, search_summary, summary
         from thpsweep.sweep.planning.forecast import forecast
-        from thpsweep.sweep.records import journal
+        from thpsweep.sweep.records import journal, reuse
 
         file = plan.directory / journal.FILE_NAME
         found = journal.contents(file) if file.is_file() else None
         done = found.done if found else set()
+        wanted = {point.id for point in plan.points} - done if plan.search is None else set()
+        places = reuse.elsewhere(plan.root, plan.directory, wanted)
+        done |= places.keys()
         console = Console()
         Console(width=_width(console)).print(points_table(plan, done, whole=self._whole))
         if plan.search is not None:
             print(*search_summary(plan, found, workers), sep="\n")
             return
         print(*summary(plan, done, forecast(plan, done, workers)), sep="\n")
+        if places:
+            names = ", ".join(sorted({place.sweep for place in places.values()}))
+            print(f"{len(places)} of those that are done are in {names}: they are taken over")
 
     def refuse_to_run(self) -> None:
         """Hold back what another sweeper wants to run where the command only asked for the plan."""
@@ -131,17 +151,20 @@ def _finish(sweep: "Sweep") -> None:
 
     from thpsweep.answers.analysis import frame
     from thpsweep.answers.analysis.question import question_of
+    from thpsweep.answers.report.sentences import answer
     from thpsweep.answers.terminal.table import table, text
 
     console = Console()
-    as_text = text(sweep)
     width = _width(console)
+    said = "" if "search" in sweep.header else answer(sweep)
+    as_text = f"{text(sweep)}\n{textwrap.fill(said, TEXT_COLUMNS)}\n" if said else text(sweep)
     if "search" in sweep.header:
         from thpsweep.answers.terminal.searched import searched
 
         Console(width=width).print(searched(sweep))
     elif console.is_terminal:
         Console(width=width).print(table(sweep, width=width))
+        Console(width=width).print(said, highlight=False, markup=False)
     else:
         print(as_text)
     (sweep.directory / "table.txt").write_text(as_text, encoding="utf-8")

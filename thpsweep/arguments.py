@@ -12,7 +12,7 @@ HYDRA_VERBS = {
     "plan": "show what sweep would run, and how long and in how much memory: thpsweep plan [--all] [Hydra overrides]",
 }
 
-PLAIN_VERBS = ("capture", "advise", "ui", "calibrate", "validate", "status", "sync", "report")
+PLAIN_VERBS = ("capture", "advise", "ui", "calibrate", "validate", "prototype", "status", "sync", "report")
 
 COMPLETION = ("-sc", "--shell-completion")
 
@@ -36,8 +36,8 @@ ONLY_OURS = (
     "hydra/sweeper: expected for `thpsweep plan` is grid, breakeven or pareto; the points of others show as they run"
 )
 
-NOBODY_RECORDS = (
-    "hydra/sweeper, hydra/launcher: neither is thpsweep's, so that nobody would record the results; expected any sweeper "
+NO_RECORD = (
+    "hydra/sweeper, hydra/launcher: neither is thpsweep's, so that no results would be recorded; expected any sweeper "
     "with hydra/launcher=auto, serial or ray, or any launcher with hydra/sweeper=grid"
 )
 
@@ -47,13 +47,28 @@ def for_hydra(arguments: list[str]) -> list[str]:
     from thpsweep.sweep.planning.where import as_override
 
     verb, rest = (arguments[0], arguments[1:]) if arguments[0] in HYDRA_VERBS else ("", arguments)
-    rest = _overrides_first([as_override(argument) for argument in rest])
+    for argument in rest:
+        if re.match(r"~?\+*hydra\.sweeper\.params\b", argument):
+            raise ThpsweepError(
+                f"{argument}: for saved experiments; expected on the command line are its axes: KEY=VALUES"
+            )
+    rest = _overrides_first([as_override(argument) for argument in _where_they_exist(rest)])
     if verb == "plan":
         rest = [argument for argument in rest if argument != "--all"]
         if any(re.fullmatch("hydra/sweeper=(?!(grid|breakeven|pareto)$).*", argument) for argument in rest):
             raise ThpsweepError(ONLY_OURS)
     asks = any(argument.partition("=")[0] in HYDRA_QUESTIONS for argument in rest)
     return ["--multirun", *rest] if verb in ("sweep", "plan") and not asks else rest
+
+
+def _where_they_exist(arguments: Sequence[str]) -> list[str]:
+    """Put KEY?=VALUES, which Hydra's grammar has not, into sweep.if_exists."""
+    from thpsweep.sweep.planning.where import quoted
+
+    marked = [re.fullmatch(r"([\w./@]+)\?=(.*)", argument, re.DOTALL) for argument in arguments]
+    texts = [quoted(f"{found[1]}={found[2]}") for found in marked if found]
+    rest = [argument for argument, found in zip(arguments, marked, strict=True) if not found]
+    return [*rest, f"sweep.if_exists=[{','.join(texts)}]"] if texts else rest
 
 
 def verbs_to_complete(line: str) -> list[str] | None:

@@ -36,7 +36,7 @@ GROUPS = {
     "machine": "machine",
     "memory": "memory",
 }
-"""Family of the model -> config group. A group below policy/ needs no YAML: its members have defaults of their own."""
+"""Group of the model -> group of the config. One below policy/ needs no YAML: its options have defaults of their own."""
 
 
 @dataclass
@@ -128,7 +128,7 @@ def hydra_defaults() -> dict[str, str]:
 
 
 def register() -> None:
-    """Tell Hydra the schema: every member of every family becomes an option or the base of options."""
+    """Tell Hydra the schema: every option of every group becomes one of Hydra's, or the base of some."""
     store = ConfigStore.instance()
     store.store(name=f"{BASE}config", node=Config)
     for family, group in GROUPS.items():

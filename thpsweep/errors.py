@@ -1,5 +1,7 @@
 """What a user may do wrong, each kind with a class; the command line prints them as one line and exits with 2."""
 
+import re
+
 
 class ThpsweepError(Exception):
     """Say in one line what is wrong and what is expected; the user's, not the program's, mistake."""
@@ -49,3 +51,8 @@ class StorageError(ThpsweepError):
     """The disk takes no more of a sweep that is right in itself."""
 
     exit_code = 3
+
+
+def shortened(message: str) -> str:
+    """Cut long words out of a message: a user knows what was typed, and a terminal has room for its beginning."""
+    return re.sub(r"\S{300,}", lambda found: f"{found[0][:100]}... ({len(found[0]):,} characters)", message)

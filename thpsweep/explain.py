@@ -29,11 +29,13 @@ NO_PACKAGE = "experiment: expected a file that begins with `# @package _global_`
 def explain(error: Exception) -> str | None:
     """Say in one line what Hydra or OmegaConf found wrong, and what is expected; None for any other error."""
     cause = error.__cause__ or error.__context__
+    if isinstance(error, RecursionError) and _passes_through(error, "hydra"):
+        return "defaults: a config includes itself, directly or through others; expected a list that comes to an end"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read ({first_line(error)}); expected KEY=VALUE in Hydra's grammar"
     if isinstance(error, MissingConfigException):
         return _explain_option(error)
-    if isinstance(error, yaml.YAMLError | UnicodeDecodeError) and _raised_by(error, "yaml", "codecs"):
+    if isinstance(error, yaml.YAMLError | UnicodeDecodeError) and _raised_by(error, "yaml", "codecs", "omegaconf"):
         return _explain_yaml(error)
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
         return _explain_value(cause, str(error))
@@ -65,7 +67,7 @@ def _explain_yaml(error: Exception) -> str:
 
 def _explain_value(error: OmegaConfBaseException, context: str) -> str:
     """Explain a key or value; `context` is Hydra's text around it, which quotes the override."""
-    key = error.full_key or str(error.key)
+    key = error.full_key or str(error.key or _quoted_key(context) or "config")
     if isinstance(error, MissingMandatoryValue):
         return f"{key} is not set: give {key}=VALUE"
     if "does not support deletion" in str(error):
@@ -76,9 +78,11 @@ def _explain_value(error: OmegaConfBaseException, context: str) -> str:
         if key == "experiment":
             return NO_PACKAGE
         known = map(str, error.parent_node) if isinstance(error.parent_node, DictConfig) else ()
+        if error.full_key and str(error.full_key).startswith(f"{key}."):  # a dict was given for what is above
+            return unknown_key(str(error.full_key), None, known)
         return unknown_key(key, value, known)
     if isinstance(error, ValidationError) and not isinstance(error, InterpolationResolutionError):
-        return str(OptionError(key, error.value, _wanted(error)))
+        return f"{key}={_shown(error.value)}: expected {_wanted(error)}"
     return f"{key}: {first_line(error)}"
 
 
@@ -105,12 +109,34 @@ def _raised_by(error: Exception, *packages: str) -> bool:
 
 def unknown_key(key: str, value: object, known: Iterable[str]) -> str:
     """Refuse a key that is not there; say which keys are."""
-    parent = key.rpartition(".")[0]
-    return f"{key}={value}: no such key; expected {f'below {parent}' if parent else 'at the top'} {_one_of(known)}"
+    parent, known = key.rpartition(".")[0], [*known]
+    given = key if value is None else f"{key}={value}"  # a file's value is not known here
+    if not known:
+        return f"{given}: no such key yet; expected +{given}, which adds one"
+    return f"{given}: no such key; expected {f'below {parent}' if parent else 'at the top'} {_one_of(known)}"
 
 
 def _one_of(names: Iterable[str]) -> str:
     return "one of " + (", ".join(sorted(name for name in names if name != "_target_")) or "none")
+
+
+def _shown(value: object) -> str:
+    return "null" if value is None else repr(value)
+
+
+def _quoted_key(context: str) -> str:
+    """Find the key of an override in Hydra's text around an error."""
+    found = re.search(r"override:? '?\+*([\w./@]+)=", context)
+    return found[1] if found else ""
+
+
+def _passes_through(error: BaseException, package: str) -> bool:
+    last = error.__traceback__
+    while last is not None:
+        if last.tb_frame.f_globals.get("__name__", "").partition(".")[0] == package:
+            return True
+        last = last.tb_next
+    return False
 
 
 def first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Sizes and times that every floor shares: the only magic numbers of the project."""
+"""Sizes and times that every floor shares, the only magic numbers of the project, and how sizes are written."""
 
 PAGE_SIZE_BYTES = 4096
 """Base page of x86-64 and of arm64 with 4 KiB pages."""
@@ -20,3 +20,11 @@ NS_PER_S = 1_000_000_000
 US_PER_S = 1_000_000
 MS_PER_S = 1_000
 S_PER_HOUR = 3_600
+
+
+def size(value_bytes: float) -> str:
+    """Write bytes in the largest binary unit that they fill."""
+    for unit, bytes_each in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if abs(value_bytes) >= bytes_each:
+            return f"{value_bytes / bytes_each:,.1f} {unit}"
+    return f"{value_bytes:,.0f} B"

@@ -115,11 +115,11 @@ def _with_each(sweeps: Sequence[Path], do: Callable[[Path], int]) -> int:
         try:
             code = do(directory)
         except (ThpsweepError, OSError) as problem:
-            said = streams.explained(problem) if isinstance(problem, OSError) else (str(problem), problem.exit_code)
-            if said is None or isinstance(problem, BrokenPipeError):
+            message = streams.explained(problem) if isinstance(problem, OSError) else (str(problem), problem.exit_code)
+            if message is None or isinstance(problem, BrokenPipeError):
                 raise
-            print(f"thpsweep: {said[0]}", file=sys.stderr)
-            code = said[1]
+            print(f"thpsweep: {message[0]}", file=sys.stderr)
+            code = message[1]
         worst = max(worst, code)
     return worst
 

@@ -21,6 +21,7 @@ def closed_form(policy, degree, regions):
         "cost/migration_entries_set_worst_region": entries,
         "cost/ptes_restored_worst_region": entries,
         "cost/ptes_switched_worst_region": P * degree if policy == "switch" else 0,
+        "cost/collapses": {"none": 0, "copy": degree}.get(policy, 1) * regions,
         "cost/cpu_ms": updates * regions * 60e-6,
         "cost/sharing_lost_bytes": lost_pages * regions * 4096,
         "benefit/lru_entries_removed": removed * regions,

@@ -218,5 +218,5 @@ def test_advice_on_a_captured_file_resumes(scene: Scene, tmp_path: Path, capfd: 
     assert run(request) == 0
     again = capfd.readouterr()
     assert "already done" in again.err and again.out == first.out
-    for words in ("Of what can be done today", "MADV_COLLAPSE by parent", "How to do it:", "What this rests on:"):
+    for words in ("Of what can be done today", "MADV_COLLAPSE by parent", "How to do it:", "Basis:"):
         assert words in first.out

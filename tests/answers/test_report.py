@@ -122,8 +122,8 @@ def test_the_commands_repeat_the_sweep(page: str) -> None:
 
 def test_three_sentences_with_the_closed_form_of_the_hundred_thousand(debate: Path) -> None:
     found = report(read(debate))
-    winners, cost, overturned = found.said
-    assert "`inplace_pmd` at 2–195 sharers" in winners and "where sharing may be lost, `copy` gains" in winners
+    winners, cost, overturned = found.answers
+    assert "`inplace_pmd` at 2–195 sharers" in winners and "If sharing may be lost, `copy` gains" in winners
     assert "99,840 ptes at 195 sharers" in cost and "never" not in cost.split("`inplace_pmd`")[1]
     # 512 pages: two walks each, a copy; 99,840 entries set and restored; one flush with an interrupt; the fixed part; and as
     # every sharer advises, 195 scans.
@@ -145,15 +145,15 @@ def test_with_too_few_replicates_there_is_no_winner(tmp_path: Path) -> None:
     swept(tmp_path, {DEGREE: ["2", "4"], WRITES: ["1"], "policy": ["inplace", "switch"]}, 1)
     found = report(read(tmp_path))
     assert not any(one.resolved for one in found.judged.values())
-    assert "not resolved" in found.said[0]
-    assert "`" not in found.said[0] and "interval unknown" in found.said[1]
+    assert "not resolved" in found.answers[0]
+    assert "`" not in found.answers[0] and "interval unknown" in found.answers[1]
     assert "not resolved" in unillustrated(tmp_path)
 
 
 def test_prices_are_not_varied_where_a_gate_compared_costs(tmp_path: Path) -> None:
     swept(tmp_path, {DEGREE: ["2", "4"], "policy": ["inplace", "switch"]}, 2, ("policy/gate=payback",))
     found = report(read(tmp_path))
-    assert "Prices could not be varied: a gate compared costs" in found.said[2]
+    assert "Prices could not be varied: a gate compared costs" in found.answers[2]
     assert "Which assumption would overturn the answer" in dict(found.missing)
 
 

@@ -1,23 +1,16 @@
 """Does who runs a sweep and then `thpsweep ui` see cost against benefit, point by point, without having to look for it?"""
 
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.browser.chromium import Page, chromium, shortened
-from tests.servers import PATIENCE_S, free_port
+from tests.browser.ui import run, served
 from thpsweep.sweep.tracking import views
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 SMALL = ["workload=prefork", "workload.regions=2", "run.replicates=2", "run.duration_s=300", "hydra/launcher=serial"]
 SWEEP = [*SMALL, "sharing.degree=1,4,16,64", "policy=none,copy,inplace,switch", "sweep.name=seen"]
 NAMES = [
@@ -35,23 +28,10 @@ def page() -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def links(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Run a sweep and its UI as a user does; give the links that the UI says, by name."""
-    cwd, port = tmp_path_factory.mktemp("seen"), free_port()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(cwd)}
-    thpsweep = [sys.executable, "-m", "thpsweep"]
-    subprocess.run([*thpsweep, "sweep", *SWEEP], cwd=cwd, env=environment, check=True, capture_output=True)
-    log = cwd / "ui.log"
-    with log.open("wb") as said:
-        command = [*thpsweep, "ui", "--port", str(port)]
-        ui = subprocess.Popen(command, cwd=cwd, env=environment, stdout=said, stderr=said, start_new_session=True)
-    try:
-        until_s = time.monotonic() + PATIENCE_S
-        while "startup complete" not in log.read_text():
-            assert ui.poll() is None and time.monotonic() < until_s, log.read_text()
-            time.sleep(0.2)
-        yield dict(re.findall(r"^seen, (\w+): +(http://\S+)$", log.read_text(), re.MULTILINE))
-    finally:
-        os.killpg(ui.pid, signal.SIGKILL)  # the server has workers
-        ui.wait()
+    cwd = tmp_path_factory.mktemp("seen")
+    run(cwd, "sweep", *SWEEP)
+    with served(cwd) as server:
+        yield dict(re.findall(r"^seen, (\w+): +(http://\S+)$", server.output, re.MULTILINE))
 
 
 def test_the_table_has_a_named_row_a_point_with_what_was_varied_and_what_came_out(

@@ -138,7 +138,7 @@ def test_a_head_that_is_not_there_is_told_within_seconds(cluster: Cluster, tmp_p
 
 
 def test_ray_listens_where_the_readme_says(cluster: Cluster) -> None:
-    (said,) = re.findall(r"ports `([-0-9, ]+)`", " ".join((ROOT / "README.md").read_text().split()))
+    (said,) = re.findall(r"ports `([-0-9, ]+)`", " ".join((ROOT / "jobs" / "README.md").read_text().split()))
     ranges = [[int(end) for end in part.split("-")] for part in said.replace(" ", "").split(",")]
     allowed = {port for part in ranges for port in range(part[0], part[-1] + 1)}
     for host in cluster.hosts.values():

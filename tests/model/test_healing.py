@@ -19,7 +19,7 @@ def test_recycled_workers_heal_what_copy_in_the_parent_lost() -> None:
     found = totals(result)
     assert found["cost/sharing_lost_bytes"] == 4 * 2**21, "the root's copy of each region"
     assert found["cost/sharing_healed_bytes"] == found["cost/sharing_lost_bytes"]
-    assert "100% of it had healed" in result["facts"]["note_sharing"]
+    assert "100% of it was no longer double" in result["facts"]["note_sharing"]
     assert found["benefit/pmd_mapped_fraction"] == 1, "every worker was forked from the huge pages"
 
 

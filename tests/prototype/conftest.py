@@ -1,8 +1,9 @@
-"""A test machine for the tests that boot one; skipped where something that it needs is missing."""
+"""A test machine for the tests that boot one; skipped where a program is missing or the archive cannot be reached."""
 
 import pytest
 
-from thpsweep.linux.prototype import bench as benches
+from thpsweep.linux.prototype.bench import bench, say
+from thpsweep.linux.prototype.cache import fetched
 from thpsweep.linux.prototype.errors import PrototypeError
 from thpsweep.linux.prototype.kernels import DEFAULT, kernel
 from thpsweep.linux.prototype.needs import require
@@ -14,8 +15,8 @@ def machine():
     chosen = kernel(DEFAULT)
     try:
         require(chosen)
-        ready = benches.bench(chosen)
-        with ready as built:
-            yield built
+        fetched(chosen, say)
     except PrototypeError as problem:
         pytest.skip(str(problem))
+    with bench(chosen) as ready:  # what does not build is no reason to skip
+        yield ready

@@ -16,7 +16,7 @@ def printed(price_of):
             fields = {slope.field: str(FIXED + price_of[name] * 512 * (n + 1)), "n": str(n)}
             costs.append((slope.line, fields if slope.slice is None else {**fields, "slice": slope.slice}))
         for form, price in (("small", 3), ("pte", 2), ("pmd", 1)):
-            for regions in (1, 5):
+            for regions in (1, 9):
                 work = {"fork": FIXED + price * 512 * regions, "unmap": FIXED + 10 * price * 512 * regions}
                 fields = {key: str(value) for key, value in work.items()}
                 costs.append(("life", {"form": form, "n": str(n), "regions": str(regions), **fields}))
@@ -34,6 +34,17 @@ def test_the_price_of_each_operation_is_its_slope():
     assert [found[f"fork_{form}"] for form in ("small", "compound", "pmd")] == pytest.approx([3, 2, 1])
     assert [found[f"exit_{form}"] for form in ("small", "compound", "pmd")] == pytest.approx([30, 20, 10])
     assert (found["write_protect"], found["ksm_merge"]) == pytest.approx((7, 1700))
+
+
+def test_what_disturbs_a_count_adds_to_it_and_is_left_out():
+    costs = merge(printed(dict.fromkeys(SLOPES, 40)))
+    fields = {slope.field for slope in SLOPES.values()} | {"fork", "unmap", "protect"}
+    disturbed = [
+        (line, {name: str(int(value) + 9_999_999) if name in fields else value for name, value in values.items()})
+        for line, values in costs
+        if line != "ksm"
+    ]
+    assert instructions(disturbed + costs) == instructions(costs) == instructions(costs + disturbed)
 
 
 def merge(costs):

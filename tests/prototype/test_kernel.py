@@ -5,7 +5,7 @@ import pytest
 from thpsweep.linux.prototype.compare.command import compare, plays
 from thpsweep.linux.prototype.machine import CHECKING
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prototype")]  # one machine is built for all
 
 
 def test_all_checks_of_the_module_pass(machine):

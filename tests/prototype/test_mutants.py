@@ -20,6 +20,7 @@ def test_every_mistake_is_one_in_the_source(name):
 
 
 @pytest.mark.mutants
+@pytest.mark.xdist_group("prototype")
 @pytest.mark.parametrize("name", MUTANTS)
 def test_check_finds_the_mistake(name, machine, tmp_path):
     source = tmp_path / "module"

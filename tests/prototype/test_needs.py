@@ -26,6 +26,15 @@ def test_an_unknown_kernel_is_refused_with_those_that_are_known():
     assert all(name in str(refused.value) for name in KERNELS)
 
 
+@pytest.mark.parametrize("name, said", [("nowhere/x.yaml", "folder that exists"), ("other.yaml", "expected a table")])
+def test_a_file_that_cannot_take_prices_is_refused_before_they_are_counted(name, said, tmp_path, capsys):
+    (tmp_path / "other.yaml").write_text("a: 1\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["prototype", "price", "--out", str(tmp_path / name)])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and said in line
+
+
 def test_no_family_at_all_is_refused(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["prototype", "compare", "--families", "0"])

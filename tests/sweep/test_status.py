@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.servers import silent
 from tests.sweep.journals import a_failure, a_point, a_result, header, write
 from tests.sweep.recorded import at
 from thpsweep import cli
@@ -12,6 +13,7 @@ from thpsweep.errors import SweepError
 from thpsweep.sweep.records import crash_log, status, writer
 from thpsweep.sweep.records.crash_log import CrashLog
 from thpsweep.sweep.tracking.lag import Questions
+from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import track
 
 
@@ -114,6 +116,36 @@ def test_asking_makes_no_database(tmp_path):
 def test_a_damaged_database_is_said_and_not_raised(tmp_path):
     (tmp_path / "mlflow.db").write_text("something else, long enough to be taken for a header" * 40)
     assert lag(at(tmp_path), "5" * 64, {"a": "b"}).startswith("MLflow cannot be asked (DatabaseError")
+
+
+def test_the_journals_part_is_printed_before_mlflow_is_asked(root, capsys, monkeypatch):
+    point = a_point(0)
+    directory = write(root, [point, a_result(point, {})])
+    printed = []
+
+    def asked(*_):
+        printed.append(capsys.readouterr().out)
+        return "no answer"
+
+    monkeypatch.setattr(Questions, "describe", asked)
+    with pytest.raises(SystemExit):
+        cli.main(["status", str(directory)])
+    assert "1 of 1 points done" in printed[0] and capsys.readouterr().out == "  no answer\n"
+
+
+def test_a_server_that_never_answers_is_asked_once_and_not_longer_than_the_deadline(tmp_path):
+    questions = Questions(deadline_s=1.0)
+    with silent() as address:
+        where = target(tmp_path, address)
+        began_s = time.monotonic()
+        answers = [questions.describe(where, str(number) * 64, {"a": "b"}) for number in range(3)]
+        took_s = time.monotonic() - began_s
+    assert answers == [f"MLflow cannot be asked ({address}: no answer within 1 s)"] * 3 and took_s < 10
+
+
+def test_asking_leaves_nothing_beside_the_database(root):
+    lag(at(root), "5" * 64, {})
+    assert [file.name for file in root.glob("mlflow.db*")] == ["mlflow.db"]
 
 
 def test_points_that_are_not_in_the_journal_yet_count(tmp_path):

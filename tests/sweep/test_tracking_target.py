@@ -1,14 +1,18 @@
 """Is a tracking URI that cannot work refused before anything runs, and does no password get out?"""
 
 import socket
+import sqlite3
 import sys
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 
+from tests.sweep.journals import a_point, write
 from thpsweep.errors import OptionError, SweepError
 from thpsweep.sweep.tracking.target import target
-from thpsweep.sweep.tracking.ui import check_port, ui_command
+from thpsweep.sweep.tracking.tracker import track
+from thpsweep.sweep.tracking.ui import check_port, links, ui_command
 
 
 def test_none_is_the_database_beside_the_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,12 +85,37 @@ def test_the_ui_is_for_this_machine_only_and_finds_the_database(root: Path) -> N
     options = dict(zip(command[4::2], command[5::2], strict=True))
     assert options["--host"] == "127.0.0.1"
     assert options["--port"] == "5678"
-    assert variables == {"MLFLOW_BACKEND_STORE_URI": f"sqlite:///{root}/mlflow.db"}
+    assert variables["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{root}/mlflow.db"
+    assert variables["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
 
 
 def test_the_ui_without_a_database_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match=r"mlflow\.db: no such file"):
         ui_command(target(tmp_path, None), 5000)
+
+
+def test_a_refusal_of_the_database_is_said_without_the_statement(root: Path) -> None:
+    directory = write(root, [a_point(0)])
+    with sqlite3.connect(root / "mlflow.db") as connection:
+        connection.execute("ALTER TABLE runs RENAME TO walks")
+    with pytest.raises(MlflowException, match="SELECT") as refusal:  # MLflow 3.17 and SQLAlchemy put it into their text
+        track(directory, target=target(root, None))
+    text = target(root, None).why(refusal.value)
+    assert text.startswith("OperationalError: no such ") and "SELECT" not in text
+
+
+@pytest.mark.parametrize(
+    ("revision", "wanted"),
+    [("451aebb31d03", "mlflow db upgrade sqlite:///"), ("of the future", "install the MLflow that made it")],
+)
+def test_the_ui_of_a_database_of_another_mlflow_is_one_line(root: Path, revision: str, wanted: str) -> None:
+    where = target(root, None)
+    assert links(where, 5000) == []
+    with sqlite3.connect(root / "mlflow.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+    with pytest.raises(SweepError, match=wanted) as error:
+        links(where, 5000)
+    assert len(str(error.value).splitlines()) == 1 and "thpsweep sync" in str(error.value)
 
 
 def test_a_port_that_nobody_can_listen_on_is_one_line() -> None:

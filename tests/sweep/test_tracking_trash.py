@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
@@ -29,6 +29,8 @@ class World:
     sweep: str
     results: list[int] = dataclasses.field(default_factory=lambda: [1] * N_POINTS)
     """How often each point ran; not at all is 0."""
+    pair_of: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    """Each run that ever was: its point, and when its result came in."""
 
     def __post_init__(self) -> None:
         self.client = MlflowClient(tracking_uri=at(self.root).uri)
@@ -46,7 +48,18 @@ class World:
             for number in range(1, n + 1)
         ]
         directory = write(self.root, [*POINTS, *records], name=f"s{self.sweep[:12]}", sweep_id=self.sweep)
-        return track(directory, target=at(self.root), bulk=bulk)
+        in_trash = self.ids(ViewType.DELETED_ONLY)
+        added = track(directory, target=at(self.root), bulk=bulk)
+        assert in_trash <= self.ids(ViewType.DELETED_ONLY)  # nothing comes back by itself
+        new = [run for run in self.every() if run.info.run_id not in self.pair_of and "thpsweep.point" in run.data.tags]
+        pairs = {run.info.run_id: (run.data.tags["thpsweep.point"], run.data.tags["thpsweep.finished"]) for run in new}
+        assert not {*pairs.values()} & {*self.pair_of.values()}  # nor is it written again
+        self.pair_of |= pairs
+        return added
+
+    def ids(self, view: int) -> set[str]:
+        """Give the ids of the runs that were there before, so far as the experiment was."""
+        return {run.info.run_id for run in self.every(view)} if self.pair_of else set()
 
     def every(self, view: int = ViewType.ALL) -> list:
         """Give the runs of the sweep's experiment, its own included; in the order in which they were made."""
@@ -120,7 +133,7 @@ STEP = st.one_of(
     st.tuples(st.sampled_from(ACTIONS), st.integers(0, 9), st.sampled_from(OURS)),
     st.tuples(st.sampled_from(ACTIONS[:2]), st.integers(0, 9), st.sampled_from(OURS)),
 )
-STEPS = st.lists(STEP, min_size=1, max_size=12)
+STEPS = st.lists(STEP, min_size=4, max_size=14)
 number = iter(range(10**6))
 
 
@@ -150,10 +163,31 @@ def follow(database: Path, steps: list, first: list[int]) -> None:
 
 
 FIRST = st.lists(st.integers(0, 1), min_size=N_POINTS, max_size=N_POINTS)
-HOW = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture], "derandomize": True}
+SYNC = ("sync", True, None)
+DELETE, RESTORE, LOSE_TAG = (ACTIONS[number] for number in (0, 1, 4))
+DELETE_ALL, RESTORE_ALL, RENAME_ALL = ACTIONS[5:]
+KINDS = [
+    [*((DELETE, each, OURS[0]) for each in range(4)), SYNC, (RESTORE, 1, OURS[0])],
+    [(DELETE, 1, OURS[0]), SYNC, (DELETE_ALL, 0, OURS[0]), SYNC, (RESTORE_ALL, 0, OURS[0]), SYNC],
+    [("run a point again", 0, None), SYNC, (DELETE_ALL, 0, OURS[0]), (RESTORE_ALL, 0, OURS[0]), SYNC],
+    [("run a point again", 0, None), (DELETE_ALL, 0, OURS[0]), SYNC, ("run a point again", 0, None), SYNC],
+    [(RENAME_ALL, 1, OURS[0]), *((LOSE_TAG, each, tag) for each in range(4) for tag in OURS[:3]), SYNC],
+]
+HOW = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture],
+    "derandomize": True,
+    "phases": [Phase.explicit, Phase.generate],  # a sequence takes a second: to shrink one takes minutes
+}
 
 
-@settings(max_examples=12, **HOW)
+@pytest.mark.parametrize("n_results", [0, 1])
+@pytest.mark.parametrize("steps", KINDS, ids=["runs", "experiment", "again", "unrecorded", "tags"])
+def test_one_active_run_a_point_after_each_kind_of_change(database: Path, steps: list, n_results: int) -> None:
+    follow(database, steps, [n_results] * N_POINTS)
+
+
+@settings(max_examples=3, **HOW)
 @given(steps=STEPS, first=FIRST)
 def test_one_active_run_a_point_whatever_a_user_did(database: Path, steps: list, first: list[int]) -> None:
     follow(database, steps, first)

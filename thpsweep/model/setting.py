@@ -26,6 +26,9 @@ from thpsweep.units import HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 MAX_TICKS = 60_000
 MAX_REPLICATES = 10_000
 MAX_STATE_BYTES = 8 << 30
+STEP_WORK = 1000.0
+"""What a tick, or a pass of khugepaged, asks of the model whatever happens in it: NumPy's calls, some hundred of them."""
+
 LISTING_BYTES = 300
 """Bytes of an entry and its share of a layer, where a shape cuts the memory into pieces that different sharers map."""
 
@@ -186,5 +189,6 @@ def _estimate(built: Setting) -> dict[str, float]:
     state_bytes += built.sharing.listings(n_regions) * LISTING_BYTES
     turnover = scene.forks_per_tick * n_ticks * n_regions * 2
     asked = draw.expected_writes(scene, n_ticks) + requests.expected(scene, n_ticks)
-    work = asked + n_ticks * 1000.0 + rows + turnover
+    passes = built.trigger.passes(built.duration_s) if built.mechanism.active else 0.0
+    work = asked + (n_ticks + passes) * STEP_WORK + rows + turnover
     return {"state_bytes": state_bytes, "work": built.replicates * work}

@@ -150,7 +150,7 @@ def _no_answer(sweep: journal.Sweep) -> None:
 
 
 def tell(scene: Scene, found: Sequence[Prediction], request: Request) -> None:
-    """Print answer, table, instructions, and what it all rests on."""
+    """Print answer, table, instructions, and its basis."""
     layout = scene.layout
     who = f"{layout.provenance.get('program', 'a tree')}: {layout.n_processes} processes, {layout.n_regions} regions"
     wide = _console()
@@ -160,13 +160,13 @@ def tell(scene: Scene, found: Sequence[Prediction], request: Request) -> None:
     _section(wide, "", show.LEGEND)
     _section(wide, "How to do it:", list(show.instructions(found)))
     resting = basis.lines(scene.machine, request.machine, request.is_default, layout, scene.workload())
-    _section(wide, "What this rests on:", list(resting))
+    _section(wide, "Basis:", list(resting))
     again = f"thpsweep advise --capture {scene.file}" + ("" if request.is_default else f" --machine {request.machine}")
     print(f"Again, with other prices or longer: {again} --hours 24", file=sys.stdout)
 
 
-def _section(console: Console, heading: str, said: Sequence[str]) -> None:
+def _section(console: Console, heading: str, lines: Sequence[str]) -> None:
     if heading:
         console.print(heading, style="bold")
-    for line in said:
+    for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

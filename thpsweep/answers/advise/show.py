@@ -7,7 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from thpsweep.answers.advise.verdict import Prediction, Verdict, span
-from thpsweep.answers.terminal.table import NOTHING, duration, significant, size
+from thpsweep.answers.terminal.table import NOTHING, duration, significant
+from thpsweep.units import size
 
 _PAYBACK_NEEDS = (Verdict.PAYS, Verdict.BY_TLB)
 

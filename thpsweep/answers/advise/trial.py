@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from thpsweep.answers.advise.scene import Scene
-from thpsweep.answers.terminal.table import NOTHING, count, significant, size
+from thpsweep.answers.terminal.table import NOTHING, count, significant
 from thpsweep.linux.trial import Collapsed, State
 from thpsweep.model import registry
 from thpsweep.model.capture.activity import MEASURED
 from thpsweep.model.simulate import simulate
-from thpsweep.units import HPAGE_PMD_SIZE_BYTES, NS_PER_MS, PAGE_SIZE_BYTES
+from thpsweep.units import HPAGE_PMD_SIZE_BYTES, NS_PER_MS, PAGE_SIZE_BYTES, size
 
 _STILL = (*(name for name in MEASURED if name != "pages_per_request"), "random_accesses_per_s", "aging_passes_per_hour")
 """Rates that are 0 while a tree is collapsed: it takes a moment."""
@@ -32,7 +32,7 @@ class Line:
 
 
 def still(scene: Scene, only_root: bool) -> dict[str, Any]:
-    """Simulate the collapse alone: nobody does anything meanwhile."""
+    """Simulate the collapse alone: no process does anything meanwhile."""
     quiet = dataclasses.replace(scene, duration_s=1.0, replicates=2)
     trigger = {"kind": "madvise", "at_s": [1.0], "callers": "root" if only_root else "all"}
     parts: dict[str, dict[str, Any]] = {"mechanism": {"kind": "copy"}, "trigger": trigger, "gate": {"kind": "always"}}
@@ -100,5 +100,5 @@ def table(found: Sequence[Line]) -> Table:
 def refusals(done: Collapsed) -> str:
     """Say how many calls the kernel refused, and how."""
     refused = {name: n for name, n in done.outcomes.items() if name != "collapsed"}
-    said = ", ".join(f"{name} {n}" for name, n in refused.items())
-    return f"refused by the kernel: {said}" if refused else "the kernel refused no region"
+    listed = ", ".join(f"{name} {n}" for name, n in refused.items())
+    return f"refused by the kernel: {listed}" if refused else "the kernel refused no region"

@@ -10,7 +10,8 @@ import numpy as np
 
 from thpsweep.answers.advise.choices import Choice
 from thpsweep.answers.analysis.paired import Estimate, difference, estimate
-from thpsweep.answers.terminal.table import duration, significant, size
+from thpsweep.answers.terminal.table import duration, significant
+from thpsweep.units import size
 
 Result = Mapping[str, Any]
 

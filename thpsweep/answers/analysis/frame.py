@@ -12,8 +12,9 @@ from thpsweep.sweep.records.schema import result_of
 
 Row = dict[str, Any]
 
-ASIDE = ("choices", "counted", "notes")
-"""Keys of a row that are no columns: the names of its choices, its outcomes with their counts, what the model noted."""
+ASIDE = ("choices", "counted", "regions", "notes")
+"""Keys of a row that are no columns: the names of its choices, its outcomes with their counts, how many regions there
+are, what the model noted."""
 
 NOT_RUN = "not run"
 """State of a point that the journal has no result of."""
@@ -35,7 +36,7 @@ COMMON = frozenset(
 
 
 def rows(sweep: Sweep) -> list[Row]:
-    """Give a row a point, sorted by workload, sharing degree, other choices, and policy in the order of the sweep.
+    """Give one row per point, sorted by workload, sharing degree, other choices, and policy in the order of the sweep.
 
     A metric m has three keys: m, m_low, m_high. A point that failed or did not run has none.
     """
@@ -63,12 +64,12 @@ def varied(found: Sequence[Row]) -> list[str]:
     """
     keys = dict.fromkeys(key for row in found for key in row["choices"])
     policies = {row.get("policy") for row in found}
-    told = {
+    named = {
         key
         for key in ("mechanism", "trigger")
         if len({(row.get("policy"), row.get(key)) for row in found}) == len(policies)
     }
-    apart = {"policy", "workload", "sharing", "sharing.degree"} | told
+    apart = {"policy", "workload", "sharing", "sharing.degree"} | named
     return [key for key in keys if key not in apart and len({str(row.get(key)) for row in found}) > 1]
 
 
@@ -89,12 +90,14 @@ def columns_of(row: Row) -> Row:
 
 def _row(sweep: Sweep, point_id: str) -> Row:
     chosen = run_record.choices(sweep.points[point_id])
-    row: Row = {"id": point_id, "choices": tuple(chosen), "counted": {}, "notes": (), **chosen}
+    row: Row = {"id": point_id, "choices": tuple(chosen), "counted": {}, "regions": None, "notes": (), **chosen}
     result = sweep.results.get(point_id)
     if result is None:
         return row | {"state": NOT_RUN, "outcomes": "", "error": ""}
     row["state"] = result["state"]
+    facts = (result["result"] or {}).get("facts", {})
     row |= {"counted": run_record.outcomes(result), "notes": tuple(run_record.notes(result))}
+    row["regions"] = facts.get("regions")
     row["outcomes"] = " ".join(f"{name}={count}" for name, count in row["counted"].items())
     row["error"] = "" if result["state"] == "done" else run_record.error_line(result)
     for name, metric in result_of(result).get("metrics", {}).items():

@@ -1,4 +1,4 @@
-"""The cost-benefit frontier: what nobody beats in both."""
+"""The cost-benefit frontier: what nothing else beats in both."""
 
 from collections.abc import Sequence
 

@@ -9,7 +9,7 @@ import numpy as np
 from thpsweep.answers.analysis.paired import Estimate, Values, difference, estimate
 from thpsweep.answers.analysis.study import DEGREE, NET, Entry, Key, Study
 
-ALONE = "leaving it alone"
+ALONE = "not collapsing"
 """The contender that every other one has to beat: a net gain of zero, by definition."""
 
 UNRESOLVED = "not resolved"
@@ -32,13 +32,8 @@ class Verdict:
 
     @property
     def resolved(self) -> bool:
-        """Whether the best beats every other one, leaving it alone included."""
+        """Whether the best beats every other one, not collapsing included."""
         return not self.tied
-
-    @property
-    def said(self) -> str:
-        """Name the winner, or say that there is none."""
-        return self.best if self.resolved else f"not resolved ({' or '.join([self.best, *self.tied])})"
 
 
 def recorded(entry: Entry) -> Values:
@@ -81,7 +76,7 @@ class Stretch:
 
     first: Any
     last: Any
-    said: str
+    winner: str
 
 
 def stretches(judged: Mapping[Key, Verdict]) -> dict[Key, list[Stretch]]:
@@ -89,10 +84,10 @@ def stretches(judged: Mapping[Key, Verdict]) -> dict[Key, list[Stretch]]:
     lines: dict[Key, list[Stretch]] = {}
     for scene, one in sorted(judged.items(), key=lambda item: dict(item[0]).get(DEGREE) or 0):
         rest = tuple(pair for pair in scene if pair[0] != DEGREE)
-        degree, said = dict(scene).get(DEGREE), one.best if one.resolved else UNRESOLVED
+        degree, winner = dict(scene).get(DEGREE), one.best if one.resolved else UNRESOLVED
         line = lines.setdefault(rest, [])
-        if line and line[-1].said == said:
+        if line and line[-1].winner == winner:
             line[-1] = dataclasses.replace(line[-1], last=degree)
         else:
-            line.append(Stretch(degree, degree, said))
+            line.append(Stretch(degree, degree, winner))
     return lines

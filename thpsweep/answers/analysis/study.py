@@ -111,8 +111,8 @@ class Study:
         return (keys, laid) if np.isfinite(laid).all() else None
 
 
-def study(sweep: Sweep) -> Study:
-    """Read all finished points of a sweep."""
+def study(sweep: Sweep, *, repriced: bool = True) -> Study:
+    """Read all finished points of a sweep; what prices them anew takes memory, and is left out where nothing does."""
     rows = [row for row in frame.rows(sweep) if row["state"] == "done"]
     common = [
         key for key in ("workload", "sharing", DEGREE, "policy") if len({_word(row.get(key)) for row in rows}) > 1
@@ -124,7 +124,7 @@ def study(sweep: Sweep) -> Study:
     for row in rows:
         record = sweep.results[row["id"]]["result"]
         units |= record["units"]
-        entries.append(_entry(row, keys, record, sweep.points[row["id"]]["point"]))
+        entries.append(_entry(row, keys, record, sweep.points[row["id"]]["point"], repriced))
     return Study(tuple(entries), factors, {**units, WORST_HOLD: "ms"}, len(sweep.points))
 
 
@@ -145,16 +145,22 @@ def named(key: str) -> str:
 
 def scene_name(scene: Key) -> str:
     """Write a scene as its choices."""
-    return ", ".join(f"{named(key)} {level_name(key, value)}" for key, value in scene) or "the only scene"
+    return ", ".join(_choice(key, value) for key, value in scene) or "the only scene"
 
 
-def _entry(row: Row, keys: Sequence[str], record: Mapping[str, Any], point: Mapping[str, Any]) -> Entry:
+def _choice(key: str, value: Any) -> str:
+    if key == DEGREE and is_number(value):
+        return "1 sharer" if value == 1 else f"{value:,} sharers"
+    return f"{named(key)} {level_name(key, value)}"
+
+
+def _entry(row: Row, keys: Sequence[str], record: Mapping[str, Any], point: Mapping[str, Any], repriced: bool) -> Entry:
     values = {name: np.array(found, np.float64) for name, found in record["replicates"].items()}
     holds = [found for name, found in values.items() if name.startswith("cost/lock_hold_") and name.endswith("_max_ms")]
     if holds:
         values[WORST_HOLD] = np.max(holds, axis=0)
     try:
-        priced: Recording | str = recording(point, record)
+        priced: Recording | str = recording(point, record) if repriced else "read without prices"
     except ThpsweepError as refusal:
         priced = str(refusal)
     scene = tuple((key, row.get(key)) for key in keys if not is_policy(key))
@@ -168,7 +174,7 @@ def _contender(row: Row, keys: Sequence[str]) -> str:
 
 def level_name(key: str, level: Any) -> str:
     """Write a level for people."""
-    return "lives on" if key in ENDLESS and level == 0 else _word(level)
+    return "endless" if key in ENDLESS and level == 0 else _word(level)
 
 
 def _levels(key: str, values: Iterator[Any]) -> tuple[Any, ...]:

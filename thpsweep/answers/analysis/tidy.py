@@ -10,7 +10,7 @@ from thpsweep.sweep.records.schema import Result, result_of
 
 
 def tidy(sweep: Sweep, *, replicates: bool) -> pd.DataFrame:
-    """Give a row a point, or a point and replicate, in the order of the table at the end of a sweep."""
+    """Give one row per point, or per point and replicate, in the order of the table at the end of a sweep."""
     rows = frame.rows(sweep)
     units: dict[str, str] = {}
     for row in rows:
@@ -23,7 +23,7 @@ def tidy(sweep: Sweep, *, replicates: bool) -> pd.DataFrame:
 
 
 def _split(sweep: Sweep, row: Row) -> list[Row]:
-    """Give a row a replicate; a point without a result has none."""
+    """Give one row per replicate; a point without a result has none."""
     values: dict[str, list[float]] = _record(sweep, row).get("replicates", {})
     kept = {"id": row["id"], **{key: row[key] for key in row["choices"]}}
     n = len(next(iter(values.values()), []))

@@ -35,8 +35,8 @@ class Directions:
     @property
     def held_at(self) -> str:
         """Say at which levels other factors are held, or nothing."""
-        said = ", ".join(f"{named(key)} = {level_name(key, level)}" for key, level in self.held.items())
-        return f" Held at {said}." if said else ""
+        levels = ", ".join(f"{named(key)} = {level_name(key, level)}" for key, level in self.held.items())
+        return f" Held at {levels}." if levels else ""
 
 
 def directions(study: Study) -> Directions | None:

@@ -1,4 +1,4 @@
-"""A metric along the factor with most levels, a line a contender, with 95 % bands."""
+"""A metric along the factor with most levels, one line per contender, with 95 % bands."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -99,5 +99,5 @@ def _extremes(rows: list[tuple[Any, ...]]) -> str:
     if not finite:
         return "No finite value."
     ends = (max(finite, key=lambda row: row[-4]), min(finite, key=lambda row: row[-4]))
-    said = [f"{row[-5]} at {' and '.join(map(str, row[:-5]))}, {row[-4]:.4g}" for row in ends]
-    return f"Largest: {said[0]}; smallest: {said[1]}."
+    where = [f"{row[-5]} at {' and '.join(map(str, row[:-5]))}, {row[-4]:.4g}" for row in ends]
+    return f"Largest: {where[0]}; smallest: {where[1]}."

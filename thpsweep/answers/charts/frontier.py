@@ -1,4 +1,4 @@
-"""Cost against benefit in each scene, and who nobody beats in both."""
+"""Cost against benefit in each scene, and which policies nothing beats in both."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def frontier(study: Study) -> Chart:
     finish(figure, axes)
     rows = [row for scene, entries in scenes.items() for row in _rows(scene, entries, fronts[scene])]
     caption = (
-        "Up is better, left is cheaper; nothing at all is the cross at zero. The line joins those that nobody beats in "
+        "Up is better, left is cheaper; nothing at all is the cross at zero. The line joins those that nothing beats in "
         "both; a filled mark leaves no memory double at the end. Bars are 95 % intervals."
     )
     often = _often(fronts)
@@ -108,4 +108,4 @@ def _often(fronts: dict[Key, list[Entry]]) -> str:
         for entry in best:
             counted[entry.contender] = counted.get(entry.contender, 0) + 1
     order = sorted(counted.items(), key=lambda item: -item[1])[:3]
-    return ", ".join(f"{name} ({count} scenes)" for name, count in order) or "nobody"
+    return ", ".join(f"{name} ({count} scenes)" for name, count in order) or "none"

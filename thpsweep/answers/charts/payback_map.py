@@ -115,5 +115,5 @@ def _row(entry: Entry, keys: tuple[str, str], third: str | None) -> tuple[Any, .
 
 
 def _held(held: dict[str, Any]) -> str:
-    said = ", ".join(f"{named(key)} = {level_name(key, level)}" for key, level in held.items())
-    return f"Held at {said}." if said else ""
+    levels = ", ".join(f"{named(key)} = {level_name(key, level)}" for key, level in held.items())
+    return f"Held at {levels}." if levels else ""

@@ -1,4 +1,4 @@
-"""What a sweep's picture shows: a line a policy along the degree, or a cloud where there would be too many."""
+"""What a sweep's picture shows: one line per policy along the degree, or a cloud where there would be too many."""
 
 import collections
 import dataclasses
@@ -13,7 +13,7 @@ X = "benefit/lru_entries_removed"
 Y = "cost/pte_updates"
 
 MOST_LINES = 24
-"""Of more lines in a panel, only the points are drawn, with one mark a policy: nobody can follow the lines."""
+"""Of more lines in a panel, only the points are drawn, with one mark per policy: so many lines cannot be followed."""
 
 
 @dataclasses.dataclass(frozen=True)

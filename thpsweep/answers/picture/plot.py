@@ -1,4 +1,4 @@
-"""The picture at the end of a sweep: pte updates against LRU entries removed, a line a policy along the degree."""
+"""The picture at the end of a sweep: pte updates against LRU entries removed, one line per policy along the degree."""
 
 import math
 from collections.abc import Sequence

@@ -44,7 +44,7 @@ class Report:
 
     study: Study
     question: str
-    said: tuple[str, ...]
+    answers: tuple[str, ...]
     judged: Mapping[Key, Verdict]
     anyhow: Mapping[Key, Verdict]
     charts: tuple[Chart, ...]
@@ -78,14 +78,14 @@ def report(sweep: Sweep, machine: Path | None = None) -> Report:
     chosen = headline_scene(known)
     varied = sensitivities(known, judged, chosen, sharing_kept=True)
     by_key = {price.key: price for price in explained}
-    said = (
-        sentences.winners(known, judged, anyhow[chosen]),
+    answers = (
+        sentences.winners(known, judged),
         sentences.hundred_thousand(known),
         sentences.overturned(varied, by_key, judged[chosen].best, scene_name(chosen), len(judged)),
     )
     charts, missing = _charts(known, varied, by_key, judged[chosen])
     question = question_of(sweep.directory)
-    return Report(known, question, said, judged, anyhow, tuple(charts), tuple(missing), explained)
+    return Report(known, question, answers, judged, anyhow, tuple(charts), tuple(missing), explained)
 
 
 def _charts(
@@ -156,7 +156,7 @@ def html(found: Report, sweep: Sweep, pictures: Mapping[str, bytes]) -> str:
     return _template().render(
         name=sweep.header["name"],
         question=found.question,
-        sentences=found.said,
+        sentences=found.answers,
         about=_about(found.study),
         winners=winners(found.judged, found.anyhow),
         winners_said=_winners_said(found),
@@ -201,7 +201,7 @@ def _about(known: Study) -> str:
 def _winners_said(found: Report) -> str:
     shown = {entry.row["mechanism"] for entry in found.study.entries} & UNRANKED.keys()
     left_out = "".join(f" {UNRANKED[name]}." for name in UNRANKED if name in shown)
-    return f"Net CPU time over the run; leaving it alone gains zero.{left_out and ' Not ranked:'}{left_out}"
+    return f"Net CPU time over the run; not collapsing gains zero.{left_out and ' Not ranked:'}{left_out}"
 
 
 def _environment(sweep: Sweep) -> str:

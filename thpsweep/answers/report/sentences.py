@@ -1,5 +1,6 @@
 """The answer in three sentences: who wins where, what it costs, what would overturn it."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -8,46 +9,116 @@ import numpy as np
 from thpsweep.answers.analysis.assumptions import Sensitivity
 from thpsweep.answers.analysis.paired import Estimate, Values, difference, estimate
 from thpsweep.answers.analysis.prices import Price
-from thpsweep.answers.analysis.ranking import ALONE, UNRESOLVED, Stretch, Verdict, stretches
-from thpsweep.answers.analysis.study import COST, DEGREE, NET, PAYBACK, Entry, Key, Study, level_name, named, scene_name
-from thpsweep.answers.charts.choose import HEADLINE_DEGREE
-from thpsweep.answers.terminal.table import count, duration, significant, size
-from thpsweep.units import HPAGE_PMD_NR
+from thpsweep.answers.analysis.ranking import (
+    ALONE,
+    UNRESOLVED,
+    Stretch,
+    Verdict,
+    contestants,
+    stretches,
+    verdict,
+    verdicts,
+)
+from thpsweep.answers.analysis.study import (
+    COST,
+    DEGREE,
+    NET,
+    PAYBACK,
+    Entry,
+    Key,
+    Study,
+    is_number,
+    level_name,
+    named,
+    scene_name,
+    study,
+)
+from thpsweep.answers.charts.choose import HEADLINE_DEGREE, headline_scene
+from thpsweep.answers.terminal.table import count, duration, significant
+from thpsweep.sweep.records.journal import Sweep
+from thpsweep.units import HPAGE_PMD_NR, size
 
 MOST_CLAUSES = 6
 STALL, COLLAPSES = "cost/stall_max_ms", "cost/collapses"
 
 
-def winners(study: Study, judged: Mapping[Key, Verdict], anyhow: Verdict) -> str:
-    """Say who has the largest net gain where, among those that keep the sharing, and what the sharing would buy."""
-    price = _without_sharing(anyhow)
-    horizon = duration(float(next(iter(study.entries)).point["run"]["duration_s"]))
-    head = f"Of what leaves no memory double, the largest net CPU gain over {horizon} is that of "
-    if len(study.factors.get(DEGREE, ())) > 1:
+def answer(sweep: Sweep) -> str:
+    """Say in a sentence or two which policy is best where; nothing where no point is done."""
+    known = study(sweep, repriced=False)
+    if len(known.entries) == 1:
+        return _alone(known.entries[0])
+    return winners(known) if known.entries else ""
+
+
+def winners(known: Study, judged: Mapping[Key, Verdict] | None = None) -> str:
+    """Say which policy has the largest net gain where, among those that keep the sharing, and what losing it would buy."""
+    judged = verdicts(known, sharing_kept=True) if judged is None else judged
+    scene = headline_scene(known)
+    anyhow = verdict(scene, contestants(known.scenes()[scene], sharing_kept=False))
+    head = f"By net gain in CPU time over {_horizon(known.entries[0])}, the best policy that keeps memory shared is"
+    return f"{_best(known, judged, head)}{_without_sharing(anyhow)}"
+
+
+def _best(known: Study, judged: Mapping[Key, Verdict], head: str) -> str:
+    """Name the winners along the degree, where that is short enough, else how many scenes each wins."""
+    if len(known.factors.get(DEGREE, ())) > 1:
         lines = stretches(judged)
         if len(lines) <= MOST_CLAUSES:
-            clauses = [_along(rest, line, judged) for rest, line in lines.items()]
-            return f"{head}{'; '.join(clauses)}{price}."
+            along = "; ".join(_along(rest, line, judged) for rest, line in lines.items())
+            return f"{head}{', ' if any(lines) else ' '}{along}."
     won: dict[str, list[Verdict]] = {}
     for one in judged.values():
-        won.setdefault(one.best if one.resolved else "", []).append(one)
+        won.setdefault(one.best if one.resolved else UNRESOLVED, []).append(one)
+    open_ = won.pop(UNRESOLVED, [])
+    if len(judged) == 1:
+        return (
+            f"{head} {_name(won)}."
+            if won
+            else f"{head} not resolved: the replicates cannot tell {_rivals(open_[0])} apart."
+        )
+    if not won:
+        return f"{head} not resolved in any of {len(judged)} scenes."
     order = sorted(won.items(), key=lambda item: -len(item[1]))
-    clauses = [
-        f"{_code(name)} in {len(found)} of {len(judged)} scenes ({_range(found)})" for name, found in order if name
-    ]
-    open_ = f"; in {len(won[''])} the replicates do not resolve a winner" if "" in won else ""
-    return (
-        f"{head}{', '.join(clauses)}{open_}{price}."
-        if clauses
-        else f"No winner is resolved in any of {len(judged)} scenes."
+    clauses = [f"{_code(name)} in {len(found)} of {len(judged)} scenes{_range(name, found)}" for name, found in order]
+    rest = f"; in {len(open_)} the replicates cannot tell the best apart" if open_ else ""
+    return f"{head} {', '.join(clauses)}{rest}."
+
+
+def _name(won: Mapping[str, list[Verdict]]) -> str:
+    ((name, found),) = won.items()
+    return f"{_code(name)}{_range(name, found)}"
+
+
+def _rivals(one: Verdict) -> str:
+    return ", ".join(map(_code, [one.best, *one.tied]))
+
+
+def _alone(entry: Entry) -> str:
+    """Say what came of a policy that competed with nothing but not collapsing."""
+    net, cost = estimate(entry.values[NET]), estimate(entry.values[COST])
+    degree = entry.choice(DEGREE)
+    where = f" at {scene_name(((DEGREE, degree),))}" if is_number(degree) else ""
+    if not cost.mean and not net.mean:
+        return f"{_code(entry.contender)} collapsed nothing{where}."
+    verb = "gains" if net.mean >= 0 else "loses"
+    size_ = dataclasses.replace(
+        net, mean=abs(net.mean), low=min(abs(net.low), abs(net.high)), high=max(abs(net.low), abs(net.high))
     )
+    lost = estimate(entry.values["cost/sharing_lost_bytes"]).mean
+    sharing = f"; private copies end the sharing of {size(lost)}" if lost else ""
+    head = f"{_code(entry.contender)}{where} {verb} {_ms(size_ if net.sign else net)} of CPU time net over {_horizon(entry)}"
+    return f"{head}, for {_ms(cost)} of collapsing, and {_payback(entry)}{sharing}."
 
 
-def hundred_thousand(study: Study) -> str:
+def _horizon(entry: Entry) -> str:
+    return duration(float(entry.point["run"]["duration_s"]))
+
+
+def hundred_thousand(known: Study) -> str:
     """Say what the sentence of 2016 comes to: at the degree where 512 ptes a sharer are the hundred thousand."""
-    found = _at_headline(study)
+    found = _at_headline(known)
     if "inplace" not in found:
-        return _cost_of_best(study)
+        return _cost_of_best(known)
     entry = found["inplace"]
     degree = int(entry.choice(DEGREE) or entry.row.get(DEGREE, 0))
     clauses = [_costs(entry, "`inplace` takes")]
@@ -56,8 +127,8 @@ def hundred_thousand(study: Study) -> str:
         clauses.append(_costs(found["switch"], f"`switch`, {_ms(saved)} less,"))
     clauses += [_costs(found[name], f"`{name}`") for name in ("inplace_pmd", "switch_pmd") if name in found]
     ptes = f"{HPAGE_PMD_NR * degree:,} ptes at {degree} sharers"
-    head = f"The hundred thousand of 2016 are {ptes}" if degree == HEADLINE_DEGREE else f"Each 2 MiB has {ptes}"
-    return f"{head} ({scene_name(entry.scene)}): for each 2 MiB, {'; '.join(clauses)}."
+    head = f"The hundred thousand ptes of 2016 are {ptes}" if degree == HEADLINE_DEGREE else f"Each 2 MiB has {ptes}"
+    return f"{head} ({scene_name(entry.scene)}). To collapse 2 MiB, {'; '.join(clauses)}."
 
 
 def overturned(found: Sequence[Sensitivity] | str, prices: Mapping[str, Price], best: str, where: str, n: int) -> str:
@@ -66,9 +137,10 @@ def overturned(found: Sequence[Sensitivity] | str, prices: Mapping[str, Price], 
         return f"Prices could not be varied: {found}."
     loses = [one for one in found if one.halved or one.doubled]
     clauses = ", ".join(_decides(one, prices, n) for one in loses[:3])
-    head = f"{len(loses)} of {len(found)} prices change a winner when halved or doubled: {clauses}"
+    most = ", most of all" if len(loses) > 3 else ""
+    head = f"{len(loses)} of {len(found)} prices change a best policy when halved or doubled{most}: {clauses}"
     if not loses:
-        head = f"Halving or doubling any one of {len(found)} prices changes no winner"
+        head = f"Halving or doubling any one of {len(found)} prices changes the best policy nowhere"
     return f"{head}; {_nearest(found, prices, best, where)}."
 
 
@@ -77,10 +149,10 @@ def _nearest(found: Sequence[Sensitivity], prices: Mapping[str, Price], best: st
     assumed = [one for one in found if one.key not in prices or prices[one.key].kind == "assumed"]
     turns = [(abs(math.log(max(factor, 1e-9))), factor, name, one.key) for one in assumed for factor, name in one.flips]
     if not turns:
-        return f"at {where} no assumed price alone takes the lead from {_code(best)}, whatever its value"
+        return f"at {where} {_code(best)} stays best whatever the value of any one assumed price"
     _, factor, name, key = min(turns)
-    price = f"`{key.split('.')[-1]}`, which is assumed, were {factor:.2g} times what it is"
-    return f"at {where} {_code(best)} would give way to {_code(name)} if {price}"
+    price = f"`{key.split('.')[-1]}`, which is assumed, were {factor:.2g} times as high"
+    return f"at {where} {_code(name)} instead of {_code(best)} would be best if {price}"
 
 
 def _along(rest: Key, line: Sequence[Stretch], judged: Mapping[Key, Verdict]) -> str:
@@ -93,13 +165,13 @@ def _along(rest: Key, line: Sequence[Stretch], judged: Mapping[Key, Verdict]) ->
         several = one.first != one.last
         degrees = f"{one.first:,}–{one.last:,}" if several else f"{one.first:,}"
         noun, where_to = "sharer" if degrees == "1" else "sharers", f" at {one.last:,}" if several else ""
-        if one.said == UNRESOLVED:
-            parts.append(f"nobody, as it is not resolved, at {degrees} {noun}")
+        if one.winner == UNRESOLVED:
+            parts.append(f"not resolved at {degrees} {noun}")
         else:
-            gain = "" if one.said == ALONE or not here else f" ({_ms(here[0].net)}{where_to})"
-            parts.append(f"{_code(one.said)} at {degrees} {noun}{gain}")
+            gain = "" if one.winner == ALONE or not here else f" ({_ms(here[0].net)}{where_to})"
+            parts.append(f"{_code(one.winner)} at {degrees} {noun}{gain}")
     where = " and ".join(f"{named(key)} of {level_name(key, value)}" for key, value in rest)
-    return ", ".join(parts) + (f", with {where}" if where else "")
+    return (f"with {where}, " if where else "") + ", ".join(parts)
 
 
 def _without_sharing(anyhow: Verdict) -> str:
@@ -107,36 +179,37 @@ def _without_sharing(anyhow: Verdict) -> str:
     if anyhow.entry is None or anyhow.entry.keeps_sharing or not anyhow.resolved:
         return ""
     more = estimate(anyhow.entry.values["cost/extra_bytes_peak"])
-    what = (
-        f"{_code(anyhow.best)} gains {_ms(anyhow.net)} at {scene_name(anyhow.scene)}, for {size(more.mean)} more memory"
-    )
-    return f"; where sharing may be lost, {what}"
+    where = f" at {scene_name(anyhow.scene)}" if anyhow.scene else ""
+    gains = f"{_code(anyhow.best)} gains {_ms(anyhow.net)}{where}"
+    return f" If sharing may be lost, {gains}, for {size(more.mean)} more memory."
 
 
 def _rest(scene: Key) -> Key:
     return tuple(pair for pair in scene if pair[0] != DEGREE)
 
 
-def _range(found: Sequence[Verdict]) -> str:
+def _range(name: str, found: Sequence[Verdict]) -> str:
+    if name == ALONE:
+        return ""
     nets = sorted(found, key=lambda one: one.net.mean)
     if nets[0] is nets[-1]:
-        return _ms(nets[0].net)
-    return f"{_ms(nets[0].net)} to {_ms(nets[-1].net)}"
+        return f" ({_ms(nets[0].net)})"
+    return f" ({_ms(nets[0].net)} to {_ms(nets[-1].net)})"
 
 
-def _at_headline(study: Study) -> dict[str, Entry]:
+def _at_headline(known: Study) -> dict[str, Entry]:
     """Give the entries by contender at the degree next to HEADLINE_DEGREE, and where as little as was swept happens."""
-    keys = [key for key in study.scene_factors if key != DEGREE]
-    lowest = {key: 0 if 0 in study.factors[key] else study.factors[key][0] for key in keys}
-    degrees = study.factors.get(DEGREE)
+    keys = [key for key in known.scene_factors if key != DEGREE]
+    lowest = {key: 0 if 0 in known.factors[key] else known.factors[key][0] for key in keys}
+    degrees = known.factors.get(DEGREE)
     degree = min(degrees, key=lambda level: abs(level - HEADLINE_DEGREE)) if degrees else None
     wanted = lowest | ({DEGREE: degree} if degrees else {})
-    return {entry.contender: entry for entry in study.entries if dict(entry.scene) == wanted}
+    return {entry.contender: entry for entry in known.entries if dict(entry.scene) == wanted}
 
 
-def _cost_of_best(study: Study) -> str:
+def _cost_of_best(known: Study) -> str:
     """Say what the best contender of the chosen scene costs, where the two of 2016 did not compete."""
-    found = [entry for entry in _at_headline(study).values() if entry.ranked and np.isfinite(entry.values[NET]).all()]
+    found = [entry for entry in _at_headline(known).values() if entry.ranked and np.isfinite(entry.values[NET]).all()]
     if not found:
         return "No contender finished in the scene that stands for the sweep."
     best = max(found, key=lambda entry: float(entry.values[NET].mean()))
@@ -180,11 +253,11 @@ def figure(value: float, within: Estimate) -> str:
     width = within.high - within.low
     if not (math.isfinite(width) and width > 0 and within.mean):
         return significant(value)
-    return significant(value, digits=min(7, max(3, 1 + math.ceil(math.log10(abs(within.mean) / width)))))
+    return significant(value, digits=min(5, max(3, 1 + math.ceil(math.log10(abs(within.mean) / width)))))
 
 
 def _ends(found: Estimate, write: Callable[[float], str]) -> str:
-    """Write an interval; one whose ends read as the mean, as where nobody writes, is left out."""
+    """Write an interval; one whose ends read as the mean, as where no page is written, is left out."""
     if math.isnan(found.low):
         return " [interval unknown: one replicate]" if found.n == 1 else " [interval unknown]"
     low, high = write(found.low), write(found.high)

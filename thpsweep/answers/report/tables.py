@@ -14,9 +14,10 @@ from thpsweep.answers.analysis.study import NET, Key, Study, is_number, level_na
 from thpsweep.answers.charts.base import Point
 from thpsweep.answers.charts.choose import directions, lines
 from thpsweep.answers.report.sentences import figure
-from thpsweep.answers.terminal.table import significant, size
+from thpsweep.answers.terminal.table import significant
 from thpsweep.sweep.records import run_record
 from thpsweep.sweep.records.journal import Sweep
+from thpsweep.units import size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ def winners(judged: Mapping[Key, Verdict], anyhow: Mapping[Key, Verdict]) -> Tab
         rows.append(
             (
                 scene_name(scene),
-                kept.said if kept.resolved else f"not resolved: {', '.join([kept.best, *kept.tied])}",
+                kept.best if kept.resolved else f"not resolved: {', '.join([kept.best, *kept.tied])}",
                 _with_ends(kept.net),
                 kept.second or "",
                 _with_ends(kept.margin) if kept.margin else "",

@@ -1,6 +1,7 @@
 """The answer of a search with several objectives: its front as a table, and as a file that a program can read."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -45,7 +46,7 @@ def document(sweep: Sweep, found: Front) -> dict[str, Any]:
 def table(sweep: Sweep, found: Front) -> Table:
     """Lay out one row a point of the front."""
     params = [sweep.points[key]["params"] for key in found.ids]
-    names = varied(params)
+    names = _names(sweep, params)
     title = f"{len(found.ids)} of {found.n_points} points are beaten by no other in all objectives"
     laid = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
     laid.caption_justify, laid.caption_style = "left", ""
@@ -58,6 +59,15 @@ def table(sweep: Sweep, found: Front) -> Table:
         laid.add_row(*map(Text, [*cells, *(_cell(sweep, key, metric) for metric in found.objectives)]))
     laid.caption = Text("\nby the means over replicates; ± half of the 95 % interval's width, a point's own")
     return laid
+
+
+def _names(sweep: Sweep, params: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name what was searched, also where all of the front have the same of it, and whatever else differs."""
+    keys = sweep.header["search"].get("dimensions", {})
+    searched = {key.removeprefix("policy/").replace("/", ".") for key in keys}
+    differ = varied(params)
+    every = dict.fromkeys(name for one in params for name in one)
+    return [name for name in every if name in searched or name in differ]
 
 
 def _metric(sweep: Sweep, key: str, metric: str) -> dict[str, float]:

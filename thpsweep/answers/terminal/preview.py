@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from thpsweep.answers.terminal.table import count, duration, size
+from thpsweep.answers.terminal.table import count, duration
 from thpsweep.sweep.planning.forecast import ALONE, Forecast, Workers, forecast
 from thpsweep.sweep.planning.limits import ADVICE, MLFLOW_BYTES, Room, need_bytes
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records.journal import Sweep
 from thpsweep.sweep.records.point import PlannedPoint
+from thpsweep.units import size
 
 MOST_TOO_LARGE = 10
 """Points that are named because they do not fit."""
@@ -75,7 +76,7 @@ def _too_large(plan: Plan, done: set[str], workers: Workers) -> list[str]:
 
 
 def search_summary(plan: Plan, found: Sweep | None, workers: Workers) -> list[str]:
-    """Say what a search will take, of which nobody knows all points beforehand."""
+    """Say what a search will take, whose points are not all known beforehand."""
     assert plan.search is not None
     n_all, basis = plan.search.outlook()
     n_done = len(found.done) if found else 0

@@ -13,6 +13,8 @@ from rich.text import Text
 
 from thpsweep.answers.analysis import frame
 from thpsweep.answers.analysis.frame import Row
+from thpsweep.model import registry
+from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.sweep.records import run_record
 from thpsweep.sweep.records.journal import Sweep
 
@@ -34,14 +36,6 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
-def size(value_bytes: float) -> str:
-    """Write bytes in binary units."""
-    for unit, bytes_each in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if abs(value_bytes) >= bytes_each:
-            return f"{value_bytes / bytes_each:,.1f} {unit}"
-    return f"{value_bytes:,.0f} B"
-
-
 def duration(value_s: float) -> str:
     """Write a time in the largest unit that it fills; infinite is never."""
     if value_s == math.inf:
@@ -52,33 +46,54 @@ def duration(value_s: float) -> str:
     return f"{significant(value_s * 1000)} ms"
 
 
+TIMES = (("s", 1.0), ("min", 60.0), ("h", 3_600.0), ("d", 86_400.0))
+SIZES = (("B", 1.0), ("KiB", 2.0**10), ("MiB", 2.0**20), ("GiB", 2.0**30), ("TiB", 2.0**40))
+"""Units that a column may be written in, smallest first."""
+
+SMALLEST = 0.1
+"""No value but zero is written as less, so that every one keeps its digits."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A metric in the table: its heading, how its mean is written, and whether with half its interval."""
+    """A metric in the table: its heading, how its mean is written, in which unit, and whether with half its interval."""
 
     heading: str
     metric: str
     write: Callable[[float], str]
     interval: bool = False
+    units: Sequence[tuple[str, float]] = ()
+    wide: bool = False
+
+    def unit(self, rows: Sequence[Row]) -> tuple[str, float]:
+        """Choose one unit for the whole column: the largest that leaves its smallest value readable."""
+        values = [abs(row[self.metric]) for row in rows if math.isfinite(row.get(self.metric, math.nan))]
+        smallest = min((value for value in values if value), default=0.0)
+        fitting = [unit for unit in self.units if smallest >= SMALLEST * unit[1] and max(values) >= unit[1]]
+        return (fitting or self.units or [("", 1.0)])[-1 if fitting else 0]
+
+
+def _size(value: float) -> str:
+    return significant(value) if value else "0"
+
+
+def _payback(value: float) -> str:
+    return "never" if value == math.inf else significant(value)
 
 
 COLUMNS = (
+    Column("pte updates,\nlargest region", "cost/pte_updates_worst_region", count, wide=True),
     Column("pte\nupdates", "cost/pte_updates", count),
     Column("LRU\nremoved", "benefit/lru_entries_removed", count),
     Column("per LRU\nentry", "tradeoff/pte_updates_per_lru_entry", significant),
     Column("CPU\nms", "cost/cpu_ms", significant),
-    Column("sharing\nlost", "cost/sharing_lost_bytes", size),
+    Column("sharing\nlost", "cost/sharing_lost_bytes", _size, units=SIZES),
     Column("net CPU\nms", "tradeoff/net_cpu_ms", significant, interval=True),
-    Column("payback", "tradeoff/payback_s", duration),
+    Column("payback", "tradeoff/payback_s", _payback, units=TIMES),
 )
 
-KINDS = {
-    "cost/migration_entries_set_worst_region": "set",
-    "cost/ptes_restored_worst_region": "restored",
-    "cost/ptes_switched_worst_region": "switched",
-    "cost/ptes_cleared_worst_region": "cleared",
-}
-"""Kinds of pte updates in the region that has most of them."""
+HUGE_ALREADY = ("SUCCEED", "PMD_MAPPED", "PTE_MAPPED_HUGEPAGE", "NO_PTE_TABLE")
+"""Results of visits that refuse nothing: collapsed now or before, or the process maps nothing there."""
 
 
 MOST_ROWS = 100
@@ -103,17 +118,18 @@ def table(sweep: Sweep, *, width: int = 170) -> Table:
     leading = _leading(rows)
     for key in leading:
         laid.add_column(key.rpartition(".")[2], justify="left" if key == "workload" else "right")
-    laid.add_column("policy", overflow="fold")
+    laid.add_column("policy", overflow="fold", no_wrap=wide)
     if wide:
-        laid.add_column("outcomes", overflow="fold")
-        laid.add_column("pte updates of\nthe largest region", justify="right")
-    for column in COLUMNS:
-        laid.add_column(column.heading, justify="right", overflow="fold")
+        laid.add_column("regions\ncollapsed", justify="right", no_wrap=True)
+    columns = [column for column in COLUMNS if wide or not column.wide]
+    units = [column.unit(rows) for column in columns]
+    for column, (unit, _) in zip(columns, units, strict=True):
+        laid.add_column(f"{column.heading}\n{unit}".replace("\n\n", "\n").strip(), justify="right", overflow="fold")
     shown, hidden = (rows, 0) if len(rows) <= MOST_ROWS else (_ends(rows), len(rows) - MOST_ROWS)
     for row, following in zip(shown, [*shown[1:], None], strict=True):
         cells = [_text(row.get(key)) for key in leading] + [_policy(row)]
-        cells += [_outcomes(row), _largest_region(row)] if wide else []
-        cells += [_cell(row, column, interval=wide) for column in COLUMNS]
+        cells += [_regions(row)] if wide else []
+        cells += [_cell(row, column, unit, interval=wide) for column, (_, unit) in zip(columns, units, strict=True)]
         last = following is not None and [following.get(key) for key in leading] != [row.get(key) for key in leading]
         laid.add_row(*map(Text, cells), end_section=last)
     notes = [f"{hidden} more points, in the middle, are in table.csv"] if hidden else []
@@ -142,10 +158,13 @@ def footnotes(rows: Sequence[Row], *, wide: bool = True) -> list[str]:
     lines += [f"not in the results: {', '.join(missing)}"] if missing else []
     if wide:
         lines.append(
-            "means over replicates; ± half of the 95 % interval's width; outcomes: share of all visits to a region"
+            "means over replicates; ± half of the 95 % interval's width"
+            + ("; private: each process collapses a copy of its own" if any(map(_is_private, done)) else "")
         )
     else:
-        lines.append(f"outcomes, the largest region and intervals are shown from {WIDE_COLUMNS} characters a line")
+        lines.append(
+            f"regions collapsed, the largest one and intervals are shown from {WIDE_COLUMNS} characters a line"
+        )
     return lines + _notes(rows)
 
 
@@ -175,33 +194,37 @@ def _policy(row: Row) -> str:
     return str(row["policy"]) if row["state"] == "done" else f"{row['policy']} ({row['state']})"
 
 
-def _outcomes(row: Row) -> str:
-    """Write which share of the visits collapsed, and how most others ended."""
-    counted = row["counted"]
-    total = sum(counted.values())
-    others = [name for name in counted if name != "SUCCEED"]
-    shown = [name for name in ["SUCCEED", *others[:1]] if counted.get(name)]
-    return "\n".join(f"{name}\N{NO-BREAK SPACE}{_percent(counted[name], total)}" for name in shown) or NOTHING
+def _regions(row: Row) -> str:
+    """Write how many regions collapsed, and why others did not, by the kernel's name for what refused most visits."""
+    collapsed = row.get("cost/collapses")
+    if collapsed is None or not row["counted"]:
+        return NOTHING
+    regions = row["regions"]
+    refused = [name for name in row["counted"] if name not in HUGE_ALREADY]
+    if _is_private(row):
+        return "\n".join([f"{count(collapsed)} private", *refused[:1]])
+    of = "" if regions is None else f" of {count(regions)}"
+    return "\n".join([f"{count(collapsed)}{of}", *([] if collapsed == regions else refused[:1])])
 
 
-def _percent(part: int, whole: int) -> str:
-    share = part / whole
-    return "<1%" if share < 0.005 else ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
+def _is_private(row: Row) -> bool:
+    """Tell whether each process collapses on its own."""
+    member = registry.options("mechanism").get(row["mechanism"])
+    return (
+        bool(row.get("cost/collapses"))
+        and member is not None
+        and issubclass(member, Mechanism)
+        and not member.all_sharers
+    )
 
 
-def _largest_region(row: Row) -> str:
-    kinds = [f"{count(row[metric])} {word}" for metric, word in KINDS.items() if row.get(metric)]
-    every = row.get("cost/pte_updates_worst_region")
-    return " + ".join(kinds) or (NOTHING if every is None else count(every))
-
-
-def _cell(row: Row, column: Column, *, interval: bool) -> str:
+def _cell(row: Row, column: Column, unit: float, *, interval: bool) -> str:
     mean = row.get(column.metric)
     if mean is None or math.isnan(mean):
         return NOTHING
     half = (row[f"{column.metric}_high"] - row[f"{column.metric}_low"]) / 2
     shown = interval and column.interval and math.isfinite(half) and half > 0
-    return column.write(mean) + (f" ±{significant(half, digits=2)}" if shown else "")
+    return column.write(mean / unit) + (f" ±{significant(half / unit, digits=2)}" if shown else "")
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
@@ -212,12 +235,12 @@ def _notes(rows: Sequence[Row]) -> list[str]:
             found.setdefault(re.sub(r"[\d,.]*\d", "#", note), []).append((note, row))
     n_policies = len({row["policy"] for row in rows})
     lines = []
-    for said in found.values():
-        note, last = said[-1]
-        policies = dict.fromkeys(row["policy"] for _, row in said)
+    for alike in found.values():
+        note, last = alike[-1]
+        policies = dict.fromkeys(row["policy"] for _, row in alike)
         who = "" if len(policies) == n_policies else f"{_list(policies)} at "
-        numbers = f" (numbers of {_where(last)})" if len({note for note, _ in said}) > 1 else ""
-        lines.append(f"{who}{_list(_where(row) for _, row in said)}: {note}{numbers}")
+        numbers = f" (numbers of {_where(last)})" if len({note for note, _ in alike}) > 1 else ""
+        lines.append(f"{who}{_list(_where(row) for _, row in alike)}: {note}{numbers}")
     return lines
 
 

@@ -7,7 +7,7 @@ from thpsweep.linux.prototype.bench import Bench, bench, say
 from thpsweep.linux.prototype.compare.command import compare, plays, report
 from thpsweep.linux.prototype.kernels import kernel
 from thpsweep.linux.prototype.machine import CHECKING
-from thpsweep.linux.prototype.price import price
+from thpsweep.linux.prototype.price import known, price
 
 _PASSED, _FAILED = 0, 1
 _LIMIT_S = {"check": 300.0, "stress": 1800.0}
@@ -27,12 +27,13 @@ class Request:
 def run(request: Request) -> int:
     """Do what is asked; 1 where a check failed. Raises: ThpsweepError."""
     chosen = plays(request.families, request.seed) if request.action == "compare" else []
+    others = known(request.out)
     with bench(kernel(request.kernel)) as ready:
         say(f"booting {ready.version} under emulation; nothing is loaded into the kernel of this machine")
         if request.action == "compare":
             return report(chosen, compare(ready, chosen))
         if request.action == "price":
-            return price(ready, request.kernel, request.out)
+            return price(ready, request.kernel, request.out, others)
         return _checked(ready, request.action)
 
 

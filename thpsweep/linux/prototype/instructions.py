@@ -1,6 +1,6 @@
 """Guest instructions a pte for what the kernel and the module do, from what a counting machine printed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from thpsweep.linux.prototype.errors import PrototypeError
@@ -52,31 +52,28 @@ def instructions(costs: Costs) -> dict[str, float]:
     found = list(costs)
     table = {name: _slope(found, name, slope) for name, slope in SLOPES.items()}
     table |= _lives(found)
-    table["write_protect"] = _one(found, "write_protect", "protect", n="0")["protect"] / HPAGE_PMD_NR
+    table["write_protect"] = _least(found, "write_protect", "protect", "protect", n="0") / HPAGE_PMD_NR
     table["ksm_merge"] = _ksm(found)
     return table
 
 
-def fixed(costs: Costs) -> dict[str, float]:
-    """Tell what a region costs once, whoever shares it. Units: instructions."""
-    found = list(costs)
-    line = _one(found, "switch", "switch", n=str(_MANY), slice=WHOLE)
-    return {name: line[name] for name in ("alloc", "release")}
-
-
 def _slope(costs: list[tuple[str, dict[str, str]]], name: str, slope: Slope) -> float:
     chosen = {} if slope.slice is None else {"slice": slope.slice}
-    few, many = (_one(costs, name, slope.line, n=str(n), **chosen)[slope.field] for n in (_FEW, _MANY))
+    few, many = (_least(costs, name, slope.line, slope.field, n=str(n), **chosen) for n in (_FEW, _MANY))
     return (many - few) / (_MANY - _FEW) / HPAGE_PMD_NR
 
 
 def _lives(costs: list[tuple[str, dict[str, str]]]) -> dict[str, float]:
-    """Take what four regions more cost: a fork's and an exit's price of a page, by the form that it is mapped in."""
+    """Take what eight regions more cost: a fork's and an exit's price of a page, by the form that it is mapped in."""
     table = {}
     for form, name in LIVES.items():
-        one, five = (_one(costs, "fork", "life", form=form, n=str(_MANY), regions=r) for r in ("1", "5"))
         for field, verb in (("fork", "fork"), ("unmap", "exit")):
-            table[f"{verb}_{name}"] = (five[field] - one[field]) / 4 / HPAGE_PMD_NR
+            operation = f"{verb}_{name}"
+            one, nine = (
+                _least(costs, operation, "life", field, form=form, n=str(_MANY), regions=regions)
+                for regions in ("1", "9")
+            )
+            table[operation] = (nine - one) / 8 / HPAGE_PMD_NR
     return table
 
 
@@ -88,14 +85,16 @@ def _ksm(costs: list[tuple[str, dict[str, str]]]) -> float:
     return int(merging[0]["instr"]) / int(merging[0]["merged"])
 
 
-def _one(costs: list[tuple[str, dict[str, str]]], name: str, line: str, **wanted: str) -> dict[str, float]:
-    """Find the first line of an operation with these fields, as numbers."""
-    for found, values in costs:
-        if found == line and all(values.get(key) == value for key, value in wanted.items()):
-            return _numbers(values)
-    asked = ", ".join(f"{key}={value}" for key, value in wanted.items())
-    raise PrototypeError(f"prototype: no price of {name}: the test machine printed no line cost {line} with {asked}")
-
-
-def _numbers(values: Mapping[str, str]) -> dict[str, float]:
-    return {key: float(value) for key, value in values.items() if value.lstrip("-").isdigit()}
+def _least(costs: list[tuple[str, dict[str, str]]], name: str, line: str, field: str, **wanted: str) -> float:
+    """Take the least that was counted of an operation: whatever disturbs a count of instructions adds to it."""
+    counted = [
+        int(values[field])
+        for found, values in costs
+        if found == line and all(values.get(key) == value for key, value in wanted.items())
+    ]
+    if not counted:
+        asked = ", ".join(f"{key}={value}" for key, value in wanted.items())
+        raise PrototypeError(
+            f"prototype: no price of {name}: the test machine printed no line cost {line} with {asked}"
+        )
+    return min(counted)

@@ -3,6 +3,7 @@
 import datetime
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -20,12 +21,21 @@ _LIMIT_S = 900.0
 _COMPILER = re.compile(r"\((\S*gcc\S* \([^)]*\) [\d.]+)")
 
 
-def price(ready: Bench, kernel: str, out: Path | None) -> int:
-    """Count, show, and write where a file is named; its entries of other kernels stay. Raises: PrototypeError."""
+def known(out: Path | None) -> dict[str, Table]:
+    """Read what a file has of other kernels, before anything is counted. Raises: PrototypeError."""
+    if out is None:
+        return {}
+    if not out.absolute().parent.is_dir():
+        raise PrototypeError(f"--out={str(out)!r}: expected a file in a folder that exists")
+    return load(out) if out.exists() else {}
+
+
+def price(ready: Bench, kernel: str, out: Path | None, others: Mapping[str, Table]) -> int:
+    """Count, show, and write where a file is named, beside the tables of other kernels. Raises: PrototypeError."""
     table = counted(ready, kernel)
     show(table, ready.version)
     if out is not None:
-        save(out, {**(load(out) if out.exists() else {}), kernel: table})
+        save(out, {**others, kernel: table})
     return 0
 
 

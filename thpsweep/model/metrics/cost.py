@@ -8,7 +8,7 @@ from thpsweep.model.accounting.prices import collapse_ns, collapse_ns_by_payer, 
 from thpsweep.model.bits import Floats, Ints
 from thpsweep.model.metrics.base import Metrics, Pair
 from thpsweep.model.state.counts import LARGEST, PTE_UPDATES
-from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES
+from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES, size
 
 
 def metrics(pair: Pair) -> Metrics:
@@ -65,10 +65,10 @@ def facts(by_name: Mapping[str, Floats]) -> dict[str, str]:
     if not lost:
         return {}
     return {
-        "note_sharing": f"private copies ended the sharing of {lost / 2**20:.1f} MiB; at the end {healed / lost:.0%} of it "
-        "had healed: recycled workers share the new pages, or writes would have ended the sharing anyway"
+        "note_sharing": f"private copies ended the sharing of {size(lost)}; at the end {healed / lost:.0%} of it was no "
+        "longer double, since recycled workers share the new pages, or since writes would have ended the sharing anyway"
         if healed > 0.005 * lost
-        else f"private copies ended the sharing of {lost / 2**20:.1f} MiB; at the end all of it was still double"
+        else f"private copies ended the sharing of {size(lost)}; at the end all of it was still double"
     }
 
 

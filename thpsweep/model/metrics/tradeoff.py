@@ -52,6 +52,6 @@ def facts(by_name: Mapping[str, Floats], after_s: Floats) -> dict[str, str]:
     if not beyond:
         return {}
     return {
-        "note_payback": f"in {beyond} of {paid_s.size} replicates the cost is made up for only after the end of the run, "
-        "if the gain goes on at its mean rate"
+        "note_payback": f"in {beyond} of {paid_s.size} replicates it pays back only after the end of the run, if "
+        "the gain goes on at its mean rate"
     }

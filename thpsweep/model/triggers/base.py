@@ -110,6 +110,11 @@ class Trigger(abc.ABC):
         """Refuse options that cannot work within a run of this length."""
         del duration_s
 
+    def passes(self, duration_s: float) -> float:
+        """Predict how often it looks at memory, where that is not once a tick."""
+        del duration_s
+        return 0.0
+
 
 @dataclasses.dataclass
 class Early(Trigger):

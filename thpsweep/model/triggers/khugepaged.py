@@ -80,6 +80,10 @@ class Khugepaged(Trigger):
         for name in ("max_ptes_none", "max_ptes_swap", "max_ptes_shared"):
             whole(f"policy.trigger.{name}", getattr(self, name), 0, HPAGE_PMD_NR - 1)
 
+    def passes(self, duration_s: float) -> float:
+        """Count the times that the daemon wakes."""
+        return duration_s * MS_PER_S / self.scan_sleep_millisecs
+
     def begin(self, n_replicates: int) -> _Clock:
         """Set the clocks to the first pass."""
         return _Clock(np.ones(n_replicates, np.int64), np.zeros(n_replicates, np.int64))

@@ -113,11 +113,12 @@ class Captured(Workload):
         outside = int(layout.cell_outside.max(initial=0))
         if n_sharers > n_processes:
             facts["note_replicated"] = (
-                f"{n_processes} processes were captured; process {source} of them, with {_own_pages(layout)[source]} "
-                f"pages to itself, was replicated to reach the sharing degree"
+                f"only {n_processes} processes were captured; the other {n_sharers - n_processes:,} are copies of "
+                f"process {source}, which had {_own_pages(layout)[source]:,} pages to itself"
             )
         if n_sharers < n_processes:
-            facts["note_cut"] = f"only the first sharers of the {n_processes} captured processes were kept"
+            first = "the first" if n_sharers == 1 else f"the first {n_sharers}"
+            facts["note_cut"] = f"of the {n_processes} captured processes only {first} took part"
         facts |= _as_captured(layout)
         if outside:
             facts["note_outside"] = f"up to {outside} mappings of a page by processes outside the tree were left out"

@@ -20,7 +20,7 @@ from thpsweep.sweep.driver.progress import progress
 from thpsweep.sweep.driver.task_source import GridTasks, SearchTasks, make_source
 from thpsweep.sweep.local.serial import Launch, Terms
 from thpsweep.sweep.planning.plan import Plan
-from thpsweep.sweep.records import crash_log, environment, journal, run_record
+from thpsweep.sweep.records import crash_log, environment, journal, reuse, run_record
 from thpsweep.sweep.records.crash_log import CrashLog
 from thpsweep.sweep.records.identity import code_id
 from thpsweep.sweep.records.schema import PointRecord, ResultRecord, SweepRecord, result_record
@@ -50,6 +50,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None], b
     """
     refuse_name_conflict(plan)
     with _keeping_results(plan), writing(plan.directory, _header(plan), _point_records(plan)) as (log, recorded):
+        recorded = _taken_over(plan, log, recorded)
         _write_whole(plan.directory / "config.yaml", plan.config)
         environment.record(plan.directory)
         source = make_source(plan, log, recorded)
@@ -69,6 +70,19 @@ def _read_back(directory: Path) -> journal.Sweep:
     if not file.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
     return journal.read(directory)
+
+
+def _taken_over(plan: Plan, log: Journal, recorded: journal.Sweep) -> journal.Sweep:
+    """Copy results that other sweeps of the folder have of these points; say where they come from."""
+    for name in reuse.other_code(plan.root, plan.directory, plan.overrides):
+        print(f"thpsweep: {plan.root / name} is of other code than this: its results are not used", file=sys.stderr)
+    wanted = {point.id for point in plan.points} - recorded.done if plan.search is None else set()
+    places = reuse.elsewhere(plan.root, plan.directory, wanted)
+    if not places:
+        return recorded
+    names = reuse.take_over(log, places)
+    print(f"thpsweep: {len(places)} points are taken over from {', '.join(names)}", file=sys.stderr)
+    return journal.contents(plan.directory / journal.FILE_NAME)
 
 
 def _run(plan: Plan, source: GridTasks, launch: Launch, log: Journal, follower: Follower) -> int:

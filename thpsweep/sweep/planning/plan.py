@@ -9,6 +9,7 @@ from thpsweep.errors import SweepError
 from thpsweep.sweep.planning.axes import Job
 from thpsweep.sweep.planning.check import Checker
 from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.notice import noting
 from thpsweep.sweep.planning.search import Search
 from thpsweep.sweep.planning.where import Where
 from thpsweep.sweep.records.point import PlannedPoint, content_id
@@ -39,14 +40,18 @@ class Plan:
     named: bool = False
     force: bool = False
     search: Search | None = None
+    known_as: str | None = None
     labels: Labels = Labels()  # noqa: RUF009 it is immutable
 
     @property
     def id(self) -> str:
         """Identify the sweep by its points, so that the same command finds what it has done already.
 
-        A search is known by what it searches for, too: points that it finds are not known beforehand.
+        A search is known by what it searches for, too: points that it finds are not known beforehand. So are those of
+        the later batches of another sweeper, and `known_as` identifies them all.
         """
+        if self.known_as is not None:
+            return self.known_as
         points = sorted(point.id for point in self.points)
         return content_id(points if self.search is None else {"search": dict(self.search.spec), "points": points})
 
@@ -86,12 +91,12 @@ def planned(jobs: Iterable[Job], compose: Callable[[Sequence[str]], Point], wher
 
     Raises: ThpsweepError for the first point that cannot run.
     """
-    composed = [(job, compose(job.overrides)) for job in jobs]
+    composed = [(job, compose(job.overrides)) for job in noting(list(jobs), "composing")]
     kept = _filtered(composed, where)
     points: dict[str, PlannedPoint] = {}
     id_of: dict[tuple[str, ...], str] = {}
     checker = Checker()
-    for job, point in kept:
+    for job, point in noting(kept, "checking"):
         key, checked = checker.check(point)
         id_of[job.overrides] = key
         if key not in points:

@@ -1,4 +1,4 @@
-"""What a search is to the engine: points that nobody knows beforehand, proposed one by one as results come in."""
+"""What a search is to the engine: points that are not known beforehand, proposed one by one as results come in."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ class Proposal:
     note: Note
 
 
-class Course(Protocol):
-    """A search under way. Told the same proposals and results in the same order, it proposes the same."""
+class SearchState(Protocol):
+    """A search under way. Given the same proposals and results in the same order, it proposes the same."""
 
     def propose(self, n_idle: int) -> Sequence[Proposal]:
         """Say what is to run next, to keep so many workers busy; nothing where that depends on what is not in yet."""
@@ -28,7 +28,7 @@ class Course(Protocol):
         """Take note of a proposal that was recorded: the next thing it would have proposed."""
 
     def learn(self, key: str, state: str, result: Any) -> None:
-        """Take a point's outcome, which may be told again."""
+        """Take a point's outcome, which may come again."""
 
     def ahead(self) -> tuple[int, int]:
         """Predict how many points are still to be proposed, and how many can run side by side."""
@@ -52,7 +52,7 @@ class Search(Protocol):
     def note(self) -> Mapping[str, Any]:
         """Say what else its answer is made of, for the journal; it identifies nothing."""
 
-    def begin(self) -> Course:
+    def begin(self) -> SearchState:
         """Begin, knowing nothing."""
 
     def outlook(self) -> tuple[int, str]:

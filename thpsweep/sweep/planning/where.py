@@ -79,8 +79,13 @@ def as_override(argument: str) -> str:
     is_quoted = re.fullmatch(r"""\s*(['"])(\\.|(?!\1).)*\1\s*""", text)
     if key.lstrip("+") != "sweep.where" or is_quoted or text in ("", "null"):
         return argument
+    return f"{key}={quoted(text)}"
+
+
+def quoted(text: str) -> str:
+    """Quote a text for Hydra's grammar."""
     escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text)
-    return f"{key}='{escaped}'"
+    return f"'{escaped}'"
 
 
 class _Unanswerable(Exception):

@@ -11,7 +11,7 @@ import thpsweep
 from thpsweep.model.simulate import MODEL_VERSION
 
 Identity = dict[str, str]
-"""Versions by name; plain text, so that whoever reads it needs none of them."""
+"""Versions by name; plain text, so that a reader needs none of them."""
 
 
 COMPUTES = ("model", "outcomes.py", "units.py")

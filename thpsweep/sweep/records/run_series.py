@@ -1,4 +1,4 @@
-"""What MLflow is told about the course of a run; the journal has all of it, and the baseline's too."""
+"""What MLflow gets of the series of a run; the journal has all of it, and the baseline's too."""
 
 import math
 from collections.abc import Mapping

@@ -98,7 +98,7 @@ def status(directory: Path) -> Status:
 
 
 def holder(directory: Path) -> str | None:
-    """Name who runs the sweep; None where nobody does: the lock tells, whatever is written in it."""
+    """Name the process that runs the sweep; None where none does: the lock tells, whatever is written in it."""
     try:
         with (directory / LOCK_NAME).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

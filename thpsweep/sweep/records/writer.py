@@ -1,4 +1,4 @@
-"""Write a journal: append-only, one writer, repaired at start, and on the disk before anybody is told."""
+"""Write a journal: append-only, one writer, repaired at start, and on the disk before anything else learns of a record."""
 
 import contextlib
 import fcntl
@@ -90,8 +90,10 @@ def repair(file: Path) -> None:
             _blank(journal.fileno(), line, end)
         os.fsync(journal.fileno())
     where = ", ".join(str(number) for number, _, _ in damaged[:10]) + (", ..." if len(damaged) > 10 else "")
-    said = f"{len(damaged)} damaged or unfinished, record {where}; moved to {aside.name}, what they held is done again"
-    print(f"thpsweep: {file}: {said}", file=sys.stderr)
+    message = (
+        f"{len(damaged)} damaged or unfinished, record {where}; moved to {aside.name}, what they held is done again"
+    )
+    print(f"thpsweep: {file}: {message}", file=sys.stderr)
 
 
 def _blank(handle: int, line: bytes, end: int) -> None:

@@ -18,7 +18,7 @@ Dimension = Mapping[str, Any]
 
 
 class Suggestions:
-    """A study in memory. Asked and told the same in the same order, with the same seed, it suggests the same."""
+    """A study in memory. Asked and given the same in the same order, with the same seed, it suggests the same."""
 
     def __init__(
         self, dimensions: Mapping[str, Dimension], directions: Sequence[str], sampler: str, seed: int, population: int
@@ -32,7 +32,7 @@ class Suggestions:
         self._trials: dict[int, Any] = {}
 
     def ask(self) -> tuple[int, Values]:
-        """Suggest values; they have a number, by which they are told of."""
+        """Suggest values; they have a number, by which their results are given."""
         with _quiet():
             trial = self._study.ask(self._distributions)
         self._trials[trial.number] = trial

@@ -90,26 +90,24 @@ class ApiWriter:
         self._client.set_terminated(run_id, run.status, run.end_ms)
 
 
-def connect(target: Target) -> MlflowClient:
-    """Connect, making the database where there is none. Raises: SweepError where it is unusable."""
+def connect(target: Target) -> tuple[MlflowClient, Any]:
+    """Connect, making the database where there is none; give MLflow's store of a database, too, None of a server.
+
+    Disposing of the store's engine closes the database, so that SQLite puts its -wal and -shm away: MLflow has one
+    engine for each URI and process. Raises: SweepError where it is unusable.
+    """
     if target.file is not None:
         if not target.file.exists():
             create(target.file, target.artefacts_uri)
         check_database(target.file)
     try:
-        if not target.is_server:  # a new database's own experiment then has its artefacts where ours have them
-            store(target)
-        return MlflowClient(tracking_uri=target.uri)
+        # Before the client: a new database's own experiment then has its artefacts where ours have them.
+        opened = None if target.is_server else store(target)
+        return MlflowClient(tracking_uri=target.uri), opened
     except MlflowException as error:  # a database of another MLflow release
         first_line = str(error).splitlines()[0]
         where = target.shown(str(target.file or target.uri))
         raise SweepError(f"{where}: {first_line} (or move it away: it is rebuilt from journals)") from error
-
-
-def disconnect(target: Target) -> None:
-    """Close a database, so that SQLite puts its -wal and -shm away."""
-    if not target.is_server:
-        store(target).engine.dispose()  # MLflow has one engine for each URI and process
 
 
 def rows_of(target: Target, sweep: str) -> list[list[Any]]:
@@ -120,8 +118,8 @@ def rows_of(target: Target, sweep: str) -> list[list[Any]]:
         experiments = {found.experiment_id: found for found in client.search_experiments(view_type=ViewType.ALL)}
         for own in search(client, list(experiments), f"tags.`{SWEEP}` = '{sweep}'", ViewType.ALL):
             found = experiments[own.info.experiment_id]
-            below = ApiWriter(client).rows(found.experiment_id, own.info.run_id)
-            rows += [[found.lifecycle_stage, found.name, *row] for row in below if None not in row]
+            below = [*ApiWriter(client).rows(found.experiment_id, own.info.run_id)] or [(None,) * 5]
+            rows += [[found.lifecycle_stage, found.name, *row] for row in below]
     return rows
 
 

@@ -43,7 +43,7 @@ def labels(tags: Mapping[Any, Any] | None, note: str | None, run_name: str | Non
     for key, value in (tags or {}).items():
         if not TAG_NAME.fullmatch(str(key)) or str(key).startswith(OURS):
             expected = f"a tag's name of letters, digits and _-./: that does not begin with {' or '.join(OURS)}"
-            raise OptionError(f"sweep.tags.{key}", value, expected)
+            raise OptionError("sweep.tags", {key: value}, expected)
         if isinstance(value, Mapping | list) or len(str(value)) > run_record.MAX_TEXT:
             raise OptionError(
                 f"sweep.tags.{key}", value, f"a text of at most {run_record.MAX_TEXT} characters, or a number"

@@ -24,15 +24,15 @@ RUNS = """
     FROM tags sweep
     JOIN runs own ON own.run_uuid = sweep.run_uuid
     JOIN experiments ON experiments.experiment_id = own.experiment_id
-    JOIN tags parent ON parent.key = 'mlflow.parentRunId' AND parent.value = sweep.run_uuid
-    JOIN runs ON runs.run_uuid = parent.run_uuid
-    JOIN tags point ON point.key = 'thpsweep.point' AND point.run_uuid = runs.run_uuid
-    JOIN tags finished ON finished.key = 'thpsweep.finished' AND finished.run_uuid = runs.run_uuid
+    LEFT JOIN tags parent ON parent.key = 'mlflow.parentRunId' AND parent.value = sweep.run_uuid
+    LEFT JOIN runs ON runs.run_uuid = parent.run_uuid
+    LEFT JOIN tags point ON point.key = 'thpsweep.point' AND point.run_uuid = runs.run_uuid
+    LEFT JOIN tags finished ON finished.key = 'thpsweep.finished' AND finished.run_uuid = runs.run_uuid
     WHERE sweep.key = 'thpsweep.sweep' AND sweep.value = ?
 """
 
 Rows = Iterable[Sequence[Any]]
-"""Stage and name of the experiment; point and finishing time; id, status and stage of a run."""
+"""Stage and name of the experiment; point and finishing time; id, status and stage of a run, or of none."""
 
 
 class NoAnswer(Exception):
@@ -90,6 +90,8 @@ def compare(rows: Rows, finished: Mapping[str, str]) -> Lag:
     names = [name for is_active, name, _ in every if not is_active]
     runs: dict[str, list[Recorded]] = {}
     for point, at, run_id, status, stage in active:
+        if point is None or at is None:  # the sweep's own run with none below, or one whose tags a user removed
+            continue
         runs.setdefault(point, []).append(Recorded(run_id, at, status != "RUNNING", stage == "active"))
     found = [standing(runs.get(point, ()), at) for point, at in finished.items()]
     return Lag(

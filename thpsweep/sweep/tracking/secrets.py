@@ -37,7 +37,9 @@ def values(uri: str) -> set[str]:
 def are_typed(raw: str) -> bool:
     """Tell whether secrets stand in a URI as it is written in a config, where `${...}` stands for what is elsewhere."""
     defaults = re.findall(r"\$\{[^{}]*?,([^{}]*)\}", raw)
-    return any(values(uri.strip()) for uri in (re.sub(r"\$\{[^{}]*\}", "", raw), *defaults))
+    elsewhere = "\0"
+    uris = (re.sub(r"\$\{[^{}]*\}", elsewhere, raw), *defaults)
+    return any(values(uri.strip()) - {elsewhere} for uri in uris)
 
 
 def masked(text: str, uri: str) -> str:
@@ -71,5 +73,5 @@ def _user_infos(rest: str) -> list[str]:
 
 
 def _of_user(info: str, is_server: bool) -> Iterator[str]:
-    user, colon, password = info.partition(":")
-    yield password if colon else user if is_server else ""
+    user, _, password = info.partition(":")
+    yield password or (user if is_server else "")

@@ -64,7 +64,10 @@ class Target:
         reasons = [cause for cause in _causes(problem) if isinstance(cause, OSError)]
         if self.is_server and reasons and (text := reasons[-1].strerror or str(reasons[-1])):
             return f"{self.without_user}: {text}"
-        return f"{type(problem).__name__}: {self.shown(' '.join(str(problem).split()))[:300]}"
+        # SQLAlchemy's errors have that of the driver in `orig`; their own text, which MLflow repeats, is the statement.
+        original = next((orig for cause in _causes(problem) if (orig := getattr(cause, "orig", None))), problem)
+        text = " ".join(str(original).partition("[SQL:")[0].split())
+        return f"{type(original).__name__}: {self.shown(text)[:300]}"
 
     def shown_by(self, root: Path, directory: Path) -> str:
         """Say how a person gets to see the runs of a sweep in `directory`, whose root is `root`."""

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mlflow import MlflowClient
 
@@ -119,7 +119,8 @@ class Tracker:
         self._results: dict[str, Result] = {}
         self._pending: dict[str, None] = {}
         self._connection: _Connection | None = None
-        self._has_opened = False
+        self._store: Any = None
+        """MLflow's own of a database; None of a server, and before it is needed."""
 
     def catch_up(self, *, ended: bool = False, final: bool, is_idle: Callable[[], bool] = lambda: True) -> Added:
         """Add what MLflow lacks; a second call adds nothing.
@@ -169,13 +170,12 @@ class Tracker:
     def close(self) -> None:
         """Close the database."""
         self._connection = None
-        if self._has_opened:
-            api.disconnect(self._target)
+        if self._store is not None:
+            self._store.engine.dispose()
 
     def _connected(self) -> _Connection:
         if self._connection is None:
-            client = api.connect(self._target)
-            self._has_opened = True
+            client, self._store = api.connect(self._target)
             place = experiment.find_or_create(client, self._target, self._header, self._directory.name)
             parent = Parent(client, place, self._header, self._directory, self._labels)
             writer, common = self._writer(client), self._common()
@@ -230,9 +230,9 @@ class Tracker:
                     connection.relabelled += 1
 
     def _writer(self, client: MlflowClient) -> Writer:
-        if self._bulk and not self._target.is_server:
+        if self._bulk and self._store is not None:
             try:
-                return BulkWriter(client, api.store(self._target))
+                return BulkWriter(client, self._store)
             except SchemaMismatch as mismatch:
                 self._give_up_bulk(mismatch)
         return api.ApiWriter(client)

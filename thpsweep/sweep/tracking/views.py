@@ -78,17 +78,22 @@ def tags(columns: Sequence[str], axes: Sequence[str], n_points: int, policies: S
 
     `columns` are params of the table, `axes` those of which parallel coordinates can draw every point.
     """
-    by_name = "tags.`mlflow.runName`"
-    drawn = f"{PAGE} of {n_points} points, spread over policies and values; {EVERYWHERE}" if n_points > PAGE else ""
+    by_name, by_place = "tags.`mlflow.runName`", f"tags.`{PLACE}`"
+    # A section's title has room for some 55 characters.
+    drawn = f"{PAGE} of {n_points} points drawn; all: table.csv, report.md" if n_points > PAGE else TITLE
     shown = {
-        VIEW: _view(TITLE, "", by_name, columns, axes, drawn and f"the first {PAGE} of {n_points} points; {EVERYWHERE}")
+        VIEW: _view(TITLE, "", by_name, columns, axes, drawn),
+        CHARTS: _view(f"{TITLE}, spread over all policies", "", by_place, columns, axes, drawn),
     }
-    shown[CHARTS] = _view(f"{TITLE}, {drawn or 'charts'}", "", f"tags.`{PLACE}`", columns, axes, drawn)
     for policy in policies[:MAX_POLICIES] if n_points > PAGE and len(policies) > 1 else ():
-        text = f"{policy} alone, at most {PAGE} points; {EVERYWHERE}"
-        key = f"{VIEW}-{hashlib.sha256(policy.encode()).hexdigest()[:8]}"
-        shown[key] = _view(f"{TITLE}: {policy}", policy, f"tags.`{PLACE}`", columns, axes, text)
+        title = f"{policy}, at most {PAGE} points; all: table.csv, report.md"
+        shown[key_of(policy)] = _view(f"{TITLE}, {policy} alone", policy, by_place, columns, axes, title)
     return {f"mlflow.sharedViewState.{key}": text for key, text in shown.items() if len(text) <= MAX_TAG}
+
+
+def key_of(policy: str) -> str:
+    """Give the share key of the view of one policy."""
+    return f"{VIEW}-{hashlib.sha256(policy.encode()).hexdigest()[:8]}"
 
 
 def changed(known: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
@@ -129,7 +134,7 @@ def _view(name: str, policy: str, order: str, columns: Sequence[str], axes: Sequ
         "compareRunSections": [
             {
                 "uuid": VIEW,
-                "name": title or TITLE,
+                "name": title,
                 "display": True,
                 "isReordered": True,
                 "columns": 2,

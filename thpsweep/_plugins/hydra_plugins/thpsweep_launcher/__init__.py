@@ -17,6 +17,7 @@ from hydra.core.utils import JobReturn
 if TYPE_CHECKING:
     from thpsweep.sweep.local.serial import Arrival, Launch, Task, Terms
     from thpsweep.sweep.planning.forecast import Workers
+    from thpsweep.sweep.planning.plan import Plan
 
     from ._points import Planner
 
@@ -109,6 +110,10 @@ class ParetoSweeperConf:
 class _PointLauncher(BasicLauncher):
     """Run jobs of thpsweep as points of one sweep; those of any other Hydra app one by one, as its basic launcher does."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._before: Plan | None = None  # of the batches that it has run
+
     def backend(self) -> "Launch":
         """Give the function that runs points."""
         raise NotImplementedError
@@ -126,7 +131,9 @@ class _PointLauncher(BasicLauncher):
             return self.launch_jobs(job_overrides, initial_job_idx)
         from . import _points
 
-        return _points.launch(application, context, config, self.backend(), job_overrides, initial_job_idx)
+        batch = (job_overrides, initial_job_idx, self._before)
+        returns, self._before = _points.launch(application, context, config, self.backend(), *batch)
+        return returns
 
     def launch_jobs(self, job_overrides: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
         """Run the jobs of another app."""
@@ -271,7 +278,7 @@ _NODES: dict[str, type] = {
 
 
 def _store() -> None:
-    """Register our options. Hydra 1.4 has to be told that ours replace hydra-ray-launcher's, which has a `ray`, too."""
+    """Register our options. Hydra 1.4 is told that ours replace those of hydra-ray-launcher, which has a `ray`, too."""
     store = ConfigStore.instance()
     intended: Any = {"replace": True} if "replace" in inspect.signature(store.store).parameters else {}
     for path, node in _NODES.items():

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, ListConfig
 
 from thpsweep.errors import OptionError, SweepError
 from thpsweep.sweep.planning.axes import Axis, Job, combined
+from thpsweep.sweep.planning.notice import noting
 from thpsweep.sweep.records.schema import Point
 
 from ._compose import Composer
@@ -27,6 +28,13 @@ def params_texts(params: Mapping[str, Any] | None, option: str = "hydra.sweeper.
     Raises: OptionError for anything else.
     """
     return [f"{key}={_values(key, value, option)}" for key, value in (params or {}).items()]
+
+
+def of_some_points(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part KEY=VALUES from KEY?=VALUES, which is for points that have the key; the latter without its mark."""
+    marked = [re.match(r"([\w./@]+)\?=", text) for text in texts]
+    plain = [text for text, found in zip(texts, marked, strict=True) if not found]
+    return plain, [f"{m[1]}={text[m.end() :]}" for text, m in zip(texts, marked, strict=True) if m]
 
 
 def _values(key: str, value: Any, option: str) -> str:
@@ -97,7 +105,7 @@ def expanded(plain: Sequence[Job], some: Sequence[Override], composer: Composer)
             )
     found: list[Job] = []
     met: set[str] = set()
-    for job in plain:
+    for job in noting(plain, "sweep.if_exists"):
         point = composer.point(job.overrides)
         present = [axis for axis in axes if _has(point, axis.name)]
         met |= {axis.name for axis in present}

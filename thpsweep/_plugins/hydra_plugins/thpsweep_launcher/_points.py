@@ -1,6 +1,8 @@
 """Between Hydra's plugins and our engine: jobs become a plan, outcomes become job returns."""
 
 import copy
+import dataclasses
+import math
 import os
 import sys
 from collections.abc import Callable, Generator, Sequence
@@ -23,12 +25,13 @@ from thpsweep.sweep.local.serial import Arrival, Launch, Task, Terms
 from thpsweep.sweep.planning.axes import Job, zips
 from thpsweep.sweep.planning.forecast import Workers
 from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.records.point import content_id
 from thpsweep.sweep.records.run_record import error_line
 from thpsweep.sweep.records.schema import Outcome
 from thpsweep.sweep.search.objective import refuse_unknown
 
 from ._compose import Composer, without_hydra
-from ._overrides import dropped, expanded, jobs, label, overrides_in_grid, replaced
+from ._overrides import dropped, expanded, jobs, label, of_some_points, overrides_in_grid, replaced, shortened
 
 
 class PointFailed(Exception):
@@ -67,11 +70,13 @@ def sweep(
     """
     loader = context.config_loader
     parser = OverridesParser.create(config_loader=loader)
-    saved, typed = parser.parse_overrides(list(params)), parser.parse_overrides(list(arguments))
+    plain, some = of_some_points(params)
+    saved, typed = parser.parse_overrides(plain), parser.parse_overrides(list(arguments))
     for line in replaced(typed):
         print(f"thpsweep: {line}", file=sys.stderr)
     master = _with_sweep_keys(master, [*saved, *typed])
     parsed = [*dropped(saved, master.sweep.drop), *typed]
+    OmegaConf.update(master, "sweep.if_exists", [*some, *master.sweep.if_exists])
     application.expect(tracked=bool(master.sweep.track))
     plan = planner(master, parsed, Composer(loader, master))
     if plan.search is not None and not hasattr(launcher, "backend"):
@@ -93,36 +98,72 @@ def launch(
     backend: Launch,
     job_overrides: Sequence[Sequence[str]],
     first: int,
-) -> list[JobReturn]:
-    """Run jobs that another sweeper composed: one batch is one sweep of ours. The first job has the number `first`."""
+    before: Plan | None = None,
+) -> tuple[list[JobReturn], Plan]:
+    """Run a batch of jobs that another sweeper composed; give the plan, too, which is `before` to its next batch.
+
+    All batches of a sweeper are one sweep. The first job of this one has the number `first`.
+    """
     application.refuse_to_run()
-    for key in ("zip", "where"):
+    for key in ("zip", "where", "grids", "if_exists", "drop"):
         if master.sweep[key]:
             raise OptionError(f"sweep.{key}", master.sweep[key], "nothing where hydra/sweeper is another one than grid")
     composer = Composer(context.config_loader, master)
     batch = [Job(tuple(overrides), _varied_in(overrides)) for overrides in job_overrides]
-    plan = _plan(master, batch, composer)
-    returned = _returned(master.sweep.objective, plan)
+    plan = _following(_plan(master, batch, composer), before)
+    returned = _returned(master.sweep.objective, master.sweep.objective_never, plan)
     results = application.drive(plan, backend).results
     Path(master.hydra.sweep.dir).mkdir(
         parents=True, exist_ok=True
     )  # as of Hydra's launchers: sweepers leave files there
-    return [
+    returns = [
         _job_return(composer, job.overrides, number, results.get(plan.id_of[job.overrides]), returned)
         for number, job in enumerate(batch, start=first)
     ]
+    return returns, plan
 
 
-def _returned(objective: Any, plan: Plan) -> Callable[[Any], Any]:
-    """Make what a sweeper is told of a result: all of it, or means of metrics. Raises: OptionError for an unknown one."""
+def _following(plan: Plan, before: Plan | None) -> Plan:
+    """Let a batch go on where the last one ended: in the same sweep, which has the points of both."""
+    if before is None:  # what comes after this batch is the command's, not that of a grid of the same points
+        identity = content_id({"overrides": plan.overrides, "points": sorted(point.id for point in plan.points)})
+        return dataclasses.replace(plan, known_as=identity)
+    points = {point.id: point for point in (*before.points, *plan.points)}
+    return dataclasses.replace(
+        plan,
+        known_as=before.known_as,
+        points=tuple(points.values()),
+        id_of={**before.id_of, **plan.id_of},
+        n_jobs=before.n_jobs + plan.n_jobs,
+    )
+
+
+Returned = Callable[[Any, Sequence[str]], Any]
+"""Makes what a sweeper gets for the result of a job, which has these overrides."""
+
+
+def _returned(objective: Any, never: float | None, plan: Plan) -> Returned:
+    """Tell all of a result, or means of metrics. Raises: OptionError for an unknown one."""
     if objective is None:
-        return lambda result: result
+        return lambda result, overrides: result
     metrics = [objective] if isinstance(objective, str) else list(objective)
     for metric in metrics:
         refuse_unknown("sweep.objective", metric, plan.points[0].point)
 
-    def means(result: Any) -> Any:
-        found = [result["metrics"][metric]["mean"] for metric in metrics]
+    def mean(result: Any, metric: str, overrides: Sequence[str]) -> float:
+        value = float(result["metrics"][metric]["mean"])
+        if math.isfinite(value):
+            return value
+        if never is None:
+            where = shortened(" ".join(overrides))
+            print(
+                f"thpsweep: {metric} is {value} at {where}; sweep.objective_never=NUMBER counts instead",
+                file=sys.stderr,
+            )
+        return value if never is None else never
+
+    def means(result: Any, overrides: Sequence[str]) -> Any:
+        found = [mean(result, metric, overrides) for metric in metrics]
         return found[0] if isinstance(objective, str) else found
 
     return means
@@ -165,7 +206,7 @@ def _outcome_of(returned: JobReturn) -> Outcome:
 
 
 def _job_return(
-    composer: Composer, overrides: Sequence[str], number: int, result: Any, returned_of: Callable[[Any], Any]
+    composer: Composer, overrides: Sequence[str], number: int, result: Any, returned_of: Returned
 ) -> JobReturn:
     """Tell Hydra how a job ended. Nobody knows of a job that was not reached: its status stays UNKNOWN."""
     config = composer.with_hydra(overrides)
@@ -181,5 +222,5 @@ def _job_return(
     if result is not None:
         done = result["state"] == "done"
         returned.status = JobStatus.COMPLETED if done else JobStatus.FAILED
-        returned.return_value = returned_of(result["result"]) if done else PointFailed(error_line(result))
+        returned.return_value = returned_of(result["result"], overrides) if done else PointFailed(error_line(result))
     return returned

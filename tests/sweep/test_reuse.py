@@ -1,0 +1,104 @@
+"""What any sweep of the folder has is not computed again, in whatever other sweep it is asked for."""
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.each import each
+from thpsweep.sweep.driver.drive import drive
+from thpsweep.sweep.local.serial import Task, serial
+from thpsweep.sweep.planning.plan import Plan
+from thpsweep.sweep.records import journal, reuse
+from thpsweep.sweep.records.journal import FILE_NAME, sealed
+
+Degrees = Callable[..., list[Task]]
+MakePlan = Callable[[Sequence[Task]], Plan]
+
+
+def nothing(_: journal.Sweep) -> None:
+    """Finish without an answer."""
+
+
+@pytest.fixture
+def ran() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def run(make_plan: MakePlan, degrees: Degrees, ran: list[int]) -> Callable[..., Plan]:
+    """Drive a plan of degrees, and note those that are simulated; a degree of 13 fails."""
+
+    def note(point: dict[str, Any]) -> dict[str, int]:
+        ran.append(point["sharing"]["degree"])
+        if ran[-1] == 13:
+            raise ValueError("unlucky")
+        return {"degree": ran[-1]}
+
+    def drive_it(*values: int) -> Plan:
+        plan = make_plan(degrees(*values))
+        drive(plan, functools.partial(serial, function=each(note)), nothing)
+        return plan
+
+    return drive_it
+
+
+def test_a_grid_that_grows_computes_what_is_new(
+    run: Callable[..., Plan], ran: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run(2, 3)
+    grown = run(2, 3, 4)
+    assert ran == [2, 3, 4] and first.directory != grown.directory
+    assert f"2 points are taken over from {first.directory.name}" in capsys.readouterr().err
+    results = journal.read(grown.directory).results
+    assert [results[point.id]["result"] for point in grown.points] == [{"degree": n} for n in (2, 3, 4)]
+    sources = [results[point.id].get("source") for point in grown.points]
+    assert sources == [first.directory.name, first.directory.name, None]
+    again = run(3, 4, 5)
+    assert ran == [2, 3, 4, 5]
+    own = journal.read(again.directory).results
+    assert [own[point.id].get("source") for point in again.points] == [first.directory.name, grown.directory.name, None]
+
+
+def test_failures_are_tried_again(run: Callable[..., Plan], ran: list[int]) -> None:
+    run(2, 13)
+    run(2, 13, 4)
+    assert ran == [2, 13, 13, 4]
+
+
+def test_results_of_other_code_are_not_taken_and_are_named(
+    run: Callable[..., Plan], ran: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run(2)
+    file = first.directory / FILE_NAME
+    header, *rest = file.read_bytes().splitlines(keepends=True)
+    body = journal.unsealed(header)
+    assert body is not None
+    file.write_bytes(sealed({**json.loads(body), "code": "0" * 12}) + b"".join(rest))
+    run(2, 3)
+    assert ran == [2, 2, 3]
+    assert f"{first.directory.name} is of other code than this: its results are not used" in capsys.readouterr().err
+
+
+def test_damage_elsewhere_harms_nobody(run: Callable[..., Plan], ran: list[int], tmp_path: Path) -> None:
+    first = run(2, 3)
+    file = first.directory / FILE_NAME
+    content = file.read_bytes()
+    lines = content.splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:-1]) + lines[-1].replace(b"3", b"4", 1))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / FILE_NAME).write_bytes(b"")
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / FILE_NAME).write_bytes(content[:50])
+    run(2, 3, 4)
+    assert ran == [2, 3, 3, 4]
+
+
+def test_places_name_the_first_sweep(run: Callable[..., Plan]) -> None:
+    first = run(2)
+    places = reuse.elsewhere(first.root, first.root / "none", {first.points[0].id})
+    assert [place.sweep for place in places.values()] == [first.directory.name]
+    assert reuse.elsewhere(first.root, first.directory, {first.points[0].id}) == {}
