@@ -85,7 +85,7 @@ def test_where_a_sweep_is_recorded_changes_no_point() -> None:
         ("policy=foo", ["policy='foo'", "copy", "inplace", "switch"]),
         ("policy/trigger=foo", ["policy/trigger='foo'", "khugepaged", "madvise"]),
         ("sharing.degree=many", ["sharing.degree='many'", "int"]),
-        ("sharing.degree=null", ["sharing.degree=None", "int"]),
+        ("sharing.degree=null", ["sharing.degree=null", "int"]),
         ("sharing.degree=1.5", ["sharing.degree=1.5", "int"]),
         ("policy.trigger.at_s=3", ["policy.trigger.at_s=3", "list[float]"]),
         ("policy.trigger.at_s=[x]", ["policy.trigger.at_s[0]='x'", "float"]),

@@ -36,7 +36,8 @@ def test_plan_knows_what_is_done_and_learns_from_it(place: Place) -> None:
     again = place.run("plan", *SMALL, SERIAL, "sharing.degree=1,4").stdout
     assert "2 already done" in again and "nothing is left to run" in again
     more = place.run("plan", *SMALL, SERIAL, "sharing.degree=1,4,16").stdout
-    assert "0 already done" in more and "in one process" in more and "learnt from 2 results in 1 journals" in more
+    assert "2 already done" in more and "they are taken over" in more, "the grid has grown"
+    assert "in one process" in more and "learnt from 2 results in 1 journals" in more
     assert sorted(place.work.rglob("*")) == before
 
 

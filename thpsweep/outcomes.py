@@ -33,6 +33,8 @@ class ScanResult(enum.IntEnum):
     PAGE_ANON = 15
     VMA_CHECK = 16
     CGROUP_CHARGE_FAIL = 17
+    PAGE_LOCK = 18
+    PAGE_RO = 19
 
 
 SENTENCES = {
@@ -53,6 +55,8 @@ SENTENCES = {
     ScanResult.PAGE_ANON: "a page that KSM merged, which sharers of other memory map too",
     ScanResult.VMA_CHECK: "a VMA that allows no huge page: not advised, or never written (no anon_vma)",
     ScanResult.PAGE_NULL: "no page to collapse, only zero pages",
+    ScanResult.PAGE_RO: "no writable pte, which kernels before 6.18 ask for",
+    ScanResult.PAGE_LOCK: "a page that is locked: one that KSM put into several slots, since the first of them",
     ScanResult.PAGE_COUNT: "an extra reference (gup, LRU batch) on a page",
 }
 """What each result means, for a person."""

@@ -85,6 +85,9 @@ def parser() -> argparse.ArgumentParser:
     validate.add_argument("--machine", metavar="FILE.yaml|NAME", help="prices that predict time (default: milan_vm)")
     validate.add_argument("--only", action="append", metavar="NAME", help="scenarios whose name holds this; repeatable")
     validate.add_argument("--random", type=int, default=0, metavar="N", help="N scenarios drawn at random instead")
+    validate.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="draw them with the seeds from S on (default: 0)"
+    )
     validate.add_argument("--rounds", type=int, default=5, help="times each scenario is run for its time (default: 5)")
     validate.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file, too")
     validate.add_argument("--list", action="store_true", help="list the scenarios and run none")

@@ -65,7 +65,8 @@ def validate(options: argparse.Namespace) -> int:
     from thpsweep.shipped import machine_file
 
     machine = machine_file("--machine", options.machine)
-    return run(Request(machine, options.only or [], options.random, options.rounds, options.json, options.list))
+    drawn = options.random, options.seed
+    return run(Request(machine, options.only or [], *drawn, options.rounds, options.json, options.list))
 
 
 def prototype(options: argparse.Namespace) -> int:

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from thpsweep.linux.validate import compare
+from thpsweep.linux.validate import command, compare, run
+from thpsweep.linux.validate.cases import cases
+from thpsweep.linux.validate.on_model import OnModel
+from thpsweep.linux.validate.random_cases import random_case
 from thpsweep.linux.validate.report import show, summary, write_json
 from thpsweep.linux.validate.state import State, StepResult, View
 from thpsweep.linux.validate.steps import Case, collapse, start
 from thpsweep.linux.validate.verdict import Verdict
+from thpsweep.profiles import default_file, load
 
 
 def view(frames: list[int], **changed: object) -> View:
@@ -121,3 +125,65 @@ def test_the_report_counts_and_lists(tmp_path) -> None:
     write_json(verdicts, "here", [], tmp_path / "v.json")
     stored = json.loads((tmp_path / "v.json").read_text())
     assert [scenario["equal"] for scenario in stored["scenarios"]] == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("maker", "faults", "equal"),
+    [
+        ("AMD", 1, True),  # one fault makes the PMD writable, and no stale entry is met: Zen 3, Linux 6.18
+        ("Intel", 2, True),  # a Xeon with nested paging, Linux 6.18: the next page has a read-only TLB entry
+        ("Intel", 4, True),
+        ("any", 512, True),  # each page has one
+        ("any", 513, False),  # none has two
+        ("any", 0, False),  # one fault there has to be
+    ],
+)
+def test_stale_tlb_entries_may_add_faults_where_a_pmd_becomes_writable(maker: str, faults: int, equal: bool) -> None:
+    del maker
+    case = next(case for case in cases() if case.name == "exit_pmd")
+    model = OnModel(case, load(default_file()))
+    for step in case.ready:
+        model.do(step, StepResult())
+    mine = model.do(case.question[0], StepResult())
+    assert (mine.faults, mine.spurious_faults) == (1, 511)
+    assert (compare.faults(StepResult(faults=faults), mine) == []) == equal
+
+
+@pytest.mark.parametrize("name", ["exit_small", "cow_small", "thp_fault", "thp_write_child"])
+def test_of_other_faults_every_one_is_counted(name: str) -> None:
+    case = next(case for case in cases() if case.name == name)
+    model = OnModel(case, load(default_file()))
+    for step in case.ready:
+        model.do(step, StepResult())
+    mine = model.do(case.question[0], StepResult())
+    assert mine.faults and mine.spurious_faults == 0
+    assert compare.faults(StepResult(faults=mine.faults), mine) == []
+    assert compare.faults(StepResult(faults=mine.faults + 1), mine) != []
+
+
+@pytest.mark.parametrize(
+    ("rounds_us", "measured_us"),
+    [
+        ([200, 210, 190, 205, 195], 200),
+        ([200, 210, 190, 205, 2000], 205),  # one odd round moves nothing
+        ([200, 900, 190, 850, 1000], None),  # a busy machine: no time
+        ([200], 200),
+    ],
+)
+def test_a_time_whose_rounds_spread_is_not_measured(rounds_us: list[float], measured_us: float | None) -> None:
+    verdict = Verdict(cases()[0], predicted_ns=200_000.0)
+    run._time(verdict, [(ns * 1000.0, None) for ns in rounds_us])
+    assert verdict.measured_ns == (None if measured_us is None else measured_us * 1000)
+    assert (verdict.ratio is None) == (measured_us is None) == verdict.unsteady
+
+
+def test_seeds_begin_where_they_are_told_to(capsys) -> None:
+    assert command.run(command.Request(None, [], random=3, seed=7, rounds=1, json=None, list_only=True)) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["random_7", "random_8", "random_9"]
+
+
+def test_random_cases_hold_any_page_and_never_lose_a_page_table() -> None:
+    steps = [step for seed in range(200) for step in random_case(seed).question]
+    assert {step.verb for step in steps} >= {"hold", "pin", "release", "discard", "page_out", "age", "scan", "split"}
+    assert len({step.pages.start for step in steps if step.verb in ("hold", "pin")}) > 50
+    assert max(len(step.pages) for step in steps if step.verb == "discard") == 511

@@ -187,11 +187,11 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
     partition: dict[int, dict[int, set[frozenset[int]]]] = {region: {} for region in range(n)}
     folios: dict[int, frozenset[frozenset[tuple[int, int]]]] = {}
     mm_slots: dict[frozenset[tuple[int, int, int]], tuple[object, ...]] = {}
-    exclusive, common, swapped, zero, zeroed, pmd = {}, {}, {}, {}, {}, set()
+    exclusive, visits, swapped, zero, zeroed, pmd = {}, {}, {}, {}, {}, set()
     small_frames, folio_ids = set(), set()
     in_swap: dict[tuple[int, int], int] = defaultdict(int)
     cached: set[tuple[int, int, int]] = set()
-    held = links(family, replicate)
+    held, attached = links(family, replicate), family.anon_vmas.attached()[replicate]
     for region in range(n):
         mappers: dict[tuple[int, int], set[int]] = defaultdict(set)
         folio_maps: dict[int, set[tuple[int, int]]] = defaultdict(set)
@@ -202,7 +202,7 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
             exclusive[region, sharer] = slots(family.records.exclusive[record]) if sole else set()
             swapped[region, sharer] = slots(family.records.swapped[record])
             zero[region, sharer] = slots(family.records.zero[record])
-            common[region, sharer], zeroed[region, sharer] = set(), set()
+            visits[region, sharer], zeroed[region, sharer] = {}, set()
             if family.pmd[row]:
                 pmd.add((region, sharer))
             present: set[int] = set()
@@ -223,8 +223,8 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
                         small_frames.add((layer, slot))
                 if family.holds_zeroes:
                     zeroed[region, sharer] |= mine & slots(family.layers.zeroed[layer])
-                if family.layers.common[layer]:
-                    common[region, sharer] |= mine
+                walked = int(attached[int(family.layers.anon_vma[layer])])
+                visits[region, sharer].update(dict.fromkeys(mine - compound, walked))
                 for slot in slots(family.entries.swapped[entry]) if family.swaps else ():
                     in_swap[layer, slot] += 1
                     swap_ptes |= {slot}
@@ -275,7 +275,7 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
         "mm_slots": mm_slots,
         "pmd": pmd,
         "exclusive": exclusive,
-        "common": common,
+        "visits": visits,
         "swapped": swapped,
         "cached": sorted((region, slot) for region, _, slot in cached),
         "zero": zero,

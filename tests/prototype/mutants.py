@@ -48,4 +48,7 @@ MUTANTS = {
         "fork.c", "	if (watched && vma->anon_vma", "	if (false && watched && vma->anon_vma"
     ),
     "exclusive pages are shared again": Mutant("inplace.c", "exclusive ? RMAP_EXCLUSIVE : RMAP_NONE", "RMAP_NONE"),
+    "a child is given the folio before it is copied": Mutant(
+        "slices.c", "	if (j->pause_ms)\n", "	if (deferred)\n		forward_children(j);\n	if (j->pause_ms)\n"
+    ),
 }

@@ -92,6 +92,32 @@ def test_every_change_is_a_difference():
         assert f" {name}: kernel" in found.what and not found.reason
 
 
+def changed(mechanism, **changes):
+    """What differs of a play of a mechanism in which the kernel's first collapse came to something else."""
+    play = next(play for play in map(draw, SEEDS) if play.mechanism == mechanism and acted(play).did[0].result == "-")
+    model = acted(play)
+    told = heard(as_printed(play, model), [play])[play.seed]
+    counts = {name: change(told.did[0].counts) for name, change in changes.items()}
+    first = dataclasses.replace(told.did[0], counts={**told.did[0].counts, **counts})
+    return differences(play, Told([first, *told.did[1:]], told.states, told.small_folios), model)
+
+
+def test_a_flush_a_pte_is_explained_and_any_other_count_of_flushes_is_not():
+    (found,) = changed("switch_page", flushes=lambda counts: counts["ptes"] + (counts["protected"] > 0))
+    assert "as KSM does" in found.reason
+    (found,) = changed("switch_page", flushes=lambda counts: counts["ptes"] + 7)
+    assert not found.reason
+    (found,) = changed("switch", flushes=lambda counts: counts["ptes"] + (counts["protected"] > 0))
+    assert not found.reason
+
+
+def test_more_visits_are_explained_up_to_one_a_page_and_sharer():
+    (found,) = changed("switch_page", visits=lambda counts: counts["visits"] - 1)
+    assert not found.reason
+    (found,) = changed("switch_page", visits=lambda counts: counts["copied"] * 1000)
+    assert not found.reason
+
+
 def test_a_script_has_a_line_for_each_step_and_a_state_after_each_collapse():
     play = Play(3, "switch", (Write(0, 1, 5), Fork(0, 1), Refer(1, 4), Collapse(1, "switch"), Release(1), Exit(1)))
     expected = "family 3\nw 0 1 5\nf 0 1\nv 1 4\nc 1 switch 512\ns\nu 1\nx 1\ns\nend\n"

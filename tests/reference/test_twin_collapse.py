@@ -90,25 +90,47 @@ def test_a_walk_over_the_range_replaces_one_walk_a_page():
     assert (twin.counts["rmap_walks"], twin.counts["vmas_visited"]) == (1, 9)
 
 
-def test_a_page_that_was_once_shared_is_looked_for_in_every_relative():
+def test_a_page_is_looked_for_in_the_process_that_made_it_and_its_descendants():
     twin = parent_alone(range(10), n_sharers=4)
     twin.fork(0, 1)
     twin.fork(0, 2)
     twin.exit(1)
-    write_slots(twin, 0, range(4))  # four young pages that were never shared
+    write_slots(twin, 0, range(4))  # made after the fork: the child's VMA is in the tree all the same
+    twin.fork(2, 3)
+    write_slots(twin, 2, [20])  # the child's own: only its child is visited besides
+    assert twin.visits(0, 0) == dict.fromkeys(range(10), 3)
+    assert twin.visits(0, 2) == {**dict.fromkeys(range(10), 3), 20: 2}
+    twin.exit(3)
     twin.collapse("inplace", 0, 0)
-    assert twin.counts["vmas_visited"] == 2 * (4 * 1 + 6 * 2)
+    assert twin.counts["vmas_visited"] == 2 * 10 * 2
     assert twin.counts["migration_entries_set"] == 4 * 1 + 6 * 2
 
 
 @pytest.mark.parametrize("mechanism", ALL_SHARERS)
-def test_a_subpage_inherits_that_its_source_was_once_shared(mechanism):
+def test_a_subpage_inherits_its_sources_anon_vma(mechanism):
     twin = parent_alone(range(10))
     twin.fork(0, 1)
+    write_slots(twin, 1, [20])
+    twin.collapse(mechanism, 0, 1)
+    frames = twin.rows[0, 1].frames
+    assert {slot: len([s for s in twin.alive if frames[slot].anon_vma in twin.trees[s]]) for slot in (0, 20)} == {
+        0: 2,
+        20: 1,
+    }
+
+
+def test_a_child_takes_over_the_anon_vma_of_an_ancestor_that_is_gone():
+    """mm/rmap.c anon_vma_clone(): not the root's, and none of which two children are left."""
+    twin = parent_alone(range(1), n_sharers=5)
+    twin.fork(0, 1)
+    twin.fork(1, 2)
     twin.exit(1)
-    write_slots(twin, 0, [20])
-    twin.collapse(mechanism, 0, 0)
-    assert twin.common(0, 0) == set(range(10))
+    twin.fork(2, 3)
+    write_slots(twin, 3, [5])
+    assert twin.visits(0, 3) == {0: 3, 5: 2}  # 2 is in the tree that 3 took over
+    twin.fork(2, 4)
+    write_slots(twin, 4, [6])
+    assert twin.visits(0, 4) == {0: 4, 6: 1}
 
 
 def test_switch_protects_exclusive_pages_before_it_copies():
@@ -186,7 +208,7 @@ def test_a_swapped_slot_keeps_a_row_from_its_pmd():
 # ---- a reference that arrives during the attempt ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("check", "frozen"), [("per_page", 100), ("after_batch", 512)])
+@pytest.mark.parametrize(("check", "frozen"), [("per_page", 101), ("after_batch", 512)])
 def test_a_late_reference_undoes_what_inplace_has_frozen(check, frozen):
     twin = shared_by(3)
     before = frames_of(twin)
@@ -204,10 +226,11 @@ def test_a_late_reference_undoes_what_inplace_has_frozen(check, frozen):
     }
 
 
-def test_a_reference_to_the_very_first_page_wastes_nothing_with_a_check_a_page():
+def test_a_reference_to_the_very_first_page_wastes_that_page_with_a_check_a_page():
+    """A count can be trusted once the page's own entries are set: mm/migrate.c folio_migrate_mapping()."""
     twin = shared_by(3, range(5, 60))
     twin.collapse("inplace", 0, 0, race_slot=5)
-    assert twin.counts == {"ptes_scanned": 512, "aborts": 1}
+    assert twin.counts["migration_entries_set"] == twin.counts["ptes_restored"] == 3
 
 
 def test_a_walk_over_the_range_is_one_walk_a_round_in_an_abort_too():

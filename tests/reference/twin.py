@@ -7,7 +7,7 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from tests.reference.twin_frames import Folio, Frame, Reference, Row, Swapped
+from tests.reference.twin_frames import AnonVma, Folio, Frame, Reference, Row, Swapped
 from tests.reference.twin_mechanisms import ZEROES, Mechanisms
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -35,7 +35,10 @@ class Twin(Mechanisms):
         self.small_frames: set[Frame] = set()
         self.folios: set[Folio] = set()
         self.references: list[Reference] = []
-        self._ever_shared: set[Swapped] = set()
+        root = AnonVma()
+        # The anon_vma of each process's VMA, and all whose trees it is in, oldest first: sharer 0 forked the others.
+        self.anon_vma = {sharer: AnonVma(root) if sharer else root for sharer in range(n_sharers)}
+        self.trees = {sharer: [root, *([anon_vma] if sharer else [])] for sharer, anon_vma in self.anon_vma.items()}
         self.registered = {
             sharer: sharer for sharer in range(n_sharers)
         }  # khugepaged's list of mms: a new one comes last
@@ -48,7 +51,7 @@ class Twin(Mechanisms):
         for (region, sharer), slots in (swapped or {}).items():
             for slot in slots:
                 token = self.logical[region, sharer, slot] = next(self._tokens)
-                self.rows[region, sharer].swapped[slot] = Swapped(token)
+                self.rows[region, sharer].swapped[slot] = Swapped(token, self.anon_vma[sharer])
         for key in pmd:
             self.rows[key].pmd = True
         for row in self.rows.values():
@@ -60,7 +63,7 @@ class Twin(Mechanisms):
         folio_of: dict[int, Folio] = {}
         placed: list[tuple[int, int, int, Frame]] = []
         for region, members, slots, number in cells:
-            assert members, "a frame of a cell is mapped by somebody"
+            assert members, "a frame of a cell is mapped"
             for slot in slots:
                 content = next(self._tokens)
                 if number == 0:
@@ -71,6 +74,7 @@ class Twin(Mechanisms):
                     folio = folio_of[number]
                     assert folio.region == region, "a folio belongs to one region"
                     frame = Frame(region, slot, content, folio)
+                frame.anon_vma = self.anon_vma[members[0] if len(members) == 1 else 0]  # else made before the forks
                 for sharer in members:
                     placed.append((sharer, region, slot, frame))
                     self.logical[region, sharer, slot] = content
@@ -99,7 +103,8 @@ class Twin(Mechanisms):
         if exclusive:
             row.exclusive.add(slot)
         frame.mapcount += 1
-        frame.common = frame.common or frame.mapcount > 1
+        if frame.anon_vma is None:
+            frame.anon_vma = self.anon_vma[sharer]
         if frame.folio is not None:
             frame.folio.add_mapping(sharer)
 
@@ -138,11 +143,10 @@ class Twin(Mechanisms):
         page = row.swapped.pop(slot)
         self._count("swap_ins" if page.frame is None else "swap_cache_faults")
         came, frame = page.frame is None, page.frame or self._new_small(region, slot, page.content)
-        page.frame, frame.in_swap = frame, page
+        page.frame, frame.in_swap, frame.anon_vma = frame, page, page.anon_vma
         self._map(region, sharer, slot, frame)
-        frame.common = frame.common or page in self._ever_shared
         self._bury(frame)  # it leaves the swap cache with its last holder
-        if came and frame.in_swap is None:  # one holder alone: not through the swap cache
+        if (came or page.exclusive) and frame.in_swap is None:  # one holder alone, that shared it with none
             row.exclusive.add(slot)
 
     def _held(self, frame: Frame) -> bool:
@@ -194,6 +198,7 @@ class Twin(Mechanisms):
         self.alive.add(child)
         self.registered[child] = max(self.registered.values()) + 1
         self._count("forks")
+        self._anon_vma_fork(parent, child)
         for region in range(self.n_regions):
             mine, its = self.rows[region, parent], self.rows[region, child]
             kept = {slot for slot in mine.exclusive if self._maybe_dma_pinned(mine.frames[slot])}
@@ -207,13 +212,27 @@ class Twin(Mechanisms):
                     self._map(region, child, slot, self._new_small(region, slot, frame.content), exclusive=True)
                 else:
                     self._map(region, child, slot, frame)
-            self._ever_shared.update(mine.swapped.values())
+            for page in mine.swapped.values():
+                page.exclusive = False
             its.swapped, its.zero = dict(mine.swapped), set(mine.zero)
             its.pmd = mine.pmd
             its.table = object() if kept else mine.table
             mine.exclusive = kept
             for slot in mine.frames.keys() | mine.swapped.keys():
                 self.logical[region, child, slot] = self.logical[region, parent, slot]
+
+    def _anon_vma_fork(self, parent: int, child: int) -> None:
+        """Be anon_vma_fork(): into all of the parent's trees, then take over an idle anon_vma, or get one."""
+        trees, living = list(self.trees[parent]), self.alive - {child}
+        used = {anon_vma for sharer in living for anon_vma in self.trees[sharer]}
+        in_use = {self.anon_vma[sharer] for sharer in living}
+        for anon_vma in trees:
+            n_children = sum(other.parent is anon_vma for other in used)
+            if anon_vma.parent is not None and anon_vma not in in_use and n_children < 2:
+                self.anon_vma[child], self.trees[child] = anon_vma, trees
+                return
+        self.anon_vma[child] = AnonVma(self.anon_vma[parent])
+        self.trees[child] = [*trees, self.anon_vma[child]]
 
     def _maybe_dma_pinned(self, frame: Frame) -> bool:
         """Be folio_maybe_dma_pinned(): a question to the folio."""
@@ -268,14 +287,15 @@ class Twin(Mechanisms):
             self._split(folio)
         for frame in [frame for frame in idle if frame.mapcount]:  # a page of zeroes is gone by now
             self._count("swap_outs", frame.in_swap is None)
-            page = frame.in_swap or Swapped(frame.content)
+            page = frame.in_swap or Swapped(frame.content, frame.anon_vma)
             page.frame = frame.in_swap = None
-            if frame.common:
-                self._ever_shared.add(page)
             for sharer in self._mappers(frame):
+                page.exclusive = frame.slot in self.rows[frame.region, sharer].exclusive
                 self._count("swap_out_ptes")
                 self._unmap(frame.region, sharer, frame.slot)
                 self.rows[frame.region, sharer].swapped[frame.slot] = page
+            if self._held(frame):  # by a FOLL_GET: unmapped all the same, it stays in the swap cache
+                page.frame, frame.in_swap = frame, page
         for folio in list(self.folios):
             deferred = self.lost(folio) or self._underused(folio, max_ptes_none)
             if deferred and not self._referred_to(next(iter(folio.pages.values()))):
@@ -288,7 +308,8 @@ class Twin(Mechanisms):
         return max_ptes_none != HPAGE_PMD_NR - 1 and HPAGE_PMD_NR - filled > max_ptes_none
 
     def _referred_to(self, frame: Frame) -> bool:
-        return self._held(frame)
+        """Tell whether reclaim leaves a page mapped: a small one if it is pinned, a folio with any reference."""
+        return self._held(frame) if frame.folio is not None else self._maybe_dma_pinned(frame)
 
     def n_links(self) -> int:
         """Count the links of old pages to their copies; there are none here."""
@@ -339,7 +360,9 @@ class Twin(Mechanisms):
         faults = {}
         for slot in slots:
             frame = row.frames.get(slot)
-            if slot in row.swapped:
+            if slot in row.swapped and row.swapped[slot].exclusive and row.swapped[slot].frame is not None:
+                faults[slot] = "take back"
+            elif slot in row.swapped:
                 page = row.swapped[slot]
                 region = next(r for (r, _), other in self.rows.items() if other is row)
                 sole = len(self._holders(region, slot, page)) == 1 and not (page.frame and page.frame.mapcount)
@@ -379,7 +402,9 @@ class Twin(Mechanisms):
             row.pmd = False
         for slot, fault in faults.items():
             token = self.logical[region, sharer, slot] = next(self._tokens)
-            if fault.startswith("swap in"):
+            if fault == "take back":
+                self.read_in(region, sharer, slot)
+            elif fault.startswith("swap in"):
                 page = row.swapped[slot]
                 hit = page.frame is not None or page in cached
                 self._count("swap_cache_faults" if hit else "swap_ins")
@@ -387,7 +412,7 @@ class Twin(Mechanisms):
                 cached.add(page)
                 if not hit:
                     page.frame = self._new_small(region, slot, page.content)
-                    page.frame.in_swap = page
+                    page.frame.in_swap, page.frame.anon_vma = page, page.anon_vma
                 self._give_up(region, sharer, slot)
                 self._map(region, sharer, slot, self._new_small(region, slot, token), exclusive=True)
             elif fault == "copy zeroes":
@@ -459,9 +484,10 @@ class Twin(Mechanisms):
         """Return the slots in which this sharer maps a subpage of a 2 MiB folio."""
         return {slot for slot, frame in self.rows[region, sharer].frames.items() if frame.folio is not None}
 
-    def common(self, region: int, sharer: int) -> set[int]:
-        """Return the slots whose frame was ever mapped by more than one row."""
-        return {slot for slot, frame in self.rows[region, sharer].frames.items() if frame.common}
+    def visits(self, region: int, sharer: int) -> dict[int, int]:
+        """Return how many VMAs an rmap walk visits for each small page that this sharer maps, by slot."""
+        frames = self.rows[region, sharer].frames
+        return {slot: self._vmas(frame) for slot, frame in frames.items() if frame.folio is None}
 
     def zeroed(self, region: int, sharer: int) -> set[int]:
         """Return the slots in which this sharer maps a page that holds zeroes."""
@@ -490,7 +516,7 @@ class Twin(Mechanisms):
             "mm_slots": self.mm_slots(),
             "pmd": self.pmd_rows(),
             "exclusive": {key: set(row.exclusive) for key, row in self.rows.items()},
-            "common": {key: self.common(*key) for key in self.rows},
+            "visits": {key: self.visits(*key) for key in self.rows},
             "swapped": {key: set(row.swapped) for key, row in self.rows.items()},
             "cached": sorted((f.region, f.slot) for f in self.small_frames if f.in_swap is not None),
             "zero": {key: set(row.zero) for key, row in self.rows.items()},
@@ -531,7 +557,8 @@ class Twin(Mechanisms):
                 mapped[frame] += 1
         for frame, mappings in mapped.items():
             assert frame.mapcount == mappings, "mapcount equals the rows that map the frame"
-            assert frame.common or mappings == 1, "a shared frame is common"
+            mappers = set(self._mappers(frame))
+            assert all(frame.anon_vma in self.trees[sharer] for sharer in mappers), "a walk finds all mappers"
         held = {r.frame for r in self.references}
         pages = {page for row in self.rows.values() for page in row.swapped.values()}
         cached = {page.frame for page in pages if page.frame is not None}

@@ -51,17 +51,26 @@ class Frame:
         self.folio = folio
         self.mapcount = 0
         self.in_swap: Swapped | None = None  # it lies in the swap cache
-        self.common = False  # has it ever been mapped by more than one row?
+        self.anon_vma: AnonVma | None = None  # the one of the process whose fault made it; it has none before
         if folio is not None:
             assert slot not in folio.pages, "a folio has one subpage a slot"
             folio.pages[slot] = self
 
 
+class AnonVma:
+    """Be the anon_vma that a process uses for its pages."""
+
+    def __init__(self, parent: "AnonVma | None" = None) -> None:
+        self.parent = parent
+
+
 class Swapped:
     """Be one page in swap, for all who hold a swap pte of it; it has a frame too while it is in the swap cache."""
 
-    def __init__(self, content: int) -> None:
+    def __init__(self, content: int, anon_vma: AnonVma | None) -> None:
         self.content = content
+        self.anon_vma = anon_vma
+        self.exclusive = False  # its one swap pte says so: no fork came since
         self.frame: Frame | None = None
 
 

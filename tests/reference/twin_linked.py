@@ -143,7 +143,7 @@ class LinkedTwin(Twin):
         folio = self._new_folio(region)
         for slot, old in row.frames.items():
             subpage = Frame(region, slot, old.content, folio)
-            subpage.common = old.common
+            subpage.anon_vma = old.anon_vma
             folio.mappings += 1
             self.copy_of[old] = subpage
             self.age_ticks[old] = 0
@@ -164,8 +164,7 @@ class LinkedTwin(Twin):
             folio = subpage.folio
             assert folio is not None
             folio.mappings += 1
-            old = self._unmap(region, sharer, slot)
-            subpage.common = subpage.common or old.common  # the same VMAs as the old page's
+            self._unmap(region, sharer, slot)
             folio.drop_mapping(None)
             self._map(region, sharer, slot, subpage)
             moved += 1

@@ -5,7 +5,7 @@ Written from the table of the design and the kernel's sources, one page at a tim
 
 from collections import Counter
 
-from tests.reference.twin_frames import Folio, Frame, Row
+from tests.reference.twin_frames import AnonVma, Folio, Frame, Row
 from thpsweep.units import HPAGE_PMD_NR
 
 NOBODY = HPAGE_PMD_NR
@@ -26,6 +26,7 @@ class Mechanisms:
 
     n_sharers: int
     alive: set[int]
+    trees: dict[int, list[AnonVma]]
     rows: dict[tuple[int, int], Row]
     outcomes: Counter[str]
 
@@ -104,7 +105,7 @@ class Mechanisms:
                 return "EXCEED_SWAP_PTE", progress
             if slot in row.swapped:
                 cached = row.swapped[slot].frame
-                if cached is not None and self._held(cached):
+                if mechanism != "copy" and cached is not None and self._held(cached):  # `copy` meets it later
                     return "PAGE_COUNT", progress
             elif frame is None:
                 none += 1
@@ -146,10 +147,10 @@ class Mechanisms:
     def _copy(self, region: int, sharer: int, race_slot: int) -> str:
         """Give one mm a private huge copy, as collapse_huge_page() does."""
         row = self.rows[region, sharer]
-        met = race_slot in row.frames
         for slot in sorted(row.swapped):
             row.table = object()
             self.read_in(region, sharer, slot)
+        met = race_slot in row.frames or any(map(self._held, row.frames.values()))
         self._count("pmd_writes", 2)  # clear it; then set the huge one, or on failure the old table again
         self._count("tlb_flushes")
         self._count("global_syncs")
@@ -188,10 +189,10 @@ class Mechanisms:
     def _unshare(self, region: int, sharer: int, race_slot: int) -> str:
         """Fault in, freeze, copy and install, as the engine of 2026 does for one mm."""
         row = self.rows[region, sharer]
-        met = race_slot in row.frames
         row.table = object()
         for slot in sorted(row.swapped):
             self.read_in(region, sharer, slot)
+        met = race_slot in row.frames
         copied = 0
         for slot, frame in sorted(row.frames.items()):
             if slot in row.exclusive:
@@ -248,7 +249,7 @@ class Mechanisms:
         touchers = [s for s in sorted(self.alive) if folio in {f.folio for f in self.rows[region, s].frames.values()}]
         plain = [s for s in touchers if self._maps_only(self.rows[region, s], folio)]
         for slot in set(range(HPAGE_PMD_NR)) - folio.pages.keys() if plain else ():
-            self._new_subpage(folio, slot, ZEROES)
+            self._new_subpage(folio, slot, ZEROES).anon_vma = self.trees[plain[0]][0]  # a folio for all is the root's
         for toucher in touchers:
             row = self.rows[region, toucher]
             if toucher not in plain:
@@ -277,8 +278,8 @@ class Mechanisms:
         )
 
     def _vmas(self, frame: Frame) -> int:
-        """Return how many VMAs an rmap walk of the frame visits: all relatives' once it has ever been shared."""
-        return len(self.alive) if frame.common else 1
+        """Return how many VMAs an rmap walk of the frame visits: those in the tree of its anon_vma, whatever they map."""
+        return sum(frame.anon_vma in self.trees[sharer] for sharer in self.alive)
 
     def _count_walks(self, rounds: int, frames: list[Frame], walk: str) -> None:
         """Count `rounds` rmap rounds over these frames: one walk a page, or one walk over the whole range."""
@@ -303,7 +304,7 @@ class Mechanisms:
         sources = self.rows[region, sharer].frames
         aborted = race_slot in sources
         if aborted and check == "per_page":
-            frozen = [frame for slot, frame in sources.items() if slot < race_slot]
+            frozen = [frame for slot, frame in sources.items() if slot <= race_slot]  # its own entries, too
         else:
             frozen = list(sources.values())
         entries = self._table_entries(region, frozen) if shared_tables else sum(frame.mapcount for frame in frozen)
@@ -342,7 +343,7 @@ class Mechanisms:
         folio = self._new_folio(region)
         mappers = {source: self._mappers(source) for source in sources}
         for source in sources:
-            self._new_subpage(folio, source.slot, source.content).common = source.common
+            self._new_subpage(folio, source.slot, source.content).anon_vma = source.anon_vma
         for sharer in range(self.n_sharers):  # an rmap walk goes VMA by VMA: the first two get the MM slots
             for source in sources:
                 if sharer in mappers[source]:
@@ -361,7 +362,7 @@ class Mechanisms:
         sources = set(folio.pages)
         eligible = [s for s in sorted(self.alive) if self._takes_pmd(region, s, folio, max_ptes_none)]
         for slot in set(range(HPAGE_PMD_NR)) - sources if eligible else ():
-            self._new_subpage(folio, slot, ZEROES)
+            self._new_subpage(folio, slot, ZEROES).anon_vma = self.trees[eligible[0]][0]
         for sharer in eligible:
             row = self.rows[region, sharer]
             self._count("ptes_cleared", len(row.frames))

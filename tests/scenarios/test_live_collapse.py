@@ -7,6 +7,7 @@ import pytest
 
 from tests.scenarios.truths import NR, pair, scanned
 from thpsweep.model.scenario.scenario import Scenario
+from thpsweep.model.state.rules import Rules
 from thpsweep.outcomes import ScanResult
 
 # ---- collapse after fork ---------------------------------------------------------------------------------------------
@@ -186,7 +187,7 @@ def test_one_private_page_each_and_all_four_collapse_in_one_pass() -> None:
 @pytest.mark.parametrize(("stops", "huge"), [(True, [True, False, False]), (False, [True, False, True])])
 def test_madvise_stops_at_an_empty_region_up_to_6_18(stops: bool, huge: list[bool]) -> None:
     """Seen on 6.18: nothing behind it is collapsed. Read in mm/khugepaged.c (b2128290c299): madvise_collapse() goes on."""
-    process = Scenario(regions=3, stops_at_empty=stops).process()
+    process = Scenario(regions=3, rules=Rules(goes_on_at_empty=not stops)).process()
     process.write([*range(NR), *range(2 * NR, 3 * NR)])
     assert process.collapse() == ScanResult.NO_PTE_TABLE
     assert [process.is_huge(region) for region in range(3)] == huge

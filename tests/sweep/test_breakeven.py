@@ -113,7 +113,7 @@ def test_interrupted_anywhere_it_ends_with_the_same_answer(
 
 
 def said(plan: Plan) -> str:
-    return "\n".join(status(plan.directory).lines(0.0, ""))
+    return "\n".join(status(plan.directory).lines(0.0))
 
 
 def test_a_failed_point_fails_the_sweep_and_is_tried_again(

@@ -252,8 +252,8 @@ def test_sweepers_that_optimise_are_told_means_of_metrics(
 ) -> None:
     plan = make_plan(degrees(2))
     result = {"metrics": {"cost/cpu_ms": {"mean": 2.5}, "benefit/lru_reduction": {"mean": 0.5}}}
-    assert _returned("cost/cpu_ms", plan)(result) == 2.5
-    assert _returned(["benefit/lru_reduction", "cost/cpu_ms"], plan)(result) == [0.5, 2.5]
-    assert _returned(None, plan)(result) is result
+    assert _returned("cost/cpu_ms", None, plan)(result, ()) == 2.5
+    assert _returned(["benefit/lru_reduction", "cost/cpu_ms"], None, plan)(result, ()) == [0.5, 2.5]
+    assert _returned(None, None, plan)(result, ()) is result
     with pytest.raises(OptionError, match=r"sweep\.objective='cost/nothing'.*cost/cpu_ms"):
-        _returned("cost/nothing", plan)
+        _returned("cost/nothing", None, plan)

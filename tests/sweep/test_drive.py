@@ -2,16 +2,18 @@
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.each import each
-from thpsweep.errors import SweepError
+from thpsweep.errors import StorageError, SweepError
 from thpsweep.sweep.driver import drive as drive_module
 from thpsweep.sweep.driver.drive import drive
 from thpsweep.sweep.local.attempt import outcome
@@ -226,3 +228,45 @@ def test_force_runs_it_beside_and_then_both_go_on(make_plan: MakePlan, degrees: 
 def test_names_that_nobody_gave_are_no_claim(make_plan: MakePlan, degrees: Degrees) -> None:
     for values in ((1, 3), (1, 5)):
         assert drive(make_plan(degrees(*values)), run_serial, nothing).exit_code == 0
+
+
+def test_a_folder_that_is_moved_while_it_is_written_keeps_its_results(
+    make_plan: Callable[..., Plan], degrees: Degrees, tmp_path: Path
+) -> None:
+    plan = make_plan(degrees(1, 2, 3))
+
+    def moving(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
+        for number, arrival in enumerate(run_serial(tasks, terms)):
+            if not number:
+                plan.directory.rename(tmp_path / "elsewhere")
+            yield arrival
+
+    with pytest.raises(StorageError, match=r"moved or removed; all results .* are kept in its journal"):
+        drive(plan, moving, nothing)
+    (tmp_path / "elsewhere").rename(plan.directory)
+    assert len(journal.read(plan.directory).done) == 3
+    assert drive(plan, run_serial, nothing).exit_code == 0
+
+
+def test_a_folder_that_becomes_immutable_keeps_its_results(
+    make_plan: Callable[..., Plan], degrees: Degrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As chattr +i makes it; that an OSError looks like this is Linux's, here it is played."""
+    plan = make_plan(degrees(1, 2))
+
+    def refuse(sweep: journal.Sweep) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(sweep.directory / "table.txt"))
+
+    with pytest.raises(StorageError, match=r"table.txt: Operation not permitted; all results .* are kept"):
+        drive(plan, run_serial, refuse)
+    assert drive(plan, run_serial, nothing).exit_code == 0
+
+
+def test_what_others_do_to_other_files_is_not_explained_away(
+    make_plan: Callable[..., Plan], degrees: Degrees, tmp_path: Path
+) -> None:
+    def fail(sweep: journal.Sweep) -> None:
+        (tmp_path / "no such file").read_text()
+
+    with pytest.raises(FileNotFoundError):
+        drive(make_plan(degrees(1)), run_serial, fail)

@@ -13,19 +13,24 @@ from thpsweep.sweep.driver import follower
 from thpsweep.sweep.tracking import messages
 from thpsweep.sweep.tracking.process import EVERY_S, SELDOM_S, CatchUpLoop
 from thpsweep.sweep.tracking.target import target
+from thpsweep.sweep.tracking.tracker import Added
 
 
 class Fake:
     """Stand in for the tracker: do something when asked to catch up, and remember what it was asked."""
 
     def __init__(self, act: Callable[["Fake"], None] = lambda _: None) -> None:
-        self.act = act
+        self.act, self.notes = act, list[str]()
         self.asked: list[tuple[bool, bool]] = []
 
-    def catch_up(self, *, ended: bool, final: bool, is_idle: Callable[[], bool]) -> None:
+    def catch_up(self, *, ended: bool, final: bool, is_idle: Callable[[], bool]) -> Added:
         """Do it."""
         self.asked.append((ended, final))
         self.act(self)
+        return Added(notes=[*self.notes])
+
+    def close(self) -> None:
+        """Hold nothing."""
 
 
 class Script(messages.Lines):
@@ -71,6 +76,12 @@ def test_what_failed_and_then_worked_is_in_step() -> None:
 
     code, told, script = followed(Fake(at_first), None, None, None, messages.OVER)
     assert code == 0 and len(told) == 1 and script.waited[-1] == EVERY_S
+
+
+def test_what_the_user_should_know_is_said_once() -> None:
+    fake = Fake()
+    fake.notes = ["the experiment was deleted"]
+    assert followed(fake, None, None, messages.FINAL)[:2] == (0, fake.notes)
 
 
 def test_it_ends_without_a_word_to_mlflow_when_the_driver_is_gone() -> None:

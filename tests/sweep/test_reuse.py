@@ -10,7 +10,7 @@ import pytest
 
 from tests.each import each
 from thpsweep.sweep.driver.drive import drive
-from thpsweep.sweep.local.serial import Task, serial
+from thpsweep.sweep.local.serial import Task, run_serial
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import journal, reuse
 from thpsweep.sweep.records.journal import FILE_NAME, sealed
@@ -40,7 +40,7 @@ def run(make_plan: MakePlan, degrees: Degrees, ran: list[int]) -> Callable[..., 
 
     def drive_it(*values: int) -> Plan:
         plan = make_plan(degrees(*values))
-        drive(plan, functools.partial(serial, function=each(note)), nothing)
+        drive(plan, functools.partial(run_serial, function=each(note)), nothing)
         return plan
 
     return drive_it

@@ -189,3 +189,10 @@ def test_a_folder_without_a_journal_is_an_error(tmp_path):
 def test_sweeps_are_those_given_or_all_of_a_folder(tmp_path):
     made = [write(tmp_path, [a_point(0)], name=name) for name in ("a", "b", "c")]
     assert status.found([], tmp_path) == made and status.found(made[:2], tmp_path) == made[:2]
+
+
+def test_a_database_that_may_only_be_read_is_asked_without_a_file_beside_it(root, monkeypatch):
+    """SQLite's readers make -wal and -shm, which these may not: it is opened as one that does not change."""
+    monkeypatch.setattr("thpsweep.sweep.tracking.lag.os.access", lambda *_: False)
+    assert lag(at(root), "5" * 64, {"a": "b"}) == "MLflow is 1 run behind"
+    assert sorted(path.name for path in root.glob("mlflow.db*")) == ["mlflow.db"]

@@ -27,7 +27,7 @@ MAX_TICKS = 60_000
 MAX_REPLICATES = 10_000
 MAX_STATE_BYTES = 8 << 30
 STEP_WORK = 1000.0
-"""What a tick, or a pass of khugepaged, asks of the model whatever happens in it: NumPy's calls, some hundred of them."""
+"""What a tick, or a pass of khugepaged, is taken to ask of the model whatever happens in it: NumPy's calls."""
 
 LISTING_BYTES = 300
 """Bytes of an entry and its share of a layer, where a shape cuts the memory into pieces that different sharers map."""

@@ -124,7 +124,7 @@ def hundred_thousand(known: Study) -> str:
     clauses = [_costs(entry, "`inplace` takes")]
     if "switch" in found:
         saved = difference(_per_collapse(entry, COST), _per_collapse(found["switch"], COST))
-        clauses.append(_costs(found["switch"], f"`switch`, {_ms(saved)} less,"))
+        clauses.append(_costs(found["switch"], "`switch`", f" ({_ms(saved)} less)"))
     clauses += [_costs(found[name], f"`{name}`") for name in ("inplace_pmd", "switch_pmd") if name in found]
     ptes = f"{HPAGE_PMD_NR * degree:,} ptes at {degree} sharers"
     head = f"The hundred thousand ptes of 2016 are {ptes}" if degree == HEADLINE_DEGREE else f"Each 2 MiB has {ptes}"
@@ -216,10 +216,10 @@ def _cost_of_best(known: Study) -> str:
     return f"At {scene_name(best.scene)}, for each 2 MiB, {_costs(best, f'{_code(best.contender)} takes')}."
 
 
-def _costs(entry: Entry, who: str) -> str:
+def _costs(entry: Entry, who: str, beside: str = "") -> str:
     """Write the CPU time of a collapse, the worst stall and the payback."""
     cpu, stall = estimate(_per_collapse(entry, COST)), estimate(entry.values[STALL])
-    return f"{who} {_ms(cpu)} of CPU with a worst stall of {_ms(stall)}, and {_payback(entry)}"
+    return f"{who} {_ms(cpu)} of CPU{beside} with a worst stall of {_ms(stall)}, and {_payback(entry)}"
 
 
 def _per_collapse(entry: Entry, metric: str) -> Values:
@@ -241,7 +241,9 @@ def _payback(entry: Entry) -> str:
 
 def _decides(one: Sensitivity, prices: Mapping[str, Price], n: int) -> str:
     kind = prices[one.key].kind if one.key in prices else "assumed"
-    return f"`{one.key.split('.')[-1]}` ({kind}; {one.halved} of {n} scenes halved, {one.doubled} doubled)"
+    return (
+        f"`{one.key.split('.')[-1]}` ({kind}; in {one.halved} of {n} scenes when halved, in {one.doubled} when doubled)"
+    )
 
 
 def _ms(found: Estimate) -> str:

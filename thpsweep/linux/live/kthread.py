@@ -1,5 +1,8 @@
 """A thread of the kernel: how long it has run, and whether it sleeps."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from thpsweep.errors import LiveError
@@ -17,6 +20,17 @@ class Kthread:
             except (FileNotFoundError, ProcessLookupError):
                 continue
         raise LiveError(f"{name} is not among the processes that this one sees")
+
+    @contextmanager
+    def at_nice(self, nice: int) -> Iterator[None]:
+        """Let it compete for a CPU like other programs: at nice 19, as khugepaged is, it hardly runs on a busy machine."""
+        pid = int(self._proc.name)
+        before = os.getpriority(os.PRIO_PROCESS, pid)
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+        try:
+            yield
+        finally:
+            os.setpriority(os.PRIO_PROCESS, pid, before)
 
     @property
     def cpu_ns(self) -> float:

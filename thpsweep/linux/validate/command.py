@@ -32,6 +32,7 @@ class Request:
     machine: Path
     only: Sequence[str]
     random: int
+    seed: int
     rounds: int
     json: Path | None
     list_only: bool
@@ -41,8 +42,10 @@ def run(request: Request) -> int:
     """Validate and report; 1 where the kernel and the model differ. Raises: ThpsweepError."""
     if request.random < 0:
         raise OptionError("--random", request.random, "0 or more")
+    if request.seed < 0:
+        raise OptionError("--seed", request.seed, "0 or more")
     chosen = [] if request.random and not request.only else choose(request.only)
-    chosen += [random_case(seed) for seed in range(request.random)]
+    chosen += [random_case(request.seed + number) for number in range(request.random)]
     if request.list_only:
         for case in chosen:
             print(f"{case.name:<22} {case.about}")

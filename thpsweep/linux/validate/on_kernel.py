@@ -14,6 +14,7 @@ from thpsweep.linux.live.cgroup import MemoryCgroup
 from thpsweep.linux.live.compaction import compact, fill, many_free_pages, punch
 from thpsweep.linux.live.family import Family
 from thpsweep.linux.live.forms import split_pmd
+from thpsweep.linux.live.ksm import ksmd, merge
 from thpsweep.linux.live.look import Look, look, page_table_kib, pages_in_use
 from thpsweep.linux.validate.interference import FILL, InterferenceWatch
 from thpsweep.linux.validate.on_model import tally
@@ -30,6 +31,9 @@ _DRAINING = ("collapse", "scan")
 """Steps that drain the CPUs' LRU batches themselves; the time of that is in them."""
 
 _EVENTS = ("huge_memory", "exceptions/page_fault_user")
+
+_ALIKE = 1 << 20
+"""What pages that KSM is to merge hold; other writes count from 1."""
 
 _DECOYS = 2
 """Results that do not come from the case: the decoy's, in a pass without and one with the case's memory."""
@@ -155,6 +159,15 @@ class OnKernel:
     def _page_out(self, step: Step) -> StepResult:
         self._bench.need_swap()
         self._advise(step, Advice.PAGEOUT)
+        return StepResult()
+
+    def _merge(self, step: Step) -> StepResult:
+        actor = self._actors[step.who]
+        for page in step.pages:
+            actor.write(self._memory, range(page, page + 1), value=_ALIKE)
+        with ksmd(self._bench.settings, self._memory.n_pages) as daemon:
+            actor.advise(self._memory, Advice.MERGEABLE)
+            merge(daemon, len(step.pages) - 1)
         return StepResult()
 
     def _age(self, step: Step) -> StepResult:

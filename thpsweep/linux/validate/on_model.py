@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import platform
-import re
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from thpsweep.model.machines.profile import Profile
 from thpsweep.model.scenario.process import Process
 from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.model.state.counts import OPERATIONS, Counts
+from thpsweep.model.state.rules import Rules, version_of
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, PAGE_SIZE_BYTES
 
@@ -23,6 +23,7 @@ _ERRNO = {
     ScanResult.SUCCEED: "",
     ScanResult.PMD_MAPPED: "",
     ScanResult.PAGE_COUNT: "EAGAIN",
+    ScanResult.PAGE_LOCK: "EAGAIN",
     ScanResult.EXCEED_NONE_PTE: "EBUSY",
     ScanResult.CGROUP_CHARGE_FAIL: "EBUSY",
     ScanResult.ALLOC_HUGE_PAGE_FAIL: "ENOMEM",
@@ -31,16 +32,16 @@ _ERRNO = {
 
 _FAULTS = ("minor_faults", "huge_faults", "cow_faults", "reuse_faults", "reuse_pmds", "swap_ins", "swap_cache_faults")
 
-_GOES_ON = (7, 2)
-"""Since when MADV_COLLAPSE goes on past a region without a page table: 6.18 stops, torvalds/linux b2128290c299 does not."""
-
 
 class OnModel:
     """Hold one scenario of the model; each step is reported with its predicted time."""
 
     def __init__(self, case: Case, machine: Profile) -> None:
         n_processes = sum(step.verb in ("start", "fork") for step in (*case.ready, *case.question))
-        self._scene, self._machine = Scenario(case.n_regions, n_processes, _release() < _GOES_ON), machine
+        self._scene, self._machine = (
+            Scenario(case.n_regions, n_processes, Rules.of(version_of(platform.release()))),
+            machine,
+        )
         self._mechanism = "retract" if case.shmem else "copy"
         self._processes: dict[str, Process] = {}
         self._held: dict[str, list[Ints]] = {}
@@ -62,7 +63,7 @@ class OnModel:
         done.total = {name: self._scene.counts.total[name] - before[name] for name in OPERATIONS}
         freed_kib = int(done.total["page_tables_freed"][0]) * PAGE_SIZE_BYTES // 1024
         ns = math.nan if ScanResult.CGROUP_CHARGE_FAIL.name in result else self._price(done)
-        return StepResult(result, errno, ns, -freed_kib, self._faults(step, done))
+        return StepResult(result, errno, ns, -freed_kib, self._faults(step, done), _spurious(step, done))
 
     def look(self) -> State:
         """Look at all living processes."""
@@ -140,6 +141,10 @@ class OnModel:
     def _page_out(self, step: Step) -> None:
         self._processes[step.who].page_out(step.pages)
 
+    def _merge(self, step: Step) -> None:
+        self._processes[step.who].write(step.pages)
+        self._processes[step.who].merge(step.pages)
+
     def _age(self, step: Step) -> None:
         self._processes[step.who].age()
 
@@ -172,10 +177,10 @@ class OnModel:
         return tally({result.name: n for result, n in results.items()}), ""
 
 
-def _release() -> tuple[int, int]:
-    """Read the version of the kernel at hand."""
-    major, minor, *_ = re.findall(r"\d+", platform.release())
-    return int(major), int(minor)
+def _spurious(step: Step, done: Counts) -> int:
+    """Give how many faults stale TLB entries may add: one for each written page but the one whose fault permits all."""
+    permitted = int(done.total["reuse_pmds"][0])
+    return max(0, min(len(step.pages), permitted * HPAGE_PMD_NR) - permitted)
 
 
 def tally(results: dict[str, int]) -> str:

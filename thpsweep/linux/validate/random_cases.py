@@ -13,6 +13,7 @@ from thpsweep.linux.validate.steps import (
     hold,
     huge,
     page_out,
+    pin,
     read,
     release,
     scan,
@@ -33,7 +34,7 @@ def random_case(seed: int, plain: bool = False) -> Case:
 
     plain: without aging, swap and extra references.
 
-    No region gets empty: a read would map the huge zero page there, which the model does not know.
+    No page table goes: a read would map the huge zero page there, which the model does not know. It may get empty.
     """
     rng = random.Random(seed)
     first = huge("p") if rng.random() < 0.4 else write("p", range(rng.choice(_SIZES)))
@@ -51,10 +52,10 @@ def random_case(seed: int, plain: bool = False) -> Case:
             living.append(step.other)
         elif step.verb == "end":
             living.remove(step.who)
-        elif step.verb == "hold":
+        elif step.verb in ("hold", "pin"):
             holding.append(step.who)
         elif step.verb == "release":
-            holding.remove(step.who)
+            holding = [one for one in holding if one != step.who]
         question.append(step)
     return Case(f"random_{seed}", f"drawn with seed {seed}", (start("p"), first), tuple(question))
 
@@ -65,7 +66,7 @@ def _step(rng: random.Random, living: list[str], holding: list[str], child: str,
     verbs = ["write"] * 3 + ["read", "discard", "split", "collapse", "collapse", "scan"]
     verbs += ["fork"] * 2 * (len(living) < _MAX_PROCESSES) + ["end"] * (len(living) > 1 and who not in holding)
     if not plain:
-        verbs += ["age", "page_out"] + (["release"] * 2 if who in holding else ["hold"])
+        verbs += ["age", "page_out", "page_out", "hold", "pin"] + ["release"] * 3 * (who in holding)
     verb = rng.choice(verbs)
     pages = _pages(rng)
     if verb == "scan":
@@ -74,17 +75,25 @@ def _step(rng: random.Random, living: list[str], holding: list[str], child: str,
     made = {
         "write": lambda: write(who, pages),
         "read": lambda: read(who, pages),
-        "discard": lambda: discard(who, range(max(1, pages.start), max(2, pages.stop))),  # page 0 stays everywhere
+        "discard": lambda: discard(who, pages if len(pages) < HPAGE_PMD_NR else pages[1:]),
         "split": lambda: split(who),
         "collapse": lambda: collapse(who),
         "fork": lambda: fork(who, child),
         "end": lambda: end(who),
         "age": lambda: age(who),
         "page_out": lambda: page_out(who, pages),
-        "hold": lambda: hold(who, range(1)),
+        "hold": lambda: hold(who, _few(rng)),
+        "pin": lambda: pin(who, _few(rng)),
         "release": lambda: release(who),
     }
     return made[verb]()
+
+
+def _few(rng: random.Random) -> range:
+    """Draw a page, or a few: as many as a pipe takes."""
+    n = rng.choice((1, 1, 3, 8))
+    first = rng.randrange(HPAGE_PMD_NR - n + 1)
+    return range(first, first + n)
 
 
 def _pages(rng: random.Random) -> range:

@@ -100,6 +100,8 @@ def _lines(verdict: Verdict) -> list[str]:
         lines.append(f"not in the model: {verdict.inexpressible}; the kernel: {', '.join(verdict.kernel)}")
     if verdict.equal and verdict.measured_ns and not verdict.predicted_ns:
         lines.append(f"no price in the model for what took {_us(verdict.measured_ns)} us")
+    if verdict.unsteady:
+        lines.append(f"time not measured: its rounds spread by a factor of {verdict.spread:.1f}")
     lines += [f"came once and not again: {line}" for line in verdict.once]
     if verdict.skipped:
         lines.append(f"skipped: {verdict.skipped}")
@@ -121,6 +123,7 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
         "retries": verdict.retries,
         "inexpressible": verdict.inexpressible,
         "skipped": verdict.skipped,
+        "spread": verdict.spread,
         "measured_ns": verdict.measured_ns,
         "predicted_ns": verdict.predicted_ns,
     }

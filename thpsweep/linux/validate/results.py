@@ -22,6 +22,8 @@ _NAMES = {
     "pte_non_present": ScanResult.PTE_NON_PRESENT,
     "lack_referenced_page": ScanResult.LACK_REFERENCED_PAGE,
     "not_suitable_page_count": ScanResult.PAGE_COUNT,
+    "page_locked": ScanResult.PAGE_LOCK,
+    "no_writable_page": ScanResult.PAGE_RO,
     "ccgroup_charge_failed": ScanResult.CGROUP_CHARGE_FAIL,
     "cgroup_charge_failed": ScanResult.CGROUP_CHARGE_FAIL,
     "alloc_huge_page_failed": ScanResult.ALLOC_HUGE_PAGE_FAIL,

@@ -24,6 +24,7 @@ Timed = tuple[float, float | None]
 ROUNDS = 5
 _TRIES = 3
 """Times that a case is begun which the machine's state keeps from being asked."""
+MIN_SPREAD_ROUNDS = 3
 MIN_TIMED_NS = 100_000.0
 """What took less is not held against a prediction: the clock and what calls cost by themselves would be part of it."""
 
@@ -79,7 +80,16 @@ def _time(verdict: Verdict, times: Sequence[Timed]) -> None:
     measured_ns = statistics.median(ns for ns, _ in known)
     ratio = statistics.median((predicted_ns or verdict.predicted_ns) / ns for ns, predicted_ns in known)
     verdict.predicted_ns = measured_ns * ratio
-    verdict.measured_ns = measured_ns if measured_ns >= MIN_TIMED_NS else None
+    verdict.spread = _spread([ns for ns, _ in known])
+    verdict.measured_ns = measured_ns if not verdict.unsteady and measured_ns >= MIN_TIMED_NS else None
+
+
+def _spread(times_ns: Sequence[float]) -> float | None:
+    """Give the ratio of the third quartile to the first, which one odd round does not move; None of fewer than 3 rounds."""
+    if len(times_ns) < MIN_SPREAD_ROUNDS:
+        return None
+    low, _, high = statistics.quantiles(times_ns, n=4, method="inclusive")
+    return high / low
 
 
 def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -> list[Timed]:
@@ -134,12 +144,13 @@ class _Watch:
             self._verdict.model.append(str(mine))
         self._time(live, mine, timed)
         self._note("outcome", compare.outcomes(live, mine))
-        self._note("memory", [*compare.tables(live, mine), *compare.faults(live, mine)])
+        if not self._verdict.case.outcomes_only:
+            self._note("memory", [*compare.tables(live, mine), *compare.faults(live, mine)])
         return model
 
     def look(self, kernel: OnKernel, model: OnModel | None) -> None:
         """Compare the memory of both sides as it is now, and what the last step did to it."""
-        if self._verdict is None or model is None:
+        if self._verdict is None or model is None or self._verdict.case.outcomes_only:
             return
         live, mine = kernel.look(), model.look()
         self._note("sharing", compare.sharing(live, mine))

@@ -16,8 +16,8 @@ class StepResult:
 
     `result` is empty where a step has none, or where no trace can be read and only the errno is known. `ns` is None where
     nothing is measured, NaN where other programs disturbed it, or where the model has no price. `faults` are page faults of
-    the process that acts, None where they are not counted. `chosen` are pages that only the kernel can choose, and that the
-    model takes over.
+    the process that acts, None where they are not counted; stale TLB entries may add up to `spurious_faults` of them.
+    `chosen` are pages that only the kernel can choose, and that the model takes over.
     """
 
     result: str = ""
@@ -25,6 +25,7 @@ class StepResult:
     ns: float | None = None
     tables_kib: int | None = None
     faults: int | None = None
+    spurious_faults: int = 0
     chosen: tuple[int, ...] = ()
 
     def __str__(self) -> str:
@@ -36,7 +37,8 @@ class View:
     """One process's memory: names of frames (0 none; equal names are the same frame), forms, and smaps' sums.
 
     Shapes: frames, swapped, alone (mapped by one process) (n_pages,); huge (n_regions,). `frames` is None where the kernel
-    hides them, all four where it has no pagemap; `slack_kib` is how far Pss may be off by rounding.
+    hides them, all four where it has no pagemap; `slack_kib` is how much Pss may be too
+    low: it is rounded down.
     """
 
     frames: npt.NDArray[np.int64] | None

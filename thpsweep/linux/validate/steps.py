@@ -21,7 +21,8 @@ class Step:
     limits: tuple[tuple[str, int], ...] = ()
 
     def __str__(self) -> str:
-        pages = f" {self.pages.start}..{self.pages.stop - 1}" if len(self.pages) else ""
+        by = f" by {self.pages.step}" if self.pages.step > 1 else ""
+        pages = f" {self.pages.start}..{self.pages[-1]}{by}" if len(self.pages) else ""
         limits = "".join(f" {name}={value}" for name, value in self.limits)
         return f"{self.who} {self.verb}{pages}{' ' + self.other if self.other else ''}{limits}".strip()
 
@@ -32,7 +33,7 @@ class Case:
 
     shmem: the memory is MAP_SHARED shmem, and its collapse is compared with `retract`. low: what is written gets low
     frames, which compaction moves. limited: the processes are in a memory cgroup of their own.
-    max_rounds: times it is run at most.
+    max_rounds: times it is run at most. outcomes_only: what the memory looks like is not compared.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Case:
     low: bool = False
     limited: bool = False
     max_rounds: int = 100
+    outcomes_only: bool = False
 
     @property
     def sharers(self) -> int:
@@ -128,6 +130,11 @@ def collapse(who: str, regions: range = range(1)) -> Step:
 def scan(who: Iterable[str], **limits: int) -> Step:
     """Let khugepaged make one pass over processes; limits that are not named are the kernel's defaults."""
     return Step("scan", " ".join(who), limits=tuple(limits.items()))
+
+
+def merge(who: str, pages: range) -> Step:
+    """Write the same to pages, and let KSM merge them into one."""
+    return Step("merge", who, pages)
 
 
 def limit() -> Step:

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from thpsweep.linux.validate.interference import DAMON
 from thpsweep.linux.validate.steps import Case
 
+MAX_SPREAD = 1.5
+"""A time whose rounds spread further than that is not measured: other programs have caches and CPUs then."""
+
 
 @dataclass
 class Verdict:
@@ -13,7 +16,8 @@ class Verdict:
     kernel, model: results of the question's steps. differences: by kind ("outcome", "sharing", "memory"), what differs
     and after which step. inexpressible: what the model cannot express; skipped: what the machine lacks. interference:
     what others did during the step after which the first difference showed. once: differences under interference that
-    did not come again when the case was repeated. retries: calls that the kernel refused once with EAGAIN.
+    did not come again when the case was repeated. spread: third quartile of the rounds' times over
+    the first. retries: calls that the kernel refused once with EAGAIN.
     """
 
     case: Case
@@ -24,6 +28,7 @@ class Verdict:
     skipped: str = ""
     measured_ns: float | None = None
     predicted_ns: float | None = None
+    spread: float | None = None
     compared_sharing: bool = True
     interference: list[str] = field(default_factory=list)
     once: list[str] = field(default_factory=list)
@@ -33,6 +38,11 @@ class Verdict:
     def equal(self) -> bool:
         """Whether both sides were asked and agreed in all."""
         return not (self.differences or self.inexpressible or self.skipped)
+
+    @property
+    def unsteady(self) -> bool:
+        """Whether its rounds took times that differ too much to be held against a prediction."""
+        return self.spread is not None and self.spread > MAX_SPREAD
 
     @property
     def differs(self) -> bool:

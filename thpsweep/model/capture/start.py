@@ -21,7 +21,8 @@ class Start:
     not overlap. Class 0 holds the root, which is sharer 0.
     Shapes: class_of (n_sharers,), cell_region (n_cells,), cell_slots (n_cells, 8), cell_folio (n_cells,): 0 for order-0
     pages, cells with the same number are subpages of one folio; cell_classes (n_cells, n_classes);
-    swapped (n_classes, n_regions, 8); pmd (n_classes, n_regions).
+    swapped (n_classes, n_regions, 8); pmd (n_classes, n_regions); parents (n_sharers,): who forked each sharer, a lower
+    number; None where the root forked all.
     """
 
     n_regions: int
@@ -32,11 +33,14 @@ class Start:
     cell_classes: Bools
     swapped: Boards
     pmd: Bools
+    parents: Ints | None = None
 
 
 def populate(family: Family, start: Start) -> None:
     """Lay the start into every replicate of an empty family."""
     sharers_of_class = np.bincount(start.class_of, minlength=start.cell_classes.shape[1]).astype(np.int64)
+    if start.parents is not None:
+        family.anon_vmas.forked(start.parents)
     for replicate in range(family.n_replicates):
         layers = _lay_cells(family, start, sharers_of_class, replicate)
         for number in bits.where(sharers_of_class):
@@ -57,7 +61,7 @@ def unforked(start: Start) -> Start:
         pmd = np.concatenate([pmd, np.zeros_like(pmd[:1])])
     unmapped = empty[0] if empty.size else start.cell_classes.shape[1]
     class_of = np.where(np.arange(start.class_of.size) == 0, 0, unmapped)
-    return dataclasses.replace(alone, class_of=class_of, swapped=swapped, pmd=pmd)
+    return dataclasses.replace(alone, class_of=class_of, swapped=swapped, pmd=pmd, parents=None)
 
 
 def forked(start: Start) -> Ints:
@@ -75,12 +79,20 @@ def _lay_cells(family: Family, start: Start, sharers_of_class: Ints, replicate: 
     folio = _lay_folios(family, region, start.cell_folio[used], pages * reach[used])
     compound = np.where((folio != 0)[:, None], slots, np.uint64(0))
     layers = np.zeros(start.cell_region.size, np.int64)
-    layers[used] = family.new_layers(slots, reach[used], folio, compound, reach[used] > 1)
+    layers[used] = family.new_layers(
+        slots, reach[used], folio, compound, reach[used] > 1, _makers(family, start.cell_classes[used], start.class_of)
+    )
     rows = region * family.n_sharers
     family.adjust("small_frames", rows, np.where(folio == 0, pages, 0))
     family.adjust("small_ptes", rows, np.where(folio == 0, pages * reach[used], 0))
     family.adjust("compound_ptes", rows, np.where(folio != 0, pages * reach[used], 0))
     return layers
+
+
+def _makers(family: Family, classes: Bools, class_of: Ints) -> Ints:
+    """Give the anon_vma of each cell: the youngest that all who map it are in. Shapes: (n, n_classes), (n_sharers,)."""
+    patterns, which = np.unique(classes, axis=0, return_inverse=True)
+    return np.asarray(family.anon_vmas.makers(patterns[:, class_of])[which.reshape(-1)])
 
 
 def _lay_folios(family: Family, region: Ints, number: Ints, ptes: Ints) -> Ints:
@@ -113,7 +125,9 @@ def _lay_class(family: Family, start: Start, number: int, layers: Ints, replicat
         alone = family.layers.reach[layers[cells[part]]] == 1
         table.exclusive[owner[part]] |= np.where(alone[:, None], slots, np.uint64(0))
     n_rows = np.full(regions.size, sharers.size)
-    hold_alone(family, records[regions], n_rows, swapped[regions], bits.empty(regions.size))
+    maker = _makers(family, (np.arange(start.cell_classes.shape[1]) == number)[None, :], start.class_of)
+    makers = np.repeat(maker, regions.size)
+    hold_alone(family, records[regions], n_rows, swapped[regions], bits.empty(regions.size), makers)
     huge_regions = regions[start.pmd[number][regions]]
     partly = bits.count(table.exclusive[records[huge_regions]]) < HPAGE_PMD_NR
     table.exclusive[records[huge_regions[partly]]] = 0  # one PMD entry is exclusive or not, as a whole

@@ -58,7 +58,7 @@ def look(
     Source: mm/khugepaged.c collapse_scan_pmd() (torvalds/linux b2128290c299). The tests for an extra reference and for
     young ptes are made after the walk here, in the kernel during it: the pte count of such a visit is 512 at most.
     """
-    results, progress = scan(family, rows, limits, mechanism.all_sharers)
+    results, progress = scan(family, rows, limits, mechanism.all_sharers, mechanism.reads_swap_first)
     race_slots, passed = np.full(rows.size, NOBODY), results == ScanResult.SUCCEED
     linked = np.zeros(rows.size, bool)
     if family.linking:
@@ -71,10 +71,32 @@ def look(
         old = (met.young == 0) | (swapped & (met.young < HPAGE_PMD_NR // 2))
         results[asked[passed[asked] & met.referenced]] = ScanResult.PAGE_COUNT
         results[asked[passed[asked] & old]] = ScanResult.LACK_REFERENCED_PAGE
+        if family.rules.needs_writable_pte and not mechanism.all_sharers:
+            results[asked[passed[asked] & ~met.referenced & ~_writable(family, rows[asked])]] = ScanResult.PAGE_RO
     if linked.any():  # go on with them where the mechanism can, else their references refuse
         results[linked] = ScanResult.SUCCEED if mechanism.resumes else ScanResult.PAGE_COUNT
         progress[linked] = HPAGE_PMD_NR
+    if family.pins.in_use and mechanism.reads_swap_first:
+        _meet_later(family, rows, results, race_slots)
     return Scanned(rows, results, progress, race_slots)
+
+
+def _writable(family: Family, rows: Ints) -> Flags:
+    """Tell which rows have a pte that may be written without a fault. Shapes: (n,) -> (n,)."""
+    records = family.record_of[rows].astype(np.int64)
+    return np.asarray((family.records.rows[records] == 1) & bits.any_slot(family.records.exclusive[records]))
+
+
+def _meet_later(family: Family, rows: Ints, results: npt.NDArray[np.int64], race_slots: Ints) -> None:
+    """Let an attempt meet the references that others hold on what its row has in swap: all of it is read in before.
+
+    Source: mm/khugepaged.c __collapse_huge_page_swapin(), __collapse_huge_page_isolate() (v6.18).
+    """
+    passed = bits.where(results == ScanResult.SUCCEED)
+    held = held_slots(family, family.record_of[rows[passed]].astype(np.int64), swapped=True)
+    some = bits.where(bits.any_slot(held))
+    first = np.argmax(bits.expand(held[some]), axis=1)
+    race_slots[passed[some]] = np.minimum(first, race_slots[passed[some]])
 
 
 def attempt(
@@ -99,16 +121,19 @@ def _bring_back(family: Family, counts: Counts, rows: Ints) -> None:
     bring_back(family, counts, rows)
 
 
-def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple[npt.NDArray[np.int64], Ints]:
+def scan(
+    family: Family, rows: Ints, limits: Limits, all_sharers: bool, reads_swap_first: bool = False
+) -> tuple[npt.NDArray[np.int64], Ints]:
     """Look at the rows' ptes without changing anything: (result, ptes looked at). Shapes: (n,) -> (n,), (n,).
 
     all_sharers: max_ptes_swap counts the slots in which any sharer of the row's pages has them in swap.
+    reads_swap_first: references on what is in swap are not met here, but in the attempt.
     """
     records = family.record_of[rows].astype(np.int64)
     present, swapped = bits.at(family.records.present, records), bits.at(family.records.swapped, records)
     results = np.full(rows.size, ScanResult.SUCCEED, np.int64)
     progress = np.full(rows.size, HPAGE_PMD_NR, np.int64)
-    results[~bits.any_slot(present | swapped | family.records.zero[records])] = ScanResult.NO_PTE_TABLE
+    results[records == 0] = ScanResult.NO_PTE_TABLE
     results[family.pmd[rows]] = ScanResult.PMD_MAPPED
     progress[results != ScanResult.SUCCEED] = 1
     by_pte = bits.where(results == ScanResult.SUCCEED)
@@ -122,7 +147,7 @@ def scan(family: Family, rows: Ints, limits: Limits, all_sharers: bool) -> tuple
             shared = family.shared_slots(records[by_pte])
             kinds.append((ScanResult.EXCEED_SHARED_PTE, shared, limits.max_ptes_shared))
         if family.pins.in_use:
-            kinds.append((ScanResult.PAGE_COUNT, held_slots(family, records[by_pte]), 0))
+            kinds.append((ScanResult.PAGE_COUNT, held_slots(family, records[by_pte], not reads_swap_first), 0))
         for result, boards, limit in kinds:
             refuse_beyond(results, progress, by_pte, boards, limit, result)
     if all_sharers:

@@ -87,6 +87,7 @@ def _stage(family: Family, rows: Ints) -> Family:
     stage.record_of = family.record_of.reshape(-1, family.n_sharers)[regions].reshape(-1)
     stage.pmd = family.pmd.reshape(-1, family.n_sharers)[regions].reshape(-1)
     stage.alive = family.alive[replicates]
+    stage.anon_vmas = family.anon_vmas.staged(replicates, stage.alive)
     stage.gauge = {name: np.zeros(rows.size, np.int64) for name in family.gauge}
     stage = copy.deepcopy(stage)
     number = np.zeros(family.n_replicates * family.n_regions, np.int32)

@@ -43,6 +43,8 @@ class Mechanism(abc.ABC):
 
     all_sharers: ClassVar[bool] = True
     """Whether every sharer is changed; then max_ptes_shared does not apply, and an own product is refused."""
+    reads_swap_first: ClassVar[bool] = False
+    """Whether references on what is in swap are only met when all of it has been read in, as the kernel's `copy` does."""
     active: ClassVar[bool] = True
     """Whether the mechanism collapses anything; the baseline does not, and no trigger runs for it."""
 
@@ -85,10 +87,11 @@ def count_folios(counts: Counts, replicates: Ints, pages: Ints) -> None:
 
 
 def raced(family: Family, rows: Ints, race_slots: Ints) -> Flags:
-    """Tell in which rows the late reference falls on a page that the row maps. Shapes: (n,), (n,) -> (n,)."""
+    """Tell in which rows the late reference falls on a page that is mapped or in swap. Shapes: (n,), (n,) -> (n,)."""
     if not np.count_nonzero(race_slots != NOBODY):
         return np.zeros(rows.size, bool)
-    present = bits.at(family.records.present, family.record_of[rows])
+    records = family.record_of[rows]
+    present = bits.at(family.records.present, records) | bits.at(family.records.swapped, records)
     slot = np.minimum(race_slots, HPAGE_PMD_NR - 1)
     word = np.take_along_axis(present, (slot >> 6)[:, None], axis=1)[:, 0]
     hit = ((word >> (slot & 63).astype(np.uint64)) & np.uint64(1)) != 0

@@ -32,6 +32,7 @@ class Copy(Mechanism):
     """
 
     all_sharers: ClassVar[bool] = False
+    reads_swap_first: ClassVar[bool] = True
     locks: ClassVar[tuple[Step, ...]] = (
         Step("swap in", {"mmap_read": ONCE}, {"swap_in": "swapped"}),
         Step("clear the PMD", _ALL, {"pmd_write": "begun", "own_flush": "begun", "global_sync": "begun"}),

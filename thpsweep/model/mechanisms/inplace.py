@@ -24,7 +24,8 @@ class Inplace(Mechanism):
     """Freeze every pte of every sharer with a migration entry, copy, and point all of them at the new folio.
 
     Options: walk, `per_page` as kernels do (two rmap walks a page) or `per_range` (two in all; no kernel has it);
-    check, whether a reference that arrives late is source `per_page` (what came before is undone) or `after_batch` (all is).
+    check, whether a reference that arrives late is found `per_page` (what came before it, and its own page, is undone: a
+    count can be trusted once all entries of the page are set) or `after_batch` (all is).
     Steps: folio locks, anon_vma root read lock a walk; one batched flush that reaches the CPUs of every sharer; then the
     copy, with every access to the region waiting on a migration entry; then the restoring walk.
     Source: Kirill A. Shutemov, 20160226103253.GA22450@node.shutemov.name; mm/rmap.c try_to_migrate_one(),
@@ -68,7 +69,7 @@ class Inplace(Mechanism):
         return source.ptes
 
     def _undo(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints) -> None:
-        reached = bits.below(race_slots) if self.check == "per_page" else bits.full(rows.size)
+        reached = bits.below(race_slots + 1) if self.check == "per_page" else bits.full(rows.size)
         source = sources(family, rows, reached)
         replicates = family.replicate_of(rows)
         entries = self._entries(family, source)

@@ -9,11 +9,12 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.mm.cow import diverge
 from thpsweep.model.mm.slots import Events, entries_of, indices
-from thpsweep.model.mm.swap import written
+from thpsweep.model.mm.swap import take_back, written
 from thpsweep.model.mm.unmap import end_links
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
 from thpsweep.model.state.mm_slots import settle
+from thpsweep.model.state.rules import Reuse
 from thpsweep.units import HPAGE_PMD_NR
 
 
@@ -24,7 +25,10 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
     Source: mm/memory.c do_wp_page(), wp_can_reuse_anon_folio(), do_anonymous_page(), mm/huge_memory.c
     do_huge_pmd_wp_page() (a shared PMD is split and one base page copied since 5.8, 20200416160026.16538-8).
     """
-    events, record = _faulting(family, counts, Events(keys >> 9, keys & (HPAGE_PMD_NR - 1)))
+    events = Events(keys >> 9, keys & (HPAGE_PMD_NR - 1))
+    if family.swaps:
+        take_back(family, counts, events)
+    events, record = _faulting(family, counts, events)
     if not events.row.size:
         return
     record = _own_records(family, counts, events, record)
@@ -129,7 +133,7 @@ def split_pmds(family: Family, counts: Counts, rows: Ints) -> None:
 def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bools:
     """Tell which writes copy: the frame has more mappings, or it is a subpage and others may map its folio.
 
-    The last mapped subpage of all is copied too: that frees the folio.
+    By MM ids the last mapped subpage of all is copied too: that frees the folio.
     Source: mm/memory.c __wp_can_reuse_large_anon_folio(), folio_large_mapcount() <= 1 (v6.15).
     """
     # An old page with a link is never reused: its copy would keep the old content. Nor is a page that has a long reference,
@@ -147,8 +151,16 @@ def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bool
     if large.size:
         folio = family.layers.folio[layer[large]].astype(np.int64)
         mapped = family.folios.mapped[folio]
-        copy[large] = (mapped == 1) | family.folios.maybe_shared[folio] | (family.folios.held[folio] > 0)
+        copy[large] = _large_copied(family, folio, mapped.astype(np.int64))
     return np.asarray(copy)
+
+
+def _large_copied(family: Family, folio: Ints, mapped: Ints) -> Bools:
+    """Tell which writes copy a subpage that has one mapping, by its folio and the mappings of that. Shapes: each (n,)."""
+    kept = family.folios.held[folio] > 0
+    if family.rules.reuse == Reuse.MM_IDS:
+        return np.asarray((mapped == 1) | family.folios.maybe_shared[folio] | kept)
+    return np.asarray((mapped > 1) | kept) if family.rules.reuse == Reuse.LAST else np.ones(folio.size, bool)
 
 
 def _count(family: Family, counts: Counts, events: Events, copy: Bools, reuse: Bools, touched: Bools) -> None:
@@ -250,7 +262,7 @@ def map_new(family: Family, events: Events, record: Ints, new: Bools) -> None:
         return
     own, layer, lacking = _own_layers(family, record)
     if lacking.any():
-        _make_own_layers(family, distinct(record[lacking]))
+        _make_own_layers(family, record[lacking], events.row[lacking])
         own, layer, _ = _own_layers(family, record)
     every = np.ones(record.size, bool)
     events.set(family.layers.slots, layer, every)
@@ -270,9 +282,11 @@ def _own_layers(family: Family, record: Ints) -> tuple[Ints, Ints, Bools]:
     return own, layer, lacking
 
 
-def _make_own_layers(family: Family, records: Ints) -> None:
-    """Make an empty layer for each of the distinct records, that only it lists."""
+def _make_own_layers(family: Family, records: Ints, rows: Ints) -> None:
+    """Make an empty layer for each of the records, which come in runs, that only it lists. Shapes: (n,), (n,)."""
+    first = np.concatenate(([True], np.diff(records) != 0))
+    records, anon_vmas = records[first], family.own_anon_vmas(rows[first])
     n = records.size
     none = np.zeros(n, np.int64)
-    layer = family.new_layers(bits.empty(n), none + 1, none, bits.empty(n), np.zeros(n, bool))
+    layer = family.new_layers(bits.empty(n), none + 1, none, bits.empty(n), np.zeros(n, bool), anon_vmas)
     family.records.own[records] = family.list_behind(records, layer, bits.empty(n))

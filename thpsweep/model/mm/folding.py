@@ -43,7 +43,8 @@ def split_layers(family: Family, rows: Ints, layers: Ints, slots: Boards) -> Int
     table = family.layers
     compound = bits.at(table.compound, layers) & slots
     folio = np.where(bits.any_slot(compound), table.folio[layers], 0).astype(np.int64)
-    new = family.new_layers(slots, np.zeros(layers.size, np.int64), folio, compound, table.common[layers])
+    common, anon_vmas = table.common[layers], table.anon_vma[layers].astype(np.int64)
+    new = family.new_layers(slots, np.zeros(layers.size, np.int64), folio, compound, common, anon_vmas)
     mapcounts = table.reach[layers][:, None] - family.missing.ptes[table.missing[layers]]
     _list_new(family, rows, layers, slots, new)
     _take_along(family, layers, new, slots)

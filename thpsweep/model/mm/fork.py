@@ -32,6 +32,7 @@ def fork(family: Family, counts: Counts, replicate: int, parent: int, child: int
     records = _share(family, rows, pinned)
     _map(family, rows, new_rows, records, child)
     family.records.exclusive[family.record_of[rows]] &= pinned
+    family.anon_vmas.fork(replicate, parent, child)
     family.alive[replicate, child] = True
     family.register(replicate, child)
     zeroed = zeroed_slots(family, family.record_of[rows[some]].astype(np.int64))
@@ -93,6 +94,7 @@ def _map(family: Family, rows: Ints, new_rows: Ints, records: Ints, child: int) 
         shift_missing(family, layer, entry, +1)
         if family.swaps:
             some = bits.where(bits.any_slot(family.entries.swapped[entry]))
+            family.layers.exclusive[layer[some]] &= ~family.entries.swapped[entry[some]]
             family.missing.ptes[family.away_rows(layer[some])] += bits.expand(family.entries.swapped[entry[some]])
         shift_mappings(family, new_rows[index], layer, entry, +1)
         large = bits.any_slot(family.entries.slots[entry] & family.layers.compound[layer])

@@ -12,6 +12,7 @@ import numpy as np
 
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
+from thpsweep.model.mm.cow import diverge
 from thpsweep.model.mm.fault import write
 from thpsweep.model.mm.slots import Events, entries_of
 from thpsweep.model.mm.swap import read_in
@@ -42,6 +43,7 @@ def reference(family: Family, counts: Counts, keys: Ints, until: Ints) -> Ints:
     events, table = Events(keys // HPAGE_PMD_NR, keys % HPAGE_PMD_NR), family.records
     swapped = _alive(family, keys) & events.of(table.swapped, family.record_of[events.row].astype(np.int64))
     rows, which = np.unique(events.row[swapped], return_inverse=True)
+    diverge(family, rows)  # those that share a record may read different slots of it
     read_in(family, counts, rows, bits.from_pairs(rows.size, which, events.slot[swapped]))
     kept = _alive(family, keys) & events.of(table.present, family.record_of[events.row].astype(np.int64))
     return _hold(family, keys[kept], until[kept], False)
@@ -98,34 +100,61 @@ def _last(family: Family, pins: Ints) -> Bools:
     return last & ~np.isin(frame, table.frame[staying])
 
 
-def held_slots(family: Family, records: Ints) -> Boards:
-    """Give the slots of each record whose folio has an extra reference, by whatever page of it. Shapes: (n,) -> (n, 8)."""
+def held_slots(family: Family, records: Ints, swapped: bool) -> Boards:
+    """Give the slots of each record whose folio has an extra reference, by whatever page of it; `swapped`: also those that
+    the record has in swap. Shapes: (n,) -> (n, 8)."""
     boards = bits.empty(records.size)
     for index, entry in family.walk(records):
         layer = family.entries.layer[entry]
         slots, compound = family.entries.slots[entry], family.layers.compound[layer]
         boards[index] |= slots & ~compound & family.layers.held[layer]
-        if family.swaps:  # in the swap cache
+        if swapped and family.swaps:  # in the swap cache
             boards[index] |= family.entries.swapped[entry] & family.layers.held[layer]
         large = bits.where(family.folios.held[family.layers.folio[layer]])
         boards[index[large]] |= (slots & compound)[large]
     return boards
 
 
+def kept_slots(family: Family, records: Ints) -> Boards:
+    """Give the slots of each record that reclaim leaves mapped: pinned pages, and folios of PMD order with any reference.
+
+    Shapes: (n,) -> (n, 8). Source: mm/vmscan.c shrink_folio_list(), mm/huge_memory.c can_split_folio() (v6.18).
+    """
+    boards = bits.empty(records.size)
+    for index, entry in family.walk(records) if family.pins.in_use else ():
+        layer = family.entries.layer[entry].astype(np.int64)
+        slots, compound = family.entries.slots[entry], family.layers.compound[layer]
+        which, slot = bits.pairs(slots & ~compound & family.layers.held[layer])
+        held = pinned(family, layer[which], slot)
+        boards[index] |= bits.from_pairs(index.size, which[held], slot[held])
+        large = bits.where(family.folios.held[family.layers.folio[layer]])
+        boards[index[large]] |= (slots & compound)[large]
+    return boards
+
+
+def pinned(family: Family, layers: Ints, slots: Ints) -> Bools:
+    """Tell which frames (layer, slot) have a FOLL_PIN. Shapes: (n,), (n,) -> (n,)."""
+    table, pins = family.pins, family.pins.live()
+    pins = pins[table.is_pin[pins] & (table.layer[pins] != 0)]
+    places = table.layer[pins].astype(np.int64) * HPAGE_PMD_NR + table.slot[pins]
+    return np.isin(layers * HPAGE_PMD_NR + slots, places)
+
+
 def unshareable(family: Family, rows: Ints) -> Boards:
     """Give the slots of each parent row that a fork has to copy: exclusive pages of folios that are pinned.
 
-    Of a pinned large folio every exclusive page is copied. Shapes: (n,) distinct and ascending -> (n, 8).
+    Of a pinned large folio every exclusive page is copied, though the pinned one be unmapped by now.
+    Shapes: (n,) distinct and ascending -> (n, 8).
     Source: include/linux/rmap.h folio_try_dup_anon_rmap_ptes() (v6.18).
     """
     boards, table = bits.empty(rows.size), family.pins
     pins = table.live()
     pins = pins[table.is_pin[pins] & (table.layer[pins] != 0)]
     pins = pins[np.isin(table.row[pins], rows)]
-    if not pins.size:
+    large_pinned = bool((family.folios.pinned > 0).any())
+    if not (pins.size or large_pinned):
         return boards
-    index = np.searchsorted(rows, table.row[pins])
-    some = np.unique(index)
+    some = np.arange(rows.size) if large_pinned else np.unique(np.searchsorted(rows, table.row[pins]))
     records = family.record_of[rows[some]].astype(np.int64)
     for position, entry in family.walk(records):
         layer = family.entries.layer[entry].astype(np.int64)
@@ -140,6 +169,8 @@ def unshareable(family: Family, rows: Ints) -> Boards:
 
 def _pinned(family: Family, pins: Ints, layers: Ints) -> Boards:
     """Give the slots of each layer that one of the pins is on. Shapes: (k,), (n,) -> (n, 8)."""
+    if not pins.size:
+        return bits.empty(layers.size)
     at = np.full(int(max(layers.max(), family.pins.layer[pins].max())) + 1, -1)
     at[layers] = np.arange(layers.size)
     where = at[family.pins.layer[pins]]

@@ -18,7 +18,7 @@ def map_private(family: Family, rows: Ints, zeroed: Boards) -> None:
     n = rows.size
     one = np.ones(n, np.int64)
     folio = family.new_folios(family.region_of(rows), one * HPAGE_PMD_NR)
-    layer = family.new_layers(bits.full(n), one, folio, bits.full(n), np.zeros(n, bool))
+    layer = family.new_layers(bits.full(n), one, folio, bits.full(n), np.zeros(n, bool), family.own_anon_vmas(rows))
     mark(family, layer, zeroed)
     records = family.records.take(n)
     table = family.records
@@ -104,7 +104,10 @@ def _fill_holes(family: Family, regions: Ints, slots: Boards, folios: Ints, able
     if not holed.size:
         return
     layers = np.zeros(regions.size, np.int64)
-    layers[holed] = family.new_layers(holes[holed], sharers[holed], folios[holed], holes[holed], sharers[holed] > 1)
+    roots = family.anon_vmas.chains[regions[holed] // family.n_regions, np.argmax(able[holed], axis=1), 0]
+    layers[holed] = family.new_layers(
+        holes[holed], sharers[holed], folios[holed], holes[holed], sharers[holed] > 1, roots
+    )
     mark(family, layers[holed], holes[holed])
     family.map_folios(folios[holed], bits.count(holes[holed]) * sharers[holed])
     index, sharer = np.nonzero(able & (layers != 0)[:, None])

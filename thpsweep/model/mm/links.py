@@ -41,7 +41,14 @@ def link(family: Family, rows: Ints, isolate: bool, forward: bool) -> Ints:
         ):  # frames of the same generation that a row does not map stay as they are, in a layer of their own
             layer[wider] = split_layers(family, rows[index[wider]], layer[wider], slots[wider])
         one = np.ones(layer.size, np.int64)
-        copies = family.new_layers(slots, one, folios[index], slots, family.layers.common[layer])
+        copies = family.new_layers(
+            slots,
+            one,
+            folios[index],
+            slots,
+            family.layers.common[layer],
+            family.layers.anon_vma[layer].astype(np.int64),
+        )
         if family.holds_zeroes:
             family.layers.zeroed[copies] = family.layers.zeroed[layer] & slots
         family.layers.link[layer], family.linking = copies, True

@@ -8,13 +8,13 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.mm.cow import diverge
-from thpsweep.model.mm.fault import split_pmds, unmap
-from thpsweep.model.mm.gup import held_slots
+from thpsweep.model.mm.fault import folio_of, split_pmds, unmap
+from thpsweep.model.mm.gup import kept_slots
 from thpsweep.model.mm.huge_memory import map_private
 from thpsweep.model.mm.slots import Events, entries_of
 from thpsweep.model.mm.swap import begin, hold_alone, read_in
 from thpsweep.model.mm.unmap import drop_swap_ptes, leave
-from thpsweep.model.mm.vmscan import split_folios, swap_out
+from thpsweep.model.mm.vmscan import linked_folios, split_folios, swap_out, switch_away
 from thpsweep.model.mm.zeroed import zeroed_slots
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
@@ -25,17 +25,19 @@ from thpsweep.units import HPAGE_PMD_NR
 def discard(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
     """Give slots back (MADV_DONTNEED): unmapped in these rows only, and freed where no other process maps the page.
 
+    The page table goes where all 512 slots are given back, in kernels that do so; else it stays, though it may be empty.
     A PMD is zapped where all of it goes, split first where a part goes. A folio of which a page is still mapped keeps all
     its 512. A zap costs what an exit's does, and is counted with it. The regions of the rows are distinct.
     Shapes: (n,), (n, 8).
-    Source: mm/memory.c zap_pmd_range(), zap_present_ptes(), mm/huge_memory.c zap_huge_pmd() (v6.18).
+    Source: mm/memory.c zap_pmd_range(), zap_present_ptes(), mm/huge_memory.c zap_huge_pmd(), mm/pt_reclaim.c
+    reclaim_pt_is_enabled() (v6.18).
     """
     table, records = family.records, family.record_of[rows].astype(np.int64)
     mapped = table.present[records] | table.swapped[records] | table.zero[records]
     gone = boards & mapped
-    some = bits.any_slot(gone)
-    rows, records, gone, mapped = rows[some], records[some], gone[some], mapped[some]
-    whole = ~bits.any_slot(mapped & ~gone)
+    whole = ~bits.any_slot(~boards) & (family.pmd[rows] | family.rules.frees_empty_tables)
+    some = bits.any_slot(gone) | (whole & (records != 0))
+    rows, records, gone, whole = rows[some], records[some], gone[some], whole[some]
     _count_zaps(family, counts, rows, gone, whole)
     leave(family, rows[whole])
     split_pmds(family, counts, rows[~whole])
@@ -46,17 +48,23 @@ def discard(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
 
 
 def page_out(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Boards:
-    """Write slots to swap (MADV_PAGEOUT); give those that went: pages that another process maps too, or that have a long
-    reference, stay, silently.
+    """Write slots to swap (MADV_PAGEOUT); give those that went: pages that another process maps too stay, silently, and so
+    do pinned ones and folios with any long reference. A small page with a FOLL_GET is unmapped, and stays in the swap cache.
 
-    For a subpage "another" is asked of its folio. A folio that goes in part, or of which a part is dead, is split into
-    order-0 pages first, dead ones and zeroes freed; one that goes whole is not. Swap space never runs out, and no page is
-    young enough to be kept. The regions of the rows are distinct.
+    For a subpage "another" is asked of its folio; one that a single PMD maps has one mapping. Old pages with a link are not
+    written: those on the LRU are switched to their copies. A folio that goes in part, or of which a part is dead, is split
+    into order-0 pages first, dead ones and zeroes freed; one that goes whole is not. Swap space never runs out, and no page
+    is young enough to be kept. The regions of the rows are distinct.
     Shapes: (n,), (n, 8) -> (n, 8).
     Source: mm/madvise.c madvise_cold_or_pageout_pte_range(), mm/vmscan.c shrink_folio_list() (v6.18).
     """
     records = family.record_of[rows].astype(np.int64)
-    gone = boards & family.records.present[records] & ~family.shared_slots(records) & ~held_slots(family, records)
+    shared = family.shared_slots(records)
+    sole = family.pmd[rows] & (family.folios.mapped[folio_of(family, records)] == HPAGE_PMD_NR)
+    shared[sole] = 0
+    gone = boards & family.records.present[records] & ~shared & ~kept_slots(family, records)
+    gone = _without_links(family, counts, rows, gone)
+    records = family.record_of[rows].astype(np.int64)
     some = bits.any_slot(gone)
     out, rows, records = gone[some], rows[some], records[some]  # what no other row maps is in a record of its own
     if rows.size:
@@ -111,7 +119,7 @@ def map_lone_subpages(family: Family, rows: Ints, boards: Boards) -> None:
     one = np.ones(index.size, np.int64)
     lone = bits.from_pairs(index.size, np.arange(index.size), slot)
     folios = family.new_folios(family.region_of(rows[index]), one)
-    layers = family.new_layers(lone, one, folios, lone, np.zeros(index.size, bool))
+    layers = family.new_layers(lone, one, folios, lone, np.zeros(index.size, bool), family.own_anon_vmas(rows[index]))
     rank = np.arange(index.size) - np.searchsorted(index, index)
     for step in range(int(rank.max(initial=-1)) + 1):
         part = bits.where(rank == step)  # a record's list is extended one entry at a time
@@ -143,6 +151,27 @@ def _unmap_slots(family: Family, rows: Ints, records: Ints, boards: Boards) -> N
     family.records.exclusive[records] &= ~boards
 
 
+def _without_links(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Boards:
+    """Switch the mappers of old pages that are on the LRU, and leave out all that links refer to. Shapes: (n,), (n, 8)."""
+    if not family.linking:
+        return boards
+    boards, large = boards.copy(), linked_folios(family)
+    moving: list[tuple[Ints, Ints]] = []
+    for index, entry in list(family.walk(family.record_of[rows].astype(np.int64))):
+        layer = family.entries.layer[entry].astype(np.int64)
+        mine, link = family.entries.slots[entry] & boards[index], family.layers.link[layer] != 0
+        bound = np.where(link[:, None], mine, np.uint64(0))
+        of_folio = np.isin(family.layers.folio[layer], large)[:, None]
+        bound |= np.where(of_folio, mine & family.layers.compound[layer], np.uint64(0))
+        boards[index] &= ~bound
+        deferred = bits.where(link & ~family.layers.isolated[layer])
+        which, slot = bits.pairs(mine[deferred])
+        moving.append((layer[deferred[which]], slot))
+    if moving:
+        switch_away(family, counts, *(np.concatenate(part) for part in zip(*moving, strict=True)))
+    return boards
+
+
 def _to_swap(family: Family, rows: Ints, records: Ints, boards: Boards) -> Ints:
     """Put pages in swap that only these rows map: order-0 ones keep their place, those of a folio that goes whole get one.
 
@@ -157,7 +186,7 @@ def _to_swap(family: Family, rows: Ints, records: Ints, boards: Boards) -> Ints:
         some = bits.where(bits.any_slot(gone))
         written[index[some]] += swap_out(family, layer[some], gone[some], rows[index[some]])
     _unmap_slots(family, rows, records, large)
-    hold_alone(family, records, np.ones(rows.size, np.int64), large, zeroed)
+    hold_alone(family, records, np.ones(rows.size, np.int64), large, zeroed, family.own_anon_vmas(rows))
     return written
 
 

@@ -28,20 +28,19 @@ class Sources:
 def sources(family: Family, rows: Ints, within: Boards | None = None) -> Sources:
     """Sum up the frames that the rows map (only the slots `within`, where given).
 
-    A walk visits the VMAs under the frame's anon_vma: every living sharer's once the frame was mapped by more than one,
-    else the owner's alone. This leaves out that a sharer forked before the frame was made is not visited.
-    Source: mm/rmap.c rmap_walk_anon(), anon_vma_fork() (torvalds/linux 334fbe734e68).
+    A walk visits every VMA in the tree of the frame's anon_vma: the one whose fault made it, and all its descendants'.
+    Source: mm/rmap.c rmap_walk_anon(), anon_vma_fork() (v6.18).
     """
     records = family.record_of[rows].astype(np.int64)
     slots = bits.at(family.records.present, records)
     slots = slots if within is None else slots & within
     ptes, visits, widest = (np.zeros(rows.size, np.int64) for _ in range(3))
-    alive = family.alive.sum(axis=1)[family.replicate_of(rows)]
+    attached, replicate = family.anon_vmas.attached(), family.replicate_of(rows)
     for index, entry in family.walk(records):
         layer = family.entries.layer[entry].astype(np.int64)
         mine = bits.at(family.entries.slots, entry) & slots[index]
         pages = bits.count(mine)
-        visited = np.where(family.layers.common[layer], alive[index], 1)
+        visited = attached[replicate[index], family.layers.anon_vma[layer]]
         ptes[index] += family.mapcount_sums(layer, mine)
         visits[index] += pages * visited
         widest[index] = np.maximum(widest[index], np.where(pages > 0, visited, 0))

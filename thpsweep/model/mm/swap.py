@@ -12,7 +12,7 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mm.cow import diverge, part_with
-from thpsweep.model.mm.slots import Events
+from thpsweep.model.mm.slots import Events, entries_of
 from thpsweep.model.mm.unmap import forget_slots
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
@@ -22,13 +22,14 @@ from thpsweep.units import HPAGE_PMD_NR
 def begin(family: Family) -> None:
     """Make room for swap ptes, of which most families have none."""
     family.entries.wake("swapped")
+    family.layers.wake("exclusive")
     family.swaps = True
 
 
-def hold_alone(family: Family, records: Ints, n_rows: Ints, boards: Boards, zeroed: Boards) -> None:
+def hold_alone(family: Family, records: Ints, n_rows: Ints, boards: Boards, zeroed: Boards, anon_vmas: Ints) -> None:
     """Let distinct records hold swap ptes for pages that no other record holds, some of zeroes.
 
-    Shapes: (n,), (n,) rows that point at each, (n, 8), (n, 8).
+    Shapes: (n,), (n,) rows that point at each, (n, 8), (n, 8), (n,).
     """
     some = bits.where(bits.any_slot(boards))
     if not some.size:
@@ -36,7 +37,8 @@ def hold_alone(family: Family, records: Ints, n_rows: Ints, boards: Boards, zero
     begin(family)
     records, n_rows, boards = records[some], n_rows[some], boards[some]
     none = np.zeros(some.size, np.int64)
-    layers = family.new_layers(bits.empty(some.size), n_rows, none, bits.empty(some.size), n_rows > 1)
+    empty = bits.empty(some.size)
+    layers = family.new_layers(empty, n_rows, none, empty, n_rows > 1, anon_vmas[some])
     entries = family.list_layer(records, layers, bits.empty(some.size))  # first: it may move the table
     family.entries.swapped[entries] = boards
     lists = family.away_rows(layers)  # first: it may move the table
@@ -95,8 +97,8 @@ def drop_cached(family: Family, rows: Ints) -> None:
 def read_in(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Ints:
     """Let distinct rows read what they have in swap; give per row the pages that had to be read for it.
 
-    Rows that share a record read the same. A page that only one row holds comes back exclusive, unless it is found in the
-    swap cache, which refers to it still; others are shared again.
+    Rows that share a record read the same. A page that only one row holds comes back exclusive, unless it was shared by a
+    fork and is found in the swap cache, which refers to it still; others are shared again.
     Shapes: (n,), (n, 8) on the rows' swapped boards -> (n,).
     """
     some = bits.where(bits.any_slot(boards))
@@ -125,7 +127,9 @@ def read_in(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Ints:
     np.subtract.at(family.missing.ptes, (family.layers.missing[layer], slot), n_rows.astype(np.int32))
     np.subtract.at(family.missing.ptes, (family.layers.away[layer], slot), n_rows.astype(np.int32))
     family.adjust("small_ptes", row, n_rows)
-    alone = came[(family.mapcounts(layer, slot) == 1)[came] & (family.away_counts(layer, slot) == 0)[came]]
+    fresh = Events(layer, slot).of(family.layers.exclusive, layer)
+    fresh[came] = True
+    alone = bits.where(fresh & (family.mapcounts(layer, slot) == 1) & (family.away_counts(layer, slot) == 0))
     table = family.records
     table.exclusive[records] |= bits.from_pairs(records.size, owner[alone], slot[alone])
     table.present[records] |= boards[first]
@@ -137,6 +141,19 @@ def read_back(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Non
     """Let rows read slots that they have in swap, each its own: whoever shared a record parts. Shapes: (n,), (n, 8)."""
     diverge(family, rows)
     read_in(family, counts, rows, boards)
+
+
+def take_back(family: Family, counts: Counts, events: Events) -> None:
+    """Let rows that write get back what waits for them alone in the swap cache, as they had it: no copy is made."""
+    swapped = events.of(family.records.swapped, family.record_of[events.row].astype(np.int64))
+    if not swapped.any():
+        return
+    mine = events.where(swapped)
+    entry = entries_of(family, mine, family.record_of[mine.row].astype(np.int64), family.entries.swapped)
+    layer = family.entries.layer[entry].astype(np.int64)
+    mine = mine.where(_resident(family, layer, mine.slot) & mine.of(family.layers.exclusive, layer))
+    rows, which = np.unique(mine.row, return_inverse=True)
+    read_in(family, counts, rows, bits.from_pairs(rows.size, which, mine.slot))
 
 
 def _come_back(family: Family, layer: Ints, slot: Ints, row: Ints, wanted: Bools) -> Ints:

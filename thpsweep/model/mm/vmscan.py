@@ -7,6 +7,7 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mm.fault import folio_of, split_pmds
+from thpsweep.model.mm.gup import pinned
 from thpsweep.model.mm.links import move, open_rows
 from thpsweep.model.mm.slots import Events, entries_of
 from thpsweep.model.mm.swap import begin, drop_cached
@@ -28,14 +29,17 @@ def reclaim(family: Family, counts: Counts, keys: Ints, young: Young, max_ptes_n
     On that list are folios of which pages are dead, and underused ones: with more than max_ptes_none pages of zeroes,
     unless that is 511. In replicates to which reclaim comes for no page it does not come at all.
 
-    A frame that was not used lately and has no extra reference is unmapped from all its mappers, which keep swap ptes.
+    A frame that was not used lately is unmapped from all its mappers, which keep swap ptes, unless it is pinned, or part
+    of a folio with an extra reference. A small page with a FOLL_GET then stays in the swap cache; it counts as written at
+    once, which the kernel does when the reference has gone.
     A folio of PMD order is split first, as where swap has no free cluster of 512: PMDs become ptes, then every pte of
     every sharer is replaced by a migration entry and restored; only the page that reclaim came for is written. One young
     pte keeps all of it. A split frees pages that are dead or hold zeroes: ptes of these lead to the zero page from then on.
     Old pages with a link (deferred) are not written: their mappers are switched to the copies.
     Before all that, unmapped pages of the swap cache go from the regions that it comes to: it is clean.
     Shapes: keys (n,) = row * 512 + slot, ascending and distinct.
-    Source: mm/vmscan.c shrink_folio_list(), mm/huge_memory.c deferred_split_scan(), split_folio() (v6.18).
+    Source: mm/vmscan.c shrink_folio_list(), is_page_cache_freeable(), mm/huge_memory.c deferred_split_scan(),
+    split_folio() (v6.18).
     """
     rows, slots = keys // HPAGE_PMD_NR, keys % HPAGE_PMD_NR
     drop_cached(family, rows)
@@ -51,7 +55,7 @@ def reclaim(family: Family, counts: Counts, keys: Ints, young: Young, max_ptes_n
     idle = ~young(row, slot, mappings, folio != 0) & ~_referred_to(family, layer, slot, folio)
     layer, slot, row, folio = layer[idle], slot[idle], row[idle], folio[idle]
     linked = family.layers.link[layer] != 0
-    _switch(family, counts, layer[linked], slot[linked])
+    switch_away(family, counts, layer[linked], slot[linked])
     split_folios(family, counts, np.unique(folio[folio != 0]))
     left = ~linked & Events(row, slot).of(family.layers.slots, layer)
     _write(family, counts, layer[left], slot[left], row[left])
@@ -62,7 +66,7 @@ def _deferred(family: Family, replicates: Ints, max_ptes_none: int) -> Ints:
     """List the folios of replicates that the deferred list gives up to a split. Shapes: (k,) -> (n,)."""
     table, folios = family.folios, family.folios.live()
     free = np.isin(table.region[folios] // family.n_regions, replicates) & (table.held[folios] == 0)
-    folios = folios[free & ~np.isin(folios, _linked_folios(family))]
+    folios = folios[free & ~np.isin(folios, linked_folios(family))]
     whole = table.lost[folios] == 0
     return np.union1d(folios[~whole], underused(family, folios[whole], max_ptes_none))
 
@@ -115,19 +119,19 @@ def _layers(family: Family, events: Events) -> Ints:
 
 def _referred_to(family: Family, layer: Ints, slot: Ints, folio: Ints) -> Bools:
     """Tell which frames have references beside their mappings, links among them, or are off the LRU."""
-    held = np.where(folio != 0, family.folios.held[folio] > 0, Events(layer, slot).of(family.layers.held, layer))
+    held = np.where(folio != 0, family.folios.held[folio] > 0, pinned(family, layer, slot))
     isolated = family.layers.isolated[layer] & (family.layers.link[layer] != 0)
-    return np.asarray(held | isolated | ((folio != 0) & np.isin(folio, _linked_folios(family))))
+    return np.asarray(held | isolated | ((folio != 0) & np.isin(folio, linked_folios(family))))
 
 
-def _linked_folios(family: Family) -> Ints:
+def linked_folios(family: Family) -> Ints:
     """List the folios that old pages are linked to."""
     layers = family.layers.live()
     copies = family.layers.link[layers]
     return np.asarray(family.layers.folio[copies[copies != 0]], np.int64)
 
 
-def _switch(family: Family, counts: Counts, layer: Ints, slot: Ints) -> None:
+def switch_away(family: Family, counts: Counts, layer: Ints, slot: Ints) -> None:
     """Switch the mappers of old pages to the copies."""
     if not layer.size:
         return
@@ -155,6 +159,7 @@ def _write(family: Family, counts: Counts, layer: Ints, slot: Ints, row: Ints) -
 def swap_out(family: Family, layers: Ints, gone: Boards, rows: Ints) -> Ints:
     """Put order-0 frames in swap; give how many of each layer had to be written, as they were not in the swap cache.
 
+    Those with a FOLL_GET stay in the swap cache.
     Shapes: (n,) distinct, (n, 8), (n,) any row of the layer's region -> (n,).
     """
     begin(family)
@@ -163,6 +168,7 @@ def swap_out(family: Family, layers: Ints, gone: Boards, rows: Ints) -> Ints:
     mapcounts = family.layers.reach[layers][:, None] - family.missing.ptes[family.layers.missing[layers]]
     family.missing.ptes[lists] += mapcounts * bits.expand(gone)
     zeroed = family.layers.zeroed[layers] & gone if family.holds_zeroes else None
+    family.layers.exclusive[layers] &= ~gone
     _replace(family, layers, gone, rows, to_swap=True)
     if zeroed is not None:
         family.layers.zeroed[layers] |= zeroed
@@ -179,9 +185,13 @@ def _replace(family: Family, layers: Ints, gone: Boards, rows: Ints, *, to_swap:
     regions = np.unique(family.region_of(rows))
     block = (regions[:, None] * family.n_sharers + np.arange(family.n_sharers)).reshape(-1)
     _unmap_from(family, np.unique(family.record_of[block]).astype(np.int64), at, gone, to_swap)
-    family.adjust("small_frames", rows, -bits.count(gone))
+    kept = gone & family.layers.held[layers] if to_swap else bits.empty(layers.size)
+    family.adjust("small_frames", rows, -bits.count(gone & ~kept))
     family.adjust("small_ptes", rows, -family.mapcount_sums(layers, gone))
-    forget_slots(family, rows, layers, gone)
+    forget_slots(family, rows, layers, gone & ~kept)
+    index, slot = bits.pairs(kept)
+    lists = family.missing_rows(layers[index])  # first: it may move the table
+    family.missing.ptes[lists, slot] = family.layers.reach[layers[index]]
 
 
 def _unmap_from(family: Family, records: Ints, at: Ints, gone: Boards, to_swap: bool) -> None:
@@ -194,6 +204,9 @@ def _unmap_from(family: Family, records: Ints, at: Ints, gone: Boards, to_swap: 
         hit = family.entries.slots[entry[some]] & gone[at[family.entries.layer[entry[some]]] - 1]
         family.entries.slots[entry[some]] &= ~hit
         table.present[owner] &= ~hit
+        if to_swap:
+            sole = np.where((table.rows[owner] == 1)[:, None], table.exclusive[owner] & hit, np.uint64(0))
+            np.bitwise_or.at(family.layers.exclusive, family.entries.layer[entry[some]], sole)
         table.exclusive[owner] &= ~hit
         board[owner] |= hit
         if to_swap:

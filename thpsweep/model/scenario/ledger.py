@@ -11,7 +11,7 @@ from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.collapse.scan import Scanned, refuse_beyond
 from thpsweep.model.mechanisms.base import Limits
 from thpsweep.model.state.family import Family
-from thpsweep.model.state.tables import Folios, Layers
+from thpsweep.model.state.tables import Folios, Layers, Pins
 from thpsweep.model.triggers.base import Collapser
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
@@ -29,9 +29,11 @@ class Ledger:
         self._contents: dict[int, int] = {}
         self._before: dict[int, int] = {}
         self._tokens = 0
+        family.pins = _Pins()
         self.lazyfree: set[int] = set()
-        self.merged: set[int] = set()
-        """Names of frames that MADV_FREE gave up and no process wrote since, and of those that KSM merged."""
+        """Names of frames that MADV_FREE gave up and no process wrote since."""
+        self.merged: dict[int, int] = {}
+        """Name of each frame that KSM merged -> number of the page that it became one with others as."""
 
     def next_token(self) -> int:
         """Number a write."""
@@ -55,12 +57,14 @@ class Ledger:
 
     def renamed(self, old: Ints, new: Ints) -> None:
         """Note that frames got another place in the state without moving: a split keeps pages where they are."""
-        self._before.update(zip(new.tolist(), old.tolist(), strict=True))
+        first = [self._before.get(name, name) for name in old.tolist()]
+        self._before.update(zip(new.tolist(), first, strict=True))
 
     def put(self, names: Ints, tokens: Ints) -> None:
         """Note what was written to frames: none of them is given up any more, and KSM lets go of them."""
         self.lazyfree.difference_update(names.tolist())
-        self.merged.difference_update(names.tolist())
+        for name in names.tolist():
+            self.merged.pop(name, None)
         self._contents.update(zip(names.tolist(), tokens.tolist(), strict=True))
 
     def learn(self, names: Ints, tokens: Ints) -> None:
@@ -96,17 +100,28 @@ class _Folios(Folios):
         return rows
 
 
+class _Pins(Pins):
+    def take(self, n: int) -> Ints:
+        """Hand out numbers that were never used: a reference that has ended is not taken for another."""
+        kept, self._free = self._free, np.zeros(0, np.int64)
+        rows = super().take(n)
+        self._free = kept
+        return rows
+
+
 @dataclasses.dataclass
 class Bookkeeper(Collapser):
     """A collapser that notifies a scenario of each attempt: copied(rows) is called before it, and what it gives after it.
 
     passed_over tells which rows khugepaged does not look at; refusing, what no state of the model holds but refuses a scan:
-    (result, slots of each row on which it is met).
+    (result, slots of each row on which it is met). repeated gives the first slot of each row whose page stands in an earlier
+    slot, too, else 512: an attempt has locked it by then.
     """
 
     copied: Callable[[Ints], Callable[[], None]] = dataclasses.field(kw_only=True)
     passed_over: Callable[[Ints], npt.NDArray[np.bool_]] = dataclasses.field(kw_only=True)
     refusing: Callable[[Ints, bool], list[tuple[ScanResult, Boards]]] = dataclasses.field(kw_only=True)
+    repeated: Callable[[Ints], Ints] = dataclasses.field(kw_only=True)
 
     def look(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Scanned:
         """Scan; a VMA that does not allow THP costs khugepaged one step, and is reported as VMA_CHECK for each region."""
@@ -122,7 +137,10 @@ class Bookkeeper(Collapser):
 
     def attempt(self, scanned: Scanned, limits: Limits, until_failure: bool = False) -> np.ndarray:
         """Attempt, between the two calls."""
-        after = self.copied(scanned.rows[scanned.passed])
+        after, locked = self.copied(scanned.rows[scanned.passed]), self.repeated(scanned.rows)
+        first = locked < scanned.race_slots
+        scanned = dataclasses.replace(scanned, race_slots=np.minimum(locked, scanned.race_slots))
         results = super().attempt(scanned, limits, until_failure)
+        results[first & scanned.passed & (results == ScanResult.PAGE_COUNT)] = ScanResult.PAGE_LOCK
         after()
         return results

@@ -27,6 +27,8 @@ _GOES_ON = {
     ScanResult.LACK_REFERENCED_PAGE,
     ScanResult.PAGE_NULL,
     ScanResult.PAGE_COUNT,
+    ScanResult.PAGE_LOCK,
+    ScanResult.PAGE_RO,
 }
 """Results behind which MADV_COLLAPSE goes on with the next region. Source: mm/khugepaged.c madvise_collapse()."""
 
@@ -79,9 +81,13 @@ class Process:
         self.scene.ledger.lazyfree.update(self.frames[chosen[self.mapcounts[chosen] == 1]].tolist())
 
     def merge(self, pages: Iterable[int]) -> None:
-        """Let KSM take pages; with what others it merged them is not shown, nor that a write always copies."""
+        """Let KSM merge pages, of which all that are named together become one; each is shown in a frame of its own still.
+
+        That a write always copies is not shown either.
+        """
         chosen = np.array(list(pages), np.int64)
-        self.scene.ledger.merged.update(self.frames[chosen[self._has("present")[chosen]]].tolist())
+        names = self.frames[chosen[self._has("present")[chosen]]].tolist()
+        self.scene.ledger.merged.update(dict.fromkeys(names, self.scene.ledger.next_token()))
 
     def age(self) -> None:
         """Make all ptes old (clear_refs); a write or a read makes one young, a fork leaves the child's old."""
@@ -155,6 +161,7 @@ class Process:
         if self.has_anon_vma:
             fork.fork(self.scene.family, self.scene.counts, 0, self.number, child.number)
         else:
+            self.scene.family.anon_vmas.begin(0, child.number)
             self.scene.family.alive[0, child.number] = True
             self.scene.family.register(0, child.number)
             self.scene.counts.add_one("forks", 0)
@@ -181,7 +188,7 @@ class Process:
         if not self.has_anon_vma:
             return ScanResult.VMA_CHECK
         collapser = self.scene.collapser(mechanism, options)
-        goes_on = _GOES_ON - {ScanResult.NO_PTE_TABLE} if self.scene.stops_at_empty else _GOES_ON
+        goes_on = _GOES_ON if self.scene.family.rules.goes_on_at_empty else _GOES_ON - {ScanResult.NO_PTE_TABLE}
         results: list[ScanResult] = []
         for row in self._rows if regions is None else self._rows[list(regions)]:
             scanned = collapser.scan(np.array([row]), Limits(), 0, khugepaged=False)

@@ -18,6 +18,8 @@ import dataclasses
 from collections import Counter
 from typing import Any
 
+import numpy as np
+
 from thpsweep.model import registry
 from thpsweep.model.bits import Ints
 from thpsweep.model.mm import gup
@@ -33,12 +35,18 @@ class Scenario(World[Process]):
     def process(self) -> Process:
         """Start a process that maps nothing yet."""
         started = Process(self)
+        self.family.anon_vmas.begin(0, started.number)
         self.family.alive[0, started.number] = True
         self.family.register(0, started.number)
         return started
 
     def release(self, references: Ints) -> None:
-        """Drop long references that a process took by pin() or vmsplice()."""
+        """Drop long references that a process took by pin() or vmsplice(). Raises: ValueError where one has ended."""
+        ended = references[~np.isin(references, self.family.pins.live())]
+        if ended.size:
+            raise ValueError(
+                f"{ended.size} of {references.size} references have ended: expected ones that were not released"
+            )
         gup.release(self.family, references)
         self.ledger.close_generation()
 

@@ -15,6 +15,7 @@ from thpsweep.model.memories.plentiful import Plentiful
 from thpsweep.model.scenario.ledger import Bookkeeper, Ledger
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.rules import Rules
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -46,12 +47,12 @@ P = TypeVar("P", bound=Mm)
 class World(Generic[P]):
     """Hold one family: its processes, what they wrote, and what has been counted.
 
-    stops_at_empty: MADV_COLLAPSE ends at a region without a page table, as up to 6.18; later it goes on behind it.
+    rules: what the kernel of a version does (default: the newest that the model knows).
     """
 
-    def __init__(self, regions: int = 1, processes: int = 8, stops_at_empty: bool = False) -> None:
-        self.stops_at_empty = stops_at_empty
+    def __init__(self, regions: int = 1, processes: int = 8, rules: Rules | None = None) -> None:
         self.family, self.counts = Family(1, regions, processes), Counts(1)
+        self.family.rules = rules or Rules()
         self.ledger = Ledger(self.family)
         self.processes: list[P] = []
         self._limit_pages: Ints | None = None
@@ -84,6 +85,7 @@ class World(Generic[P]):
             allocator=Allocator(Plentiful(), place, None, self._limit_pages),
             copied=self._copied,
             passed_over=self._passed_over,
+            repeated=self._repeated,
             refusing=lambda rows, khugepaged: self._refusing(rows, khugepaged, built.all_sharers),
         )
 
@@ -134,6 +136,24 @@ class World(Generic[P]):
             if marked and met:
                 refusing.append((result, bits.pack(np.isin(names, list(marked)).reshape(rows.size, HPAGE_PMD_NR))))
         return refusing
+
+    def _repeated(self, rows: Ints) -> Ints:
+        """Find the first slot of each row with a page that KSM put into an earlier slot, too; 512 for none.
+
+        Source: mm/khugepaged.c __collapse_huge_page_isolate(), folio_trylock() (v6.18).
+        """
+        slots = np.full(rows.size, NOBODY)
+        for index, names in enumerate(
+            self.ledger.names(rows).reshape(rows.size, HPAGE_PMD_NR) if self.ledger.merged else ()
+        ):
+            seen: set[int] = set()
+            for slot, name in enumerate(names.tolist()):
+                page = self.ledger.merged.get(name)
+                if page in seen:
+                    slots[index] = slot
+                    break
+                seen |= {page} if page is not None else set()
+        return slots
 
     def _conditions(self, rows: Ints, khugepaged: bool, all_sharers: bool) -> VisitConditions:
         """Look up young ptes, of any sharer for a mechanism that changes all; no short reference is held or comes late."""

@@ -61,7 +61,7 @@ class Tree(Sharing):
         refined = refine(start.class_of, node)
         written = self._written(parent[:n_forking])
         class_of_node = start.class_of[:n_forking]
-        cuts = _Cuts(start, refined)
+        cuts = _Cuts(dataclasses.replace(start, parents=np.maximum(parent, 0)), refined)
         patterns, which = np.unique(start.cell_classes, axis=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
             cells = bits.where(which.reshape(-1) == number)

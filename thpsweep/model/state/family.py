@@ -19,6 +19,8 @@ import numpy.typing as npt
 
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
+from thpsweep.model.state.anon_vmas import AnonVmas
+from thpsweep.model.state.rules import Rules
 from thpsweep.model.state.tables import Entries, Folios, Layers, Missing, Pins, Records
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -45,6 +47,9 @@ class Family:
         self.registered = np.tile(np.arange(n_sharers), (n_replicates, 1))
         """When each mm was registered with khugepaged: it scans them in this order, and a new one comes last."""
         self._n_registered = n_sharers
+        self.anon_vmas = AnonVmas(self.alive)
+        self.rules = Rules()
+        """What the kernel of the version that is modelled does."""
         self.records, self.entries, self.layers = Records(), Entries(), Layers()
         self.missing, self.folios, self.pins = Missing(), Folios(), Pins()
         self.next_frame = 1
@@ -192,6 +197,10 @@ class Family:
         tables = (self.records, self.entries, self.layers, self.missing, self.folios, self.pins)
         return self.record_of.nbytes + self.pmd.nbytes + sum(table.state_bytes for table in tables)
 
+    def own_anon_vmas(self, rows: Ints) -> Ints:
+        """Give the anon_vma that new pages of rows belong to. Shapes: (n,) -> (n,)."""
+        return np.asarray(self.anon_vmas.own[self.replicate_of(rows), rows % self.n_sharers])
+
     # ---- primitive changes -----------------------------------------------------------------------------------------
     def missing_rows(self, layers: Ints) -> Ints:
         """Give the missing-row of each layer, making it where there is none; duplicates among layers are allowed."""
@@ -225,12 +234,15 @@ class Family:
         others = self.layers.slots[layers] | self.away_slots(layers) if self.swaps else self.layers.slots[layers]
         return bits.any_slot(others & ~slots)
 
-    def new_layers(self, slots: Boards, reach: Ints, folio: Ints, compound: Boards, common: Bools) -> Ints:
-        """Introduce layers. Shapes: (n, 8), (n,), (n,), (n, 8), (n,) -> (n,)."""
+    def new_layers(
+        self, slots: Boards, reach: Ints, folio: Ints, compound: Boards, common: Bools, anon_vmas: Ints
+    ) -> Ints:
+        """Introduce layers. Shapes: (n, 8), (n,), (n,), (n, 8), (n,), (n,) -> (n,)."""
         layers = self.layers.take(reach.size)
         bits.put(self.layers.slots, layers, slots)
         bits.put(self.layers.compound, layers, compound)
         self.layers.reach[layers], self.layers.folio[layers], self.layers.common[layers] = reach, folio, common
+        self.layers.anon_vma[layers] = anon_vmas
         return layers
 
     def list_layer(self, records: Ints, layers: Ints, slots: Boards) -> Ints:

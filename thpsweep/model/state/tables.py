@@ -54,14 +54,16 @@ class Entries(Table):
 class Layers(Table):
     """Generations of frames."""
 
-    lazy: ClassVar[frozenset[str]] = frozenset({"zeroed"})
+    lazy: ClassVar[frozenset[str]] = frozenset({"zeroed", "exclusive"})
 
     reach: Column = dataclasses.field(default_factory=_column)
     missing: Column = dataclasses.field(default_factory=_column)
     """Row of the table of missing mappings; 0 where every row that lists the layer maps all of it."""
     folio: Column = dataclasses.field(default_factory=_column)
     common: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))
-    """More than one row has mapped these frames at some time: their anon_vma covers more than one mm."""
+    """More than one row has mapped these frames at some time: new frames of any of them go to another layer."""
+    anon_vma: Column = dataclasses.field(default_factory=_column)
+    """The anon_vma that the frames belong to, by its number in the replicate (anon_vmas.py)."""
     slots: Boards = dataclasses.field(default_factory=_boards)
     compound: Boards = dataclasses.field(default_factory=_boards)
     """Slots whose frame is a subpage of `folio`; the others are order-0 folios."""
@@ -69,6 +71,8 @@ class Layers(Table):
     """Slots whose page has a long reference (pins.py)."""
     zeroed: Boards = dataclasses.field(default_factory=_boards)
     """Slots whose page was cleared and not written since, also in swap (zeroed.py); asked only where there are any."""
+    exclusive: Boards = dataclasses.field(default_factory=_boards)
+    """Slots whose one swap pte is exclusive: no fork came since (pte_swp_exclusive()); asked only where the family swaps."""
     away: Column = dataclasses.field(default_factory=_column)
     """Row of the table of missing mappings that counts the swap ptes for its pages, slot by slot; 0 where there are none."""
     link: Column = dataclasses.field(default_factory=_column)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,9 @@ from thpsweep.sweep.records.identity import code_id
 from thpsweep.sweep.records.schema import PointRecord, ResultRecord, SweepRecord, result_record
 from thpsweep.sweep.records.writer import Journal, writing
 
+REFUSED = (errno.ENOENT, errno.EPERM, errno.EACCES, errno.EROFS, errno.ESTALE, errno.EIO)
+"""How the system says that a folder was moved, made immutable or read-only, or that its disk or server is gone."""
+
 ALL_DONE, SOME_FAILED = 0, 1
 """Exit codes; 2 is bad input, 3 a disk that takes no more, 130 and 143 are those of the signals."""
 
@@ -45,7 +49,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None], b
     Raises: SweepError where another process runs the same sweep, or another sweep has its name; StorageError.
     """
     refuse_name_conflict(plan)
-    with _room(plan), writing(plan.directory, _header(plan), _point_records(plan)) as (log, recorded):
+    with _keeping_results(plan), writing(plan.directory, _header(plan), _point_records(plan)) as (log, recorded):
         recorded = _taken_over(plan, log, recorded)
         _write_whole(plan.directory / "config.yaml", plan.config)
         environment.record(plan.directory)
@@ -54,7 +58,7 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None], b
         with Follower(plan, begun) as follower:
             exit_code = _run(plan, source, launch, log, follower) if source.tasks else ALL_DONE
             _conclude(source, log)
-            sweep = journal.read(plan.directory)
+            sweep = _read_back(plan.directory)
             if exit_code == ALL_DONE:
                 exit_code = _end(plan, sweep, follower, finish)
     return Driven(exit_code, sweep.results)
@@ -71,6 +75,14 @@ def _taken_over(plan: Plan, log: Journal, recorded: journal.Sweep) -> journal.Sw
     names = reuse.take_over(log, places)
     print(f"thpsweep: {len(places)} points are taken over from {', '.join(names)}", file=sys.stderr)
     return journal.contents(plan.directory / journal.FILE_NAME)
+
+
+def _read_back(directory: Path) -> journal.Sweep:
+    """Read what was written. Raises: OSError where it is not there any more."""
+    file = directory / journal.FILE_NAME
+    if not file.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
+    return journal.read(directory)
 
 
 def _run(plan: Plan, source: GridTasks, launch: Launch, log: Journal, follower: Follower) -> int:
@@ -120,15 +132,29 @@ def _conclude(source: GridTasks, log: Journal) -> None:
 
 
 @contextlib.contextmanager
-def _room(plan: Plan) -> Iterator[None]:
-    """Say in one line that the disk is full, and what that means."""
+def _keeping_results(plan: Plan) -> Iterator[None]:
+    """Say in one line that the sweep's folder takes no more, or is gone, and what that means for its results."""
     try:
         yield
     except OSError as problem:
-        if problem.errno not in NO_ROOM:
+        is_full = problem.errno in NO_ROOM
+        if not is_full and not (problem.errno in REFUSED and _is_below(problem.filename, plan.directory)):
             raise
-        kept = "all results that were reported are kept; the same command goes on when there is room"
-        raise StorageError(f"{problem.filename or plan.directory}: {problem.strerror}; {kept}") from problem
+        raise StorageError(_kept(plan.directory, problem, is_full=is_full)) from problem
+
+
+def _kept(directory: Path, problem: OSError, *, is_full: bool) -> str:
+    if not is_full and not (directory / journal.FILE_NAME).exists():
+        gone = "moved or removed; all results that were reported are kept in its journal, wherever that is now"
+        return f"{directory}: {gone}; the same command goes on when it is back"
+    kept = "all results that were reported are kept; the same command goes on when"
+    what = "there is room" if is_full else "it can be written to"
+    return f"{problem.filename or directory}: {problem.strerror}; {kept} {what}"
+
+
+def _is_below(name: str | bytes | int | None, directory: Path) -> bool:
+    """Tell whether an error is about a sweep's folder: it names a file in there, or no file, as writes to the journal do."""
+    return name is None or isinstance(name, int) or Path(os.fsdecode(name)).is_relative_to(directory)
 
 
 def _write_whole(file: Path, text: str) -> None:

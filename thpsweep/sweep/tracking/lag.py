@@ -107,6 +107,8 @@ def _in_file(file: Path, sweep: str) -> Rows:
         return []
     # SQLite's own mode=ro leaves -wal and -shm behind, which only a connection that may write puts away.
     mode = "rw" if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK) else "ro"
+    if mode == "ro" and not file.with_name(f"{file.name}-wal").exists():
+        mode = "ro&immutable=1"  # else it would have to make -wal and -shm, which whoever may only read cannot
     with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode={mode}", uri=True)) as connection:
         connection.execute("PRAGMA query_only = 1")
         return connection.execute(RUNS, [sweep]).fetchall()

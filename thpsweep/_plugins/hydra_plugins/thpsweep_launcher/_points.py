@@ -150,23 +150,21 @@ def _returned(objective: Any, never: float | None, plan: Plan) -> Returned:
     for metric in metrics:
         refuse_unknown("sweep.objective", metric, plan.points[0].point)
 
-    def mean(result: Any, metric: str, overrides: Sequence[str]) -> float:
-        value = float(result["metrics"][metric]["mean"])
-        if math.isfinite(value):
-            return value
-        if never is None:
-            where = shortened(" ".join(overrides))
-            print(
-                f"thpsweep: {metric} is {value} at {where}; sweep.objective_never=NUMBER counts instead",
-                file=sys.stderr,
-            )
-        return value if never is None else never
-
     def means(result: Any, overrides: Sequence[str]) -> Any:
-        found = [mean(result, metric, overrides) for metric in metrics]
+        found = [mean_of(result, metric, never, overrides) for metric in metrics]
         return found[0] if isinstance(objective, str) else found
 
     return means
+
+
+def mean_of(result: Any, metric: str, never: float | None, overrides: Sequence[str]) -> float:
+    """Give a metric's mean; where that is not finite, what counts instead, or say at which job it is so."""
+    value = float(result["metrics"][metric]["mean"])
+    if math.isfinite(value) or never is not None:
+        return value if math.isfinite(value) else never or 0.0
+    where = shortened(" ".join(overrides))
+    print(f"thpsweep: {metric} is {value} at {where}; sweep.objective_never=NUMBER counts instead", file=sys.stderr)
+    return value
 
 
 def _with_sweep_keys(master: DictConfig, overrides: Sequence[Override]) -> DictConfig:

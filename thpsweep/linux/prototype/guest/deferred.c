@@ -64,10 +64,39 @@ static void broken_link(void)
 	on_cpu(1);
 }
 
+static void *starting(void *unused)
+{
+	(void)unused;
+	CHECK(!collapse("defer", base, NR), "defer: %s", answer);
+	return NULL;
+}
+
+/* A child that is forked before the pages are copied keeps the old ones: the folio has no content yet. */
+static void fork_before_the_copy(void)
+{
+	pthread_t t;
+
+	base = region(1);
+	family(1);
+	pause_ms = 1000;
+	pthread_create(&t, NULL, starting, NULL);
+	usleep(400000);
+	ask(0, 'k', 0);
+	pthread_join(t, NULL);
+	pause_ms = 0;
+	CHECK(got("forked") == 0, "a child got a folio without content: %s", answer);
+	ask(0, 'l', 0);
+	CHECK(!sh->ans[0], "grandchild %lx", sh->ans[0]);
+	CHECK(!collapse("abandon", base, NR), "abandon: %s", answer);
+	leave(1);
+	munmap(base, HUGE);
+}
+
 void deferred(void)
 {
 	long huge = nr_anon_huge();
 
+	fork_before_the_copy();
 	to_the_end();
 	broken_link();
 	begin(2);

@@ -48,7 +48,7 @@ static struct kretprobe probe = {
 	.data_size = sizeof(void *), .maxactive = 64,
 };
 
-int watch_forks(struct job *j)
+int watch_forks(void)
 {
 	int rc;
 
@@ -57,11 +57,16 @@ int watch_forks(struct job *j)
 	rc = register_kretprobe(&probe);
 	if (rc)
 		FAIL(rc, "FAIL", "no kretprobe on copy_page_range()");
-	spin_lock(&fork_lock);
 	forked_ptes = 0;
+	return 0;
+}
+
+/* From now on: the folio must have its content and its mapping. */
+void forward_children(struct job *j)
+{
+	spin_lock(&fork_lock);
 	watched = j;
 	spin_unlock(&fork_lock);
-	return 0;
 }
 
 void forget_forks(void)

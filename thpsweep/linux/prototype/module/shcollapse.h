@@ -78,7 +78,8 @@ int slice(unsigned int budget);
 int visit(const struct job *caller);
 int abandon(void);
 extern unsigned long forked_ptes;
-int watch_forks(struct job *j);
+int watch_forks(void);
+void forward_children(struct job *j);
 void forget_forks(void);
 void forget_source(struct job *j, int i);
 #endif

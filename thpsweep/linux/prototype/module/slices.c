@@ -16,7 +16,7 @@ static int prepare(struct job *j, bool deferred)
 	if (!rc)
 		rc = alloc_new(j);
 	if (!rc && deferred) {
-		rc = watch_forks(j);
+		rc = watch_forks();
 		if (rc)
 			folio_put(j->new);
 	}
@@ -40,9 +40,13 @@ int begin(const struct job *caller, bool deferred)
 		kvfree(j);
 		return rc;
 	}
+	if (j->pause_ms)
+		msleep(j->pause_ms);
 	copy_all(j);
 	folio_unlock(j->new);
 	unlock_sources(j);
+	if (deferred)
+		forward_children(j);
 	open_job = j;
 	return 0;
 }
