@@ -1,13 +1,12 @@
 """What the tests of live processes share: a bench, or the reason why this machine has none."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import pytest
 
 from thpsweep.errors import LiveError
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.settings import THP, Settings
 
 PATIENCE_S = 120.0
 """Another test run on the machine may hold its settings."""
@@ -27,15 +26,3 @@ def bench_or_skip(*needs: str) -> Iterator[Bench]:
         yield bench
     finally:
         bench.__exit__(None, None, None)
-
-
-@contextmanager
-def thp_always() -> Iterator[None]:
-    """Enable huge pages always for a while; skip where another run holds the machine's settings, or they cannot be set."""
-    with ExitStack() as stack:
-        try:
-            settings = stack.enter_context(Settings(PATIENCE_S))
-            settings.set(THP / "enabled", "always")
-        except LiveError as error:
-            pytest.skip(str(error))
-        yield

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests.linux.family import MARKER, REGION
-from tests.linux.live import thp_always
 from tests.model.layouts import board
 from thpsweep.linux.capture import capture as capture_module
 from thpsweep.linux.capture.capture import capture, summary
@@ -48,7 +47,7 @@ def test_who_is_not_asked_is_as_his_parent():
     }  # fmt: skip
 
 
-def test_a_process_with_thp_off_unless_advised_is_counted(family):
+def test_a_process_with_thp_off_unless_advised_is_counted(family, thp_always):
     process = family("except_advised")
     with thp_always():
         layout = capture(process.pid)
@@ -57,7 +56,7 @@ def test_a_process_with_thp_off_unless_advised_is_counted(family):
     assert dict(summary(layout))["processes with THP off unless advised"] == "1"
 
 
-def test_a_process_that_may_have_huge_pages_everywhere_is_not_counted(family):
+def test_a_process_that_may_have_huge_pages_everywhere_is_not_counted(family, thp_always):
     process = family("forbidden")
     with thp_always():
         assert capture(process.pid).provenance["thp_except_advised_processes"] == 0
