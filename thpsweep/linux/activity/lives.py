@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from thpsweep.linux.proc.tree import Process, look_up
+from thpsweep.linux.proc.tree import TreeProcess, look_up
 
 POLL_S = 0.05
 """How often the tree is looked at; a worker that lives less may never be seen."""
@@ -18,13 +18,13 @@ _CPU_SHARE = 10
 class Life:
     """A worker: when it was first seen, or None if it was there from the start; when it was last missed, or None."""
 
-    process: Process
+    process: TreeProcess
     born_s: float | None = None
     died_s: float | None = None
 
 
 @dataclass
-class Lives:
+class LifeWatch:
     """Follow the descendants of a process. Units: seconds since `begin_s`, on the monotonic clock."""
 
     root: int
@@ -34,7 +34,7 @@ class Lives:
     foreign: set[int] = field(default_factory=set)
 
     @classmethod
-    def of(cls, processes: Sequence[Process], begin_s: float) -> "Lives":
+    def of(cls, processes: Sequence[TreeProcess], begin_s: float) -> "LifeWatch":
         """Begin with the processes of a tree, its root first."""
         lives = cls(processes[0].pid, begin_s)
         lives.workers = {each.pid: Life(each) for each in processes[1:]}

@@ -20,7 +20,7 @@ _QUICK_ROUNDS = 1
 
 
 @dataclass(frozen=True)
-class Request:
+class CalibrateRequest:
     """What the command line asks for."""
 
     out: Path | None
@@ -28,7 +28,7 @@ class Request:
     against: Path | None = None
 
 
-def run(request: Request) -> int:
+def run(request: CalibrateRequest) -> int:
     """Calibrate, and write the profile to a file or to standard output; 1 where it disagrees with an earlier one.
 
     Raises: ThpsweepError.

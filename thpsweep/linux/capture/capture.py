@@ -17,12 +17,12 @@ from thpsweep.linux.capture import folios
 from thpsweep.linux.capture.assumed import capture as assumed
 from thpsweep.linux.capture.forbidden import read_advice
 from thpsweep.linux.capture.provenance import describe, enabled_for_pmds
-from thpsweep.linux.capture.window import Cells, Part, Plan, Sources, read_window
+from thpsweep.linux.capture.window import CaptureSources, Cells, Part, Plan, read_window
 from thpsweep.linux.proc import pagemap
 from thpsweep.linux.proc.kpage import FrameTable
 from thpsweep.linux.proc.maps import anonymous_spans
 from thpsweep.linux.proc.pagemap import Pagemap
-from thpsweep.linux.proc.tree import Process, Tree, VanishedError, family, keep
+from thpsweep.linux.proc.tree import Tree, TreeProcess, VanishedError, family, keep
 from thpsweep.model.capture.activity import Activity
 from thpsweep.model.capture.layout import MAX_PROCESSES, WHY_FORBIDDEN, Layout
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
@@ -52,7 +52,7 @@ def capture(pid: int, *, children: bool = True, watched: Judged | None = None) -
     Raises: CaptureError saying what is missing.
     """
     require_kernel()
-    known: Sequence[Process] | None = None
+    known: Sequence[TreeProcess] | None = None
     for _ in range(ATTEMPTS):
         tree = family(pid, children)
         hidden = hidden_frames()
@@ -116,7 +116,7 @@ def _capture(tree: Tree, watched: Judged | None) -> Layout:
             _regions(process.pid, table, has_scan) for process, table in zip(tree.processes, pagemaps, strict=True)
         ]
         plan = [np.setdiff1d(mine, forbidden) for mine, forbidden in zip(every, advice.forbidden, strict=True)]
-        parts, n_dropped = _read_all(Sources(pagemaps, counts, flags, keys, has_scan), plan)
+        parts, n_dropped = _read_all(CaptureSources(pagemaps, counts, flags, keys, has_scan), plan)
     if not any(len(part.region) for part in parts):
         raise _nothing(tree, n_dropped, len(np.unique(np.concatenate(advice.forbidden))))
     provenance |= {
@@ -171,7 +171,7 @@ def _memory_bytes(pid: int) -> int:
     return 1024 * sum(int(n_kib) for n_kib in re.findall(r"^Vm(?:RSS|Swap):\s+(\d+) kB", status, re.MULTILINE))
 
 
-def _read_all(sources: Sources, plan: Plan) -> tuple[list[Part], int]:
+def _read_all(sources: CaptureSources, plan: Plan) -> tuple[list[Part], int]:
     """Read all regions in windows, those that did not hold still again in small ones; count the ones given up."""
     parts: list[Part] = []
     pending = np.unique(np.concatenate(plan))

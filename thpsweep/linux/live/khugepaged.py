@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from thpsweep.errors import DisturbedError, LiveError
 from thpsweep.linux.live.actor import Advice
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.kthread import Kthread
 from thpsweep.linux.live.settings import KHUGEPAGED, Settings
 
@@ -34,7 +34,7 @@ class OneShot:
         settings.set(KHUGEPAGED / "defrag", 1)
         for name, value in DEFAULT_LIMITS.items():
             settings.set(KHUGEPAGED / name, value)
-        decoy = settings.stack.enter_context(Family()).start()
+        decoy = settings.stack.enter_context(LiveFamily()).start()
         memory = decoy.map(1)
         decoy.advise(memory, Advice.HUGEPAGE)
         decoy.write(memory, range(1))  # only a touch registers it

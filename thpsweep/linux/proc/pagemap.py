@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from thpsweep.errors import CaptureError
 from thpsweep.linux.proc.maps import Span
-from thpsweep.linux.proc.tree import Process, Tree, VanishedError, keep, look_up
+from thpsweep.linux.proc.tree import Tree, TreeProcess, VanishedError, keep, look_up
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 ENTRY_BYTES = 8
@@ -174,7 +174,7 @@ def _decode(entries: npt.NDArray[np.uint64], rows: Rows, where: slice) -> None:
 
 
 @dataclass(frozen=True)
-class Seen:
+class DecodedPages:
     """Hold decoded entries of regions; one that no other process maps is exclusive, one written lately dirty.
 
     Shapes: frames (n, 512) PFN or 0; swapped, exclusive, dirty (n, 512).
@@ -186,12 +186,12 @@ class Seen:
     dirty: npt.NDArray[np.bool_]
 
 
-def decode(entries: npt.NDArray[np.uint64]) -> Seen:
+def decode(entries: npt.NDArray[np.uint64]) -> DecodedPages:
     """Split entries of whole regions into all that they say of anonymous pages, soft-dirty bits included."""
     halves = entries.view(np.uint32).reshape(-1, HPAGE_PMD_NR, 2)
     low, high = halves[:, :, 0], halves[:, :, 1]
     swap = (high >> np.uint32(30)) == 1
-    return Seen(
+    return DecodedPages(
         frames=low * ((high >> _KIND_SHIFT) == _ANON_PRESENT),
         swapped=swap & ((low & _SWAP_TYPE) < _FIRST_SPECIAL_TYPE),
         exclusive=(high & _EXCLUSIVE_BIT) != 0,
@@ -242,7 +242,7 @@ def readable(tree: Tree) -> tuple[Tree, int]:
     return kept, len(tree.processes) - len(kept.processes)
 
 
-def _may_read(process: Process, is_root: bool) -> bool:
+def _may_read(process: TreeProcess, is_root: bool) -> bool:
     try:
         with Pagemap(process.pid):
             return True

@@ -15,7 +15,7 @@ AT_ONCE = 50
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class RecordPlace:
     """Where a result stands: a journal, and a byte at or before the record's first."""
 
     file: Path
@@ -32,9 +32,9 @@ class Place:
         return {**record, "source": record.get("source", self.sweep)}
 
 
-def elsewhere(root: Path, own: Path, wanted: Collection[str]) -> dict[str, Place]:
+def elsewhere(root: Path, own: Path, wanted: Collection[str]) -> dict[str, RecordPlace]:
     """Find the successes of points by id, in journals below `root` but that of the sweep in `own`."""
-    found: dict[str, Place] = {}
+    found: dict[str, RecordPlace] = {}
     for file in sorted(root.glob(f"*/{journal.FILE_NAME}")) if wanted else ():
         if file.parent != own and _header(file).get("code") == code_id():
             found = {**_successes(file, wanted), **found}
@@ -48,7 +48,7 @@ def other_code(root: Path, own: Path, overrides: Collection[str]) -> list[str]:
     return [path.name for path, header in same.items() if path != own and header.get("code") != code_id()]
 
 
-def take_over(log: Journal, places: Mapping[str, Place]) -> list[str]:
+def take_over(log: Journal, places: Mapping[str, RecordPlace]) -> list[str]:
     """Copy results into a journal; give the names of the sweeps that they come from."""
     waiting = list(places.values())
     while waiting:
@@ -57,13 +57,13 @@ def take_over(log: Journal, places: Mapping[str, Place]) -> list[str]:
     return sorted({place.sweep for place in places.values()})
 
 
-def _successes(file: Path, wanted: Collection[str]) -> dict[str, Place]:
-    found: dict[str, Place] = {}
+def _successes(file: Path, wanted: Collection[str]) -> dict[str, RecordPlace]:
+    found: dict[str, RecordPlace] = {}
     for start, record in _starts(file):
         if record["type"] == "result" and record["id"] in wanted:
             found.pop(record["id"], None)
             if record["state"] == "done":
-                found[record["id"]] = Place(file, start)
+                found[record["id"]] = RecordPlace(file, start)
     return found
 
 

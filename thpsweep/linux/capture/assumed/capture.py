@@ -9,7 +9,7 @@ import numpy as np
 
 from thpsweep.linux.capture.assumed.groups import Cell, Region, cells, correct_pmds, groups, regions, shares, unpacked
 from thpsweep.linux.capture.assumed.pss import Bound, Sums, bound
-from thpsweep.linux.capture.assumed.rows import Boards, Ints, Rows, read
+from thpsweep.linux.capture.assumed.rows import AssumedRows, Boards, Ints, read
 from thpsweep.linux.capture.forbidden import is_except_advised
 from thpsweep.linux.capture.provenance import enabled_for_pmds
 from thpsweep.linux.capture.window import Cells, Part
@@ -66,7 +66,7 @@ def _flags(tree: Tree, vmas: Sequence[tuple[int, Vma]], captured: Ints) -> dict[
     }
 
 
-def _assume(rows: Rows, tree: Tree, vmas: Sequence[Vma]) -> tuple[Part, Bound]:
+def _assume(rows: AssumedRows, tree: Tree, vmas: Sequence[Vma]) -> tuple[Part, Bound]:
     """Group all rows, region by region, and hold the groups against Pss."""
     n = len(tree.processes)
     keys = np.frombuffer(os.urandom(8 * n), np.uint64)
@@ -80,7 +80,7 @@ def _assume(rows: Rows, tree: Tree, vmas: Sequence[Vma]) -> tuple[Part, Bound]:
     return _part(rows, found_cells, keys), bound(vmas, sums)
 
 
-def _add(sums: Sums, rows: Rows, region: Region, share: np.ndarray) -> None:
+def _add(sums: Sums, rows: AssumedRows, region: Region, share: np.ndarray) -> None:
     """Add a region's pages to the VMAs that they are in."""
     index = region.index
     mine = share[np.searchsorted(region.process, rows.process[index])]
@@ -94,7 +94,7 @@ def _add(sums: Sums, rows: Rows, region: Region, share: np.ndarray) -> None:
         sums.most[vma] = max(int(sums.most[vma]), round(1.0 / float(smallest[position])))
 
 
-def _part(rows: Rows, parts: Sequence[Cell], keys: np.ndarray) -> Part:
+def _part(rows: AssumedRows, parts: Sequence[Cell], keys: np.ndarray) -> Part:
     """Put rows where a huge page may be, and the cells, into the form of a capture that knows frames."""
     fit = np.flatnonzero(rows.fit)
     members = np.stack([cell.members for cell in parts]) if parts else np.zeros((0, len(keys)), np.bool_)

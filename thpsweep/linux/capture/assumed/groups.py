@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.linux.capture.assumed.rows import Boards, Ints, Rows
+from thpsweep.linux.capture.assumed.rows import AssumedRows, Boards, Ints
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 LEAST_SHARERS = 2
@@ -46,7 +46,7 @@ class Region:
     shared: Flags
 
 
-def regions(rows: Rows) -> Iterator[Region]:
+def regions(rows: AssumedRows) -> Iterator[Region]:
     """Gather rows by region; two VMAs of a process that meet in a region are one row of it."""
     order = np.lexsort((rows.process, rows.region))
     number = rows.region[order]
