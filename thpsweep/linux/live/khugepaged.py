@@ -27,13 +27,13 @@ class OneShot:
 
     def __init__(self, settings: Settings) -> None:
         self._daemon = Kthread("khugepaged")
-        settings.stack.enter_context(self._daemon.at_nice(0))
         settings.set(KHUGEPAGED / "scan_sleep_millisecs", _SLEEP_MS)
         settings.set(KHUGEPAGED / "alloc_sleep_millisecs", 10)
         settings.set(KHUGEPAGED / "pages_to_scan", 1 << 20)
         settings.set(KHUGEPAGED / "defrag", 1)
         for name, value in DEFAULT_LIMITS.items():
             settings.set(KHUGEPAGED / name, value)
+        settings.stack.enter_context(self._daemon.at_nice(0))
         decoy = settings.stack.enter_context(LiveFamily()).start()
         memory = decoy.map(1)
         decoy.advise(memory, Advice.HUGEPAGE)
