@@ -1,6 +1,9 @@
 """Is there one reading of what a profile says behind its figures, and does every command use it?"""
 
+import dataclasses
+import math
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,9 @@ from thpsweep.answers.advise import basis
 from thpsweep.answers.analysis.prices import prices
 from thpsweep.errors import ThpsweepError
 from thpsweep.model.capture import files
+from thpsweep.model.checks import MOST
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.simulate import simulate
 
 SHIPPED = shipped.options("machine")
 
@@ -67,3 +73,25 @@ def test_a_machine_is_found_by_name_and_by_path(name: str) -> None:
 def test_a_name_that_does_not_ship_is_refused_with_those_that_do() -> None:
     with pytest.raises(ThpsweepError, match="--machine zen9: expected an existing file, or one of i5_laptop, milan_vm"):
         shipped.machine_file("--machine", "zen9")
+
+
+FIGURES = [field.name for field in dataclasses.fields(Profile) if field.type is float]
+
+
+@pytest.mark.parametrize("key", FIGURES)
+@pytest.mark.parametrize("value", [1e308, -1e308, math.inf, math.nan])
+def test_a_figure_that_no_machine_has_is_refused_with_what_is_expected(key: str, value: float) -> None:
+    figures = dataclasses.asdict(profiles.load(shipped.machine_file("--machine", "milan_vm")))
+    with pytest.raises(ThpsweepError, match=rf"machine\.{key}={re.escape(repr(value))}: expected .*\d"):
+        Profile(**{**figures, key: value})
+
+
+@pytest.mark.parametrize("policy", ["copy", "inplace", "inplace_pmd", "deferred"])
+def test_the_highest_prices_give_numbers(policy: str) -> None:
+    prices = [f"machine.{key}={MOST}" for key in FIGURES if key.endswith("_ns")]
+    small = ("workload=prefork", "workload.regions=2", "run.duration_s=300", "run.replicates=2", f"policy={policy}")
+    point = api.composed((*small, *prices))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        metrics = simulate(point)["metrics"]
+    assert math.isfinite(metrics["cost/cpu_ms"]["mean"]) and metrics["cost/cpu_ms"]["mean"] > 0

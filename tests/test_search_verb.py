@@ -91,6 +91,17 @@ def test_front_of_the_model_is_found_and_more_trials_go_on(place: Place) -> None
     assert all(bytes_lost == 0 for policy, bytes_lost in lost.items() if policy != "copy")
 
 
+def test_front_shows_the_groups_that_were_searched_where_one_option_beats_all_others(place: Place) -> None:
+    search = ["hydra/sweeper=pareto", SERIAL, *SMALL, "hydra.sweeper.trials=8", "sharing.degree=8"]
+    goals = ["hydra.sweeper.minimize=[cost/cpu_ms]", "hydra.sweeper.maximize=[]"]
+    ended = place.run("sweep", *search, *goals, "policy=none,copy", "policy/gate=always,budget")
+    assert ended.returncode == 0, ended
+    assert {one["params"]["policy"] for one in answer(place, "pareto.json")["front"]} == {"none"}
+    (file,) = place.work.glob("sweeps/*/pareto.txt")
+    words = file.read_text().split()
+    assert words.count("policy") == words.count("gate") == words.count("none") == 1, words
+
+
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [

@@ -5,6 +5,9 @@ from collections.abc import Collection
 
 from thpsweep.errors import OptionError
 
+MOST = 1e12
+"""Of a time in ns or s, and of a rate: more is a slip of the hand, and products of it would overflow."""
+
 
 def in_range(key: str, value: float, low: float, high: float) -> None:
     """Refuse a number outside [low, high], and anything that is not a finite number."""
@@ -14,16 +17,15 @@ def in_range(key: str, value: float, low: float, high: float) -> None:
         raise OptionError(key, value, f"{low:g}..{high:g}")
 
 
-def positive(key: str, value: float) -> None:
-    """Refuse zero, negative and non-finite numbers."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise OptionError(key, value, "a finite number above 0")
+def positive(key: str, value: float, most: float = MOST) -> None:
+    """Refuse zero, negative numbers, and what is above `most`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+        raise OptionError(key, value, f"a number above 0, up to {most:g}")
 
 
 def not_negative(key: str, value: float) -> None:
-    """Refuse negative and non-finite numbers."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise OptionError(key, value, "a finite number, 0 or more")
+    """Refuse negative numbers, and what is above MOST."""
+    in_range(key, value, 0, MOST)
 
 
 def one_of(key: str, value: object, known: Collection[str]) -> None:

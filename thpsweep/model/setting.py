@@ -24,6 +24,7 @@ from thpsweep.model.workloads.base import Loaded, Workload
 from thpsweep.units import HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 MAX_TICKS = 60_000
+MAX_TICK_S = 1e9
 MAX_REPLICATES = 10_000
 MAX_STATE_BYTES = 8 << 30
 STEP_WORK = 1000.0
@@ -68,7 +69,7 @@ def setting(point: Mapping[str, Any]) -> Setting:
     check_seed(point)
     whole("run.replicates", run["replicates"], 1, MAX_REPLICATES)
     checks.positive("run.duration_s", run["duration_s"])
-    checks.positive("run.tick_s", run["tick_s"])
+    checks.positive("run.tick_s", run["tick_s"], most=MAX_TICK_S)
     if run["duration_s"] / run["tick_s"] > MAX_TICKS:
         raise OptionError("run.tick_s", run["tick_s"], f"at least run.duration_s / {MAX_TICKS}")
     sharing = registry.build("sharing", point["sharing"])

@@ -8,6 +8,9 @@ from thpsweep.model.checks import whole
 AS_PTE_CLEAR = -1.0
 """Default of pte_clear_compound_ns: what pte_clear_ns is."""
 
+BOUNDS = {"tlb_coalesce": (1, 512), "memory_bytes": (1, 1e18)}
+"""Of what is neither a price nor a number of entries."""
+
 
 @dataclasses.dataclass
 class Profile:
@@ -78,6 +81,5 @@ class Profile:
         whole("machine.cpus", self.cpus, 1, 65_536)
         for field in dataclasses.fields(self):
             if field.type is float:
-                checks.not_negative(f"machine.{field.name}", getattr(self, field.name))
-        for name in ("tlb_coalesce", "memory_bytes"):
-            checks.positive(f"machine.{name}", getattr(self, name))
+                low, high = BOUNDS.get(field.name, (0, checks.MOST))
+                checks.in_range(f"machine.{field.name}", getattr(self, field.name), low, high)

@@ -17,6 +17,8 @@ from thpsweep.sweep.records.schema import Point
 from thpsweep.sweep.tracking.labels import Labels
 from thpsweep.sweep.tracking.target import Target
 
+_MISSING = object()
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -96,11 +98,12 @@ def planned(jobs: Iterable[Job], compose: Callable[[Sequence[str]], Point], wher
     points: dict[str, PlannedPoint] = {}
     id_of: dict[tuple[str, ...], str] = {}
     checker = Checker()
+    named = dict.fromkeys(key for job, _ in kept for key in job.varied)  # also those of the other grids of a union
     for job, point in noting(kept, "checking"):
         key, checked = checker.check(point)
         id_of[job.overrides] = key
         if key not in points:
-            points[key] = PlannedPoint(key, checked, _params(checked["point"], job.varied), job.overrides)
+            points[key] = PlannedPoint(key, checked, _params(checked["point"], {**named, **job.varied}), job.overrides)
     return Planned(tuple(points.values()), id_of, len(composed) - len(kept))
 
 
@@ -114,12 +117,14 @@ def _filtered(composed: list[tuple[Job, Point]], where: str | None) -> list[tupl
 
 
 def _params(point: Point, varied: Mapping[str, Any]) -> dict[str, Any]:
-    """Name what a person asks for first, then all that differs between the points, as the point has it."""
+    """Name what a person asks for first, then all that differs between the points, as the point has it, if it does."""
     params = {"policy": point["policy"]["name"], "workload": point["workload"]["kind"]}
     if "degree" in point["sharing"]:
         params["sharing.degree"] = point["sharing"]["degree"]
     for key, text in varied.items():
-        params.setdefault(key, _at(point, key, text))
+        value = _at(point, key, _MISSING if text is None else text)
+        if value is not _MISSING:
+            params.setdefault(key, value)
     return params
 
 

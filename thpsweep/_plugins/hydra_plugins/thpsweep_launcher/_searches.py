@@ -97,6 +97,9 @@ def _plan(master: DictConfig, composer: Composer, search: Search) -> Plan:
     """Make a plan around a search: all of it but the points is as for a grid."""
     if master.sweep.where is not None:
         raise OptionError("sweep.where", master.sweep.where, "null for a search, which chooses its points itself")
+    for key in ("grids", "if_exists"):
+        if master.sweep[key]:
+            raise OptionError(f"sweep.{key}", OmegaConf.to_object(master.sweep[key]), "nothing for a search")
     first = search.points[0]
     plan = plan_of(master, master.hydra, [Job(first.overrides, {})], composer.point)
     typed = [text for text in map(str, master.hydra.overrides.hydra) if re.match(r"\+*hydra[./]sweeper\b", text)]
