@@ -17,7 +17,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the journal has
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, ViewType
-from mlflow.entities import TrackedRun as MlflowRun
+from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
