@@ -19,7 +19,7 @@ from thpsweep.errors import OptionError, PluginError, ThpsweepError
 from thpsweep.explain import BASE, first_line, unknown_key
 from thpsweep.model import plugins, registry
 from thpsweep.sweep.planning.axes import Job, zips
-from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.planning.plan import Plan, planned
 from thpsweep.sweep.planning.where import Where
 from thpsweep.sweep.records.schema import Point
@@ -222,7 +222,7 @@ def plan_of(
         id_of=made.id_of,
         n_filtered=made.n_filtered,
         target=where,
-        limits=Limits(sweep.deadline_s, sweep.memory_bytes),
+        limits=PointLimits(sweep.deadline_s, sweep.memory_bytes),
         named=sweep.name is not None,
         force=sweep.force,
         labels=sweep.labels,

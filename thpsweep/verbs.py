@@ -29,13 +29,13 @@ def capture(options: argparse.Namespace) -> int:
 
 def advise(options: argparse.Namespace) -> int:
     """Say what would pay for a process tree."""
-    from thpsweep.answers.advise.command import Request, run
+    from thpsweep.answers.advise.command import AdviseRequest, run
     from thpsweep.model.capture import files
     from thpsweep.shipped import machine_file
 
     if options.trial != bool(options.command):
         raise ThpsweepError("--try: expected --try -- COMMAND ...")
-    request = Request(
+    request = AdviseRequest(
         pid=options.pid,
         capture=None if options.capture is None else files.find("--capture", options.capture),
         machine=machine_file("--machine", options.machine),
@@ -52,28 +52,28 @@ def advise(options: argparse.Namespace) -> int:
 
 def calibrate(options: argparse.Namespace) -> int:
     """Measure this machine's prices."""
-    from thpsweep.linux.calibrate.command import Request, run
+    from thpsweep.linux.calibrate.command import CalibrateRequest, run
     from thpsweep.shipped import machine_file
 
     against = None if options.against is None else machine_file("--against", options.against)
-    return run(Request(options.out, options.quick, against))
+    return run(CalibrateRequest(options.out, options.quick, against))
 
 
 def validate(options: argparse.Namespace) -> int:
     """Hold the model against this machine's kernel."""
-    from thpsweep.linux.validate.command import Request, run
+    from thpsweep.linux.validate.command import ValidateRequest, run
     from thpsweep.shipped import machine_file
 
     machine = machine_file("--machine", options.machine)
     drawn = options.random, options.seed
-    return run(Request(machine, options.only or [], *drawn, options.rounds, options.json, options.list))
+    return run(ValidateRequest(machine, options.only or [], *drawn, options.rounds, options.json, options.list))
 
 
 def prototype(options: argparse.Namespace) -> int:
     """Run the mechanisms that no kernel has in one, in a virtual machine."""
-    from thpsweep.linux.prototype.command import Request, run
+    from thpsweep.linux.prototype.command import PrototypeRequest, run
 
-    return run(Request(options.action, options.kernel, options.families, options.seed, options.out))
+    return run(PrototypeRequest(options.action, options.kernel, options.families, options.seed, options.out))
 
 
 def ui(options: argparse.Namespace) -> int:

@@ -9,16 +9,16 @@ import pytest
 
 from thpsweep import profiles
 from thpsweep.answers.advise import basis, show
-from thpsweep.answers.advise.choices import UINT_MAX, Choice, choices
-from thpsweep.answers.advise.command import Request, run
-from thpsweep.answers.advise.scene import Scene, planned, restarted
-from thpsweep.answers.advise.verdict import Verdict, predict, sentences
+from thpsweep.answers.advise.choices import UINT_MAX, NamedPolicy, choices
+from thpsweep.answers.advise.command import AdviseRequest, run
+from thpsweep.answers.advise.scene import AdviseScene, planned, restarted
+from thpsweep.answers.advise.verdict import ChoiceVerdict, predict, sentences
 from thpsweep.errors import ThpsweepError
 from thpsweep.model.capture import files
 from thpsweep.model.capture.activity import Activity, Rate
 
-TODAY = Choice("today", "", {}, ("do it",))
-LATER = Choice("later", "", {})
+TODAY = NamedPolicy("today", "", {}, ("do it",))
+LATER = NamedPolicy("later", "", {})
 
 
 def result(net: list[float], tlb: list[float] | None = None, **outcomes: int) -> dict[str, Any]:
@@ -34,14 +34,14 @@ def result(net: list[float], tlb: list[float] | None = None, **outcomes: int) ->
 @pytest.mark.parametrize(
     ("made", "verdict"),
     [
-        (result([10.0, 11.0, 12.0]), Verdict.PAYS),
-        (result([10.0, 11.0, 12.0], [20.0, 20.0, 20.0]), Verdict.BY_TLB),
-        (result([-10.0, -11.0, -12.0]), Verdict.LOSES),
-        (result([-10.0, 1.0, 12.0]), Verdict.OPEN),
-        (result([0.0, 0.0, 0.0], EXCEED_SHARED_PTE=7), Verdict.IDLE),
+        (result([10.0, 11.0, 12.0]), ChoiceVerdict.PAYS),
+        (result([10.0, 11.0, 12.0], [20.0, 20.0, 20.0]), ChoiceVerdict.BY_TLB),
+        (result([-10.0, -11.0, -12.0]), ChoiceVerdict.LOSES),
+        (result([-10.0, 1.0, 12.0]), ChoiceVerdict.OPEN),
+        (result([0.0, 0.0, 0.0], EXCEED_SHARED_PTE=7), ChoiceVerdict.IDLE),
     ],
 )
-def test_verdicts_follow_from_intervals(made: dict[str, Any], verdict: Verdict) -> None:
+def test_verdicts_follow_from_intervals(made: dict[str, Any], verdict: ChoiceVerdict) -> None:
     assert predict(TODAY, made).verdict is verdict
 
 
@@ -113,12 +113,12 @@ def test_who_has_thp_off_has_to_undo_it_first() -> None:
 
 
 @pytest.fixture
-def scene() -> Scene:
+def scene() -> AdviseScene:
     file = files.find("", "redis_bgsave")
-    return Scene(file, profiles.load(profiles.default_file()), duration_s=120.0, replicates=2)
+    return AdviseScene(file, profiles.load(profiles.default_file()), duration_s=120.0, replicates=2)
 
 
-def test_all_points_can_run_and_are_paired(scene: Scene) -> None:
+def test_all_points_can_run_and_are_paired(scene: AdviseScene) -> None:
     wanted = choices(scene.layout.provenance, scene.tick_s, scene.layout.n_regions)
     points = planned(scene, wanted)
     assert len({point.id for point in points.values()}) >= len(wanted) - 1  # two choices may be predicted alike
@@ -126,20 +126,20 @@ def test_all_points_can_run_and_are_paired(scene: Scene) -> None:
     assert degrees == {scene.layout.n_processes}
 
 
-def test_a_restarted_tree_has_the_parent_s_memory_and_the_rates(scene: Scene) -> None:
+def test_a_restarted_tree_has_the_parent_s_memory_and_the_rates(scene: AdviseScene) -> None:
     anew = restarted(scene)
     pages = np.bitwise_count(scene.layout.present[0]).sum()
     assert anew["regions"] * anew["present_ptes"] == pytest.approx(pages, rel=0.02)
     assert anew["root_cold_writes_per_page_hour"] == scene.workload()["root_cold_writes_per_page_hour"]
 
 
-def test_workers_that_live_shortly_shorten_the_tick(scene: Scene, tmp_path: Path) -> None:
+def test_workers_that_live_shortly_shorten_the_tick(scene: AdviseScene, tmp_path: Path) -> None:
     rates = {"worker_life_s": Rate(7.5, 1, 20, "")}
     dataclasses.replace(scene.layout, activity=Activity(10.0, rates, ())).save(tmp_path / "short.npz")
     assert dataclasses.replace(scene, file=tmp_path / "short.npz").tick_s == 7.5
 
 
-def test_it_says_what_was_measured_and_what_assumed(scene: Scene) -> None:
+def test_it_says_what_was_measured_and_what_assumed(scene: AdviseScene) -> None:
     said = "\n".join(basis.lines(scene.machine, profiles.default_file(), True, scene.layout, scene.workload()))
     for words in (
         "measured",
@@ -164,7 +164,7 @@ def test_it_says_what_was_measured_and_what_assumed(scene: Scene) -> None:
     assert "thpsweep calibrate" not in said
 
 
-def test_it_says_what_a_capture_assumed_or_left_out(scene: Scene) -> None:
+def test_it_says_what_a_capture_assumed_or_left_out(scene: AdviseScene) -> None:
     said = {
         "sharing": "assumed: so", "frames_hidden": "no root", "ptes_shared": 9, "ptes_grouped_wrongly_at_most": 2,
         "mean_sharers": "3", "nohugepage_regions_left_out": 5, "thp_disabled_processes": 1,
@@ -180,7 +180,7 @@ def test_it_says_what_a_capture_assumed_or_left_out(scene: Scene) -> None:
         assert words in lines, words
 
 
-def test_what_the_machine_cannot_do_is_said_first(scene: Scene) -> None:
+def test_what_the_machine_cannot_do_is_said_first(scene: AdviseScene) -> None:
     assert list(basis.cannot(scene.layout)) == []
     for key, value, words in (
         ("thp_enabled", "absent", "CONFIG_TRANSPARENT_HUGEPAGE"),
@@ -199,8 +199,8 @@ def test_what_the_machine_cannot_do_is_said_first(scene: Scene) -> None:
         ({"replicates": 1}, "--replicates=1"),
     ],
 )
-def test_bad_requests_are_refused(scene: Scene, tmp_path: Path, changed: dict[str, Any], match: str) -> None:
-    made = Request(None, scene.file, profiles.default_file(), True, tmp_path, 0.0, 1.0, 2)
+def test_bad_requests_are_refused(scene: AdviseScene, tmp_path: Path, changed: dict[str, Any], match: str) -> None:
+    made = AdviseRequest(None, scene.file, profiles.default_file(), True, tmp_path, 0.0, 1.0, 2)
     with pytest.raises(ThpsweepError, match=match):
         run(dataclasses.replace(made, **changed))
 
@@ -211,8 +211,10 @@ def test_instructions_name_what_to_type() -> None:
 
 
 @pytest.mark.slow
-def test_advice_on_a_captured_file_resumes(scene: Scene, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    request = Request(None, scene.file, profiles.default_file(), True, tmp_path, 0.0, 0.05, 2)
+def test_advice_on_a_captured_file_resumes(
+    scene: AdviseScene, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    request = AdviseRequest(None, scene.file, profiles.default_file(), True, tmp_path, 0.0, 0.05, 2)
     assert run(request) == 0
     first = capfd.readouterr()
     assert run(request) == 0

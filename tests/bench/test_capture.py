@@ -9,7 +9,7 @@ import pytest
 
 from thpsweep.linux.capture import capture as capture_module
 from thpsweep.linux.capture.capture import capture, hidden_frames
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.settings import THP, chosen
 from thpsweep.model.capture.layout import Layout
 
@@ -26,7 +26,7 @@ def test_two_hundred_processes_of_a_gibibyte(tmp_path: Path, monkeypatch: pytest
         pytest.skip("transparent_hugepage/enabled is always: the tree would not be of small pages")
     monkeypatch.setattr(capture_module, "hidden_frames", lambda: hidden)
     rng = np.random.default_rng(1)
-    with Family() as live:
+    with LiveFamily() as live:
         root = live.start()
         memory = root.map(REGIONS)
         root.write(memory, range(memory.n_pages))

@@ -19,7 +19,7 @@ from thpsweep.sweep.planning.axes import Job
 from thpsweep.sweep.records import journal
 from thpsweep.sweep.search.axis import Axis
 from thpsweep.sweep.search.bisect import FOUND, Change
-from thpsweep.sweep.search.breakeven import Options, answers, breakeven
+from thpsweep.sweep.search.breakeven import BreakevenOptions, answers, breakeven
 
 __all__ = ["make_point"]
 
@@ -60,7 +60,7 @@ def found(
     root: Path, make_point: Callable[..., Any], n: int, resolution: float
 ) -> dict[float, tuple[int, float, Change]]:
     """Search from n first values on; give each rate's points, CPU seconds and its one change."""
-    options = Options(NET, 0.0, n, resolution, None)
+    options = BreakevenOptions(NET, 0.0, n, resolution, None)
     jobs = [Job((*SCENE, f"{RATE}={rate}"), {RATE: str(rate)}) for rate in RATES]
     compose = functools.cache(make_point)
     plan = plan_of(root, breakeven("sharing.degree", (1.0, HIGH, True), jobs, lambda texts: compose(*texts), options))

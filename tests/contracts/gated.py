@@ -9,7 +9,7 @@ from tests.reference.families import random_family, random_script
 from thpsweep.model import registry
 from thpsweep.model.collapse.scan import VisitConditions
 from thpsweep.model.gates.base import Clock, Gate, Guard, Proposal
-from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.mechanisms.base import ScanLimits
 from thpsweep.model.triggers.base import Collapser
 from thpsweep.outcomes import ScanResult
 
@@ -57,14 +57,14 @@ def visit(collapser: Collapser, rows: list[int], now_s: float = 0.0, khugepaged:
     """Scan rows of distinct regions and attempt what passes; name the outcomes."""
     assert collapser.guard is not None
     collapser.guard.clock.now_s = now_s
-    found = collapser.scan(np.array(rows), Limits(), 0, khugepaged)
-    return [ScanResult(int(result)).name for result in collapser.attempt(found, Limits())]
+    found = collapser.scan(np.array(rows), ScanLimits(), 0, khugepaged)
+    return [ScanResult(int(result)).name for result in collapser.attempt(found, ScanLimits())]
 
 
 def proposal(replay: Replay, mechanism: str = "inplace", row: int = 0) -> Proposal:
     """Propose one attempt."""
     made = registry.build("mechanism", {"kind": mechanism})
-    return Proposal(replay.family, replay.counts, made, np.array([row]), Limits(), MACHINE, WORKLOAD, 0.0)
+    return Proposal(replay.family, replay.counts, made, np.array([row]), ScanLimits(), MACHINE, WORKLOAD, 0.0)
 
 
 def passes(gate: Gate, asked: Proposal) -> bool:

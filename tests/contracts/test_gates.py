@@ -11,7 +11,7 @@ from tests.model.replay import Replay, snapshot
 from tests.reference.families import random_family
 from thpsweep.model import registry
 from thpsweep.model.gates.base import Gate
-from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.mechanisms.base import ScanLimits
 from thpsweep.outcomes import SENTENCES, ScanResult
 
 GATES = registry.options("gate")
@@ -99,8 +99,8 @@ def test_always_changes_nothing_at_all(seed: int) -> None:
         replay = Replay(drawn, {})
         collapser = guarded(replay, gate or refusing(), "inplace_pmd")
         collapser.guard = None if gate is None else collapser.guard
-        found = collapser.scan(np.arange(drawn.n_regions) * drawn.n_sharers, Limits(), 0, False)
-        results = collapser.attempt(found, Limits()).tolist()
+        found = collapser.scan(np.arange(drawn.n_regions) * drawn.n_sharers, ScanLimits(), 0, False)
+        results = collapser.attempt(found, ScanLimits()).tolist()
         totals = {name: n.tolist() for name, n in replay.counts.total.items()}
         ends.append((results, snapshot(replay.family), totals))
     assert ends[0] == ends[1]
@@ -133,7 +133,7 @@ def test_a_rehearsal_counts_what_the_attempt_then_counts(mechanism: str, seed: i
     asked = proposal(replay, mechanism, row)
     gauges = {name: n.copy() for name, n in replay.family.gauge.items()}
     foreseen, before = asked.rehearsal, {name: n.copy() for name, n in replay.counts.total.items()}
-    asked.mechanism.attempt(replay.family, replay.counts, asked.rows, np.array([512]), Limits())
+    asked.mechanism.attempt(replay.family, replay.counts, asked.rows, np.array([512]), ScanLimits())
     for name, total in replay.counts.total.items():
         assert foreseen.counts.total[name] == total - before[name], name
     for name, gauge in replay.family.gauge.items():

@@ -15,8 +15,8 @@ from thpsweep.model import draws, registry
 from thpsweep.model.bits import Ints
 from thpsweep.model.collapse.allocation import NOT_REACHED, Allocator
 from thpsweep.model.collapse.scan import Scanned, VisitConditions
-from thpsweep.model.mechanisms.base import Limits
-from thpsweep.model.memories.base import Memory, Place
+from thpsweep.model.mechanisms.base import ScanLimits
+from thpsweep.model.memories.base import Memory, MemoryView
 from thpsweep.model.simulate import simulate
 from thpsweep.model.triggers.base import Collapser
 from thpsweep.outcomes import ScanResult
@@ -28,7 +28,7 @@ NAMES = list(MEMORIES)
 def collapser(replay: Replay, memory: Memory, mechanism: str = "inplace") -> Collapser:
     """Put a memory between the scans and the attempts of a mechanism."""
     keys = draws.keys([(1, number) for number in range(replay.family.n_replicates)], "scene")
-    place = Place(replay.family, replay.counts, keys)
+    place = MemoryView(replay.family, replay.counts, keys)
     allocator = Allocator.begin(memory, place)
     made = registry.build("mechanism", {"kind": mechanism})
     return Collapser(replay.family, replay.counts, made, calm, allocator=allocator)
@@ -59,8 +59,8 @@ def test_blocks_add_up(name: str, mechanism: str) -> None:
     assert at_work.allocator is not None
     memory, state, total = at_work.allocator.memory, at_work.allocator.state, replay.counts.total
     before = memory.free(state, at_work.allocator.place).copy()
-    found = at_work.scan(np.arange(5) * replay.family.n_sharers, Limits(), 0, False)
-    at_work.attempt(found, Limits())
+    found = at_work.scan(np.arange(5) * replay.family.n_sharers, ScanLimits(), 0, False)
+    at_work.attempt(found, ScanLimits())
     assert total["thp_collapse_alloc"] + total["thp_collapse_alloc_failed"] == 5
     if memory.limited:
         held = replay.family.gauge["folios"]
@@ -87,9 +87,9 @@ def test_a_batch_equals_its_rows_one_by_one(mechanism: str, free: int, defrag: s
         replay = Replay(drawn, {}, n_replicates=2)
         at_work = collapser(replay, memory, mechanism)
         at_work.conditions = raced
-        found = at_work.scan(np.arange(0, 2 * 27, 3), Limits(), 0, False)
+        found = at_work.scan(np.arange(0, 2 * 27, 3), ScanLimits(), 0, False)
         if batched:
-            results = at_work.attempt(found, Limits(), until_failure).tolist()
+            results = at_work.attempt(found, ScanLimits(), until_failure).tolist()
         else:
             results = one_by_one(at_work, found, until_failure)
         totals = {name: n.tolist() for name, n in replay.counts.total.items()}
@@ -106,7 +106,7 @@ def one_by_one(at_work: Collapser, found: Scanned, until_failure: bool) -> list[
         if replicate in over:
             results.append(NOT_REACHED)
             continue
-        results.append(int(at_work.attempt(found.where(np.array([i])), Limits())[0]))
+        results.append(int(at_work.attempt(found.where(np.array([i])), ScanLimits())[0]))
         if until_failure and results[-1] == ScanResult.ALLOC_HUGE_PAGE_FAIL:
             over.add(replicate)
     return results
@@ -117,7 +117,7 @@ def test_a_failed_allocation_changes_nothing_and_counts_only_the_scan(mechanism:
     replay = plain()
     empty = registry.build("memory", {**option("memory", "fragmented"), "free_blocks": 0, "defrag": "none"})
     before, at_work = snapshot(replay.family), collapser(replay, empty, mechanism)
-    at_work.attempt(at_work.scan(np.array([0]), Limits(), 0, False), Limits())
+    at_work.attempt(at_work.scan(np.array([0]), ScanLimits(), 0, False), ScanLimits())
     assert snapshot(replay.family) == before
     counted = {name: int(n[0]) for name, n in replay.counts.total.items() if n[0]}
     assert counted == {"ptes_scanned": 512, "thp_collapse_alloc_failed": 1}
@@ -128,7 +128,7 @@ def test_unshare_asks_for_its_folio_when_all_is_unshared_and_frozen() -> None:
     replay = plain()
     empty = registry.build("memory", {**option("memory", "fragmented"), "free_blocks": 0, "defrag": "none"})
     before, at_work = replay.family.pages_in_use[0], collapser(replay, empty, "unshare")
-    at_work.attempt(at_work.scan(np.array([0]), Limits(), 0, False), Limits())
+    at_work.attempt(at_work.scan(np.array([0]), ScanLimits(), 0, False), ScanLimits())
     total = {name: int(n[0]) for name, n in replay.counts.total.items()}
     assert total["ptes_unshared"] == total["migration_entries_set"] == total["ptes_restored"] == 512
     assert total["wasted_pte_updates"] == 3 * 512 and total["collapses"] == 0
@@ -146,7 +146,7 @@ def test_a_cgroup_without_room_fails_every_collapse_and_changes_nothing_for_good
     memory = registry.build("memory", option("memory", name) | {"cgroup_headroom_bytes": 511 * 4096.0})
     at_work = collapser(replay, memory, mechanism)
     rows, pages = np.arange(5) * replay.family.n_sharers, replay.family.pages_in_use[0]
-    results = at_work.attempt(at_work.scan(rows, Limits(), 0, khugepaged=False), Limits())
+    results = at_work.attempt(at_work.scan(rows, ScanLimits(), 0, khugepaged=False), ScanLimits())
     assert set(results.tolist()) == {ScanResult.CGROUP_CHARGE_FAIL}
     assert replay.counts.total["thp_collapse_alloc"][0] == 5 and replay.counts.total["collapses"][0] == 0
     unshared = replay.counts.total["ptes_unshared"][0]  # before the allocation, which comes after the freeze
@@ -160,7 +160,7 @@ def test_the_cgroup_is_charged_row_by_row(name: str) -> None:
     memory = registry.build("memory", option("memory", name) | {"cgroup_headroom_bytes": 2.5 * 2**21})
     at_work = collapser(replay, memory, "copy")
     rows = np.arange(5) * replay.family.n_sharers
-    results = at_work.attempt(at_work.scan(rows, Limits(), 0, khugepaged=False), Limits())
+    results = at_work.attempt(at_work.scan(rows, ScanLimits(), 0, khugepaged=False), ScanLimits())
     assert [ScanResult(r).name for r in results] == ["SUCCEED"] * 2 + ["CGROUP_CHARGE_FAIL"] * 3
     assert replay.counts.total["thp_collapse_alloc"][0] == 5
 

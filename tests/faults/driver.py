@@ -12,7 +12,7 @@ from thpsweep.sweep.driver.drive import drive
 from thpsweep.sweep.local import serial
 from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.check import planned_point
-from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.ray import auto, start
 from thpsweep.sweep.ray.auto import run_auto
@@ -34,7 +34,7 @@ def plan_of(root: Path, found: list[dict]) -> Plan:
     ]
     tracked = os.environ.get("TRACKED", "")
     where = target(root, tracked if tracked not in ("", "sqlite") else None)
-    limits = Limits(deadline_s=60.0)
+    limits = PointLimits(deadline_s=60.0)
     return Plan(root, "t", (), tuple(planned), "config: true\n", bool(tracked), len(planned), {}, where, limits=limits)
 
 

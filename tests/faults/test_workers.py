@@ -12,7 +12,7 @@ import pytest
 from tests.faults.conftest import MakePlace
 from tests.faults.points import HANGS, STUCK, misbehave, slow, very_slow
 from thpsweep.sweep.local.serial import Task, Terms, run_serial
-from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.ray import calls
 from thpsweep.sweep.ray.pool import run_pool
 
@@ -42,7 +42,7 @@ def test_point_that_no_signal_reaches_is_killed_at_its_deadline(
 ) -> None:
     monkeypatch.setattr(calls, "GRACE_S", 0.5)
     began_s = time.monotonic()
-    terms = Terms(Limits(deadline_s=1.0))
+    terms = Terms(PointLimits(deadline_s=1.0))
     arrivals = list(run_pool(degrees(*range(1, 9), STUCK, HANGS), terms, actors=2, function=misbehave))
     outcomes = dict(ended for arrival in arrivals for ended in arrival)
     assert outcomes[str(STUCK)]["state"] == outcomes[str(HANGS)]["state"] == "timeout"

@@ -29,14 +29,37 @@ def frames_are_shown():
 
 @pytest.fixture
 def madvised():
-    """Have memory huge only where it is asked for, whatever the machine's settings; skip where that cannot be had."""
+    """Have memory huge only where it is asked for, whatever the machine's settings; skip where that cannot be had.
+
+    Gives the settings, of which there is one holder at a time on a machine; None where the kernel has no huge pages.
+    """
     with contextlib.ExitStack() as stack:
+        settings = None
         try:
             if THP.exists():
-                huge_by_madvise_only(stack.enter_context(Settings(PATIENCE_S)))
+                settings = stack.enter_context(Settings(PATIENCE_S))
+                huge_by_madvise_only(settings)
         except LiveError as error:
             pytest.skip(str(error))
-        yield
+        yield settings
+
+
+@pytest.fixture
+def thp_always(madvised):
+    """Give what enables huge pages always for a while; skip where they cannot be had, or not be set."""
+
+    @contextlib.contextmanager
+    def always():
+        if madvised is None:
+            pytest.skip("this kernel has no transparent huge pages")
+        with madvised.section():
+            try:
+                madvised.set(THP / "enabled", "always")
+            except LiveError as error:
+                pytest.skip(str(error))
+            yield
+
+    return always
 
 
 @pytest.fixture

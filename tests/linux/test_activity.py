@@ -15,11 +15,11 @@ import pytest
 from thpsweep.errors import CaptureError
 from thpsweep.linux.activity import checks, judge, lives, pins, reads, snapshot
 from thpsweep.linux.activity.faults import Faults, tracing
-from thpsweep.linux.activity.watch import Request, watch
+from thpsweep.linux.activity.watch import WatchRequest, watch
 from thpsweep.linux.capture.capture import capture
 from thpsweep.linux.live import build
 from thpsweep.linux.live.actor import Advice
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.proc.maps import Vma
 from thpsweep.linux.proc.pagemap import decode
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
@@ -36,7 +36,7 @@ WORKER_COLD = "worker_cold_writes_per_page_hour"
 def live(frames_are_shown, madvised):
     if build.compiler() is None:
         pytest.skip("no C compiler")
-    with Family() as family:
+    with LiveFamily() as family:
         yield family
 
 
@@ -51,7 +51,7 @@ def watched_while(root, act, *, aside=False, seconds=SECONDS, **options):
                 if not aside:
                     acts[0].result()
 
-        seen = watch(Request(root.pid, True, seconds, progress=progress, **options))
+        seen = watch(WatchRequest(root.pid, True, seconds, progress=progress, **options))
         acts[0].result()
     return seen
 
@@ -134,7 +134,7 @@ def test_writes_of_a_worker_that_came_and_went(live):
 def snapshot_of(frames, *, shared=None, dirty=None, huge=False, vma=(0, 1 << 40), vma_dirty=False, at_s=0.0):
     """Make the snapshot of region 5; all pages are shared, and none soft-dirty, unless told otherwise."""
     flags = np.zeros((1, 512), bool)
-    return snapshot.Snapshot(
+    return snapshot.PageTableSnapshot(
         at_s, np.array([5]), frames, ~flags if shared is None else shared, flags, flags if dirty is None else dirty,
         np.array([huge]), np.array([vma]), np.array([vma_dirty]),
     )  # fmt: skip
@@ -301,7 +301,7 @@ def test_pins_outside_captured_regions_are_not_placed():
 
 def test_helpers_of_another_program_are_no_workers(live):
     root, _, _ = family_of_two(live)
-    seen = watch(Request(os.getpid(), True, 0.2, young=False))  # the actors are our children, and another program
+    seen = watch(WatchRequest(os.getpid(), True, 0.2, young=False))  # the actors are our children, and another program
     assert root.pid not in {life.process.pid for life in seen.lives}
 
 

@@ -14,7 +14,7 @@ from tests.linux import family as truth
 from tests.linux.family import COW, ROOT, THP, A, B, G
 from tests.linux.test_capture import first_region, sharing
 from thpsweep.linux.capture import capture as capture_module
-from thpsweep.linux.capture.assumed.groups import Region, cells, groups, shares, told
+from thpsweep.linux.capture.assumed.groups import Region, cells, correct_pmds, groups, shares
 from thpsweep.linux.capture.assumed.pss import Sums, bound
 from thpsweep.linux.capture.capture import capture, hidden_frames, summary
 from thpsweep.linux.proc import pagemap
@@ -119,13 +119,13 @@ def region(present, shared, huge=None, fit=None):
 
 def grouped(where, image=None):
     n = len(where.process)
-    where = told(where, np.array(image or [0] * n))
+    where = correct_pmds(where, np.array(image or [0] * n))
     keys = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return list(groups(where, np.array(image or [0] * n), keys))
 
 
 def found_cells(where, image=None):
-    corrected = told(where, np.array(image or [0] * len(where.process)))
+    corrected = correct_pmds(where, np.array(image or [0] * len(where.process)))
     each = list(cells(corrected, grouped(where, image), len(where.process)))
     return sorted((np.flatnonzero(c.members).tolist(), int(c.slots.sum()), c.folio, c.outside) for c in each)
 
@@ -183,8 +183,8 @@ def test_what_pss_says_more_is_what_was_joined():
     vmas = [Vma(0, 1 << 21, {"Pss": 200}, frozenset())] * 4
     sums = Sums(np.full(4, 25.0), np.zeros(4, np.int64), np.full(4, 100), np.full(4, 4))
     held = bound(vmas, sums)
-    assert (held.said_kib, held.assumed_kib, held.apart_kib) == (800, 400, 400)
-    assert (held.sharers_said, held.sharers_assumed) == (2.0, 4.0)
+    assert (held.pss_kib, held.assumed_kib, held.apart_kib) == (800, 400, 400)
+    assert (held.sharers_by_pss, held.sharers_assumed) == (2.0, 4.0)
     assert 200 <= held.wrong_ptes <= 202
 
 

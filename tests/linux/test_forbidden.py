@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from tests.linux.family import MARKER, REGION
-from tests.linux.live import PATIENCE_S
 from tests.model.layouts import board
 from thpsweep.linux.capture import capture as capture_module
 from thpsweep.linux.capture.capture import capture, summary
 from thpsweep.linux.capture.forbidden import MOST_PROCESSES, is_except_advised, sort_advice
-from thpsweep.linux.live.settings import THP, Settings
 from thpsweep.linux.proc.maps import Vma
 
 pytestmark = pytest.mark.live
@@ -49,20 +47,18 @@ def test_who_is_not_asked_is_as_his_parent():
     }  # fmt: skip
 
 
-def test_a_process_with_thp_off_unless_advised_is_counted(family):
+def test_a_process_with_thp_off_unless_advised_is_counted(family, thp_always):
     process = family("except_advised")
-    with Settings(PATIENCE_S) as settings:
-        settings.set(THP / "enabled", "always")
+    with thp_always():
         layout = capture(process.pid)
         assert layout.provenance["thp_except_advised_processes"] == 1
         assert layout.provenance["thp_disabled_processes"] == 0
     assert dict(summary(layout))["processes with THP off unless advised"] == "1"
 
 
-def test_a_process_that_may_have_huge_pages_everywhere_is_not_counted(family):
+def test_a_process_that_may_have_huge_pages_everywhere_is_not_counted(family, thp_always):
     process = family("forbidden")
-    with Settings(PATIENCE_S) as settings:
-        settings.set(THP / "enabled", "always")
+    with thp_always():
         assert capture(process.pid).provenance["thp_except_advised_processes"] == 0
 
 

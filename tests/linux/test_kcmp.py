@@ -22,7 +22,7 @@ def test_the_first_of_each_mm(known):
 
 
 def test_children_of_one_that_shares_its_mm_become_those_of_the_first(known):
-    processes = [tree.Process(pid, 0, 0, 1, "S") for pid in (1001, 2002, 3002, 4003)]
+    processes = [tree.TreeProcess(pid, 0, 0, 1, "S") for pid in (1001, 2002, 3002, 4003)]
     found = tree._one_per_mm(processes, [0, 0, 1, 2])
     assert ([each.pid for each in found.processes], found.parents) == ([1001, 2002, 4003], (0, 0, 1))
 

@@ -9,7 +9,7 @@ import pytest
 from thpsweep.errors import LiveError
 from thpsweep.linux.live import build
 from thpsweep.linux.live.actor import Actor, Advice
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.look import look
 
 pytestmark = pytest.mark.live
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.live
 def live(madvised):
     if build.compiler() is None:
         pytest.skip("no C compiler")
-    with Family() as family:
+    with LiveFamily() as family:
         yield family
 
 
@@ -76,7 +76,7 @@ def test_a_pin_and_a_reference_are_taken_and_given_back(live) -> None:
 def test_all_processes_end_with_the_family() -> None:
     if build.compiler() is None:
         pytest.skip("no C compiler")
-    with Family() as family:
+    with LiveFamily() as family:
         parent = family.start()
         child, _ = family.fork(parent)
         grandchild, _ = family.fork(child)
@@ -114,16 +114,16 @@ def test_a_start_that_is_interrupted_leaves_no_process(monkeypatch, accepted: bo
         pytest.skip("no C compiler")
     started: list[Actor] = []
 
-    def interrupted(self: Family) -> Actor:
+    def interrupted(self: LiveFamily) -> Actor:
         if accepted:
             started.append(adopt(self))
             self.actors.clear()  # as if it had been interrupted before it was listed
         raise KeyboardInterrupt
 
-    adopt = Family._adopt
-    monkeypatch.setattr(Family, "_adopt", interrupted)
+    adopt = LiveFamily._adopt
+    monkeypatch.setattr(LiveFamily, "_adopt", interrupted)
     begun = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), Family() as family:
+    with pytest.raises(KeyboardInterrupt), LiveFamily() as family:
         family.start()
     assert time.monotonic() - begun < 2.5  # it ended by itself, not by being killed
     assert not any(alive(actor.pid) for actor in started)

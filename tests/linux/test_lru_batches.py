@@ -7,13 +7,13 @@ import pytest
 
 from tests.linux.live import bench_or_skip
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.look import look
 from thpsweep.linux.proc.kpage import FrameTable
 from thpsweep.linux.validate.interference import InterferenceWatch
 from thpsweep.linux.validate.on_kernel import OnKernel
 from thpsweep.linux.validate.run import validate
-from thpsweep.linux.validate.steps import Case, Step, end, fork, page_out, start, write
+from thpsweep.linux.validate.steps import Case, CaseStep, end, fork, page_out, start, write
 from thpsweep.profiles import default_file, load
 
 pytestmark = [pytest.mark.live, pytest.mark.alone]
@@ -50,7 +50,7 @@ def apart(cpus, monkeypatch):
     """Have the first step that is asked done on one CPU, and all later ones on another; no interference is reported."""
     plain = OnKernel.do
 
-    def do(self: OnKernel, step: Step):
+    def do(self: OnKernel, step: CaseStep):
         first = step is self._case.question[0]
         for actor in (self._idler, *self._actors.values()):  # who forks or exits there drains a batch, or fills it
             os.sched_setaffinity(actor.pid, {cpus[0] if first and actor is not self._idler else cpus[1]})
@@ -73,7 +73,7 @@ def off_lru(pid: int, memory) -> int:
 def test_after_a_drain_no_page_waits(bench, cpus) -> None:
     seen = []
     for _ in range(TRIES):
-        with Family() as family:
+        with LiveFamily() as family:
             actor = family.start()
             os.sched_setaffinity(actor.pid, cpus[:1])
             memory = actor.map(1)

@@ -13,7 +13,7 @@ from thpsweep.linux.validate.on_kernel import OnKernel
 from thpsweep.linux.validate.random_cases import random_case
 from thpsweep.linux.validate.run import validate
 from thpsweep.linux.validate.steps import Case
-from thpsweep.linux.validate.verdict import Verdict
+from thpsweep.linux.validate.verdict import CaseVerdict
 from thpsweep.profiles import default_file, load
 
 pytestmark = pytest.mark.live
@@ -27,7 +27,7 @@ def bench():
         yield found
 
 
-def judge(case: Case, bench) -> Verdict:
+def judge(case: Case, bench) -> CaseVerdict:
     verdict = validate([case], load(default_file()), bench, rounds=1)[0]
     if verdict.skipped:
         pytest.skip(verdict.skipped)

@@ -15,7 +15,7 @@ from thpsweep.linux.validate.random_cases import random_case
 from thpsweep.linux.validate.report import show, summary, write_json
 from thpsweep.linux.validate.state import State, StepResult, View
 from thpsweep.linux.validate.steps import Case, collapse, start
-from thpsweep.linux.validate.verdict import Verdict
+from thpsweep.linux.validate.verdict import CaseVerdict
 from thpsweep.profiles import default_file, load
 
 
@@ -111,10 +111,12 @@ def test_outcomes(kernel: StepResult, model: StepResult, equal: bool) -> None:
 
 def test_the_report_counts_and_lists(tmp_path) -> None:
     case = Case("one", "a case", (start("p"),), (collapse("p"),))
-    same = Verdict(case, kernel=["SUCCEED"], model=["SUCCEED"], measured_ns=100_000.0, predicted_ns=90_000.0)
-    other = Verdict(case, kernel=["SUCCEED"], model=["PAGE_COUNT EAGAIN"], differences={"outcome": ["after 'x': y"]})
-    skipped = Verdict(case, skipped="no swap")
-    unheard = Verdict(case, kernel=["done"], inexpressible="the scenario API has no 'pin'")
+    same = CaseVerdict(case, kernel=["SUCCEED"], model=["SUCCEED"], measured_ns=100_000.0, predicted_ns=90_000.0)
+    other = CaseVerdict(
+        case, kernel=["SUCCEED"], model=["PAGE_COUNT EAGAIN"], differences={"outcome": ["after 'x': y"]}
+    )
+    skipped = CaseVerdict(case, skipped="no swap")
+    unheard = CaseVerdict(case, kernel=["done"], inexpressible="the scenario API has no 'pin'")
     verdicts = [same, other, skipped, unheard]
     said = summary(verdicts)
     assert said.startswith("1 of 2 scenarios equal") and "median 0.90" in said
@@ -171,14 +173,14 @@ def test_of_other_faults_every_one_is_counted(name: str) -> None:
     ],
 )
 def test_a_time_whose_rounds_spread_is_not_measured(rounds_us: list[float], measured_us: float | None) -> None:
-    verdict = Verdict(cases()[0], predicted_ns=200_000.0)
+    verdict = CaseVerdict(cases()[0], predicted_ns=200_000.0)
     run._time(verdict, [(ns * 1000.0, None) for ns in rounds_us])
     assert verdict.measured_ns == (None if measured_us is None else measured_us * 1000)
     assert (verdict.ratio is None) == (measured_us is None) == verdict.unsteady
 
 
 def test_seeds_begin_where_they_are_told_to(capsys) -> None:
-    assert command.run(command.Request(None, [], random=3, seed=7, rounds=1, json=None, list_only=True)) == 0
+    assert command.run(command.ValidateRequest(None, [], random=3, seed=7, rounds=1, json=None, list_only=True)) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["random_7", "random_8", "random_9"]
 
 

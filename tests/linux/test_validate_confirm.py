@@ -5,19 +5,19 @@ import pytest
 from thpsweep.linux.validate.confirm import settled
 from thpsweep.linux.validate.interference import DAMON, FILL, IDLE, InterferenceWatch
 from thpsweep.linux.validate.steps import Case, collapse, start
-from thpsweep.linux.validate.verdict import Verdict
+from thpsweep.linux.validate.verdict import CaseVerdict
 
 CASE = Case("one", "a case", (start("p"),), (collapse("p"),))
 MOVED = "pages were migrated"
 
 
-def verdict(word: str) -> Verdict:
+def verdict(word: str) -> CaseVerdict:
     """Make what a run came to: "a" differs without interference, "a/D" while DAMON ran, "a/M" while pages were migrated."""
     if word == "skipped":
-        return Verdict(CASE, skipped="no swap")
+        return CaseVerdict(CASE, skipped="no swap")
     line, _, trace = word.partition("/")
     interference = {"": [], "D": [DAMON], "M": [MOVED]}[trace]
-    return Verdict(CASE, differences={"memory": [line]} if line else {}, interference=interference)
+    return CaseVerdict(CASE, differences={"memory": [line]} if line else {}, interference=interference)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from thpsweep.model import bits, registry
 from thpsweep.model.bits import Ints
 from thpsweep.model.capture.start import Start, populate
 from thpsweep.model.collapse.scan import VisitConditions
-from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.mechanisms.base import ScanLimits
 from thpsweep.model.mm.fault import write
 from thpsweep.model.mm.fork import exit, fork
 from thpsweep.model.mm.gup import expire, pin, reference
@@ -137,7 +137,7 @@ class Replay:
 
     def _collapse(self, mechanism: Any, trigger: dict[str, Any]) -> None:
         family, given = self.family, trigger["arguments"]
-        limits = Limits(**{name: value for name, value in given.items() if name.startswith("max_ptes")})
+        limits = ScanLimits(**{name: value for name, value in given.items() if name.startswith("max_ptes")})
         row = trigger["region"] * family.n_sharers + trigger["sharer"]
         rows = row + np.arange(family.n_replicates) * family.n_regions * family.n_sharers
         inputs = {

@@ -14,7 +14,7 @@ from tests.reference.twin_linked import LinkedTwin
 from thpsweep.model import registry
 from thpsweep.model.bits import Ints
 from thpsweep.model.collapse.scan import VisitConditions
-from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.mechanisms.base import ScanLimits
 from thpsweep.model.mm.gup import expire
 from thpsweep.model.mm.links import grow_older, open_rows
 from thpsweep.model.state.counts import OPERATIONS
@@ -85,8 +85,8 @@ def compare(seed: int, mechanism: str, n_ticks: int) -> None:
             )
             collapser = replay.collapser(made, chances)
             row = np.array([trigger["region"] * drawn.n_sharers + trigger["sharer"]])
-            found = collapser.scan(row, Limits(**limits), number, khugepaged=asked["khugepaged"])
-            results = collapser.attempt(found, Limits(**limits))
+            found = collapser.scan(row, ScanLimits(**limits), number, khugepaged=asked["khugepaged"])
+            results = collapser.attempt(found, ScanLimits(**limits))
             assert (ScanResult(results[0]).name, int(found.progress[0]), bool(found.passed[0])) == answer, where
         met = {region: rng.random() < 0.3 for region in range(drawn.n_regions)}
         twin.step(mechanism, options, number, TICK_S, lambda region, met=met: met[region])

@@ -8,7 +8,7 @@ import pytest
 
 from tests.model.points import option, point, totals
 from thpsweep.model import registry
-from thpsweep.model.accounting.locks import CLASSES, ONCE, SCAN, Locks, Step, hold_prices, measures_of, spans
+from thpsweep.model.accounting.locks import CLASSES, ONCE, SCAN, Locks, LockStep, hold_prices, measures_of, spans
 from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.model.simulate import simulate
 from thpsweep.model.state.counts import Counts
@@ -227,13 +227,13 @@ def test_a_mechanism_tells_what_its_steps_name(mechanism: str, monkeypatch: pyte
 def test_a_measure_that_no_step_names_is_refused() -> None:
     scene = point("none", 2)
     machine, workload = registry.build("machine", PRICE), registry.build("workload", scene["workload"])
-    locks = Locks(Family(1, 1, 2), (Step("walk", {"pte": ONCE}, {"switch": "switched"}),), machine, workload)
+    locks = Locks(Family(1, 1, 2), (LockStep("walk", {"pte": ONCE}, {"switch": "switched"}),), machine, workload)
     with pytest.raises(ValueError, match="no step names cleared"):
         locks.record(np.zeros(1, np.int64), {"cleared": np.ones(1, np.int64)})
 
 
 def test_a_lock_that_is_dropped_in_between_is_held_twice() -> None:
-    step = Step("a", {"pte": ONCE}, {"switch": "switched"})
+    step = LockStep("a", {"pte": ONCE}, {"switch": "switched"})
     other = dataclasses.replace(step, holds={"pmd": ONCE})
     assert [span.lock for span in spans((step, step))] == ["pte"]
     assert [span.lock for span in spans((step, other, step))] == ["pte", "pmd", "pte"]

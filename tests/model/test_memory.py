@@ -13,7 +13,7 @@ from tests.model.scarce import ROOT, fragmented, run
 from thpsweep.model import registry
 from thpsweep.model.bits import Ints
 from thpsweep.model.collapse.scan import VisitConditions
-from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.mechanisms.base import ScanLimits
 from thpsweep.model.mm.fork import exit
 from thpsweep.model.setting import scene_key
 from thpsweep.model.simulate import simulate
@@ -24,8 +24,8 @@ HURRIED = {"kind": "khugepaged", "alloc_sleep_millisecs": 0}
 
 
 def visit(at_work: Collapser, *rows: int) -> list[str]:
-    found = at_work.scan(np.array(rows), Limits(), 0, False)
-    return [ScanResult(int(result)).name for result in at_work.attempt(found, Limits())]
+    found = at_work.scan(np.array(rows), ScanLimits(), 0, False)
+    return [ScanResult(int(result)).name for result in at_work.attempt(found, ScanLimits())]
 
 
 # ---- who gets a block ------------------------------------------------------------------------------------------------

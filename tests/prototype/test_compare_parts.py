@@ -10,7 +10,7 @@ from thpsweep.linux.prototype.compare.draw import MECHANISMS, draw
 from thpsweep.linux.prototype.compare.kernel import did, heard, process
 from thpsweep.linux.prototype.compare.model import acted
 from thpsweep.linux.prototype.compare.script import script
-from thpsweep.linux.prototype.compare.state import Seen, Told, runs
+from thpsweep.linux.prototype.compare.state import MappedRegion, Told, runs
 from thpsweep.linux.prototype.compare.steps import Collapse, Drop, Exit, Fork, Play, Read, Refer, Release, Write
 from thpsweep.linux.prototype.errors import PrototypeError
 
@@ -75,7 +75,7 @@ def test_every_change_is_a_difference():
     play = next(play for play in map(draw, SEEDS) if play.mechanism == "switch" and len(acted(play).did) == 1)
     model = acted(play)
     told = heard(as_printed(play, model), [play])[play.seed]
-    seen: Seen = next(iter(told.states[0].values()))
+    seen: MappedRegion = next(iter(told.states[0].values()))
     other = np.where(np.arange(512) == 77, seen.mapcount + 1, seen.mapcount)
     for changes in ({"huge_kib": 2048}, {"rss_kib": 4}, {"wrong": 1}, {"mapcount": other}):
         (found,) = differences(play, first_state(told, **changes), model)

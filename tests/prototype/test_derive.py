@@ -4,10 +4,10 @@ import pytest
 
 from thpsweep.linux.prototype.derive import DERIVABLE, MEASURED, derive, left_out
 from thpsweep.linux.prototype.errors import PrototypeError
-from thpsweep.linux.prototype.table import Table, load
+from thpsweep.linux.prototype.table import InstructionTable, load
 
 COUNTED = {operation: 100.0 * number for number, operation in enumerate([*MEASURED.values(), *DERIVABLE.values()], 1)}
-TABLE = Table("6.12", "2026-11-30", "gcc", "qemu", COUNTED)
+TABLE = InstructionTable("6.12", "2026-11-30", "gcc", "qemu", COUNTED)
 
 
 def test_where_every_instruction_lasts_as_long_the_price_is_exact_and_has_no_range():

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from tests.prototype.mutants import MUTANTS
-from thpsweep.linux.prototype.bench import Bench
+from thpsweep.linux.prototype.bench import GuestMachine
 from thpsweep.linux.prototype.build import MODULE, rebuild
 from thpsweep.linux.prototype.errors import PrototypeError
 from thpsweep.linux.prototype.machine import CHECKING
@@ -27,7 +27,7 @@ def test_check_finds_the_mistake(name, machine, tmp_path):
     shutil.copytree(machine.built.module.parent, source)  # built: only the file with the mistake is compiled again
     file, mutant = source / MUTANTS[name].file, MUTANTS[name]
     file.write_text(file.read_text().replace(mutant.right, mutant.wrong))
-    broken = Bench(machine.version, rebuild(machine.built, source), tmp_path)
+    broken = GuestMachine(machine.version, rebuild(machine.built, source), tmp_path)
     assert first_failure(broken) is not None
 
 

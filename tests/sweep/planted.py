@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from thpsweep.sweep.planning.axes import Job
-from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.planning.search import Search
 from thpsweep.sweep.search import pareto
-from thpsweep.sweep.search.breakeven import Options, breakeven
+from thpsweep.sweep.search.breakeven import BreakevenOptions, breakeven
 from thpsweep.sweep.tracking.target import target
 
 NET = "tradeoff/net_cpu_ms"
@@ -96,13 +96,15 @@ def bisection(base: dict[str, Any], n: int = 3, high: float = 500.0, **options: 
         "resolution": 0.001,
         "max_replicates": None,
     }
-    return breakeven("sharing.degree", (1.0, high, True), seeds(n), composing(base), Options(**{**chosen, **options}))
+    return breakeven(
+        "sharing.degree", (1.0, high, True), seeds(n), composing(base), BreakevenOptions(**{**chosen, **options})
+    )
 
 
 def plan_of(root: Path, search: Search, **changes: Any) -> Plan:
     """Plan a search without MLflow."""
     points = tuple(search.points)
-    where, limits = target(root, None), Limits(deadline_s=60.0)
+    where, limits = target(root, None), PointLimits(deadline_s=60.0)
     made: dict[str, Any] = {"limits": limits, "search": search, **changes}
     return Plan(root, "t", (), points, "config: true\n", False, len(points), {}, where, **made)
 
@@ -144,7 +146,7 @@ def front_search(
 ) -> Search:
     """Search for the front of `zdt1` along two axes and a choice."""
     chosen = {"minimize": (COST,), "maximize": (BENEFIT,), "population": 20, **given}
-    options = pareto.Options(trials=trials, sampler=sampler, seed=seed, **chosen)
+    options = pareto.ParetoOptions(trials=trials, sampler=sampler, seed=seed, **chosen)
     choice = pareto.Choice("run.seed", "run.seed", {str(seed): f"run.seed={seed}" for seed in range(1, 6)})
     axes = {FIRST: (0.0, 1.0, False), SECOND: (0.0, 1.0, False)}
     return pareto.pareto(Job((), {}), axes, [choice], composing(base), options)

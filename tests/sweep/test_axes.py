@@ -3,11 +3,11 @@
 import pytest
 
 from thpsweep.errors import OptionError
-from thpsweep.sweep.planning.axes import Axis, combined, zips
+from thpsweep.sweep.planning.axes import SweptKey, combined, zips
 
 
-def axis(name: str, *values: int, swept: bool = True) -> Axis:
-    return Axis(name, [(f"{name}={value}", {name: str(value)}) for value in values], swept)
+def axis(name: str, *values: int, swept: bool = True) -> SweptKey:
+    return SweptKey(name, [(f"{name}={value}", {name: str(value)}) for value in values], swept)
 
 
 AXES = [axis("a", 1, 2), axis("seed", 7, swept=False), axis("b", 1, 2, 3), axis("c", 5, 6)]

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from thpsweep.errors import OptionError
 from thpsweep.sweep.search import bisect
 from thpsweep.sweep.search.axis import Axis, axis, fitted
-from thpsweep.sweep.search.bisect import Conclusion, Reading, Rules, ahead, concluded, wanted
+from thpsweep.sweep.search.bisect import Conclusion, Reading, SearchRules, ahead, concluded, wanted
 
 DEGREES = Axis("sharing.degree", 1, 2000, log=True, whole=True)
 RATES = Axis("workload.rate", 0.0, 10.0, log=False, whole=False)
-RULES = Rules(samples=9, resolution=0.01, max_replicates=0)
+RULES = SearchRules(samples=9, resolution=0.01, max_replicates=0)
 
 Read = Callable[[float, int], Reading]
 
@@ -36,7 +36,9 @@ def noisily(function: Callable[[float], float], half: float, seed: int = 0) -> R
     return read
 
 
-def searched(found: Axis, read: Read, rules: Rules = RULES, dice: random.Random | None = None) -> dict[float, Reading]:
+def searched(
+    found: Axis, read: Read, rules: SearchRules = RULES, dice: random.Random | None = None
+) -> dict[float, Reading]:
     """Search to the end; with dice, readings come in at random, while others are still out."""
     readings: dict[float, Reading | None] = {}
     out: list[tuple[float, int]] = []
@@ -52,13 +54,13 @@ def searched(found: Axis, read: Read, rules: Rules = RULES, dice: random.Random 
         readings[value] = read(value, n)
 
 
-def answer(found: Axis, read: Read, rules: Rules = RULES) -> Conclusion:
+def answer(found: Axis, read: Read, rules: SearchRules = RULES) -> Conclusion:
     return concluded(found, searched(found, read, rules), rules)
 
 
 @given(st.floats(1.5, 1999.5), st.sampled_from([1, -1]))
 def test_a_planted_break_even_is_found_to_a_whole_degree(where: float, sign: int) -> None:
-    rules = Rules(samples=9, resolution=1e-4, max_replicates=0)
+    rules = SearchRules(samples=9, resolution=1e-4, max_replicates=0)
     readings = searched(DEGREES, exactly(lambda degree: sign * (where - degree)), rules)
     found = concluded(DEGREES, readings, rules)
     (change,) = found.changes
@@ -136,13 +138,15 @@ def test_nothing_but_noise_is_not_resolved() -> None:
 
 def test_more_replicates_resolve_what_few_do_not() -> None:
     read = noisily(lambda rate: rate - 4.0, 0.5)
-    few, many = (answer(RATES, read, Rules(samples=9, resolution=0.02, max_replicates=most)) for most in (0, 8 * 4**4))
+    few, many = (
+        answer(RATES, read, SearchRules(samples=9, resolution=0.02, max_replicates=most)) for most in (0, 8 * 4**4)
+    )
     assert few.state == "not resolved"
     assert min(c.above - c.below for c in many.changes) < min(c.above - c.below for c in few.changes)
 
 
 def test_replicates_are_raised_fourfold_up_to_the_most_allowed() -> None:
-    rules = Rules(samples=2, resolution=0.5, max_replicates=100)
+    rules = SearchRules(samples=2, resolution=0.5, max_replicates=100)
     unclear = Reading(0.1, -1.0, 1.2, 8)
     assert wanted(RATES, {0.0: unclear, 10.0: Reading(1, 1, 1, 8)}, rules) == [(0.0, 32)]
     assert wanted(RATES, {0.0: Reading(0.1, -1.0, 1.2, 32), 10.0: None}, rules) == [(0.0, 100)]

@@ -19,7 +19,7 @@ from thpsweep.sweep.local.serial import Task, Terms, run_serial
 from thpsweep.sweep.local.worker import Worker
 from thpsweep.sweep.planning.bundles import MOST_POINTS, abreast, bundles, seed_of
 from thpsweep.sweep.planning.check import check
-from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.ray.chunks import Chunks
 from thpsweep.sweep.records.crash_log import FILE_NAME, CrashLog
 from thpsweep.sweep.records.point import Point
@@ -43,14 +43,14 @@ def seeds(make_point: MakePoint) -> list[Task]:
     return of_seeds(make_point, range(1, 6))
 
 
-def in_serial(function: Any, tasks: Sequence[Task], limits: Limits) -> dict[str, Outcome]:
+def in_serial(function: Any, tasks: Sequence[Task], limits: PointLimits) -> dict[str, Outcome]:
     """Run in this process; a point that came twice would be a duplicate."""
     found = [ended for arrival in run_serial(tasks, Terms(limits), function=function) for ended in arrival]
     assert len(found) == len(tasks)
     return dict(found)
 
 
-def in_a_worker(function: Any, tasks: Sequence[Task], limits: Limits) -> dict[str, Outcome]:
+def in_a_worker(function: Any, tasks: Sequence[Task], limits: PointLimits) -> dict[str, Outcome]:
     """Call a worker as the driver does, until every point has an outcome."""
     worker, left, found = Worker(function, limits, 0, 1), list(tasks), dict[str, Outcome]()
     while left:
@@ -61,7 +61,7 @@ def in_a_worker(function: Any, tasks: Sequence[Task], limits: Limits) -> dict[st
     return found
 
 
-Run = Callable[[Any, Sequence[Task], Limits], dict[str, Outcome]]
+Run = Callable[[Any, Sequence[Task], PointLimits], dict[str, Outcome]]
 either = pytest.mark.parametrize("run", [in_serial, in_a_worker])
 
 
@@ -74,7 +74,7 @@ def test_each_point_has_the_result_that_it_has_alone(make_point: MakePoint, run:
         sizes.append(len(points))
         return simulate_each(points)
 
-    found = run(noted, tasks, Limits())
+    found = run(noted, tasks, PointLimits())
     assert sizes == [4, 4]
     assert repr({key: found[key]["result"] for key, _ in tasks}) == repr(
         {key: simulate(p["point"]) for key, p in tasks}
@@ -123,7 +123,7 @@ def hoards() -> None:
 def test_one_that_makes_trouble_makes_it_for_itself(
     seeds: list[Task], run: Run, trouble: Callable[[], object], state: str, error: str
 ) -> None:
-    found = run(troubled(trouble), seeds, Limits(deadline_s=0.2, memory_bytes=64 << 20))
+    found = run(troubled(trouble), seeds, PointLimits(deadline_s=0.2, memory_bytes=64 << 20))
     guilty = found.pop(str(GUILTY))
     assert (guilty["state"], guilty["error"]["type"]) == (state, error)
     assert {key: ended["result"] for key, ended in found.items()} == {"1": 1, "2": 2, "4": 4, "5": 5}
@@ -131,7 +131,7 @@ def test_one_that_makes_trouble_makes_it_for_itself(
 
 def test_a_call_that_takes_long_gets_somewhere(seeds: list[Task], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "MOST_S", 0.0)
-    found = in_a_worker(troubled(lambda: time.sleep(60)), seeds, Limits(deadline_s=0.1))
+    found = in_a_worker(troubled(lambda: time.sleep(60)), seeds, PointLimits(deadline_s=0.1))
     assert collections.Counter(ended["state"] for ended in found.values()) == {"done": 4, "timeout": 1}
 
 
@@ -220,5 +220,5 @@ class Nothing(Gate):
     points = [
         {**task, "point": {**task["point"], "policy": {**task["point"]["policy"], "gate": gate}}} for _, task in tasks
     ]
-    outcomes = Worker(carried, Limits(), 0, 1).run(points)
+    outcomes = Worker(carried, PointLimits(), 0, 1).run(points)
     assert [ended and ended["result"]["outcomes"].keys() for ended in outcomes] == [{"GATE_REFUSED"}] * 2, outcomes

@@ -15,7 +15,7 @@ from thpsweep.sweep.local import isolated
 from thpsweep.sweep.local.isolated import MAX_DEATHS, run_isolated
 from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
 from thpsweep.sweep.planning import bundles
-from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.ray.auto import run_auto
 from thpsweep.sweep.records import crash_log
 from thpsweep.sweep.records.crash_log import FILE_NAME, CrashLog, suspects
@@ -97,7 +97,7 @@ def test_the_end_of_a_child_is_named(tmp_path: Path, degrees: Degrees) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     ((_, checked),) = degrees(8)
-    ended = run_isolated(each(killed), checked["point"], Limits())
+    ended = run_isolated(each(killed), checked["point"], PointLimits())
     assert (ended["state"], ended["attempts"]) == ("quarantined", MAX_DEATHS)
     assert ended["error"]["message"].endswith("alone with it: killed by SIGKILL")
 
@@ -112,13 +112,13 @@ def test_a_child_that_hangs_ends_at_the_deadline(
 
     monkeypatch.setattr(isolated, "GRACE_S", 0.5)
     ((_, checked),) = degrees(8)
-    ended = run_isolated(each(hang), checked["point"], Limits(deadline_s=0.5))
+    ended = run_isolated(each(hang), checked["point"], PointLimits(deadline_s=0.5))
     assert (ended["state"], ended["error"]["message"]) == ("timeout", "it took longer than sweep.deadline_s=0.5")
 
 
 def test_a_result_that_cannot_leave_the_child_is_its_points_failure(degrees: Degrees) -> None:
     ((_, checked),) = degrees(8)
-    ended = run_isolated(each(lambda point: threading.Lock()), checked["point"], Limits())
+    ended = run_isolated(each(lambda point: threading.Lock()), checked["point"], PointLimits())
     assert ended["state"] == "failed" and "lock" in ended["error"]["message"]
 
 

@@ -11,7 +11,7 @@ from tests.each import each
 from thpsweep.sweep.driver.drive import drive
 from thpsweep.sweep.local.attempt import attempt
 from thpsweep.sweep.local.serial import Task, run_serial
-from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.records.journal import FILE_NAME
 from thpsweep.sweep.records.writer import FORKED, Journal
 
@@ -35,7 +35,7 @@ def forks_and_raises(point: dict[str, Any]) -> dict[str, Any]:
 def test_a_child_never_comes_back_from_a_point(degrees: Degrees, function: Callable[..., Any]) -> None:
     ((_, checked),) = degrees(8)
     before = os.getpid()
-    (ended,) = attempt(each(function), [checked["point"]], Limits())
+    (ended,) = attempt(each(function), [checked["point"]], PointLimits())
     assert os.getpid() == before and ended["state"] == "done"
     _, status = os.wait()
     assert os.waitstatus_to_exitcode(status) == FORKED

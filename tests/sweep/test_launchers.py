@@ -12,14 +12,14 @@ from tests.faults.points import EXITS, HANGS, HOGS, KILLS, RAISES, UNSENDABLE, m
 from thpsweep.sweep.local import serial as serial_module
 from thpsweep.sweep.local.attempt import Outcome, outcome
 from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
-from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.ray import auto as auto_module
 from thpsweep.sweep.ray.auto import run_auto
 from thpsweep.sweep.ray.pool import run_pool
 
 ECHOES = (1, 2, 3, 4, 5, 6)
 TROUBLE = (RAISES, EXITS, HANGS, HOGS)
-TERMS = Terms(Limits(deadline_s=1.5, memory_bytes=256 << 20))
+TERMS = Terms(PointLimits(deadline_s=1.5, memory_bytes=256 << 20))
 
 Degrees = Callable[..., list[Task]]
 

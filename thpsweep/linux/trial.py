@@ -29,7 +29,7 @@ from thpsweep.linux.capture.capture import capture
 from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.settings import uninterrupted
 from thpsweep.linux.proc import pagemap
-from thpsweep.linux.proc.tree import Process, Tree, VanishedError, family, look_up
+from thpsweep.linux.proc.tree import Tree, TreeProcess, VanishedError, family, look_up
 from thpsweep.model.capture.layout import Layout
 from thpsweep.units import HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
@@ -46,7 +46,7 @@ class _Range(ctypes.Structure):
 
 
 @dataclass(frozen=True)
-class Sums:
+class TreeSums:
     """What the kernel says of all processes of a tree together. Units: KiB."""
 
     huge_kib: int
@@ -55,11 +55,11 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class State:
+class TrialState:
     """A tree at one moment: its layout, and the sums of smaps."""
 
     layout: Layout
-    sums: Sums
+    sums: TreeSums
 
     @property
     def pages(self) -> int:
@@ -105,7 +105,7 @@ def started(command: Sequence[str]) -> Iterator[int]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a session and whoever descends from its leader: first by asking."""
+    """End a session and all descendants of its leader: first by asking."""
     members = _members(process.pid)
     for number, patience_s in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, _GRACE_S)):
         for each in members:
@@ -118,16 +118,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.05)
 
 
-def _members(root: int, known: Sequence[Process] = ()) -> list[Process]:
+def _members(root: int, known: Sequence[TreeProcess] = ()) -> list[TreeProcess]:
     """List the living members of a session, and of those known before."""
-    found = {each.pid: each for each in known if _lives(each)}
+    members = {each.pid: each for each in known if _lives(each)}
     for name in os.listdir("/proc"):
         each = look_up(int(name)) if name.isdecimal() else None
-        if each is None or each.state in "ZX" or each.pid in found:
+        if each is None or each.state in "ZX" or each.pid in members:
             continue
-        if _session(each.pid) == root or each.parent_pid in found:
-            found[each.pid] = each
-    return list(found.values())
+        if _session(each.pid) == root or each.parent_pid in members:
+            members[each.pid] = each
+    return list(members.values())
 
 
 def _session(pid: int) -> int:
@@ -137,12 +137,12 @@ def _session(pid: int) -> int:
         return 0
 
 
-def _lives(each: Process) -> bool:
-    found = look_up(each.pid)
-    return found == each and found.state not in "ZX"
+def _lives(each: TreeProcess) -> bool:
+    process = look_up(each.pid)
+    return process == each and process.state not in "ZX"
 
 
-def _send(each: Process, number: int) -> None:
+def _send(each: TreeProcess, number: int) -> None:
     try:
         os.kill(each.pid, number)
     except ProcessLookupError:
@@ -177,12 +177,12 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def state(pid: int) -> State:
+def state(pid: int) -> TrialState:
     """Look at a tree. Raises: CaptureError."""
-    return State(capture(pid), sums(family(pid, True)))
+    return TrialState(capture(pid), sums(family(pid, True)))
 
 
-def sums(tree: Tree) -> Sums:
+def sums(tree: Tree) -> TreeSums:
     """Add up what smaps_rollup and status say."""
     totals = Counter[str]()
     for each in tree.processes:
@@ -192,7 +192,7 @@ def sums(tree: Tree) -> Sums:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             totals.update({key: int(n) for key, n in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)})
-    return Sums(totals["AnonHugePages"], totals["Pss_Anon"] or totals["Pss"], totals["VmPTE"])
+    return TreeSums(totals["AnonHugePages"], totals["Pss_Anon"] or totals["Pss"], totals["VmPTE"])
 
 
 def collapse(pid: int, only_root: bool) -> Collapsed:

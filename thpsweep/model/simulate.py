@@ -25,7 +25,7 @@ from thpsweep.model.events import cache, draw
 from thpsweep.model.events.scene import Scene
 from thpsweep.model.gates.base import Clock, Guard
 from thpsweep.model.mechanisms.base import Mechanism
-from thpsweep.model.memories.base import Place
+from thpsweep.model.memories.base import MemoryView
 from thpsweep.model.metrics.base import Run
 from thpsweep.model.mm import gup
 from thpsweep.model.mm.fault import write
@@ -142,7 +142,7 @@ def _prepare(setting: Setting) -> _Running:
             setting.mechanism,
             conditions.of_visit,
             Guard(setting.gate, setting.machine, setting.workload, clock, setting.gate.begin(len(streams))),
-            Allocator.begin(setting.memory, Place(family, counts, keys)),
+            Allocator.begin(setting.memory, MemoryView(family, counts, keys)),
             conditions.locked,
         ),
         trigger_state=setting.trigger.begin(len(streams)),

@@ -45,7 +45,7 @@ OFF = (
 
 
 @dataclass(frozen=True)
-class Choice:
+class NamedPolicy:
     """A policy of the model under a name, with the commands that bring it about; none where no kernel can.
 
     restart: it has to be there when the service starts, so that the tree is simulated as it was then.
@@ -64,7 +64,7 @@ class Choice:
         return bool(self.how)
 
 
-def choices(provenance: Mapping[str, str | int], first_s: float, n_regions: int) -> list[Choice]:
+def choices(provenance: Mapping[str, str | int], first_s: float, n_regions: int) -> list[NamedPolicy]:
     """List what to predict for a tree of so many regions, captured on a kernel with these settings.
 
     madvise() is called at `first_s`. With enabled=madvise khugepaged visits what asks for huge pages (MADV_HUGEPAGE): where
@@ -90,7 +90,7 @@ def _number(value: object, default: int) -> int:
     return value if isinstance(value, int) else default
 
 
-def _knobs(now: dict[str, int], enabled: str, asking: int, n_regions: int, enable: str) -> list[Choice]:
+def _knobs(now: dict[str, int], enabled: str, asking: int, n_regions: int, enable: str) -> list[NamedPolicy]:
     """Let khugepaged run as it is set, and with other limits and another pace."""
     shared = {"max_ptes_shared": HPAGE_PMD_NR - 1}
     pages, sleep = {"pages_to_scan": MORE_PAGES}, {"scan_sleep_millisecs": SHORTER_SLEEP_MS}
@@ -106,7 +106,7 @@ def _knobs(now: dict[str, int], enabled: str, asking: int, n_regions: int, enabl
         "more pages, shared too": ("khugepaged takes nearly all shared regions, and more each time", shared | pages),
     }
     return [
-        Choice(
+        NamedPolicy(
             name,
             what,
             _policy(name, "copy", "khugepaged", **_paced({**now, **changed})),
@@ -146,33 +146,33 @@ def _echo(first: tuple[str, ...], changed: Mapping[str, int]) -> tuple[str, ...]
     return (*first, *(f"echo {value} > {KNOBS}/{name}" for name, value in changed.items())) or ("nothing: it is so",)
 
 
-def _calls(first_s: float, enabled: str, enable: str) -> list[Choice]:
+def _calls(first_s: float, enabled: str, enable: str) -> list[NamedPolicy]:
     """Let processes ask for huge pages themselves."""
     once, root = {"at_s": [first_s], "callers": "all"}, {"at_s": [first_s], "callers": "root"}
     enabling = () if enabled == "always" else (enable,)
     off = f"echo {HPAGE_PMD_NR - 1} > {KNOBS}/max_ptes_shared"
     return [
-        Choice(
+        NamedPolicy(
             "MADV_COLLAPSE by all", "every process asks for its own huge pages once",
             _policy("MADV_COLLAPSE by all", "copy", "madvise", **once),
             (f"in every process: {ADVISE}",),
         ),
-        Choice(
+        NamedPolicy(
             "MADV_COLLAPSE by parent", "the parent alone asks; workers forked later share its huge pages",
             _policy("MADV_COLLAPSE by parent", "copy", "madvise", **root),
             (f"in the parent: {ADVISE}", "then let the workers be replaced (gunicorn: kill -HUP, max_requests)"),
         ),
-        Choice(
+        NamedPolicy(
             "THP off in workers", "khugepaged takes the parent's memory and leaves the workers alone",
             _policy("THP off in workers", "copy", "madvise", **root), (PRCTL, *enabling, off),
             notes=("predicted as if khugepaged had come to all of the parent's memory at once",),
         ),
-        Choice(
+        NamedPolicy(
             "MADV_COLLAPSE before fork", "the parent asks before it forks anybody",
             _policy("MADV_COLLAPSE before fork", "copy", "before_fork"),
             (f"in the parent, after loading and before the first fork: {ADVISE}",), restart=True,
         ),
-        Choice(
+        NamedPolicy(
             "THP from the start", "the parent's memory is huge from its first touch on",
             _policy("THP from the start", "copy", "at_fault"),
             ("start it with transparent_hugepage/enabled=always, or madvise(MADV_HUGEPAGE) before the first touch",),
@@ -181,7 +181,7 @@ def _calls(first_s: float, enabled: str, enable: str) -> list[Choice]:
     ]  # fmt: skip
 
 
-def _to_come(first_s: float) -> list[Choice]:
+def _to_come(first_s: float) -> list[NamedPolicy]:
     """List what no released kernel does for anonymous memory."""
     once = {"at_s": [first_s], "callers": "all"}
     found = {
@@ -191,7 +191,7 @@ def _to_come(first_s: float) -> list[Choice]:
         "switch": "copy first, then change each pte to the new page",
         "switch_pmd": "the same, and PMDs where a sharer may have one",
     }
-    return [Choice(name, what, _policy(name, name, "madvise", **once)) for name, what in found.items()]
+    return [NamedPolicy(name, what, _policy(name, name, "madvise", **once)) for name, what in found.items()]
 
 
 def _policy(name: str, mechanism: str, trigger: str, **options: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from thpsweep import profiles
 from thpsweep.answers.advise import basis, show, trial
 from thpsweep.answers.advise.choices import choices
-from thpsweep.answers.advise.scene import Scene, planned
+from thpsweep.answers.advise.scene import AdviseScene, planned
 from thpsweep.answers.advise.verdict import Prediction, predict, sentences
 from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.linux import trial as live
@@ -22,7 +22,7 @@ from thpsweep.model.capture.layout import Layout
 from thpsweep.model.machines.profile import Profile
 from thpsweep.sweep.driver.drive import ALL_DONE, drive
 from thpsweep.sweep.local.serial import run_serial
-from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.ray.auto import run_auto
 from thpsweep.sweep.records import journal
@@ -36,7 +36,7 @@ LITTLE_WORK = 3e8
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class AdviseRequest:
     """What to advise on (a pid, or a captured file), at which prices, and how long it is watched and simulated."""
 
     pid: int | None
@@ -60,7 +60,7 @@ class Request:
             raise OptionError("--replicates", self.replicates, "2 or more: an interval needs them")
 
 
-def run(request: Request) -> int:
+def run(request: AdviseRequest) -> int:
     """Capture if need be, predict, show. Raises: ThpsweepError."""
     request.check()
     machine = profiles.load(request.machine)
@@ -74,16 +74,16 @@ def run(request: Request) -> int:
     return code
 
 
-def _scene(request: Request, machine: Profile, file: Path) -> Scene:
-    return Scene(file, machine, request.hours * 3600, request.replicates)
+def _scene(request: AdviseRequest, machine: Profile, file: Path) -> AdviseScene:
+    return AdviseScene(file, machine, request.hours * 3600, request.replicates)
 
 
-def _observed(request: Request, pid: int | None) -> Layout:
+def _observed(request: AdviseRequest, pid: int | None) -> Layout:
     assert pid is not None
     return observed(pid, True, request.seconds, True)
 
 
-def _tried(request: Request, machine: Profile) -> Scene:
+def _tried(request: AdviseRequest, machine: Profile) -> AdviseScene:
     """Start the command, watch it, collapse its memory and look again; show both sides when it has ended."""
     with live.started(request.trial) as pid:
         live.settle(pid)
@@ -115,7 +115,7 @@ def keep(layout: Layout, root: Path) -> Path:
     return file
 
 
-def predictions(scene: Scene, root: Path) -> tuple[list[Prediction], int]:
+def predictions(scene: AdviseScene, root: Path) -> tuple[list[Prediction], int]:
     """Simulate every choice, journaled, so that the same command on the same file goes on; give the exit code, too."""
     wanted = choices(scene.layout.provenance, scene.tick_s, scene.layout.n_regions)
     points = planned(scene, wanted)
@@ -126,7 +126,7 @@ def predictions(scene: Scene, root: Path) -> tuple[list[Prediction], int]:
     return [predict(choice, driven.results[points[choice.name].id]["result"]) for choice in wanted], ALL_DONE
 
 
-def _plan(scene: Scene, root: Path, points: Mapping[str, PlannedPoint]) -> Plan:
+def _plan(scene: AdviseScene, root: Path, points: Mapping[str, PlannedPoint]) -> Plan:
     """Make a sweep of the points; MLflow is left out of it."""
     distinct = {point.id: point for point in points.values()}
     about = {"advise": {"capture": str(scene.file), "duration_s": scene.duration_s, "machine": scene.machine.name}}
@@ -140,7 +140,7 @@ def _plan(scene: Scene, root: Path, points: Mapping[str, PlannedPoint]) -> Plan:
         n_jobs=len(distinct),
         id_of={},
         target=target(root, None),
-        limits=Limits(),
+        limits=PointLimits(),
     )
 
 
@@ -149,7 +149,7 @@ def _no_answer(sweep: journal.Sweep) -> None:
     del sweep
 
 
-def tell(scene: Scene, found: Sequence[Prediction], request: Request) -> None:
+def tell(scene: AdviseScene, found: Sequence[Prediction], request: AdviseRequest) -> None:
     """Print answer, table, instructions, and its basis."""
     layout = scene.layout
     who = f"{layout.provenance.get('program', 'a tree')}: {layout.n_processes} processes, {layout.n_regions} regions"

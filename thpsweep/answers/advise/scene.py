@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from thpsweep.answers.advise.choices import Choice
+from thpsweep.answers.advise.choices import NamedPolicy
 from thpsweep.errors import ThpsweepError
 from thpsweep.model import registry
 from thpsweep.model.capture import files
@@ -25,7 +25,7 @@ TICK_S = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
+class AdviseScene:
     """A captured file, what it costs to run it, and for how long it is simulated."""
 
     file: Path
@@ -65,7 +65,7 @@ class Scene:
         }  # fmt: skip
 
 
-def planned(scene: Scene, wanted: Sequence[Choice]) -> dict[str, PlannedPoint]:
+def planned(scene: AdviseScene, wanted: Sequence[NamedPolicy]) -> dict[str, PlannedPoint]:
     """Make and check the point of each choice. Raises: ThpsweepError for one that cannot run."""
     as_is, anew = scene.workload(), restarted(scene)
     found = {}
@@ -79,7 +79,7 @@ def planned(scene: Scene, wanted: Sequence[Choice]) -> dict[str, PlannedPoint]:
     return found
 
 
-def restarted(scene: Scene) -> dict[str, Any]:
+def restarted(scene: AdviseScene) -> dict[str, Any]:
     """Give the tree as it was when its parent had loaded its memory and forked: all share it, nobody has written yet.
 
     The parent's regions are filled evenly, with as many pages as it has now.

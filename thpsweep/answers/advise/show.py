@@ -6,11 +6,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from thpsweep.answers.advise.verdict import Prediction, Verdict, span
+from thpsweep.answers.advise.verdict import ChoiceVerdict, Prediction, span
 from thpsweep.answers.terminal.table import NOTHING, duration, significant
 from thpsweep.units import size
 
-_PAYBACK_NEEDS = (Verdict.PAYS, Verdict.BY_TLB)
+_PAYBACK_NEEDS = (ChoiceVerdict.PAYS, ChoiceVerdict.BY_TLB)
 
 
 def table(found: Sequence[Prediction], title: str) -> Table:
@@ -29,7 +29,7 @@ def table(found: Sequence[Prediction], title: str) -> Table:
 
 def _cells(each: Prediction) -> list[str]:
     name = each.choice.name + (" *" if each.choice.restart else "")
-    verdict = f"{each.verdict.value}: {each.refused}" if each.verdict is Verdict.IDLE else each.verdict.value
+    verdict = f"{each.verdict.value}: {each.refused}" if each.verdict is ChoiceVerdict.IDLE else each.verdict.value
     payback = duration(each.payback.mean) if each.verdict in _PAYBACK_NEEDS else NOTHING
     return [
         name, verdict, span(each.net), span(each.dry), significant(each.gain.mean), significant(each.cost.mean), payback,

@@ -9,9 +9,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from thpsweep.answers.advise.scene import Scene
+from thpsweep.answers.advise.scene import AdviseScene
 from thpsweep.answers.terminal.table import NOTHING, count, significant
-from thpsweep.linux.trial import Collapsed, State
+from thpsweep.linux.trial import Collapsed, TrialState
 from thpsweep.model import registry
 from thpsweep.model.capture.activity import MEASURED
 from thpsweep.model.simulate import simulate
@@ -31,7 +31,7 @@ class Line:
     write: Callable[[float], str]
 
 
-def still(scene: Scene, only_root: bool) -> dict[str, Any]:
+def still(scene: AdviseScene, only_root: bool) -> dict[str, Any]:
     """Simulate the collapse alone: no process does anything meanwhile."""
     quiet = dataclasses.replace(scene, duration_s=1.0, replicates=2)
     trigger = {"kind": "madvise", "at_s": [1.0], "callers": "root" if only_root else "all"}
@@ -40,7 +40,7 @@ def still(scene: Scene, only_root: bool) -> dict[str, Any]:
     return simulate(quiet.point(policy, quiet.workload(**dict.fromkeys(_STILL, 0.0))))
 
 
-def lines(result: dict[str, Any], before: State, after: State, done: Collapsed) -> list[Line]:
+def lines(result: dict[str, Any], before: TrialState, after: TrialState, done: Collapsed) -> list[Line]:
     """Put figures beside each other. CPU time is that of the process that asked: the kernel works in its name."""
     metrics = {name: value["mean"] for name, value in result["metrics"].items()}
     outcomes = {name: n / 2 for name, n in result["outcomes"].items()}  # of two replicates
@@ -73,12 +73,12 @@ def _good(outcomes: dict[str, float]) -> float:
     return outcomes.get("SUCCEED", 0.0) + outcomes.get("PMD_MAPPED", 0.0)
 
 
-def _lost(before: State, after: State) -> float:
+def _lost(before: TrialState, after: TrialState) -> float:
     """Count the pages that sharers had in common and then no more: mappings of shared frames that have gone."""
     return float(_shared_ptes(before) - _shared_ptes(after))
 
 
-def _shared_ptes(state: State) -> int:
+def _shared_ptes(state: TrialState) -> int:
     """Count ptes beyond the first of each frame."""
     layout = state.layout
     extra = layout.members.sum(axis=1)[layout.cell_members] - 1

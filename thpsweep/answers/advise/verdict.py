@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from thpsweep.answers.advise.choices import Choice
-from thpsweep.answers.analysis.paired import Estimate, difference, estimate
+from thpsweep.answers.advise.choices import NamedPolicy
+from thpsweep.answers.analysis.paired import PairedEstimate, difference, estimate
 from thpsweep.answers.terminal.table import duration, significant
 from thpsweep.units import size
 
 Result = Mapping[str, Any]
 
 
-class Verdict(enum.Enum):
+class ChoiceVerdict(enum.Enum):
     """What comes of a choice."""
 
     PAYS = "pays"
@@ -34,26 +34,26 @@ class Prediction:
     number of accesses.
     """
 
-    choice: Choice
-    net: Estimate
-    dry: Estimate
-    gain: Estimate
-    cost: Estimate
-    payback: Estimate
-    stall_max: Estimate
-    extra_bytes: Estimate
-    sharing_lost_bytes: Estimate
+    choice: NamedPolicy
+    net: PairedEstimate
+    dry: PairedEstimate
+    gain: PairedEstimate
+    cost: PairedEstimate
+    payback: PairedEstimate
+    stall_max: PairedEstimate
+    extra_bytes: PairedEstimate
+    sharing_lost_bytes: PairedEstimate
     outcomes: Mapping[str, int]
     net_values: np.ndarray
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ChoiceVerdict:
         """Judge by the intervals."""
         if not self.outcomes.get("SUCCEED") and self.gain.mean == 0:
-            return Verdict.IDLE
+            return ChoiceVerdict.IDLE
         if self.net.sign > 0:
-            return Verdict.PAYS if self.dry.sign > 0 else Verdict.BY_TLB
-        return Verdict.LOSES if self.net.sign < 0 else Verdict.OPEN
+            return ChoiceVerdict.PAYS if self.dry.sign > 0 else ChoiceVerdict.BY_TLB
+        return ChoiceVerdict.LOSES if self.net.sign < 0 else ChoiceVerdict.OPEN
 
     @property
     def refused(self) -> str:
@@ -63,7 +63,7 @@ class Prediction:
         )
 
 
-def predict(choice: Choice, result: Result) -> Prediction:
+def predict(choice: NamedPolicy, result: Result) -> Prediction:
     """Read the figures of a result."""
     every = {name: np.array(values, np.float64) for name, values in result["replicates"].items()}
     net = every["tradeoff/net_cpu_ms"]
@@ -95,7 +95,7 @@ def sentences(found: Sequence[Prediction], hours: float) -> list[str]:
 def _best(found: Sequence[Prediction], among: str, hours: float) -> str:
     paying = sorted((each for each in found if each.net.sign > 0), key=lambda each: -each.net.mean)
     if not paying:
-        open_ones = [each.choice.name for each in found if each.verdict is Verdict.OPEN]
+        open_ones = [each.choice.name for each in found if each.verdict is ChoiceVerdict.OPEN]
         unsure = f"; not resolved: {', '.join(open_ones)} (more --replicates may tell)" if open_ones else ""
         return f"{among}, nothing pays within {significant(hours)} h{unsure}."
     best = paying[0]
@@ -104,7 +104,7 @@ def _best(found: Sequence[Prediction], among: str, hours: float) -> str:
         f"{significant(best.cost.mean)} ms and {size(max(0.0, best.extra_bytes.mean))} of memory at the peak; it pays back "
         f"after {duration(best.payback.mean)}"
     )
-    if best.verdict is Verdict.BY_TLB:
+    if best.verdict is ChoiceVerdict.BY_TLB:
         text += "; that is the TLB's part alone, which rests on an assumed number of accesses (random_accesses_per_s)"
     rivals = [each for each in paying[1:] if each.choice.restart == best.choice.restart and _alike(best, each)]
     if rivals:
@@ -118,7 +118,7 @@ def _alike(one: Prediction, other: Prediction) -> bool:
     return apart.sign == 0 and not apart.exact
 
 
-def span(value: Estimate) -> str:
+def span(value: PairedEstimate) -> str:
     """Write a mean with its interval, where one is known and has a width."""
     mean = significant(value.mean)
     if not (math.isfinite(value.low) and math.isfinite(value.high)) or value.exact:

@@ -11,7 +11,7 @@ Values = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
-class Estimate:
+class PairedEstimate:
     """A mean and its 95 % interval; the ends are nan where they are not known, as with a single replicate."""
 
     mean: float
@@ -30,18 +30,18 @@ class Estimate:
         return self.low == self.mean == self.high
 
 
-def estimate(values: Values) -> Estimate:
+def estimate(values: Values) -> PairedEstimate:
     """Estimate the mean of independent replicates. Shapes: (n,)."""
     found = intervals(np.asarray(values, np.float64)[None])[0]
-    return Estimate(found["mean"], found["low"], found["high"], values.size)
+    return PairedEstimate(found["mean"], found["low"], found["high"], values.size)
 
 
-def difference(one: Values, other: Values) -> Estimate:
+def difference(one: Values, other: Values) -> PairedEstimate:
     """Estimate how much more one has than the other on the same events: what both share cancels out. Shapes: (n,)."""
     return estimate(one - other)
 
 
-def jackknife(whole: Values, without: Values) -> list[Estimate]:
+def jackknife(whole: Values, without: Values) -> list[PairedEstimate]:
     """Give Student's intervals of statistics from pseudo-values: with a handful of replicates the percentiles of a
     bootstrap are far too narrow.
 
@@ -50,8 +50,10 @@ def jackknife(whole: Values, without: Values) -> list[Estimate]:
     """
     n = len(without)
     if n < 2:
-        return [Estimate(float(value), np.nan, np.nan, n) for value in whole]
+        return [PairedEstimate(float(value), np.nan, np.nan, n) for value in whole]
     pseudo = n * whole - (n - 1) * without
     spread = intervals(np.ascontiguousarray(pseudo.T))
     halves = [(found["high"] - found["low"]) / 2 for found in spread]
-    return [Estimate(float(v), float(v - half), float(v + half), n) for v, half in zip(whole, halves, strict=True)]
+    return [
+        PairedEstimate(float(v), float(v - half), float(v + half), n) for v, half in zip(whole, halves, strict=True)
+    ]

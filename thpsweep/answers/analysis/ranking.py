@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from thpsweep.answers.analysis.paired import Estimate, Values, difference, estimate
+from thpsweep.answers.analysis.paired import PairedEstimate, Values, difference, estimate
 from thpsweep.answers.analysis.study import DEGREE, NET, Entry, Key, Study
 
 ALONE = "not collapsing"
@@ -25,9 +25,9 @@ class Verdict:
     scene: Key
     best: str
     entry: Entry | None
-    net: Estimate
+    net: PairedEstimate
     second: str | None
-    margin: Estimate | None
+    margin: PairedEstimate | None
     tied: tuple[str, ...]
 
     @property
@@ -71,7 +71,7 @@ def verdicts(study: Study, *, sharing_kept: bool) -> dict[Key, Verdict]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stretch:
+class WinningStretch:
     """Neighbouring degrees with the same winner."""
 
     first: Any
@@ -79,9 +79,9 @@ class Stretch:
     winner: str
 
 
-def stretches(judged: Mapping[Key, Verdict]) -> dict[Key, list[Stretch]]:
+def stretches(judged: Mapping[Key, Verdict]) -> dict[Key, list[WinningStretch]]:
     """Join neighbouring sharing degrees with the same outcome, for each combination of the other factors."""
-    lines: dict[Key, list[Stretch]] = {}
+    lines: dict[Key, list[WinningStretch]] = {}
     for scene, one in sorted(judged.items(), key=lambda item: dict(item[0]).get(DEGREE) or 0):
         rest = tuple(pair for pair in scene if pair[0] != DEGREE)
         degree, winner = dict(scene).get(DEGREE), one.best if one.resolved else UNRESOLVED
@@ -89,5 +89,5 @@ def stretches(judged: Mapping[Key, Verdict]) -> dict[Key, list[Stretch]]:
         if line and line[-1].winner == winner:
             line[-1] = dataclasses.replace(line[-1], last=degree)
         else:
-            line.append(Stretch(degree, degree, winner))
+            line.append(WinningStretch(degree, degree, winner))
     return lines

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from thpsweep.answers.analysis.paired import Estimate, Values, jackknife
+from thpsweep.answers.analysis.paired import PairedEstimate, Values, jackknife
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,8 +13,8 @@ class Index:
     """Shares of the variance over the grid: of a parameter alone, and with all that it takes part in."""
 
     name: str
-    first: Estimate
-    total: Estimate
+    first: PairedEstimate
+    total: PairedEstimate
 
 
 def indices(names: Sequence[str], values: Values) -> list[Index]:

@@ -20,7 +20,7 @@ MOST_TICKS = 7
 
 
 @dataclasses.dataclass(frozen=True)
-class Point:
+class PointLink:
     """A cell of a table that leads to the journal record of a point."""
 
     id: str

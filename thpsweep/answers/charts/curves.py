@@ -8,7 +8,7 @@ import numpy as np
 
 from thpsweep.answers.analysis.paired import estimate
 from thpsweep.answers.analysis.study import NET, WORST_HOLD, Entry, Study, level_name, named
-from thpsweep.answers.charts.base import Chart, Point, finish, panels, scale, style, ticks
+from thpsweep.answers.charts.base import Chart, PointLink, finish, panels, scale, style, ticks
 from thpsweep.answers.charts.choose import Directions, lines
 
 
@@ -88,7 +88,7 @@ def _draw(
     axes.fill_between(at, [one.low for one in found], [one.high for one in found], color=look["color"], alpha=0.15)
     panel = [(level_name(chosen.panel, entry.choice(chosen.panel)),) if chosen.panel else () for entry in line]
     return [
-        (level_name(chosen.x, entry.choice(chosen.x)), *where, name, one.mean, one.low, one.high, Point(entry.id))
+        (level_name(chosen.x, entry.choice(chosen.x)), *where, name, one.mean, one.low, one.high, PointLink(entry.id))
         for entry, one, where in zip(line, found, panel, strict=True)
     ]
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from thpsweep.answers.analysis.paired import estimate
 from thpsweep.answers.analysis.pareto import front
 from thpsweep.answers.analysis.study import COST, DEGREE, GAIN, Entry, Key, Study, scene_name
-from thpsweep.answers.charts.base import Chart, Point, finish, panels, scale, style
+from thpsweep.answers.charts.base import Chart, PointLink, finish, panels, scale, style
 
 MOST_PANELS = 12
 EACH_FACTOR = 4
@@ -82,7 +82,7 @@ def _rows(scene: Key, entries: list[Entry], best: list[Entry]) -> list[tuple[Any
             float(entry.values[GAIN].mean()),
             "yes" if entry.id in kept else "no" if entry.ranked else "does not compete",
             "yes" if entry.keeps_sharing else "no",
-            Point(entry.id),
+            PointLink(entry.id),
         )
         for entry in entries
     ]

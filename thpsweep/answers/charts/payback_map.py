@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from thpsweep.answers.analysis.paired import estimate
 from thpsweep.answers.analysis.study import DEGREE, NET, PAYBACK, Entry, Study, level_name, named
-from thpsweep.answers.charts.base import Chart, Point, panels, ticks
+from thpsweep.answers.charts.base import Chart, PointLink, panels, ticks
 from thpsweep.answers.charts.choose import headline_level
 from thpsweep.answers.terminal.table import duration
 
@@ -111,7 +111,7 @@ def _short(value: float) -> str:
 def _row(entry: Entry, keys: tuple[str, str], third: str | None) -> tuple[Any, ...]:
     found = estimate(entry.values[PAYBACK])
     where = [level_name(key, entry.choice(key)) for key in (*keys, *((third,) if third else ()))]
-    return (*where, entry.contender, found.mean, found.low, found.high, Point(entry.id))
+    return (*where, entry.contender, found.mean, found.low, found.high, PointLink(entry.id))
 
 
 def _held(held: dict[str, Any]) -> str:

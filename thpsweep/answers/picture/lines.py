@@ -17,7 +17,7 @@ MOST_LINES = 24
 
 
 @dataclasses.dataclass(frozen=True)
-class Series:
+class PictureLine:
     """A line: the done points of one policy (and of one value of whatever else was varied), by sharing degree.
 
     A cloud is all points of a policy, without order.
@@ -33,7 +33,7 @@ class Series:
         return [float(row[key]) for row in self.rows]
 
 
-def series(sweep: Sweep) -> list[Series]:
+def series(sweep: Sweep) -> list[PictureLine]:
     """Group the points that have both metrics into lines: policies in the order of the sweep."""
     rows = [row for row in frame.rows(sweep) if row["state"] == "done" and X in row and Y in row]
     others = frame.varied(rows)
@@ -45,11 +45,11 @@ def series(sweep: Sweep) -> list[Series]:
         grouped.setdefault((f"workload {row['workload']}", label), []).append(row)
     if max(collections.Counter(panel for panel, _ in grouped).values(), default=0) > MOST_LINES:
         return _clouds(rows)
-    return [Series(label, panel, tuple(found)) for (panel, label), found in grouped.items()]
+    return [PictureLine(label, panel, tuple(found)) for (panel, label), found in grouped.items()]
 
 
-def _clouds(rows: Sequence[Row]) -> list[Series]:
+def _clouds(rows: Sequence[Row]) -> list[PictureLine]:
     grouped: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         grouped.setdefault((f"workload {row['workload']}", row["policy"]), []).append(row)
-    return [Series(label, panel, tuple(found), is_cloud=True) for (panel, label), found in grouped.items()]
+    return [PictureLine(label, panel, tuple(found), is_cloud=True) for (panel, label), found in grouped.items()]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from thpsweep.answers.picture.lines import Series, X, Y
+from thpsweep.answers.picture.lines import PictureLine, X, Y
 
 DODGE_POINTS = 6.0
 """Distance between lines that would cover each other: 1 % of a panel. Units: typographic points."""
@@ -16,11 +16,11 @@ LABEL_PLACES = tuple((side * (7 + 7 * far), 7 * up) for far in (0, 1) for up in 
 """Where a point's label may stand from the point, best first. Units: typographic points."""
 
 
-def dodges(lines: Sequence[Series]) -> list[float]:
+def dodges(lines: Sequence[PictureLine]) -> list[float]:
     """Give each line its distance on paper from where its data are; 0 if it covers no other. Units: points."""
     xs = [value for line in lines for value in line.values(X)]
     near = 0.02 * (max(xs) - min(xs))
-    crowds: list[list[Series]] = []
+    crowds: list[list[PictureLine]] = []
     for line in lines:
         found = next((crowd for crowd in crowds if _covers(crowd[0], line, near)), None)
         if found is None:
@@ -31,18 +31,18 @@ def dodges(lines: Sequence[Series]) -> list[float]:
     return [DODGE_POINTS * (_index(crowd_of[id(line)], line) - (len(crowd_of[id(line)]) - 1) / 2) for line in lines]
 
 
-def _index(crowd: Sequence[Series], line: Series) -> int:
+def _index(crowd: Sequence[PictureLine], line: PictureLine) -> int:
     return next(index for index, member in enumerate(crowd) if member is line)
 
 
-def _covers(one: Series, other: Series, near: float) -> bool:
+def _covers(one: PictureLine, other: PictureLine, near: float) -> bool:
     """Find out whether two lines have nearly the same x at most of the degrees that both have."""
     known, others = ({row.get("sharing.degree"): float(row[X]) for row in line.rows} for line in (one, other))
     apart = [abs(known[degree] - others[degree]) for degree in known if degree in others]
     return sum(distance <= near for distance in apart) > len(apart) // 2
 
 
-def write_degrees(axes: Axes, lines: Sequence[Series], colours: Mapping[str, str]) -> None:
+def write_degrees(axes: Axes, lines: Sequence[PictureLine], colours: Mapping[str, str]) -> None:
     """Write the sharing degree beside each point, where it covers no point and no other label if there is such a place.
 
     Beyond MOST_LABELS points there is none, and looking for it takes minutes.
@@ -85,7 +85,7 @@ def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:
     return max(0.0, width) * max(0.0, height)
 
 
-def _degrees(line: Series) -> list[tuple[str, tuple[float, float]]]:
+def _degrees(line: PictureLine) -> list[tuple[str, tuple[float, float]]]:
     """Label each place of a line with the sharing degrees that are there."""
     places: dict[tuple[float, float], list[str]] = {}
     for row in line.rows:

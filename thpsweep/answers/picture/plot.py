@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import ScaledTranslation, Transform
 
-from thpsweep.answers.picture.lines import MOST_LINES, Series, X, Y, series
+from thpsweep.answers.picture.lines import MOST_LINES, PictureLine, X, Y, series
 from thpsweep.answers.picture.places import dodges, write_degrees
 from thpsweep.errors import SweepError
 from thpsweep.sweep.records.journal import Sweep
@@ -79,7 +79,7 @@ def figure(sweep: Sweep) -> Figure:
     return drawn
 
 
-def _draw_cloud(axes: Axes, line: Series, style: int, dodge_points: float) -> None:
+def _draw_cloud(axes: Axes, line: PictureLine, style: int, dodge_points: float) -> None:
     axes.plot(
         line.values(X),
         line.values(Y),
@@ -101,7 +101,7 @@ def _moved(axes: Axes, dodge_points: float) -> Transform:
     return axes.transData + ScaledTranslation(dodge_points / 72, 0, axes.figure.dpi_scale_trans)
 
 
-def _draw(axes: Axes, line: Series, style: int, dodge_points: float) -> None:
+def _draw(axes: Axes, line: PictureLine, style: int, dodge_points: float) -> None:
     x, y = line.values(X), line.values(Y)
     colour = COLOURS[style % len(COLOURS)]
     axes.errorbar(
@@ -132,14 +132,14 @@ def _draw(axes: Axes, line: Series, style: int, dodge_points: float) -> None:
     axes.autoscale_view()
 
 
-def _bars(line: Series, key: str) -> list[list[float]]:
+def _bars(line: PictureLine, key: str) -> list[list[float]]:
     """Give the interval as distances from the mean, below and above; none where one replicate leaves it unknown."""
     below = [row[key] - row[f"{key}_low"] for row in line.rows]
     above = [row[f"{key}_high"] - row[key] for row in line.rows]
     return [[distance if math.isfinite(distance) else 0.0 for distance in side] for side in (below, above)]
 
 
-def _scales(axes: Axes, lines: Sequence[Series]) -> None:
+def _scales(axes: Axes, lines: Sequence[PictureLine]) -> None:
     """Make y logarithmic, linear around zero where zeros occur; x too where it spans more than two decades."""
     ys = [value for line in lines for value in line.values(Y)]
     if min(ys) > 0:

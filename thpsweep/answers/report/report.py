@@ -20,7 +20,7 @@ from thpsweep.answers.analysis.ranking import Verdict, contestants, verdicts
 from thpsweep.answers.analysis.sobol import Index, indices
 from thpsweep.answers.analysis.study import COST, NET, UNRANKED, Entry, Key, Study, scene_name, study
 from thpsweep.answers.charts.bars import decides, matters
-from thpsweep.answers.charts.base import Chart, Point
+from thpsweep.answers.charts.base import Chart, PointLink
 from thpsweep.answers.charts.choose import directions, headline_scene
 from thpsweep.answers.charts.curves import curves
 from thpsweep.answers.charts.frontier import frontier
@@ -222,7 +222,7 @@ def _template() -> jinja2.Template:
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page.filters["code"] = _code
     page.filters["figure"] = sentences.numbers
-    page.tests["point"] = lambda value: isinstance(value, Point)
+    page.tests["point"] = lambda value: isinstance(value, PointLink)
     return page.from_string((Path(__file__).parent / "report.html.j2").read_text(encoding="utf-8"))
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from thpsweep.answers.analysis.assumptions import Sensitivity
-from thpsweep.answers.analysis.paired import Estimate, Values, difference, estimate
+from thpsweep.answers.analysis.paired import PairedEstimate, Values, difference, estimate
 from thpsweep.answers.analysis.prices import Price
 from thpsweep.answers.analysis.ranking import (
     ALONE,
     UNRESOLVED,
-    Stretch,
     Verdict,
+    WinningStretch,
     contestants,
     stretches,
     verdict,
@@ -155,7 +155,7 @@ def _nearest(found: Sequence[Sensitivity], prices: Mapping[str, Price], best: st
     return f"at {where} {_code(name)} instead of {_code(best)} would be best if {price}"
 
 
-def _along(rest: Key, line: Sequence[Stretch], judged: Mapping[Key, Verdict]) -> str:
+def _along(rest: Key, line: Sequence[WinningStretch], judged: Mapping[Key, Verdict]) -> str:
     """Write the winners along the degree, with the net gain at the last degree of each."""
     parts = []
     for one in line:
@@ -246,11 +246,11 @@ def _decides(one: Sensitivity, prices: Mapping[str, Price], n: int) -> str:
     )
 
 
-def _ms(found: Estimate) -> str:
+def _ms(found: PairedEstimate) -> str:
     return f"{figure(found.mean, found)} ms{_ends(found, lambda value: figure(value, found))}"
 
 
-def figure(value: float, within: Estimate) -> str:
+def figure(value: float, within: PairedEstimate) -> str:
     """Write a value with as many digits as its interval calls for, three at least."""
     width = within.high - within.low
     if not (math.isfinite(width) and width > 0 and within.mean):
@@ -258,7 +258,7 @@ def figure(value: float, within: Estimate) -> str:
     return significant(value, digits=min(5, max(3, 1 + math.ceil(math.log10(abs(within.mean) / width)))))
 
 
-def _ends(found: Estimate, write: Callable[[float], str]) -> str:
+def _ends(found: PairedEstimate, write: Callable[[float], str]) -> str:
     """Write an interval; one whose ends read as the mean, as where no page is written, is left out."""
     if math.isnan(found.low):
         return " [interval unknown: one replicate]" if found.n == 1 else " [interval unknown]"

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from thpsweep.answers.analysis.crossing import crossings
-from thpsweep.answers.analysis.paired import Estimate
+from thpsweep.answers.analysis.paired import PairedEstimate
 from thpsweep.answers.analysis.ranking import Verdict
 from thpsweep.answers.analysis.study import NET, Key, Study, is_number, level_name, named, scene_name
-from thpsweep.answers.charts.base import Point
+from thpsweep.answers.charts.base import PointLink
 from thpsweep.answers.charts.choose import directions, lines
 from thpsweep.answers.report.sentences import figure
 from thpsweep.answers.terminal.table import significant
@@ -21,14 +21,14 @@ from thpsweep.units import size
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class ReportTable:
     """Headings and rows."""
 
     headings: tuple[str, ...]
     rows: Sequence[tuple[Any, ...]]
 
 
-def winners(judged: Mapping[Key, Verdict], anyhow: Mapping[Key, Verdict]) -> Table:
+def winners(judged: Mapping[Key, Verdict], anyhow: Mapping[Key, Verdict]) -> ReportTable:
     """List the winner of each scene, once among those that keep the sharing and once whatever it costs in memory."""
     rows = []
     for scene, kept in judged.items():
@@ -44,7 +44,7 @@ def winners(judged: Mapping[Key, Verdict], anyhow: Mapping[Key, Verdict]) -> Tab
                 free.best if free.resolved else "not resolved",
                 _with_ends(free.net),
                 memory,
-                Point(kept.entry.id) if kept.entry else "",
+                PointLink(kept.entry.id) if kept.entry else "",
             )
         )
     headings = (
@@ -58,14 +58,14 @@ def winners(judged: Mapping[Key, Verdict], anyhow: Mapping[Key, Verdict]) -> Tab
         "its extra memory",
         "point",
     )
-    return Table(headings, rows)
+    return ReportTable(headings, rows)
 
 
-def breaks(study: Study) -> Table:
+def breaks(study: Study) -> ReportTable:
     """List where each contender's net gain changes its sign along the factor with most levels."""
     along = directions(study)
     if along is None:
-        return Table((), [])
+        return ReportTable((), [])
     panels = [key for key in study.scene_factors if key != along.x]
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for entry in study.entries:
@@ -82,13 +82,13 @@ def breaks(study: Study) -> Table:
                     ends = f"[{_bound(found.low)}, {_bound(found.high)}]"
                     turn = "gains above" if found.rises else "loses above"
                     between = f"{x[left]:g} and {x[left + 1]:g}"
-                    points = Point(line[left].id), Point(line[left + 1].id)
+                    points = PointLink(line[left].id), PointLink(line[left + 1].id)
                     rows.append((*where, name, turn, between, found.at, ends, *points))
     found_at = ("and", f"between {named(along.x)}", "interpolated", "95 %", "point before", "behind")
-    return Table((*map(named, panels), "contender", *found_at), rows)
+    return ReportTable((*map(named, panels), "contender", *found_at), rows)
 
 
-def records(sweep: Sweep) -> Table:
+def records(sweep: Sweep) -> ReportTable:
     """List the points that are done, with what was chosen and where they ran; each row leads with the point's id."""
     varied = list(dict.fromkeys(key for point in sweep.points.values() for key in point["params"]))
     rows = []
@@ -97,14 +97,14 @@ def records(sweep: Sweep) -> Table:
             result = sweep.results[key]
             chosen = [_chosen(point["params"].get(name)) for name in varied]
             rows.append((key, (*chosen, result["host"], result["finished"][:19], round(float(result["wall_s"]), 2))))
-    return Table(("point", *varied, "host", "finished (UTC)", "wall s"), rows)
+    return ReportTable(("point", *varied, "host", "finished (UTC)", "wall s"), rows)
 
 
 def _chosen(value: Any) -> Any:
     return value if is_number(value) else "" if value is None else run_record.as_text(value)
 
 
-def _with_ends(found: Estimate) -> str:
+def _with_ends(found: PairedEstimate) -> str:
     ends = "" if found.exact else f" [{figure(found.low, found)}, {figure(found.high, found)}]"
     return f"{figure(found.mean, found)}{ends}"
 

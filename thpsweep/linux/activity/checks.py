@@ -50,10 +50,10 @@ class Scratch:
 
     def entries(self) -> np.ndarray:
         """Read the entries of all pages."""
-        found = np.zeros(self.n_pages, np.uint64)
+        entries = np.zeros(self.n_pages, np.uint64)
         with open("/proc/self/pagemap", "rb", buffering=0) as file:
-            os.preadv(file.fileno(), [found.data], self.address // PAGE_SIZE_BYTES * ENTRY_BYTES)
-        return found
+            os.preadv(file.fileno(), [entries.data], self.address // PAGE_SIZE_BYTES * ENTRY_BYTES)
+        return entries
 
 
 def zero_frame() -> int:

@@ -43,7 +43,7 @@ class Faults:
     process_of: dict[int, int] = field(default_factory=dict)
 
     def follow(self, pids: Sequence[int]) -> None:
-        """Trace processes, all of their threads, and whom they fork."""
+        """Trace processes, all of their threads, and what they fork."""
         self.process_of = {thread: pid for pid in pids for thread in _threads(pid)}
         (self.home / "set_event_pid").write_text(" ".join(map(str, self.process_of)))
 
@@ -75,7 +75,7 @@ class Faults:
 
 @contextmanager
 def tracing() -> Iterator[Faults]:
-    """Trace the write faults of whom follow() names. Raises: CaptureError saying why that cannot be."""
+    """Trace the write faults of the processes that follow() names. Raises: CaptureError saying why that cannot be."""
     with ExitStack() as stack:
         try:
             home = stack.enter_context(mounted("tracefs")) / "instances" / f"thpsweep-faults-{os.getpid()}"
@@ -92,12 +92,12 @@ def tracing() -> Iterator[Faults]:
 
 
 def _set_up(home: Path, stack: ExitStack) -> Faults:
-    """Switch the events on; nobody is followed yet."""
+    """Switch the events on; no process is followed yet."""
     (home / "trace_clock").write_text("mono")
     (home / "buffer_size_kb").write_text(str(_BUFFER_KIB))
     for option in ("record-tgid", "event-fork"):
         (home / "options" / option).write_text("1")
-    (home / "set_event_pid").write_text(str(os.getpid()))  # before the events: without anybody they tell of all
+    (home / "set_event_pid").write_text(str(os.getpid()))  # before the events: without a pid they tell of all processes
     for event, error_code in _EVENTS.items():
         (home / "events" / event / "filter").write_text(f"error_code=={error_code}")
         (home / "events" / event / "enable").write_text("1")

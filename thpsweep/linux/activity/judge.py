@@ -9,7 +9,7 @@ import numpy.typing as npt
 from thpsweep.linux.activity.lives import POLL_S
 from thpsweep.linux.activity.rates import Exposed, hottest, mean_span, per_page_hour
 from thpsweep.linux.activity.snapshot import Changes, changes, without_moves
-from thpsweep.linux.activity.watch import Seen
+from thpsweep.linux.activity.watch import WindowSeen
 from thpsweep.model.capture.activity import Activity, Rate
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
@@ -27,7 +27,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Writer:
+class WrittenPages:
     """How many pages of each region of a process could have shown a write, in how many seconds, and did. Shapes: (n,)."""
 
     is_root: bool
@@ -55,7 +55,7 @@ class Judged:
         return Activity(self.watched_s, {"hot_regions": Rate(share, share, share, how), **self.rates}, self.unseen)
 
 
-def judge(seen: Seen) -> Judged:
+def judge(seen: WindowSeen) -> Judged:
     """Estimate all rates that the window allows."""
     changed = _changed(seen)
     writers = [*_lasting(seen, changed), *_passing(seen)]
@@ -74,7 +74,7 @@ def judge(seen: Seen) -> Judged:
     return Judged(seen.end_s - seen.begin_s, rates, unseen, hot)
 
 
-def _changed(seen: Seen) -> dict[int, Changes]:
+def _changed(seen: WindowSeen) -> dict[int, Changes]:
     """Compare the two snapshots of processes that were there all the time."""
     faults = seen.complete_faults
     return without_moves(
@@ -85,14 +85,14 @@ def _changed(seen: Seen) -> dict[int, Changes]:
     )
 
 
-def _lasting(seen: Seen, changed: Mapping[int, Changes]) -> Iterator[Writer]:
+def _lasting(seen: WindowSeen, changed: Mapping[int, Changes]) -> Iterator[WrittenPages]:
     """Take the writes of processes that were there all the time."""
     for pid, each in changed.items():
         seconds = seen.after[pid].at_s - seen.before[pid].at_s
-        yield Writer(pid == seen.root, each.region, each.at_risk, each.written, seconds)
+        yield WrittenPages(pid == seen.root, each.region, each.at_risk, each.written, seconds)
 
 
-def _passing(seen: Seen) -> Iterator[Writer]:
+def _passing(seen: WindowSeen) -> Iterator[WrittenPages]:
     """Take what is known of workers that came or went: their faults on the pages that they had, or got from the root."""
     if seen.faults is None:
         return
@@ -109,10 +109,10 @@ def _passing(seen: Seen) -> Iterator[Writer]:
         row = np.searchsorted(had.region, wrote // HPAGE_PMD_NR)
         began_s = life.born_s or 0.0
         seconds = (end_s if life.died_s is None else life.died_s) - began_s
-        yield Writer(False, had.region, pages.sum(axis=1), np.bincount(row, minlength=len(had.region)), seconds)
+        yield WrittenPages(False, had.region, pages.sum(axis=1), np.bincount(row, minlength=len(had.region)), seconds)
 
 
-def _hot(writers: list[Writer]) -> Ints:
+def _hot(writers: list[WrittenPages]) -> Ints:
     """Name the regions that are written at another rate than the rest."""
     region = np.concatenate([np.zeros(0, np.int64), *(writer.region for writer in writers)])
     numbers, index = np.unique(region, return_inverse=True)
@@ -123,7 +123,7 @@ def _hot(writers: list[Writer]) -> Ints:
     return np.asarray(numbers[some[hottest(written[some], exposure_s[some])]])
 
 
-def _writes(writers: list[Writer], hot: Ints, soft_dirty: bool) -> dict[str, Rate | None]:
+def _writes(writers: list[WrittenPages], hot: Ints, soft_dirty: bool) -> dict[str, Rate | None]:
     how = "soft-dirty pages" if soft_dirty else "copied pages among those that others map too"
     rates: dict[str, Rate | None] = {}
     for process in ("root", "worker"):
@@ -133,12 +133,12 @@ def _writes(writers: list[Writer], hot: Ints, soft_dirty: bool) -> dict[str, Rat
     return rates
 
 
-def _part(writer: Writer, hot: Ints, is_hot: bool) -> Exposed:
+def _part(writer: WrittenPages, hot: Ints, is_hot: bool) -> Exposed:
     chosen = np.isin(writer.region, hot) == is_hot
     return Exposed(int(writer.pages[chosen].sum()), int(writer.written[chosen].sum()), writer.seconds)
 
 
-def _swap(seen: Seen) -> Rate | None:
+def _swap(seen: WindowSeen) -> Rate | None:
     groups = []
     for pid, after in seen.after.items():
         before = seen.before[pid]
@@ -147,7 +147,7 @@ def _swap(seen: Seen) -> Rate | None:
     return per_page_hour(groups, "pages that were present and are swapped out")
 
 
-def _lives(seen: Seen) -> dict[str, Rate | None]:
+def _lives(seen: WindowSeen) -> dict[str, Rate | None]:
     """Estimate how long workers live, and how long their places stay empty."""
     end_s = seen.looked_s
     lived_s = sum((life.died_s if life.died_s is not None else end_s) - (life.born_s or 0.0) for life in seen.lives)
@@ -183,7 +183,7 @@ def _gaps(exits: list[float], births: list[float]) -> list[float]:
     return gaps
 
 
-def _pins(seen: Seen) -> dict[str, Rate | None]:
+def _pins(seen: WindowSeen) -> dict[str, Rate | None]:
     """Spread what is held over requests that are held for REQUEST_LIFE_S each, so that on average as much is held."""
     n_pages = sum(each.pages for each in seen.pins)
     lengths = [min(length, HPAGE_PMD_NR) for each in seen.pins for length in each.buffers]
@@ -194,17 +194,17 @@ def _pins(seen: Seen) -> dict[str, Rate | None]:
     length = max(1, round(sum(lengths) / len(lengths))) if lengths else None
     held = n_pages / (length or _USUAL_PAGES) / len(seen.pins)
     rate = held * S_PER_HOUR / REQUEST_LIFE_S
-    found: dict[str, Rate | None] = {"pins_per_process_hour": Rate(rate, rate, rate, how)}
+    rates: dict[str, Rate | None] = {"pins_per_process_hour": Rate(rate, rate, rate, how)}
     if length:
-        found["pages_per_request"] = Rate(length, min(lengths), max(lengths), "mean length of io_uring's buffers")
-    return found
+        rates["pages_per_request"] = Rate(length, min(lengths), max(lengths), "mean length of io_uring's buffers")
+    return rates
 
 
 _USUAL_PAGES = 16
 """Pages of a request where no length is seen, as `pages_per_request` of conf/workload/captured.yaml."""
 
 
-def _unseen(seen: Seen, rates: dict[str, Rate]) -> Iterator[str]:
+def _unseen(seen: WindowSeen, rates: dict[str, Rate]) -> Iterator[str]:
     """List in sentences what was not seen."""
     yield from NEVER_SEEN
     if "frames" in seen.without:
@@ -223,7 +223,7 @@ def _unseen(seen: Seen, rates: dict[str, Rate]) -> Iterator[str]:
             yield f"writes of the {process}: no page of it could have shown one"
 
 
-def _misleading(seen: Seen, changed: Mapping[int, Changes]) -> Iterator[str]:
+def _misleading(seen: WindowSeen, changed: Mapping[int, Changes]) -> Iterator[str]:
     """Say where changes of page tables do not tell writes from what else makes them."""
     if n_regions := sum(int(each.by_copies.sum()) for each in changed.values()):
         yield (

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from thpsweep.linux.proc.tree import Process, look_up
+from thpsweep.linux.proc.tree import TreeProcess, look_up
 
 POLL_S = 0.05
 """How often the tree is looked at; a worker that lives less may never be seen."""
@@ -18,13 +18,13 @@ _CPU_SHARE = 10
 class Life:
     """A worker: when it was first seen, or None if it was there from the start; when it was last missed, or None."""
 
-    process: Process
+    process: TreeProcess
     born_s: float | None = None
     died_s: float | None = None
 
 
 @dataclass
-class Lives:
+class LifeWatch:
     """Follow the descendants of a process. Units: seconds since `begin_s`, on the monotonic clock."""
 
     root: int
@@ -34,12 +34,12 @@ class Lives:
     foreign: set[int] = field(default_factory=set)
 
     @classmethod
-    def of(cls, processes: Sequence[Process], begin_s: float) -> "Lives":
+    def of(cls, processes: Sequence[TreeProcess], begin_s: float) -> "LifeWatch":
         """Begin with the processes of a tree, its root first."""
-        found = cls(processes[0].pid, begin_s)
-        found.workers = {each.pid: Life(each) for each in processes[1:]}
-        found._leave_out_foreign()
-        return found
+        lives = cls(processes[0].pid, begin_s)
+        lives.workers = {each.pid: Life(each) for each in processes[1:]}
+        lives._leave_out_foreign()
+        return lives
 
     def look(self) -> float:
         """Look once; give how long to wait until the next time."""
@@ -51,17 +51,21 @@ class Lives:
         for pid in sorted(here - set(self.workers) - self.foreign - {self.root, os.getpid()}):
             self._meet(pid, now_s)
         for pid in list(self.workers):
-            found = look_up(pid)
-            if found is None or found.vsize_bytes == 0 or found.start_ticks != self.workers[pid].process.start_ticks:
+            process = look_up(pid)
+            if (
+                process is None
+                or process.vsize_bytes == 0
+                or process.start_ticks != self.workers[pid].process.start_ticks
+            ):
                 self._end(pid, now_s)
         self._leave_out_foreign()
         return max(POLL_S, _CPU_SHARE * (time.monotonic() - start_s))
 
     def _meet(self, pid: int, now_s: float) -> None:
-        found = look_up(pid)
-        if found is not None and found.vsize_bytes and found.parent_pid in (self.root, *self.workers):
-            self.workers[pid] = Life(found, born_s=now_s)
-        elif found is not None:
+        process = look_up(pid)
+        if process is not None and process.vsize_bytes and process.parent_pid in (self.root, *self.workers):
+            self.workers[pid] = Life(process, born_s=now_s)
+        elif process is not None:
             self.foreign.add(pid)
 
     def _end(self, pid: int, now_s: float) -> None:
@@ -73,7 +77,7 @@ class Lives:
         """Leave out helpers that run another program: after exec() a process shares nothing."""
         try:
             program = os.readlink(f"/proc/{self.root}/exe")
-        except OSError:  # it has ended, or may not be looked at: then everybody counts
+        except OSError:  # it has ended, or may not be looked at: then every process counts
             return
         for pid in list(self.workers):
             try:

@@ -31,8 +31,8 @@ def pinned(pid: int, spans: Sequence[Span]) -> Pinned:
         status = Path(f"/proc/{pid}/status").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return Pinned(0, ())
-    found = _PINNED.search(status)
-    n_pages = int(found.group(1)) * 1024 // PAGE_SIZE_BYTES if found else 0
+    match = _PINNED.search(status)
+    n_pages = int(match.group(1)) * 1024 // PAGE_SIZE_BYTES if match else 0
     if not n_pages:
         return Pinned(0, ())
     texts = (_read(path) for path in _rings(pid))

@@ -53,7 +53,7 @@ def count(lines: Sequence[str]) -> Touched:
     for line in lines:
         if _HEADER.match(line):
             inside = anonymous_span(line) is not None
-        elif inside and (found := _FIELD.match(line)):
-            n_kib[found.group(1)] += int(found.group(2))
+        elif inside and (match := _FIELD.match(line)):
+            n_kib[match.group(1)] += int(match.group(2))
     each_kib = PAGE_SIZE_BYTES // 1024
     return Touched(n_kib["Rss"] // each_kib, min(n_kib["Referenced"], n_kib["Rss"]) // each_kib)

@@ -20,7 +20,7 @@ _PLACE = np.dtype([("page", np.int64), ("frame", np.int64)])
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class PageTableSnapshot:
     """Hold what a process maps in its private anonymous regions, those that it maps anything in, ascending.
 
     `vma` has the addresses of the VMA that each region lies in; `vma_dirty` tells whether that VMA is VM_SOFTDIRTY, so that
@@ -39,9 +39,9 @@ class Snapshot:
     vma: Ints
     vma_dirty: Bools
 
-    def at(self, index: Ints) -> "Snapshot":
+    def at(self, index: Ints) -> "PageTableSnapshot":
         """Keep some regions."""
-        return Snapshot(self.at_s, *(getattr(self, field.name)[index] for field in fields(self)[1:]))
+        return PageTableSnapshot(self.at_s, *(getattr(self, field.name)[index] for field in fields(self)[1:]))
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Changes:
     moved_to: Ints
 
 
-def take(pid: int, zero_frame: int, scans: bool, soft_dirty: bool = False) -> Snapshot:
+def take(pid: int, zero_frame: int, scans: bool, soft_dirty: bool = False) -> PageTableSnapshot:
     """Read a process's page tables; the zero page counts as none. Raises: VanishedError.
 
     soft_dirty: whether the soft-dirty bits will be used, so that the VMAs' flags have to be known.
@@ -79,30 +79,32 @@ def take(pid: int, zero_frame: int, scans: bool, soft_dirty: bool = False) -> Sn
                 mark_huge(pagemap, span, huge)
             for first, entries in pagemap.chunks(span, buffer):
                 parts.append(_regions(first, entries, zero_frame, huge[first - span[0] :] if scans else None, vma))
-    joined = Snapshot(
+    joined = PageTableSnapshot(
         time.monotonic(),
-        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Snapshot)[1:]),
+        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(PageTableSnapshot)[1:]),
     )
     if soft_dirty:
         _mark_dirty_vmas(pid, joined)
     return joined
 
 
-def _empty() -> Snapshot:
+def _empty() -> PageTableSnapshot:
     none, slots = np.zeros(0, np.int64), np.zeros((0, HPAGE_PMD_NR), np.bool_)
     flags = none.astype(np.bool_)
-    return Snapshot(0.0, none, slots.astype(np.uint32), slots, slots, slots, flags, np.zeros((0, 2), np.int64), flags)
+    return PageTableSnapshot(
+        0.0, none, slots.astype(np.uint32), slots, slots, slots, flags, np.zeros((0, 2), np.int64), flags
+    )
 
 
 def _regions(
     first: int, entries: npt.NDArray[np.uint64], zero_frame: int, huge: Bools | None, vma: tuple[int, int]
-) -> Snapshot:
+) -> PageTableSnapshot:
     """Decode some regions of a VMA, and keep those that it maps anything in."""
     seen = decode(entries)
     seen.frames[seen.frames == zero_frame] = 0
     used = np.flatnonzero(seen.frames.any(axis=1) | seen.swapped.any(axis=1))
     frames = seen.frames[used]
-    return Snapshot(
+    return PageTableSnapshot(
         at_s=0.0,
         region=first + used,
         frames=frames,
@@ -121,7 +123,7 @@ def _in_order(frames: npt.NDArray[np.uint32]) -> Bools:
     return np.asarray((frames[:, 0] != 0) & (frames[:, 0] % HPAGE_PMD_NR == 0) & (frames == wanted).all(axis=1))
 
 
-def _mark_dirty_vmas(pid: int, taken: Snapshot) -> None:
+def _mark_dirty_vmas(pid: int, taken: PageTableSnapshot) -> None:
     """Mark the regions whose VMA is VM_SOFTDIRTY: it was made, merged or grown since the bits were cleared.
 
     All pages of such a VMA read as soft-dirty, present or not, so that smaps has to be read only if all of some region do.
@@ -138,7 +140,9 @@ def _mark_dirty_vmas(pid: int, taken: Snapshot) -> None:
     taken.vma_dirty[full] = np.logical_or.reduce(marked)
 
 
-def snapshots(pids: Sequence[int], zero_frame: int, scans: bool, soft_dirty: bool = False) -> dict[int, Snapshot]:
+def snapshots(
+    pids: Sequence[int], zero_frame: int, scans: bool, soft_dirty: bool = False
+) -> dict[int, PageTableSnapshot]:
     """Take a snapshot of each process that still lives."""
     taken = {}
     for pid in pids:
@@ -148,10 +152,10 @@ def snapshots(pids: Sequence[int], zero_frame: int, scans: bool, soft_dirty: boo
     return taken
 
 
-def _correct_pmds(every: Sequence[Snapshot]) -> None:
+def _correct_pmds(every: Sequence[PageTableSnapshot]) -> None:
     """Tell which pages under PMDs others map too, from the frames of all: pagemap tells of them what the first one is.
 
-    A PMD that nobody else was seen to share with is left as it is told: others may be outside the tree. Changes the
+    A PMD that no other process was seen to share is left as pagemap has it: others may be outside the tree. Changes the
     snapshots. Seen on Linux 6.18, where bit 56 of a page under a PMD is that of the folio's first page.
     """
     if not any(each.huge.any() for each in every):
@@ -166,7 +170,9 @@ def _correct_pmds(every: Sequence[Snapshot]) -> None:
         each.shared[known] = shared[shared.any(axis=1)]
 
 
-def changes(before: Snapshot, after: Snapshot, soft_dirty: bool, faulted: Ints | None = None) -> Changes:
+def changes(
+    before: PageTableSnapshot, after: PageTableSnapshot, soft_dirty: bool, faulted: Ints | None = None
+) -> Changes:
     """Compare two snapshots of one process.
 
     A soft-dirty bit shows a write to any page that stayed, but not where the whole VMA is VM_SOFTDIRTY, where it is not the

@@ -13,20 +13,20 @@ from typing import NoReturn
 from thpsweep.errors import CaptureError
 from thpsweep.linux.activity import checks, reads
 from thpsweep.linux.activity.faults import Faults, tracing
-from thpsweep.linux.activity.lives import Life, Lives
+from thpsweep.linux.activity.lives import Life, LifeWatch
 from thpsweep.linux.activity.pins import Pinned, pinned
 from thpsweep.linux.activity.rates import Exposed
-from thpsweep.linux.activity.snapshot import Snapshot, snapshots
+from thpsweep.linux.activity.snapshot import PageTableSnapshot, snapshots
 from thpsweep.linux.proc import pagemap
 from thpsweep.linux.proc.maps import anonymous_spans
 from thpsweep.linux.proc.pagemap import readable
-from thpsweep.linux.proc.tree import Process, VanishedError, family
+from thpsweep.linux.proc.tree import TreeProcess, VanishedError, family
 
 _TERMINATED = 143
 
 
 @dataclass(frozen=True)
-class Request:
+class WatchRequest:
     """What is watched, for how long; young bits are cleared only if `young`. `progress` is told how much has passed.
 
     hidden: why the kernel hides frame numbers, by which copied pages are known; nothing where it shows them.
@@ -41,7 +41,7 @@ class Request:
 
 
 @dataclass
-class Seen:
+class WindowSeen:
     """Hold what a window showed. Units: s on the monotonic clock; looked_s is how long it was looked who lives.
 
     `without` has, for each interface that is missing or does nothing, the reason.
@@ -51,8 +51,8 @@ class Seen:
     begin_s: float
     end_s: float = 0.0
     looked_s: float = 0.0
-    before: dict[int, Snapshot] = field(default_factory=dict)
-    after: dict[int, Snapshot] = field(default_factory=dict)
+    before: dict[int, PageTableSnapshot] = field(default_factory=dict)
+    after: dict[int, PageTableSnapshot] = field(default_factory=dict)
     lives: list[Life] = field(default_factory=list)
     touched: list[Exposed] = field(default_factory=list)
     pins: list[Pinned] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Seen:
         return self.faults if self.faults is not None and not self.faults.lost else None
 
 
-def watch(request: Request) -> Seen:
+def watch(request: WatchRequest) -> WindowSeen:
     """Watch a family. Raises: CaptureError saying what is missing, or that the root has ended."""
     tree = family(request.pid, request.children)
     if request.hidden:
@@ -74,7 +74,7 @@ def watch(request: Request) -> Seen:
     zero, scans = 0 if request.hidden else checks.zero_frame(), pagemap.scan_works()
     with ExitStack() as stack:
         stack.enter_context(orderly_end())
-        seen = Seen(request.pid, time.monotonic(), without={"frames": request.hidden} if request.hidden else {})
+        seen = WindowSeen(request.pid, time.monotonic(), without={"frames": request.hidden} if request.hidden else {})
         seen.faults = _tracer(stack, seen.without)
         seen.soft_dirty = _checked(seen.without, "soft-dirty", checks.soft_dirty())
         young = request.young and _checked(seen.without, "young bits", checks.young())
@@ -112,7 +112,7 @@ def _tracer(stack: ExitStack, without: dict[str, str]) -> Faults | None:
     return tracer if _checked(without, "write faults", checks.faults(tracer)) else None
 
 
-def _clear(before: dict[int, Snapshot], soft_dirty: bool, young: bool) -> dict[int, float]:
+def _clear(before: dict[int, PageTableSnapshot], soft_dirty: bool, young: bool) -> dict[int, float]:
     """Clear the bits of those that are watched; give when the young ones of each were."""
     cleared = {}
     for number, pid in enumerate(before):
@@ -125,10 +125,10 @@ def _clear(before: dict[int, Snapshot], soft_dirty: bool, young: bool) -> dict[i
     return cleared
 
 
-def _wait(request: Request, processes: Sequence[Process], faults: Faults | None) -> tuple[list[Life], float]:
+def _wait(request: WatchRequest, processes: Sequence[TreeProcess], faults: Faults | None) -> tuple[list[Life], float]:
     """Let the time pass, looking who lives; give the workers that were seen."""
     begin_s = time.monotonic()
-    lives = Lives.of(processes, begin_s)
+    lives = LifeWatch.of(processes, begin_s)
     while (passed_s := time.monotonic() - begin_s) < request.seconds:
         request.progress(passed_s)
         pause_s = lives.look() if request.children else 0.1
@@ -144,8 +144,8 @@ def _wait(request: Request, processes: Sequence[Process], faults: Faults | None)
 def _touched(cleared: dict[int, float]) -> Iterator[Exposed]:
     for pid, at_s in cleared.items():
         with contextlib.suppress(VanishedError):
-            found = reads.touched(pid)
-            yield Exposed(found.resident, found.touched, time.monotonic() - at_s)
+            pages = reads.touched(pid)
+            yield Exposed(pages.resident, pages.touched, time.monotonic() - at_s)
 
 
 def _spans(pid: int) -> list[tuple[int, int]]:

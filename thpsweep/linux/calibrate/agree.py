@@ -19,7 +19,7 @@ def disagreements(one: Path, other: Path) -> tuple[list[str], int]:
     Raises: LiveError where a file is no profile, or where there is nothing to compare.
     """
     files = [(load(path), sources(path)) for path in (one, other)]
-    found, compared = [], 0
+    sentences, compared = [], 0
     for key in files[0][1]:
         spans = [_span(known.get(key)) for _, known in files]
         if None in spans:
@@ -27,13 +27,13 @@ def disagreements(one: Path, other: Path) -> tuple[list[str], int]:
         compared += 1
         if not _meet(*(span for span in spans if span)):
             figures = (float(getattr(profile, key)) for profile, _ in files)
-            told = (
+            spelled = (
                 f"{figure:g} ({span[0]:g}..{span[1]:g})" for figure, span in zip(figures, spans, strict=True) if span
             )
-            found.append(f"{key}: {' and '.join(told)}")
+            sentences.append(f"{key}: {' and '.join(spelled)}")
     if not compared:
         raise LiveError(f"{one}, {other}: expected two profiles that `thpsweep calibrate` wrote")
-    return found, compared
+    return sentences, compared
 
 
 def _meet(one: tuple[float, float], other: tuple[float, float]) -> bool:

@@ -20,7 +20,7 @@ _QUICK_ROUNDS = 1
 
 
 @dataclass(frozen=True)
-class Request:
+class CalibrateRequest:
     """What the command line asks for."""
 
     out: Path | None
@@ -28,7 +28,7 @@ class Request:
     against: Path | None = None
 
 
-def run(request: Request) -> int:
+def run(request: CalibrateRequest) -> int:
     """Calibrate, and write the profile to a file or to standard output; 1 where it disagrees with an earlier one.
 
     Raises: ThpsweepError.
@@ -39,17 +39,17 @@ def run(request: Request) -> int:
         if request.out is None:
             raise LiveError("--against: expected with --out NAME.yaml alone")
         disagreements(request.against, request.against)  # it can be compared with
-    found = _calibrate(_QUICK_ROUNDS if request.quick else _ROUNDS)
-    for probe, failure in found.failures.items():
+    calibration = _calibrate(_QUICK_ROUNDS if request.quick else _ROUNDS)
+    for probe, failure in calibration.failures.items():
         print(f"thpsweep: not measured by {probe} in {failure}", file=sys.stderr)
     name = request.out.stem if request.out else "measured"
-    written = text(name, found, load(default_file()))
+    written = text(name, calibration, load(default_file()))
     if request.out is None:
         print(written, end="")
         return 0
     request.out.write_text(written)
     load(request.out)  # what was written can be read
-    print(f"{request.out}: {len(found.prices)} keys measured or derived, the others assumed; each line says how")
+    print(f"{request.out}: {len(calibration.prices)} keys measured or derived, the others assumed; each line says how")
     print(f"Hold it against this kernel: thpsweep validate --machine {request.out}")
     return 0 if request.against is None else _compare(request.out, request.against)
 

@@ -11,7 +11,7 @@ _LARGER = 4
 
 
 @dataclass(frozen=True)
-class Price:
+class PriceRule:
     """How one key comes about. measured: one figure as it is; else derived from several."""
 
     key: str
@@ -21,8 +21,8 @@ class Price:
     measured: bool = False
 
 
-def _direct(key: str, raw_name: str, method: str) -> Price:
-    return Price(key, method, (raw_name,), lambda raw: raw[raw_name], measured=True)
+def _direct(key: str, raw_name: str, method: str) -> PriceRule:
+    return PriceRule(key, method, (raw_name,), lambda raw: raw[raw_name], measured=True)
 
 
 def _clear_ns(raw: Raw, slope: str) -> float:
@@ -61,35 +61,38 @@ _ENTRIES = ("migration_pte", "migration_set_traced", "migration_restore_traced")
 
 PRICES = (
     _direct("pte_scan_ns", "scan_pte", "khugepaged's schedstat over refused regions, less a pass without them"),
-    Price(
+    PriceRule(
         "collapse_fixed_ns", "MADV_COLLAPSE against present ptes at none, less scan, clearing, flush and one IPI",
         ("collapse_empty", "scan_pte", "clear_page", *_FLUSH, "drop_ipi"), _collapse_fixed_ns,
     ),
     _direct("copy_page_ns", "copy_page", "rep movsb over 64 MiB of huge pages"),
     _direct("clear_page_ns", "clear_page", "rep stosb over 64 MiB of huge pages"),
-    Price(
+    PriceRule(
         "migration_entry_set_ns", "compaction against sharers, cut by traced times from one entry to the next",
         _ENTRIES, lambda raw: _entry_ns(raw, 1),
     ),
-    Price("migration_entry_restore_ns", "the rest of it", _ENTRIES, lambda raw: _entry_ns(raw, -1)),
-    Price(
+    PriceRule("migration_entry_restore_ns", "the rest of it", _ENTRIES, lambda raw: _entry_ns(raw, -1)),
+    PriceRule(
         "pte_clear_ns", "slope of MADV_COLLAPSE of shared pages, less copy, plus clear",
         ("collapse_pte_shared", *_PAGES), lambda raw: _clear_ns(raw, "collapse_pte_shared"),
     ),
-    Price(
+    PriceRule(
         "pte_clear_compound_ns", "the same of pte-mapped 2 MiB folios, mean of exclusive and shared",
         ("collapse_pte_compound", *_PAGES), lambda raw: _clear_ns(raw, "collapse_pte_compound"),
     ),
-    Price(
+    PriceRule(
         "page_free_ns", "slope of MADV_COLLAPSE, exclusive less shared pages", _SLOPES,
         lambda raw: max(0.0, raw["collapse_pte_exclusive"] - raw["collapse_pte_shared"]),
     ),
     _direct("pte_unmap_ns", "shmem_pte", "MADV_COLLAPSE of shmem against sharers that map it by ptes"),
-    Price(
+    PriceRule(
         "rmap_walk_ns", "half of what compaction costs a page beside its ptes and its copy",
         ("migration_page", "copy_page"), _rmap_walk_ns,
     ),
-    Price("tlb_flush_ns", "MADV_DONTNEED of a page that is there, less one that is not, less its zap", _FLUSH, _flush_ns),
+    PriceRule(
+        "tlb_flush_ns", "MADV_DONTNEED of a page that is there, less one that is not, less its zap",
+        _FLUSH, _flush_ns,
+    ),
     _direct("ipi_ns", "drop_ipi", "MADV_DONTNEED of a page with a thread on another CPU, less alone"),
     _direct("fork_pte_small_ns", "fork_pte_small", "forks of 96 MiB just written, caches cold, less an empty fork"),
     _direct("fork_pte_compound_ns", "fork_pte_compound", "the same, pte-mapped 2 MiB folios"),
@@ -101,7 +104,7 @@ PRICES = (
     _direct("cow_fault_ns", "cow_fault", "a child's writes after a fork"),
     _direct("reuse_fault_ns", "reuse_fault", "the parent's writes when the child is gone"),
     _direct("reuse_pmd_ns", "reuse_pmd", "the same, PMD-mapped"),
-    Price(
+    PriceRule(
         "pmd_split_ns", "first writes into shared PMDs, less the CoW fault",
         ("split_and_copy", "cow_fault"), _pmd_split_ns,
     ),
@@ -110,7 +113,7 @@ PRICES = (
     _direct("tlb_l1_entries", "tlb_entries_l1", "CPUID, first-level data TLB"),
     _direct("tlb_l2_entries", "tlb_entries_l2", "CPUID, second-level TLB"),
     _direct("memory_bytes", "memory_bytes", "memory that the kernel manages"),
-    Price(
+    PriceRule(
         "page_walk_saved_ns", "dependent loads over 256 MiB, small less huge pages",
         ("load_small_256_mib", "load_huge_256_mib"),
         lambda raw: max(0.0, raw["load_small_256_mib"] - raw["load_huge_256_mib"]), measured=True,

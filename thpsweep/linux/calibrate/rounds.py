@@ -88,20 +88,20 @@ def calibrate(
     No round is begun that would not end within the budget, but one always is. A probe that fails is tried again in the
     next round, and at once where it was only disturbed.
     """
-    found: list[Raw] = []
+    raws: list[Raw] = []
     failures: dict[str, list[LiveError]] = {}
     begun = time.monotonic()
-    while len(found) < rounds and (not found or _time_is_left(begun, budget_s, len(found))):
+    while len(raws) < rounds and (not raws or _time_is_left(begun, budget_s, len(raws))):
         raw: Raw = {}
         for probe in probes:
-            tell(f"round {len(found) + 1}: {probe.__name__}")
+            tell(f"round {len(raws) + 1}: {probe.__name__}")
             try:
                 raw |= _attempt(probe, bench)
             except LiveError as error:
                 failures.setdefault(probe.__name__, []).append(error)
-        found.append(raw)
-    told = {name: _failure(errors, len(found)) for name, errors in failures.items()}
-    return Calibration(_figures([priced(raw) for raw in found]), _figures(found), told)
+        raws.append(raw)
+    failed = {name: _failure(errors, len(raws)) for name, errors in failures.items()}
+    return Calibration(_figures([priced(raw) for raw in raws]), _figures(raws), failed)
 
 
 def _attempt(probe: Probe, bench: Bench) -> Raw:
@@ -121,8 +121,8 @@ def _time_is_left(begun: float, budget_s: float, n_done: int) -> bool:
 
 
 def _figures(rounds: Sequence[Raw]) -> dict[str, Figure]:
-    names = {name: None for found in rounds for name in found}
-    values = {name: [found[name] for found in rounds if name in found] for name in names}
+    names = {name: None for raw in rounds for name in raw}
+    values = {name: [raw[name] for raw in rounds if name in raw] for name in names}
     return {name: Figure(statistics.median(v), min(v), max(v), len(v)) for name, v in values.items()}
 
 

@@ -42,17 +42,17 @@ _BESIDE = {
 """What is measured beside the keys of a profile."""
 
 
-def text(name: str, found: Calibration, fallback: Profile) -> str:
+def text(name: str, calibration: Calibration, fallback: Profile) -> str:
     """Write the YAML of a profile."""
     lines = [*_header(), "defaults:", "  - base_profile", "  - _self_", f"name: {name}", f"cpus: {os.cpu_count()}"]
     for field in dataclasses.fields(Profile):
         if field.type is float:
-            lines.append(_line(field.name, found, fallback))
+            lines.append(_line(field.name, calibration, fallback))
     lines += ["", "# Measured too, though no key of a profile takes it:"]
     for key, about in _BESIDE.items():
-        if key in found.raw:
-            lines.append(f"#   {about}: {_number(found.raw[key].value)} ({found.raw[key]})")
-    lines += [f"# Not measured by {probe} in {failure}" for probe, failure in found.failures.items()]
+        if key in calibration.raw:
+            lines.append(f"#   {about}: {_number(calibration.raw[key].value)} ({calibration.raw[key]})")
+    lines += [f"# Not measured by {probe} in {failure}" for probe, failure in calibration.failures.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -65,13 +65,13 @@ def _header() -> list[str]:
     ]
 
 
-def _line(key: str, found: Calibration, fallback: Profile) -> str:
+def _line(key: str, calibration: Calibration, fallback: Profile) -> str:
     price = next((price for price in PRICES if price.key == key), None)
-    if price is None or key not in found.prices:
+    if price is None or key not in calibration.prices:
         value = float(getattr(fallback, key))
         why = "no way to measure it" if price is None else "could not be measured here"
         return _aligned(key, value, f"assumed: of profile {fallback.name}; {why}")
-    figure = found.prices[key]
+    figure = calibration.prices[key]
     kind = "measured" if price.measured else "derived"
     return _aligned(key, figure.value, f"{kind}: {price.method}; {figure}")
 
@@ -90,5 +90,5 @@ def _number(value: float) -> str:
 
 def _cpu() -> str:
     """Name the CPU as the kernel does."""
-    found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return found.group(1).strip() if found else platform.machine()
+    match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return match.group(1).strip() if match else platform.machine()

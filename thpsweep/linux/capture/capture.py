@@ -17,12 +17,12 @@ from thpsweep.linux.capture import folios
 from thpsweep.linux.capture.assumed import capture as assumed
 from thpsweep.linux.capture.forbidden import read_advice
 from thpsweep.linux.capture.provenance import describe, enabled_for_pmds
-from thpsweep.linux.capture.window import Cells, Part, Plan, Sources, read_window
+from thpsweep.linux.capture.window import CaptureSources, Cells, Part, Plan, read_window
 from thpsweep.linux.proc import pagemap
 from thpsweep.linux.proc.kpage import FrameTable
 from thpsweep.linux.proc.maps import anonymous_spans
 from thpsweep.linux.proc.pagemap import Pagemap
-from thpsweep.linux.proc.tree import Process, Tree, VanishedError, family, keep
+from thpsweep.linux.proc.tree import Tree, TreeProcess, VanishedError, family, keep
 from thpsweep.model.capture.activity import Activity
 from thpsweep.model.capture.layout import MAX_PROCESSES, WHY_FORBIDDEN, Layout
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
@@ -43,7 +43,7 @@ _CAP_SYS_ADMIN = 21
 def capture(pid: int, *, children: bool = True, watched: Judged | None = None) -> Layout:
     """Capture a process, and its descendants unless told otherwise, without stopping them.
 
-    Where frame numbers are hidden, who shares is assumed, and the provenance says so: thpsweep.linux.capture.assumed.
+    Where frame numbers are hidden, the sharing is assumed, and the provenance says so: thpsweep.linux.capture.assumed.
     What was `watched` before becomes the layout's activity, and hot regions then come first.
     A 2 MiB region is in the layout where it lies in one private anonymous VMA and has a present or swapped page in at
     least one process. The same address in two processes is the same region. The zero page counts as none, as in the
@@ -52,7 +52,7 @@ def capture(pid: int, *, children: bool = True, watched: Judged | None = None) -
     Raises: CaptureError saying what is missing.
     """
     require_kernel()
-    known: Sequence[Process] | None = None
+    known: Sequence[TreeProcess] | None = None
     for _ in range(ATTEMPTS):
         tree = family(pid, children)
         hidden = hidden_frames()
@@ -74,8 +74,8 @@ def require_kernel() -> None:
     """Raise CaptureError where pages are not what a layout is made of."""
     if not sys.platform.startswith("linux"):
         raise CaptureError(f"a capture needs Linux, this is {sys.platform}")
-    if (found := os.sysconf("SC_PAGE_SIZE")) != PAGE_SIZE_BYTES:
-        raise CaptureError(f"a capture needs pages of {PAGE_SIZE_BYTES} bytes, this kernel has {found}")
+    if (page_bytes := os.sysconf("SC_PAGE_SIZE")) != PAGE_SIZE_BYTES:
+        raise CaptureError(f"a capture needs pages of {PAGE_SIZE_BYTES} bytes, this kernel has {page_bytes}")
 
 
 def hidden_frames() -> str:
@@ -116,7 +116,7 @@ def _capture(tree: Tree, watched: Judged | None) -> Layout:
             _regions(process.pid, table, has_scan) for process, table in zip(tree.processes, pagemaps, strict=True)
         ]
         plan = [np.setdiff1d(mine, forbidden) for mine, forbidden in zip(every, advice.forbidden, strict=True)]
-        parts, n_dropped = _read_all(Sources(pagemaps, counts, flags, keys, has_scan), plan)
+        parts, n_dropped = _read_all(CaptureSources(pagemaps, counts, flags, keys, has_scan), plan)
     if not any(len(part.region) for part in parts):
         raise _nothing(tree, n_dropped, len(np.unique(np.concatenate(advice.forbidden))))
     provenance |= {
@@ -157,8 +157,8 @@ def _regions(pid: int, table: Pagemap, has_scan: bool) -> npt.NDArray[np.int64]:
     n_bytes = sum(stop - first for first, stop in spans) * HPAGE_PMD_SIZE_BYTES
     if has_scan and n_bytes > SPARSE * _memory_bytes(pid):
         anything = pagemap.PAGE_IS_PRESENT | pagemap.PAGE_IS_SWAPPED
-        found = (place for span in spans for place in table.scan(span, 0, anything))
-        spans = [(start // HPAGE_PMD_SIZE_BYTES, -(-end // HPAGE_PMD_SIZE_BYTES)) for start, end in found]
+        ranges = (place for span in spans for place in table.scan(span, 0, anything))
+        spans = [(start // HPAGE_PMD_SIZE_BYTES, -(-end // HPAGE_PMD_SIZE_BYTES)) for start, end in ranges]
     return np.unique(np.concatenate([np.arange(*span) for span in spans] or [np.zeros(0, np.int64)]))
 
 
@@ -171,7 +171,7 @@ def _memory_bytes(pid: int) -> int:
     return 1024 * sum(int(n_kib) for n_kib in re.findall(r"^Vm(?:RSS|Swap):\s+(\d+) kB", status, re.MULTILINE))
 
 
-def _read_all(sources: Sources, plan: Plan) -> tuple[list[Part], int]:
+def _read_all(sources: CaptureSources, plan: Plan) -> tuple[list[Part], int]:
     """Read all regions in windows, those that did not hold still again in small ones; count the ones given up."""
     parts: list[Part] = []
     pending = np.unique(np.concatenate(plan))

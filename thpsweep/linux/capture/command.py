@@ -7,7 +7,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from thpsweep.errors import ThpsweepError
 from thpsweep.linux.activity.judge import Judged, judge
-from thpsweep.linux.activity.watch import Request, watch
+from thpsweep.linux.activity.watch import WatchRequest, watch
 from thpsweep.linux.capture.capture import capture as captured
 from thpsweep.linux.capture.capture import hidden_frames, require_kernel, summary
 from thpsweep.model.capture.layout import Layout
@@ -45,7 +45,11 @@ def _watched(pid: int, children: bool, seconds: float, reads: bool) -> Judged:
     with Progress(*columns, transient=True) as bar:
         task = bar.add_task(f"pid {pid}", total=seconds)
         return judge(
-            watch(Request(pid, children, seconds, reads, lambda passed_s: bar.update(task, completed=passed_s), hidden))
+            watch(
+                WatchRequest(
+                    pid, children, seconds, reads, lambda passed_s: bar.update(task, completed=passed_s), hidden
+                )
+            )
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.linux.proc.kpage import Folios
+from thpsweep.linux.proc.kpage import FolioSpans
 from thpsweep.linux.proc.pagemap import Rows
 from thpsweep.units import HPAGE_PMD_NR, PAGE_SIZE_BYTES
 
@@ -43,7 +43,7 @@ class Census:
     mapped: Mapped
 
 
-def count(rows: Rows, kept: npt.NDArray[np.bool_], frames: Ints, folios: Folios) -> Census:
+def count(rows: Rows, kept: npt.NDArray[np.bool_], frames: Ints, folios: FolioSpans) -> Census:
     """Find the folios behind the rows that are kept, which map these frames; `folios` has the large ones among them.
 
     Shapes: kept (rows,), frames (n,).
@@ -51,7 +51,7 @@ def count(rows: Rows, kept: npt.NDArray[np.bool_], frames: Ints, folios: Folios)
     return Census(np.unique(folios.of(np.unique(frames))[0]), _mapped(rows, kept, folios))
 
 
-def _mapped(rows: Rows, kept: npt.NDArray[np.bool_], folios: Folios) -> Mapped:
+def _mapped(rows: Rows, kept: npt.NDArray[np.bool_], folios: FolioSpans) -> Mapped:
     """Gather ptes that follow each other in one folio: there are fewer of these runs than there are ptes."""
     row, slot = np.nonzero(_near(rows.frames, folios) & kept[:, None])
     frame = rows.frames[row, slot].astype(np.int64)
@@ -67,7 +67,7 @@ def _mapped(rows: Rows, kept: npt.NDArray[np.bool_], folios: Folios) -> Mapped:
     )  # fmt: skip
 
 
-def _near(frames: npt.NDArray[np.uint32], folios: Folios) -> npt.NDArray[np.bool_]:
+def _near(frames: npt.NDArray[np.uint32], folios: FolioSpans) -> npt.NDArray[np.bool_]:
     """Mark frames in blocks of 512 that hold a large folio, the others being small pages. Shapes: (rows, 512)."""
     holds = np.zeros(1 + int(frames.max(initial=0)) // HPAGE_PMD_NR, np.bool_)
     blocks = folios.head // HPAGE_PMD_NR

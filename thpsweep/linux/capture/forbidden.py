@@ -16,7 +16,7 @@ Regions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Advice:
+class RegionAdvice:
     """List, for each process of a tree, the regions that forbid huge pages; and for the root those that ask for them.
 
     n_except_advised: processes whose VMAs get huge pages only where they ask for them, whatever the system is set to.
@@ -38,7 +38,7 @@ class Advice:
         }
 
 
-def read_advice(pids: Sequence[int], parents: Sequence[int], enabled: str) -> Advice:
+def read_advice(pids: Sequence[int], parents: Sequence[int], enabled: str) -> RegionAdvice:
     """Read the VMAs of a tree, root first. enabled: what the system is set to for huge pages of a PMD.
 
     Raises: VanishedError; CaptureError.
@@ -47,7 +47,7 @@ def read_advice(pids: Sequence[int], parents: Sequence[int], enabled: str) -> Ad
     return sort_advice(vmas, parents, [is_except_advised(*each, enabled) for each in zip(pids, vmas, strict=False)])
 
 
-def sort_advice(vmas: Sequence[Sequence[Vma]], parents: Sequence[int], except_advised: Sequence[bool]) -> Advice:
+def sort_advice(vmas: Sequence[Sequence[Vma]], parents: Sequence[int], except_advised: Sequence[bool]) -> RegionAdvice:
     """Sort the VMAs of the first processes of a tree, of which some have THP off but where it is asked for."""
     forbidden = [_numbers(vma.span for vma in mine if NO_HUGEPAGE in vma.flags) for mine in vmas]
     excepted = [*except_advised]
@@ -55,7 +55,7 @@ def sort_advice(vmas: Sequence[Sequence[Vma]], parents: Sequence[int], except_ad
         forbidden.append(forbidden[parent])
         excepted.append(excepted[parent])
     wanted = _numbers(vma.span for vma in vmas[0] if HUGEPAGE in vma.flags)
-    return Advice(forbidden, wanted, len(vmas), sum(excepted))
+    return RegionAdvice(forbidden, wanted, len(vmas), sum(excepted))
 
 
 def is_except_advised(pid: int, vmas: Sequence[Vma], enabled: str) -> bool:

@@ -67,13 +67,13 @@ def _group_batch(rows: Rows, region: npt.NDArray[np.int64], keys: npt.NDArray[np
     packed |= slots.astype(np.uint64) << _SLOT_SHIFT
     packed |= rows.process[batch, None].astype(np.uint64)
     ptes = np.sort(packed[frames != 0])
-    heads = ptes >> _FRAME_SHIFT
+    places = ptes >> _FRAME_SHIFT
     if not len(ptes):
         return _no_frames()
-    starts = np.flatnonzero(np.append(True, heads[1:] != heads[:-1]))
+    starts = np.flatnonzero(np.append(True, places[1:] != places[:-1]))
     signature = np.bitwise_xor.reduceat(keys[ptes & np.uint64((1 << 12) - 1)], starts)
     place = (ptes[starts] >> _SLOT_SHIFT).astype(np.int64)
-    frame = (heads[starts] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    frame = (places[starts] & np.uint64(0xFFFFFFFF)).astype(np.int64)
     n_mappers = np.diff(starts, append=len(ptes))
     return Frames(place // HPAGE_PMD_NR + first, place % HPAGE_PMD_NR, frame, signature, n_mappers)
 

@@ -18,7 +18,7 @@ Plan = Sequence[npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
-class Sources:
+class CaptureSources:
     """Keep what a capture reads from: open tables, one random key a process, whether PAGEMAP_SCAN works."""
 
     pagemaps: Sequence[Pagemap]
@@ -66,7 +66,7 @@ class Part:
 
 
 def read_window(
-    sources: Sources, plan: Plan, window: npt.NDArray[np.int64], lenient: bool
+    sources: CaptureSources, plan: Plan, window: npt.NDArray[np.int64], lenient: bool
 ) -> tuple[Part, npt.NDArray[np.int64]]:
     """Read the regions of a window in every process; return what held still, and the regions that did not.
 
@@ -114,7 +114,7 @@ def read_window(
     return part, regions[moving]
 
 
-def _read_rows(sources: Sources, plan: Plan, window: npt.NDArray[np.int64]) -> Rows:
+def _read_rows(sources: CaptureSources, plan: Plan, window: npt.NDArray[np.int64]) -> Rows:
     """Read the page tables of a window, and list the rows by region, then process."""
     mine = [np.intersect1d(regions, window, assume_unique=True) for regions in plan]
     process = np.repeat(np.arange(len(plan)), [len(regions) for regions in mine])
@@ -150,7 +150,7 @@ def _spans(regions: npt.NDArray[np.int64]) -> Iterator[Span]:
             yield int(run[0]), int(run[-1]) + 1
 
 
-def _look_up(sources: Sources, frames: Frames) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+def _look_up(sources: CaptureSources, frames: Frames) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
     """Ask the kernel for flags and number of mappings of each frame."""
     numbers, index = np.unique(frames.frame, return_inverse=True)
     flags, counts = sources.flags.read(numbers), sources.counts.read(numbers)

@@ -23,7 +23,7 @@ class Advice(enum.IntEnum):
 
 
 @dataclass(frozen=True)
-class Memory:
+class LiveMemory:
     """A range of regions at the same address in every process of a family."""
 
     address: int
@@ -43,9 +43,9 @@ class Memory:
         """Give the address of a page."""
         return self.address + number * PAGE_SIZE_BYTES
 
-    def region(self, number: int) -> "Memory":
+    def region(self, number: int) -> "LiveMemory":
         """Give one of its regions."""
-        return Memory(self.address + number * HPAGE_PMD_SIZE_BYTES, 1)
+        return LiveMemory(self.address + number * HPAGE_PMD_SIZE_BYTES, 1)
 
 
 @dataclass(frozen=True)
@@ -91,32 +91,32 @@ class Actor:
             raise LiveError(f"a live process failed: {' '.join(map(str, words))}: {os.strerror(reply.errno)}")
         return reply
 
-    def map(self, n_regions: int, shared: bool = False) -> Memory:
+    def map(self, n_regions: int, shared: bool = False) -> LiveMemory:
         """Map new anonymous memory, or shmem that forks share for good."""
-        return Memory(self.do("map", n_regions, int(shared)).result, n_regions)
+        return LiveMemory(self.do("map", n_regions, int(shared)).result, n_regions)
 
-    def write(self, memory: Memory, pages: range, per_piece: int = 0, value: int = 1) -> Reply:
+    def write(self, memory: LiveMemory, pages: range, per_piece: int = 0, value: int = 1) -> Reply:
         """Write to the first bytes of pages, in pieces of so many (0: one piece)."""
         return self.do("touch", 1, memory.page(pages.start), len(pages), pages.step, per_piece, value)
 
-    def read(self, memory: Memory, pages: range, per_piece: int = 0) -> Reply:
+    def read(self, memory: LiveMemory, pages: range, per_piece: int = 0) -> Reply:
         """Read the first bytes of pages."""
         return self.do("touch", 0, memory.page(pages.start), len(pages), pages.step, per_piece, 0)
 
-    def advise(self, memory: Memory, advice: Advice, pages: range | None = None, piece_bytes: int = 0) -> Reply:
+    def advise(self, memory: LiveMemory, advice: Advice, pages: range | None = None, piece_bytes: int = 0) -> Reply:
         """Give advice on pages without a gap (default: all); the reply has the errno."""
         first, n_bytes = _extent(memory, pages)
         return self.tell("advise", first, n_bytes, int(advice), piece_bytes)
 
-    def unmap(self, memory: Memory, piece_bytes: int = 0) -> Reply:
+    def unmap(self, memory: LiveMemory, piece_bytes: int = 0) -> Reply:
         """Unmap all of a memory."""
         return self.do("unmap", memory.address, memory.n_bytes, 0, piece_bytes)
 
-    def pin(self, memory: Memory, pages: range) -> int:
+    def pin(self, memory: LiveMemory, pages: range) -> int:
         """Pin pages as a buffer of an io_uring (FOLL_PIN); give a number for release()."""
         return self.do("pin", *_extent(memory, pages)).result
 
-    def splice(self, memory: Memory, pages: range) -> int:
+    def splice(self, memory: LiveMemory, pages: range) -> int:
         """Take references on pages by vmsplice() (FOLL_GET); give a number for release()."""
         return self.do("splice", *_extent(memory, pages)).result
 
@@ -137,7 +137,7 @@ class Actor:
         self._connection.close()
 
 
-def _extent(memory: Memory, pages: range | None) -> tuple[int, int]:
+def _extent(memory: LiveMemory, pages: range | None) -> tuple[int, int]:
     if pages is None:
         return memory.address, memory.n_bytes
     if pages.step != 1:

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TypeVar
 
 from thpsweep.errors import LiveError
-from thpsweep.linux.live.actor import Advice, Memory
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.actor import Advice, LiveMemory
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.khugepaged import OneShot
 from thpsweep.linux.live.look import look
 from thpsweep.linux.live.settings import Settings, huge_by_madvise_only, uninterrupted
@@ -58,7 +58,7 @@ class Bench:
         stack = self._stack
         self.settings = stack.enter_context(Settings(self._patience_s))
         huge_by_madvise_only(self.settings)
-        self._warmer = stack.enter_context(Family()).start()
+        self._warmer = stack.enter_context(LiveFamily()).start()
         self._huge = self._huge_region()
         self._tracing = self._try("tracefs", lambda: stack.enter_context(Tracing()))
         self._khugepaged = self._try("khugepaged", lambda: OneShot(self.settings))
@@ -113,7 +113,7 @@ class Bench:
         """
         self._warmer.advise(self._huge, Advice.COLLAPSE)
 
-    def _huge_region(self) -> Memory:
+    def _huge_region(self) -> LiveMemory:
         memory = self._warmer.map(1)
         self._warmer.advise(memory, Advice.HUGEPAGE)
         self._warmer.write(memory, range(1))

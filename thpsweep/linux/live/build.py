@@ -15,8 +15,8 @@ _COMPILERS = ("cc", "gcc", "clang")
 
 def compiler() -> str | None:
     """Find a C compiler."""
-    found = (shutil.which(name) for name in _COMPILERS)
-    return next((path for path in found if path), None)
+    paths = (shutil.which(name) for name in _COMPILERS)
+    return next((path for path in paths if path), None)
 
 
 def actor_binary() -> Path:

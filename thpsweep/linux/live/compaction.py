@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thpsweep.errors import DisturbedError, LiveError
-from thpsweep.linux.live.actor import Actor, Advice, Memory
+from thpsweep.linux.live.actor import Actor, Advice, LiveMemory
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.cgroup import MemoryCgroup
 from thpsweep.linux.live.look import look, pages_in_use
@@ -60,7 +60,7 @@ def many_free_pages(settings: Settings) -> Iterator[None]:
         yield
 
 
-def fill(bench: Bench, actor: Actor, memory: Memory) -> None:
+def fill(bench: Bench, actor: Actor, memory: LiveMemory) -> None:
     """Fill a memory with huge pages, after a compaction that makes room for them. Raises: LiveError.
 
     A large folio of the page cache for which no free block of its size is at hand ends a compaction: then caches are
@@ -80,7 +80,7 @@ def fill(bench: Bench, actor: Actor, memory: Memory) -> None:
     actor.advise(memory, Advice.NOHUGEPAGE)  # nobody is to collapse them again
 
 
-def punch(group: MemoryCgroup, actor: Actor, memory: Memory) -> tuple[Pages, Pages]:
+def punch(group: MemoryCgroup, actor: Actor, memory: LiveMemory) -> tuple[Pages, Pages]:
     """Leave small pages only: dense in low frames, few in high ones. List the pages that went, and those in low frames.
 
     What is mapped in part is split when the cgroup is reclaimed from.
@@ -106,7 +106,7 @@ def punch(group: MemoryCgroup, actor: Actor, memory: Memory) -> tuple[Pages, Pag
     return np.flatnonzero(goes), np.flatnonzero(dense)
 
 
-def compact(bench: Bench, actor: Actor, memory: Memory) -> Moves:
+def compact(bench: Bench, actor: Actor, memory: LiveMemory) -> Moves:
     """Compact all memory once, on another CPU than the family's. Raises: LiveError where that is refused.
 
     An mm that has run on this CPU only is flushed at once for each pte, any other one in batches: it is the latter that
@@ -149,7 +149,7 @@ def _compact() -> None:
         raise LiveError(f"{_COMPACT}: {error.strerror}: run as root") from error
 
 
-def _split(group: MemoryCgroup, actor: Actor, memory: Memory, n_pages: int) -> None:
+def _split(group: MemoryCgroup, actor: Actor, memory: LiveMemory, n_pages: int) -> None:
     """Reclaim until no more than the pages that are left is in use: no folio is whole any more."""
     for _ in range(_SHRINKS):
         group.shrink()
@@ -161,14 +161,14 @@ def _split(group: MemoryCgroup, actor: Actor, memory: Memory, n_pages: int) -> N
     )
 
 
-def _drop(actor: Actor, memory: Memory, goes: npt.NDArray[np.bool_]) -> None:
+def _drop(actor: Actor, memory: LiveMemory, goes: npt.NDArray[np.bool_]) -> None:
     with tempfile.NamedTemporaryFile(prefix="thpsweep-") as file:
         file.write(goes.astype(np.uint8).tobytes())
         file.flush()
         actor.do("drop", memory.address, memory.n_pages, file.name)
 
 
-def _frames(pid: int, memory: Memory) -> Pages:
+def _frames(pid: int, memory: LiveMemory) -> Pages:
     frames = look(pid, memory).frames
     if frames is None:
         raise LiveError("frame numbers, or what they are, are hidden: run as root of the machine")
@@ -177,7 +177,7 @@ def _frames(pid: int, memory: Memory) -> Pages:
 
 def _batches(events: list[Event], pid: int) -> tuple[Pages, npt.NDArray[np.float64]]:
     """List the pages that each batch moved, and its time on a CPU. Units: ns."""
-    found: list[tuple[int, float]] = []
+    batches: list[tuple[int, float]] = []
     begun = gone = away = 0.0
     for event in events:
         if event.name == "sched_switch" and event.fields["prev_pid"] == str(pid):
@@ -187,6 +187,6 @@ def _batches(events: list[Event], pid: int) -> tuple[Pages, npt.NDArray[np.float
         elif event.name == "mm_migrate_pages_start":
             begun, away = event.time_s, 0.0
         else:
-            found.append((int(event.fields["nr_succeeded"]), (event.time_s - begun - away) * _NS_PER_S))
-    moved = [batch for batch in found if batch[0]]
+            batches.append((int(event.fields["nr_succeeded"]), (event.time_s - begun - away) * _NS_PER_S))
+    moved = [batch for batch in batches if batch[0]]
     return np.array([pages for pages, _ in moved], np.int64), np.array([ns for _, ns in moved])

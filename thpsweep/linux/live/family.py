@@ -15,7 +15,7 @@ from thpsweep.linux.live.build import actor_binary
 _PATIENCE_S, _GRACE_S = 30.0, 3.0
 
 
-class Family:
+class LiveFamily:
     """Start processes and keep their connections; all of them end with it."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Family:
         self._binary = binary
         self.actors: list[Actor] = []
 
-    def __enter__(self) -> "Family":
+    def __enter__(self) -> "LiveFamily":
         return self
 
     def __exit__(
@@ -39,7 +39,7 @@ class Family:
     def close(self) -> None:
         """End all processes and wait for them."""
         with self._stack:
-            self._listener.close()  # who has just been started and is not heard yet ends, too
+            self._listener.close()  # a process that has just been started and not been heard yet ends, too
             while self.actors:
                 self.actors.pop().end()
 

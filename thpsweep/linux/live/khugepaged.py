@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from thpsweep.errors import DisturbedError, LiveError
 from thpsweep.linux.live.actor import Advice
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.kthread import Kthread
 from thpsweep.linux.live.settings import KHUGEPAGED, Settings
 
@@ -27,14 +27,14 @@ class OneShot:
 
     def __init__(self, settings: Settings) -> None:
         self._daemon = Kthread("khugepaged")
-        settings.stack.enter_context(self._daemon.at_nice(0))
         settings.set(KHUGEPAGED / "scan_sleep_millisecs", _SLEEP_MS)
         settings.set(KHUGEPAGED / "alloc_sleep_millisecs", 10)
         settings.set(KHUGEPAGED / "pages_to_scan", 1 << 20)
         settings.set(KHUGEPAGED / "defrag", 1)
         for name, value in DEFAULT_LIMITS.items():
             settings.set(KHUGEPAGED / name, value)
-        decoy = settings.stack.enter_context(Family()).start()
+        settings.stack.enter_context(self._daemon.at_nice(0))
+        decoy = settings.stack.enter_context(LiveFamily()).start()
         memory = decoy.map(1)
         decoy.advise(memory, Advice.HUGEPAGE)
         decoy.write(memory, range(1))  # only a touch registers it

@@ -23,10 +23,16 @@ class Kthread:
 
     @contextmanager
     def at_nice(self, nice: int) -> Iterator[None]:
-        """Let it compete for a CPU like other programs: at nice 19, as khugepaged is, it hardly runs on a busy machine."""
+        """Let it compete for a CPU like other programs: at nice 19, as khugepaged is, it hardly runs on a busy machine.
+
+        Raises: LiveError where that is not permitted.
+        """
         pid = int(self._proc.name)
         before = os.getpriority(os.PRIO_PROCESS, pid)
-        os.setpriority(os.PRIO_PROCESS, pid, nice)
+        try:
+            os.setpriority(os.PRIO_PROCESS, pid, nice)
+        except OSError as error:
+            raise LiveError(f"its nice value cannot be changed from {before} to {nice} ({error.strerror})") from error
         try:
             yield
         finally:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thpsweep.errors import CaptureError
-from thpsweep.linux.live.actor import Memory
+from thpsweep.linux.live.actor import LiveMemory
 from thpsweep.linux.proc.kpage import KPF_COMPOUND, KPF_IDLE, KPF_ZERO_PAGE, FrameTable, pmd_folio_heads
 from thpsweep.linux.proc.pagemap import ENTRY_BYTES, PAGE_IS_HUGE, Pagemap
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
@@ -28,8 +28,8 @@ class Look:
 
     Shapes: frames (n_pages,) PFN or 0 for none and for the zero page; swapped, alone (mapped by nobody else) (n_pages,);
     huge (n_regions,). `frames` is None where the kernel hides them, all four are where there is no pagemap. `kib` has the
-    fields of smaps summed over the range, n_vmas how many were summed. idle: whether somebody marked a folio of it idle, and
-    took the young bits of its ptes for that.
+    fields of smaps summed over the range, n_vmas how many were summed. idle: whether another program marked a
+    folio of it idle, and took the young bits of its ptes for that.
     """
 
     frames: npt.NDArray[np.int64] | None
@@ -41,7 +41,7 @@ class Look:
     idle: bool = False
 
 
-def look(pid: int, memory: Memory) -> Look:
+def look(pid: int, memory: LiveMemory) -> Look:
     """Look at a memory of a process that does nothing meanwhile."""
     kib, n_vmas = smaps(pid, memory)
     entries = _entries(pid, memory)
@@ -80,11 +80,11 @@ def pages_in_use(looks: Iterable[Look]) -> int | None:
 
 def page_table_kib(pid: int) -> int:
     """Read VmPTE, the page tables of the whole process."""
-    found = re.search(r"^VmPTE:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    return int(found.group(1)) if found else 0
+    match = re.search(r"^VmPTE:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(match.group(1)) if match else 0
 
 
-def smaps(pid: int, memory: Memory) -> tuple[dict[str, int], int]:
+def smaps(pid: int, memory: LiveMemory) -> tuple[dict[str, int], int]:
     """Sum fields of smaps, in KiB, over the VMAs in a memory; count these."""
     kib, n_vmas, inside = dict.fromkeys(_FIELDS, 0), 0, False
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
@@ -97,7 +97,7 @@ def smaps(pid: int, memory: Memory) -> tuple[dict[str, int], int]:
     return kib, n_vmas
 
 
-def _entries(pid: int, memory: Memory) -> npt.NDArray[np.uint64] | None:
+def _entries(pid: int, memory: LiveMemory) -> npt.NDArray[np.uint64] | None:
     """Read page table entries; nothing where there is no pagemap, or a container masks it."""
     entries = np.empty(memory.n_pages, np.uint64)
     try:
@@ -119,13 +119,13 @@ def _known(frames: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64] | None,
             words = flags.read(numbers)
     except CaptureError:
         return None, False
-    if not (words[numbers != 0] != 0).all():  # a page that somebody maps has flags
+    if not (words[numbers != 0] != 0).all():  # a page that is mapped has flags
         return None, False
     ours = (numbers != 0) & ((words & KPF_ZERO_PAGE) == 0)
     return np.where(ours[index], frames, 0), bool(((words & KPF_IDLE) != 0)[ours].any())
 
 
-def _huge(pid: int, memory: Memory) -> npt.NDArray[np.bool_]:
+def _huge(pid: int, memory: LiveMemory) -> npt.NDArray[np.bool_]:
     huge = np.zeros(memory.n_regions, np.bool_)
     first = memory.address // HPAGE_PMD_SIZE_BYTES
     with Pagemap(pid) as pagemap:

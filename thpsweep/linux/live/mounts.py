@@ -42,7 +42,7 @@ def first_line(text: str) -> str:
 
 def _mount_point(kind: str) -> Path | None:
     for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, place, found, *_ = line.split()
-        if found == kind and not Path(place).name.startswith(_OURS):  # that of another run goes when it ends
+        _, place, mounted_kind, *_ = line.split()
+        if mounted_kind == kind and not Path(place).name.startswith(_OURS):  # that of another run goes when it ends
             return Path(place)
     return None

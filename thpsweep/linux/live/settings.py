@@ -68,8 +68,8 @@ class Settings:
 def chosen(path: Path) -> str:
     """Read a setting: the chosen word of a list, or all of it."""
     text = path.read_text().strip()
-    found = re.search(r"\[(.+)\]", text)
-    return found.group(1) if found else text
+    match = re.search(r"\[(.+)\]", text)
+    return match.group(1) if match else text
 
 
 def huge_by_madvise_only(settings: Settings) -> None:
@@ -119,7 +119,9 @@ def _orderly_end() -> Iterator[None]:
 @contextmanager
 def _alone(patience_s: float) -> Iterator[None]:
     """Hold the machine's lock. Raises: LiveError if another process of ours measures or validates."""
-    path = Path(tempfile.gettempdir()) / f"thpsweep-live-{os.geteuid()}.lock"  # who is not root changes no settings
+    path = (
+        Path(tempfile.gettempdir()) / f"thpsweep-live-{os.geteuid()}.lock"
+    )  # a user who is not root changes no settings
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         until = time.monotonic() + patience_s

@@ -67,12 +67,12 @@ class Tracing:
         pid: record only of this process, and when it gets and loses a CPU, where `sched/sched_switch` is asked for.
         Raises: LiveError where the kernel has no such event.
         """
-        found: list[Event] = []
+        caught: list[Event] = []
         (self._home / "set_event_pid").write_text("" if pid is None else str(pid))
         self._switch(set(events))
         self._read()  # what came before, and may have run over meanwhile, is of nobody's interest
-        yield found
-        found += _events(self._read())
+        yield caught
+        caught += _events(self._read())
 
     def _switch(self, wanted: set[str]) -> None:
         for event in wanted - self._on:

@@ -68,7 +68,7 @@ class FrameTable:
 
 
 @dataclass(frozen=True)
-class Folios:
+class FolioSpans:
     """Hold the folios of some frames: the first frame of each, ascending, and its pages. Shapes: each (n,)."""
 
     head: npt.NDArray[np.int64]
@@ -88,7 +88,7 @@ class Folios:
         return np.where(inside, self.head[at], frames), np.where(inside, self.n_pages[at], 1)
 
 
-def find_folios(flags: FrameTable, frames: npt.NDArray[np.int64]) -> Folios:
+def find_folios(flags: FrameTable, frames: npt.NDArray[np.int64]) -> FolioSpans:
     """Find the folios of more than one page in the blocks of 512 frames that hold these frames.
 
     No anonymous folio is larger than such a block, and each is aligned to its size: it is a head and the tails behind it.
@@ -100,7 +100,7 @@ def find_folios(flags: FrameTable, frames: npt.NDArray[np.int64]) -> Folios:
     heads = np.flatnonzero((words & KPF_COMPOUND_HEAD) != 0)
     starts = np.flatnonzero(~tail | (numbers % HPAGE_PMD_NR == 0))
     n_pages = np.diff(starts, append=len(numbers))[np.searchsorted(starts, heads)]
-    return Folios(numbers[heads], n_pages)
+    return FolioSpans(numbers[heads], n_pages)
 
 
 def pmd_folio_heads(flags: FrameTable, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from thpsweep.errors import CaptureError
 from thpsweep.linux.proc.maps import Span
-from thpsweep.linux.proc.tree import Process, Tree, VanishedError, keep, look_up
+from thpsweep.linux.proc.tree import Tree, TreeProcess, VanishedError, keep, look_up
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 ENTRY_BYTES = 8
@@ -29,7 +29,7 @@ _PAGEMAP_SCAN = 0xC0606610
 _SCAN_ARG = struct.Struct("=12Q")
 _PAGE_REGION_BYTES, _SCAN_ROOM = 24, 1_024
 
-# The upper half of an entry: present 63, swapped 62, file or shared 61, guard region 58, mapped by nobody else 56,
+# The upper half of an entry: present 63, swapped 62, file or shared 61, guard region 58, mapped by one process 56,
 # soft-dirty 55, frame number 0-54.
 _EXCLUSIVE_BIT, _SOFT_DIRTY_BIT = np.uint32(1 << 24), np.uint32(1 << 23)
 _KIND_SHIFT, _ANON_PRESENT, _GUARD_BIT, _FRAME_HIGH = np.uint32(29), 0b100, np.uint32(1 << 26), np.uint32(0x7FFFFF)
@@ -96,10 +96,10 @@ class Pagemap:
 
     def entry(self, address: int) -> int:
         """Read the entry of one page. Raises: VanishedError if the process is gone."""
-        found = np.zeros(1, np.uint64)
-        if os.preadv(self._fd, [found.data], address // PAGE_SIZE_BYTES * ENTRY_BYTES) != found.nbytes:
+        entry = np.zeros(1, np.uint64)
+        if os.preadv(self._fd, [entry.data], address // PAGE_SIZE_BYTES * ENTRY_BYTES) != entry.nbytes:
             raise self._empty()
-        return int(found[0])
+        return int(entry[0])
 
     def chunks(self, span: Span, buffer: npt.NDArray[np.uint64]) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
         """Read the page tables of a span, some regions at a time: the first region, and the entries in the buffer.
@@ -128,12 +128,12 @@ class Pagemap:
 
         Raises: OSError with ENOTTY before Linux 6.7; VanishedError if the process is gone.
         """
-        found = ctypes.create_string_buffer(_SCAN_ROOM * _PAGE_REGION_BYTES)
+        ranges = ctypes.create_string_buffer(_SCAN_ROOM * _PAGE_REGION_BYTES)
         start, end = (region * HPAGE_PMD_SIZE_BYTES for region in span)
         while start < end:
             argument = bytearray(
                 _SCAN_ARG.pack(
-                    _SCAN_ARG.size, 0, start, end, 0, ctypes.addressof(found), _SCAN_ROOM, 0,
+                    _SCAN_ARG.size, 0, start, end, 0, ctypes.addressof(ranges), _SCAN_ROOM, 0,
                     0, all_of, any_of, all_of | any_of,
                 )
             )  # fmt: skip
@@ -141,7 +141,7 @@ class Pagemap:
                 n_found = fcntl.ioctl(self._fd, _PAGEMAP_SCAN, argument)
             except ProcessLookupError as error:
                 raise VanishedError(self.pid) from error
-            words = struct.unpack_from(f"={3 * n_found}Q", found)
+            words = struct.unpack_from(f"={3 * n_found}Q", ranges)
             yield from zip(words[0::3], words[1::3], strict=True)
             start = _SCAN_ARG.unpack(argument)[4]
 
@@ -174,8 +174,8 @@ def _decode(entries: npt.NDArray[np.uint64], rows: Rows, where: slice) -> None:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Hold decoded entries of regions; one that is not mapped by anybody else is exclusive, one written lately dirty.
+class DecodedPages:
+    """Hold decoded entries of regions; one that no other process maps is exclusive, one written lately dirty.
 
     Shapes: frames (n, 512) PFN or 0; swapped, exclusive, dirty (n, 512).
     """
@@ -186,12 +186,12 @@ class Seen:
     dirty: npt.NDArray[np.bool_]
 
 
-def decode(entries: npt.NDArray[np.uint64]) -> Seen:
+def decode(entries: npt.NDArray[np.uint64]) -> DecodedPages:
     """Split entries of whole regions into all that they say of anonymous pages, soft-dirty bits included."""
     halves = entries.view(np.uint32).reshape(-1, HPAGE_PMD_NR, 2)
     low, high = halves[:, :, 0], halves[:, :, 1]
     swap = (high >> np.uint32(30)) == 1
-    return Seen(
+    return DecodedPages(
         frames=low * ((high >> _KIND_SHIFT) == _ANON_PRESENT),
         swapped=swap & ((low & _SWAP_TYPE) < _FIRST_SPECIAL_TYPE),
         exclusive=(high & _EXCLUSIVE_BIT) != 0,
@@ -233,7 +233,7 @@ def boards(slots: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
 
 
 def readable(tree: Tree) -> tuple[Tree, int]:
-    """Leave out processes that may not be looked into, and whoever descends from them; count them.
+    """Leave out processes that may not be looked into, and their descendants; count them.
 
     Raises: CaptureError where the root is one of them; VanishedError.
     """
@@ -242,7 +242,7 @@ def readable(tree: Tree) -> tuple[Tree, int]:
     return kept, len(tree.processes) - len(kept.processes)
 
 
-def _may_read(process: Process, is_root: bool) -> bool:
+def _may_read(process: TreeProcess, is_root: bool) -> bool:
     try:
         with Pagemap(process.pid):
             return True

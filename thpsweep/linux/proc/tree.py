@@ -18,7 +18,7 @@ class VanishedError(Exception):
 
 
 @dataclass(frozen=True)
-class Process:
+class TreeProcess:
     """Name a process for good: the start time tells it from a later one with the same pid."""
 
     pid: int
@@ -34,7 +34,7 @@ class Process:
 class Tree:
     """List a family, root first, parents before children; `parents` are positions in the list."""
 
-    processes: tuple[Process, ...]
+    processes: tuple[TreeProcess, ...]
     parents: tuple[int, ...]
 
 
@@ -54,7 +54,7 @@ def family(pid: int, children: bool) -> Tree:
         raise CaptureError(f"pid {pid}: a kernel thread has no memory of its own")
     if not children:
         return Tree((root,), (0,))
-    offspring: dict[int, list[Process]] = {}
+    offspring: dict[int, list[TreeProcess]] = {}
     for name in os.listdir("/proc"):
         process = look_up(int(name)) if name.isdecimal() else None
         # A zombie has no memory left, and no children either: init has taken them.
@@ -68,7 +68,7 @@ def family(pid: int, children: bool) -> Tree:
     return _one_per_mm(processes, parents)
 
 
-def _one_per_mm(processes: list[Process], parents: list[int]) -> Tree:
+def _one_per_mm(processes: list[TreeProcess], parents: list[int]) -> Tree:
     """Keep the first process of each mm; the children of the others become its children.
 
     A process that has ended meanwhile leaves all as they are: it is met again when it is read.
@@ -82,7 +82,7 @@ def _one_per_mm(processes: list[Process], parents: list[int]) -> Tree:
     return Tree(tuple(processes[at] for at in kept), tuple(number[first[parents[at]]] for at in kept))
 
 
-def keep(tree: Tree, known: Iterable[Process]) -> Tree:
+def keep(tree: Tree, known: Iterable[TreeProcess]) -> Tree:
     """Keep the root and those known processes whose ancestors are all kept."""
     wanted = set(known)
     renumbered = {0: 0}
@@ -93,7 +93,7 @@ def keep(tree: Tree, known: Iterable[Process]) -> Tree:
     return Tree(processes, tuple(renumbered[tree.parents[position]] for position in renumbered))
 
 
-def look_up(pid: int) -> Process | None:
+def look_up(pid: int) -> TreeProcess | None:
     """Parse /proc/PID/stat, or give None if there is no such process.
 
     Source: Documentation/filesystems/proc.rst, table 1-4.
@@ -104,4 +104,4 @@ def look_up(pid: int) -> Process | None:
         return None
     values = text.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
     image = int(values[23]), int(values[25])
-    return Process(pid, int(values[19]), int(values[1]), int(values[20]), values[0], image)
+    return TreeProcess(pid, int(values[19]), int(values[1]), int(values[20]), values[0], image)

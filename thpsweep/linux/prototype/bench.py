@@ -12,7 +12,7 @@ from thpsweep.linux.prototype.build import MODULE, Built, build
 from thpsweep.linux.prototype.cache import fetched
 from thpsweep.linux.prototype.kernels import Kernel
 from thpsweep.linux.prototype.needs import require
-from thpsweep.linux.prototype.outcome import Outcome
+from thpsweep.linux.prototype.outcome import CheckOutcome
 
 
 def say(line: str) -> None:
@@ -21,7 +21,7 @@ def say(line: str) -> None:
 
 
 @dataclass(frozen=True)
-class Bench:
+class GuestMachine:
     """A built test machine of a kernel version."""
 
     version: str
@@ -34,9 +34,9 @@ class Bench:
         """Boot, run a test, and yield what the machine prints."""
         return machine.run(self.built, test, self.folder, options, timeout_s, files)
 
-    def run(self, test: str, options: Sequence[str], timeout_s: float, shown: bool = True) -> Outcome:
+    def run(self, test: str, options: Sequence[str], timeout_s: float, shown: bool = True) -> CheckOutcome:
         """Run a test to its end; print each check as it ends."""
-        outcome = Outcome()
+        outcome = CheckOutcome()
         for line in self.lines(test, options, timeout_s):
             told = outcome.take(line)
             if shown and told is not None:
@@ -45,11 +45,11 @@ class Bench:
 
 
 @contextmanager
-def bench(kernel: Kernel, module: Path = MODULE) -> Iterator[Bench]:
+def bench(kernel: Kernel, module: Path = MODULE) -> Iterator[GuestMachine]:
     """Fetch a kernel if need be, build, and clean up in the end. Raises: PrototypeError."""
     require(kernel)
     unpacked = fetched(kernel, say)
     with tempfile.TemporaryDirectory(prefix="thpsweep-prototype-") as name:
         say(f"building for {unpacked.version}")
         folder = Path(name)
-        yield Bench(unpacked.version, build(kernel, unpacked, folder, module), folder)
+        yield GuestMachine(unpacked.version, build(kernel, unpacked, folder, module), folder)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from thpsweep.linux.prototype.bench import Bench, bench, say
+from thpsweep.linux.prototype.bench import GuestMachine, bench, say
 from thpsweep.linux.prototype.compare.command import compare, plays, report
 from thpsweep.linux.prototype.kernels import kernel
 from thpsweep.linux.prototype.machine import CHECKING
@@ -14,7 +14,7 @@ _LIMIT_S = {"check": 300.0, "stress": 1800.0}
 
 
 @dataclass(frozen=True)
-class Request:
+class PrototypeRequest:
     """What the command line asks for."""
 
     action: str
@@ -24,7 +24,7 @@ class Request:
     out: Path | None = None
 
 
-def run(request: Request) -> int:
+def run(request: PrototypeRequest) -> int:
     """Do what is asked; 1 where a check failed. Raises: ThpsweepError."""
     chosen = plays(request.families, request.seed) if request.action == "compare" else []
     others = known(request.out)
@@ -37,7 +37,7 @@ def run(request: Request) -> int:
         return _checked(ready, request.action)
 
 
-def _checked(ready: Bench, test: str) -> int:
+def _checked(ready: GuestMachine, test: str) -> int:
     outcome = ready.run(test, CHECKING, _LIMIT_S[test])
     passed = sum(outcome.checks.values())
     print(f"{test}: {passed} of {len(outcome.checks)} checks passed on Linux {ready.version}")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from thpsweep.linux.prototype.errors import PrototypeError
-from thpsweep.linux.prototype.table import Table
+from thpsweep.linux.prototype.table import InstructionTable
 
 MEASURED = {
     "migration_entry_set_ns": "set_entry",
@@ -49,7 +49,7 @@ class Derived:
         )
 
 
-def derive(key: str, prices: Mapping[str, float], table: Table) -> Derived:
+def derive(key: str, prices: Mapping[str, float], table: InstructionTable) -> Derived:
     """Derive a price from those that were measured on one machine (ns). Raises: PrototypeError.
 
     It is inference: an instruction of one operation is taken to last as long as one of the others.

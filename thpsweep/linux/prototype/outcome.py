@@ -8,7 +8,7 @@ _PAIR = re.compile(r"(\w+)=(\S+)")
 
 
 @dataclass
-class Outcome:
+class CheckOutcome:
     """Checks by name with whether they passed, what failed, and the lines of prices."""
 
     checks: dict[str, bool] = field(default_factory=dict)
@@ -35,9 +35,9 @@ class Outcome:
         return None
 
 
-def outcome(lines: Iterable[str]) -> Outcome:
+def outcome(lines: Iterable[str]) -> CheckOutcome:
     """Read all lines of a machine."""
-    read = Outcome()
+    read = CheckOutcome()
     for line in lines:
         read.take(line)
     return read

@@ -9,19 +9,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as Shown
 
-from thpsweep.linux.prototype.bench import Bench
+from thpsweep.linux.prototype.bench import GuestMachine
 from thpsweep.linux.prototype.errors import PrototypeError
 from thpsweep.linux.prototype.instructions import instructions
 from thpsweep.linux.prototype.machine import COUNTING
 from thpsweep.linux.prototype.needs import EMULATOR
-from thpsweep.linux.prototype.outcome import Outcome
-from thpsweep.linux.prototype.table import Table, load, save
+from thpsweep.linux.prototype.outcome import CheckOutcome
+from thpsweep.linux.prototype.table import InstructionTable, load, save
 
 _LIMIT_S = 900.0
 _COMPILER = re.compile(r"\((\S*gcc\S* \([^)]*\) [\d.]+)")
 
 
-def known(out: Path | None) -> dict[str, Table]:
+def known(out: Path | None) -> dict[str, InstructionTable]:
     """Read what a file has of other kernels, before anything is counted. Raises: PrototypeError."""
     if out is None:
         return {}
@@ -30,7 +30,7 @@ def known(out: Path | None) -> dict[str, Table]:
     return load(out) if out.exists() else {}
 
 
-def price(ready: Bench, kernel: str, out: Path | None, others: Mapping[str, Table]) -> int:
+def price(ready: GuestMachine, kernel: str, out: Path | None, others: Mapping[str, InstructionTable]) -> int:
     """Count, show, and write where a file is named, beside the tables of other kernels. Raises: PrototypeError."""
     table = counted(ready, kernel)
     show(table, ready.version)
@@ -39,16 +39,16 @@ def price(ready: Bench, kernel: str, out: Path | None, others: Mapping[str, Tabl
     return 0
 
 
-def counted(ready: Bench, kernel: str) -> Table:
+def counted(ready: GuestMachine, kernel: str) -> InstructionTable:
     """Run the machine that counts. Raises: PrototypeError."""
-    outcome, version = Outcome(), ""
+    outcome, version = CheckOutcome(), ""
     for line in ready.lines("price", COUNTING, _LIMIT_S):
         version = line if line.startswith("version ") else version
         outcome.take(line)
     if not outcome.passed:
         raise PrototypeError("prototype: price: " + "; ".join(outcome.failures[:3] or ["nothing was counted"]))
     compiler = _COMPILER.search(version)
-    return Table(
+    return InstructionTable(
         kernel=kernel,
         date=datetime.date.today().isoformat(),
         compiler=f"{compiler[1] if compiler else 'unknown'}, {ready.version}",
@@ -57,7 +57,7 @@ def counted(ready: Bench, kernel: str) -> Table:
     )
 
 
-def show(table: Table, version: str) -> None:
+def show(table: InstructionTable, version: str) -> None:
     """Print the table."""
     shown = Shown(title=f"Linux {version}: guest instructions a pte", title_justify="left")
     shown.add_column("operation")

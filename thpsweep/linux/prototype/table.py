@@ -21,7 +21,7 @@ _HEAD = """\
 
 
 @dataclass(frozen=True)
-class Table:
+class InstructionTable:
     """What was counted in one kernel."""
 
     kernel: str
@@ -35,12 +35,12 @@ class Table:
         return self.per_pte[of] / self.per_pte[to]
 
 
-def load(path: Path = SHIPPED) -> dict[str, Table]:
+def load(path: Path = SHIPPED) -> dict[str, InstructionTable]:
     """Read a table file: by kernel version such as "6.12". Raises: PrototypeError."""
     try:
         plain: Any = yaml.safe_load(path.read_text())
         return {
-            name: Table(
+            name: InstructionTable(
                 name, str(entry["date"]), entry["compiler"], entry["emulator"], dict(entry["instructions_per_pte"])
             )
             for name, entry in plain.items()
@@ -49,7 +49,7 @@ def load(path: Path = SHIPPED) -> dict[str, Table]:
         raise PrototypeError(f"{path}: expected a table of instructions a pte, by kernel ({problem})") from None
 
 
-def save(path: Path, tables: Mapping[str, Table]) -> None:
+def save(path: Path, tables: Mapping[str, InstructionTable]) -> None:
     """Write a table file."""
     plain = {
         name: {

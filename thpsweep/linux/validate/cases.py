@@ -5,7 +5,7 @@ from typing import Any
 from thpsweep.linux.validate.steps import (
     ALL,
     Case,
-    Step,
+    CaseStep,
     age,
     collapse,
     discard,
@@ -37,7 +37,7 @@ SHARERS = (3, 8, 24, 48)
 """Sharer counts of the timed families: none of those that calibration uses."""
 
 
-def family(sharers: int) -> tuple[Step, ...]:
+def family(sharers: int) -> tuple[CaseStep, ...]:
     """Let a parent write a region, and all children read it."""
     children = [f"c{i}" for i in range(1, sharers)]
     forks = [step for child in children for step in (fork("p", child), read(child))]

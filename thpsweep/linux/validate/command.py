@@ -17,7 +17,7 @@ from thpsweep.linux.validate.random_cases import random_case
 from thpsweep.linux.validate.report import show, write_json
 from thpsweep.linux.validate.run import validate
 from thpsweep.linux.validate.steps import Case
-from thpsweep.linux.validate.verdict import Verdict
+from thpsweep.linux.validate.verdict import CaseVerdict
 from thpsweep.model.machines.profile import Profile
 from thpsweep.profiles import load, sources
 
@@ -26,7 +26,7 @@ _WIDTH = 150
 
 
 @dataclass(frozen=True)
-class Request:
+class ValidateRequest:
     """What the command line asks for."""
 
     machine: Path
@@ -38,7 +38,7 @@ class Request:
     list_only: bool
 
 
-def run(request: Request) -> int:
+def run(request: ValidateRequest) -> int:
     """Validate and report; 1 where the kernel and the model differ. Raises: ThpsweepError."""
     if request.random < 0:
         raise OptionError("--random", request.random, "0 or more")
@@ -84,7 +84,7 @@ def _try_assumptions(profile: Path) -> list[Findings]:
         )
 
 
-def _validate(chosen: Sequence[Case], machine: Profile, rounds: int) -> list[Verdict]:
+def _validate(chosen: Sequence[Case], machine: Profile, rounds: int) -> list[CaseVerdict]:
     with Bench() as bench, Progress(console=Console(stderr=True), transient=True) as progress:
         for complaint in bench.complaints():
             print(f"thpsweep: {complaint}", file=sys.stderr)

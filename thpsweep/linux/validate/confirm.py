@@ -7,12 +7,12 @@ model's if it comes again.
 
 from collections.abc import Callable
 
-from thpsweep.linux.validate.verdict import Verdict
+from thpsweep.linux.validate.verdict import CaseVerdict
 
 _CLEAN, _TRIES = 2, 6
 
 
-def settled(run: Callable[[], Verdict]) -> Verdict:
+def settled(run: Callable[[], CaseVerdict]) -> CaseVerdict:
     """Run a case, and again where it differs under interference: until two runs are clean, or a difference counts.
 
     That is one without interference, one that came twice, and one of a case that differs in another way each time, so
@@ -42,9 +42,9 @@ def settled(run: Callable[[], Verdict]) -> Verdict:
     return verdict
 
 
-def _evidence(verdict: Verdict) -> set[str]:
+def _evidence(verdict: CaseVerdict) -> set[str]:
     return set() if verdict.disturbed else set(verdict.lines)
 
 
-def _named(verdict: Verdict) -> list[str]:
+def _named(verdict: CaseVerdict) -> list[str]:
     return [f"{line} (meanwhile: {', '.join(verdict.interference)})" for line in verdict.lines]

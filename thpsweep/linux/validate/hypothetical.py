@@ -22,7 +22,7 @@ _LEAST = {"tlb_coalesce": 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
+class CostAndGain:
     """What the mechanism costs and brings in the scene; payback_s is infinite where it never pays back."""
 
     cpu_ms: float
@@ -36,8 +36,8 @@ class Assumption:
 
     key: str
     source: Source
-    halved: Answer
-    doubled: Answer
+    halved: CostAndGain
+    doubled: CostAndGain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Findings:
     """One mechanism: its answer, the keys that its answer hangs on by where they come from, the assumed ones tried."""
 
     mechanism: str
-    answer: Answer
+    answer: CostAndGain
     known: Sequence[str]
     assumptions: Sequence[Assumption]
 
@@ -65,7 +65,7 @@ def findings(
 
 
 def _of(mechanism: str, machine: Profile, sources: Mapping[str, Source]) -> Findings:
-    def answer(key: str, price: float) -> Answer:
+    def answer(key: str, price: float) -> CostAndGain:
         changed: dict[str, Any] = {key: price}
         return _answer(mechanism, dataclasses.replace(machine, **changed))
 
@@ -89,7 +89,7 @@ def prices(machine: Profile) -> list[str]:
     return [f.name for f in dataclasses.fields(machine) if f.type is float and f.name != "memory_bytes"]
 
 
-def _answer(mechanism: str, machine: Profile) -> Answer:
+def _answer(mechanism: str, machine: Profile) -> CostAndGain:
     """Simulate the scene: the workload `prefork` as it ships, but small; every sharer asks for a collapse after a minute."""
     point: dict[str, Any] = {
         "workload": {"kind": "prefork", **option("workload", "prefork"), "regions": REGIONS},
@@ -104,7 +104,7 @@ def _answer(mechanism: str, machine: Profile) -> Answer:
     }
     mean = {name: value["mean"] for name, value in simulate(point)["metrics"].items()}
     payback_s = mean["tradeoff/payback_s"]
-    return Answer(
+    return CostAndGain(
         mean["cost/cpu_ms"],
         mean["tradeoff/net_cpu_ms"],
         math.inf if payback_s is None or math.isnan(payback_s) else float(payback_s),

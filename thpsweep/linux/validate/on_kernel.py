@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from thpsweep.errors import DisturbedError
-from thpsweep.linux.live.actor import Actor, Advice, Memory, Reply
+from thpsweep.linux.live.actor import Actor, Advice, LiveMemory, Reply
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.cgroup import MemoryCgroup
 from thpsweep.linux.live.compaction import compact, fill, many_free_pages, punch
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.forms import split_pmd
 from thpsweep.linux.live.ksm import ksmd, merge
 from thpsweep.linux.live.look import Look, look, page_table_kib, pages_in_use
@@ -20,7 +20,7 @@ from thpsweep.linux.validate.interference import FILL, InterferenceWatch
 from thpsweep.linux.validate.on_model import tally
 from thpsweep.linux.validate.results import last_failure, mm_of, results
 from thpsweep.linux.validate.state import State, StepResult, View
-from thpsweep.linux.validate.steps import HEADROOM_BYTES, Case, Step
+from thpsweep.linux.validate.steps import HEADROOM_BYTES, Case, CaseStep
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -49,11 +49,11 @@ class OnKernel:
     """Hold one case's family of live processes; it ends with the case."""
 
     def __init__(
-        self, case: Case, bench: Bench, family: Family, group: MemoryCgroup | None, counts_faults: bool
+        self, case: Case, bench: Bench, family: LiveFamily, group: MemoryCgroup | None, counts_faults: bool
     ) -> None:
         self._case, self._bench, self._family, self._group = case, bench, family, group
         self._actors: dict[str, Actor] = {}
-        self._memory = Memory(0, 0)
+        self._memory = LiveMemory(0, 0)
         self._held: dict[str, list[_Held]] = {}
         self._advised: set[str] = set()
         self._dense: list[int] = []
@@ -62,9 +62,9 @@ class OnKernel:
         self.interference = InterferenceWatch()
         self.retries = 0
 
-    def do(self, step: Step) -> StepResult:
+    def do(self, step: CaseStep) -> StepResult:
         """Do a step. Raises: LiveError where this machine cannot."""
-        method: Callable[[Step], StepResult] = getattr(self, f"_{step.verb}")
+        method: Callable[[CaseStep], StepResult] = getattr(self, f"_{step.verb}")
         if step.verb not in _DRAINING:
             self._bench.drain_lru()
         result = method(step)
@@ -99,14 +99,14 @@ class OnKernel:
         return sum(page_table_kib(actor.pid) for actor in self._actors.values())
 
     # ---- one method a verb ------------------------------------------------------------------------------------------
-    def _start(self, step: Step) -> StepResult:
+    def _start(self, step: CaseStep) -> StepResult:
         self._actors[step.who] = actor = self._family.start()
         if self._group is not None:
             self._group.add(actor.pid)
         self._memory = actor.map(self._case.n_regions, self._case.shmem)
         return StepResult()
 
-    def _fork(self, step: Step) -> StepResult:
+    def _fork(self, step: CaseStep) -> StepResult:
         parent = self._actors[step.who]
         _, empty_ns = self._idler.do("fork", 0, 2).cpu_ns  # without memory; the first one warms the kernel's code
         child, reply = self._family.fork(parent)
@@ -117,18 +117,18 @@ class OnKernel:
             child.read(self._memory, range(self._memory.n_pages))
         return StepResult(ns=_cpu_ns(reply) - empty_ns)
 
-    def _end(self, step: Step) -> StepResult:
+    def _end(self, step: CaseStep) -> StepResult:
         self._family.end(self._actors.pop(step.who))
         return StepResult()
 
-    def _write(self, step: Step) -> StepResult:
+    def _write(self, step: CaseStep) -> StepResult:
         if self._case.low:
             fill(self._bench, self._actors[step.who], self._memory)
             return StepResult()
         actor = self._actors[step.who]
         return self._touch(actor, lambda: actor.write(self._memory, step.pages))
 
-    def _read(self, step: Step) -> StepResult:
+    def _read(self, step: CaseStep) -> StepResult:
         actor = self._actors[step.who]
         return self._touch(actor, lambda: actor.read(self._memory, step.pages))
 
@@ -142,26 +142,26 @@ class OnKernel:
         places = [int(event.fields["address"], 16) - self._memory.address for event in mine]
         return StepResult(ns=_cpu_ns(reply), faults=sum(0 <= place < self._memory.n_bytes for place in places))
 
-    def _huge(self, step: Step) -> StepResult:
+    def _huge(self, step: CaseStep) -> StepResult:
         actor, region = self._actors[step.who], step.pages
         actor.advise(self._memory, Advice.HUGEPAGE)
         self._advised.add(step.who)
         return self._touch(actor, lambda: actor.write(self._memory, region))
 
-    def _split(self, step: Step) -> StepResult:
+    def _split(self, step: CaseStep) -> StepResult:
         split_pmd(self._actors[step.who], self._memory, step.pages.start // HPAGE_PMD_NR)
         return StepResult()
 
-    def _discard(self, step: Step) -> StepResult:
+    def _discard(self, step: CaseStep) -> StepResult:
         self._advise(step, Advice.DONTNEED)
         return StepResult()
 
-    def _page_out(self, step: Step) -> StepResult:
+    def _page_out(self, step: CaseStep) -> StepResult:
         self._bench.need_swap()
         self._advise(step, Advice.PAGEOUT)
         return StepResult()
 
-    def _merge(self, step: Step) -> StepResult:
+    def _merge(self, step: CaseStep) -> StepResult:
         actor = self._actors[step.who]
         for page in step.pages:
             actor.write(self._memory, range(page, page + 1), value=_ALIKE)
@@ -170,39 +170,39 @@ class OnKernel:
             merge(daemon, len(step.pages) - 1)
         return StepResult()
 
-    def _age(self, step: Step) -> StepResult:
+    def _age(self, step: CaseStep) -> StepResult:
         for what in "14":  # 1 makes ptes old, but leaves TLB entries, through which a read makes none young: 4 flushes
             Path(f"/proc/{self._actors[step.who].pid}/clear_refs").write_text(what)
         return StepResult()
 
-    def _hold(self, step: Step) -> StepResult:
+    def _hold(self, step: CaseStep) -> StepResult:
         if not self._dense:
             return self._keep(step, self._actors[step.who].splice)
         first = int(self._dense[0])  # pages that are there, and that compaction would move
         result = self._keep(replace(step, pages=range(first, first + len(step.pages))), self._actors[step.who].splice)
         return replace(result, chosen=tuple(self._held[step.who][-1].pages))
 
-    def _pin(self, step: Step) -> StepResult:
+    def _pin(self, step: CaseStep) -> StepResult:
         return self._keep(step, self._actors[step.who].pin)
 
-    def _keep(self, step: Step, take: Callable[[Memory, range], int]) -> StepResult:
+    def _keep(self, step: CaseStep, take: Callable[[LiveMemory, range], int]) -> StepResult:
         number = take(self._memory, step.pages)
         self._held.setdefault(step.who, []).append(_Held(self._actors[step.who], number, step.pages))
         return StepResult()
 
-    def _release(self, step: Step) -> StepResult:
+    def _release(self, step: CaseStep) -> StepResult:
         for held in self._held.pop(step.who):
             held.actor.release(held.number)
         return StepResult()
 
-    def _limit(self, step: Step) -> StepResult:
+    def _limit(self, step: CaseStep) -> StepResult:
         """Leave the cgroup less than a huge page, and nothing to reclaim."""
         assert self._group is not None, "a case with a limit is one with limited=True"
         self._group.forbid_swap()
         self._group.limit(self._group.used_bytes + HEADROOM_BYTES)
         return StepResult()
 
-    def _collapse(self, step: Step) -> StepResult:
+    def _collapse(self, step: CaseStep) -> StepResult:
         actor, tables_kib = self._actors[step.who], self._tables_kib()
         counted = {"pid": actor.pid} if self._counts_faults else {}
         with self._bench.recording(*_EVENTS * self._counts_faults, **counted) as events:
@@ -224,7 +224,7 @@ class OnKernel:
         touches = [actor.read(self._memory, range(self._memory.n_pages)) for actor in self._actors.values()]
         return sum(map(_cpu_ns, touches))
 
-    def _scan(self, step: Step) -> StepResult:
+    def _scan(self, step: CaseStep) -> StepResult:
         daemon = self._bench.need_khugepaged()
         self._bench.need_trace()
         scanned, limits = step.who.split(), dict(step.limits)
@@ -248,7 +248,7 @@ class OnKernel:
         tallied = Counter(results(events, lambda event: event.fields["mm"] in mms))
         return StepResult(tally(tallied), "", ns, self._tables_kib() - tables_kib)
 
-    def _punch(self, step: Step) -> StepResult:
+    def _punch(self, step: CaseStep) -> StepResult:
         """Leave holes."""
         assert self._group is not None, "a case with a punch is one with low=True"
         with many_free_pages(self._bench.settings):
@@ -256,7 +256,7 @@ class OnKernel:
         self._dense = dense.tolist()
         return StepResult(chosen=tuple(gone.tolist()))
 
-    def _migrate(self, step: Step) -> StepResult:
+    def _migrate(self, step: CaseStep) -> StepResult:
         """Compact all memory; tell which pages of the process moved."""
         self._bench.need_trace()
         with many_free_pages(self._bench.settings):
@@ -270,7 +270,7 @@ class OnKernel:
         ns = moves.ns * ours if ours > _MOSTLY else math.nan
         return StepResult(f"MOVED, {stays}", ns=ns, chosen=tuple(moves.pages.tolist()))
 
-    def _advise(self, step: Step, advice: Advice) -> Reply:
+    def _advise(self, step: CaseStep, advice: Advice) -> Reply:
         return self._actors[step.who].advise(self._memory, advice, step.pages)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from thpsweep.linux.validate.state import InexpressibleError, State, StepResult, View
-from thpsweep.linux.validate.steps import HEADROOM_BYTES, Case, Step
+from thpsweep.linux.validate.steps import HEADROOM_BYTES, Case, CaseStep
 from thpsweep.model.accounting import prices
 from thpsweep.model.bits import Ints
 from thpsweep.model.machines.profile import Profile
@@ -47,7 +47,7 @@ class OnModel:
         self._held: dict[str, list[Ints]] = {}
         self._chosen: tuple[int, ...] = ()
 
-    def do(self, step: Step, live: StepResult) -> StepResult:
+    def do(self, step: CaseStep, live: StepResult) -> StepResult:
         """Do a step after the kernel has. Raises: InexpressibleError where the scenario API does not have it.
 
         A charge that a memory cgroup refuses has the kernel reclaim first, again and again: that has no price.
@@ -84,7 +84,7 @@ class OnModel:
             swap_kib=process.swap_kib,
         )
 
-    def _faults(self, step: Step, done: Counts) -> int | None:
+    def _faults(self, step: CaseStep, done: Counts) -> int | None:
         """Count the faults of a step; a read of holes maps zero pages, which the model does not have."""
         if step.verb not in ("write", "huge", "read") or self._had_holes:
             return None
@@ -102,72 +102,72 @@ class OnModel:
         return float((faults + forks + exits + collapses + syncs)[0])
 
     # ---- one method a verb ------------------------------------------------------------------------------------------
-    def _start(self, step: Step) -> None:
+    def _start(self, step: CaseStep) -> None:
         self._processes[step.who] = self._scene.process()
 
-    def _fork(self, step: Step) -> None:
+    def _fork(self, step: CaseStep) -> None:
         self._processes[step.other] = self._processes[step.who].fork()
 
-    def _end(self, step: Step) -> None:
+    def _end(self, step: CaseStep) -> None:
         self._processes[step.who].exit()
 
-    def _write(self, step: Step) -> None:
+    def _write(self, step: CaseStep) -> None:
         self._processes[step.who].write(step.pages)
 
-    def _read(self, step: Step) -> None:
+    def _read(self, step: CaseStep) -> None:
         process = self._processes[step.who]
         self._had_holes = bool(np.any((process.frames == 0) & ~process._has("swapped")))
         self._processes[step.who].read(step.pages)
 
-    def _huge(self, step: Step) -> None:
+    def _huge(self, step: CaseStep) -> None:
         self._processes[step.who].huge(step.pages.start // HPAGE_PMD_NR)
 
-    def _split(self, step: Step) -> None:
+    def _split(self, step: CaseStep) -> None:
         self._processes[step.who].split(step.pages.start // HPAGE_PMD_NR)
 
-    def _discard(self, step: Step) -> None:
+    def _discard(self, step: CaseStep) -> None:
         self._processes[step.who].discard(step.pages)
 
-    def _punch(self, step: Step) -> None:
+    def _punch(self, step: CaseStep) -> None:
         self._processes[step.who].discard(self._chosen)
 
-    def _migrate(self, step: Step) -> tuple[str, str]:
+    def _migrate(self, step: CaseStep) -> tuple[str, str]:
         """Count what the kernel moved: a migration changes nothing of who shares what."""
         mapcounts = self._processes[step.who].mapcounts[list(self._chosen)]
         self._scene.counts.total["pages_migrated"] += mapcounts.size
         self._scene.counts.total["ptes_migrated"] += mapcounts.sum()
         return "MOVED, held pages stay", ""
 
-    def _page_out(self, step: Step) -> None:
+    def _page_out(self, step: CaseStep) -> None:
         self._processes[step.who].page_out(step.pages)
 
-    def _merge(self, step: Step) -> None:
+    def _merge(self, step: CaseStep) -> None:
         self._processes[step.who].write(step.pages)
         self._processes[step.who].merge(step.pages)
 
-    def _age(self, step: Step) -> None:
+    def _age(self, step: CaseStep) -> None:
         self._processes[step.who].age()
 
-    def _hold(self, step: Step) -> None:
+    def _hold(self, step: CaseStep) -> None:
         pages = self._chosen or step.pages
         self._held.setdefault(step.who, []).append(self._processes[step.who].vmsplice(pages))
 
-    def _pin(self, step: Step) -> None:
+    def _pin(self, step: CaseStep) -> None:
         self._held.setdefault(step.who, []).append(self._processes[step.who].pin(step.pages))
 
-    def _release(self, step: Step) -> None:
+    def _release(self, step: CaseStep) -> None:
         for references in self._held.pop(step.who):
             self._scene.release(references)
 
-    def _limit(self, step: Step) -> None:
+    def _limit(self, step: CaseStep) -> None:
         self._scene.limit(HEADROOM_BYTES)
 
-    def _collapse(self, step: Step) -> tuple[str, str]:
+    def _collapse(self, step: CaseStep) -> tuple[str, str]:
         regions = range(step.pages.start // HPAGE_PMD_NR, step.pages.stop // HPAGE_PMD_NR)
         result = self._processes[step.who].collapse(self._mechanism, regions)
         return result.name, _ERRNO.get(result, "EINVAL")
 
-    def _scan(self, step: Step) -> tuple[str, str]:
+    def _scan(self, step: CaseStep) -> tuple[str, str]:
         scanned = {self._processes[who] for who in step.who.split()}
         for process in self._scene.living:
             process.advised = process in scanned
@@ -177,7 +177,7 @@ class OnModel:
         return tally({result.name: n for result, n in results.items()}), ""
 
 
-def _spurious(step: Step, done: Counts) -> int:
+def _spurious(step: CaseStep, done: Counts) -> int:
     """Give how many faults stale TLB entries may add: one for each written page but the one whose fault permits all."""
     permitted = int(done.total["reuse_pmds"][0])
     return max(0, min(len(step.pages), permitted * HPAGE_PMD_NR) - permitted)

@@ -4,7 +4,7 @@ import random
 
 from thpsweep.linux.validate.steps import (
     Case,
-    Step,
+    CaseStep,
     age,
     collapse,
     discard,
@@ -40,7 +40,7 @@ def random_case(seed: int, plain: bool = False) -> Case:
     first = huge("p") if rng.random() < 0.4 else write("p", range(rng.choice(_SIZES)))
     living, forked = ["p"], 0
     holding: list[str] = []
-    question: list[Step] = []
+    question: list[CaseStep] = []
     for _ in range(_STEPS):
         step = _step(rng, living, holding, f"c{forked + 1}", plain)
         if (
@@ -60,7 +60,7 @@ def random_case(seed: int, plain: bool = False) -> Case:
     return Case(f"random_{seed}", f"drawn with seed {seed}", (start("p"), first), tuple(question))
 
 
-def _step(rng: random.Random, living: list[str], holding: list[str], child: str, plain: bool) -> Step:
+def _step(rng: random.Random, living: list[str], holding: list[str], child: str, plain: bool) -> CaseStep:
     """Draw a step that can be done; the last process stays, and so does one that holds pages."""
     who = rng.choice(living)
     verbs = ["write"] * 3 + ["read", "discard", "split", "collapse", "collapse", "scan"]

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from thpsweep.linux.calibrate.samples import USED
-from thpsweep.linux.validate.verdict import Verdict
+from thpsweep.linux.validate.verdict import CaseVerdict
 
 _KINDS = ("outcome", "sharing", "memory")
 
 
-def show(verdicts: Sequence[Verdict], machine_name: str, console: Console) -> None:
+def show(verdicts: Sequence[CaseVerdict], machine_name: str, console: Console) -> None:
     """Print the table and, below it, what differs and what was not compared."""
     table = Table(title=f"kernel {platform.release()} against the model, prices of {machine_name}", expand=False)
     for column in ("scenario", "kernel", "model"):
@@ -34,7 +34,7 @@ def show(verdicts: Sequence[Verdict], machine_name: str, console: Console) -> No
     console.print(summary(verdicts), highlight=False)
 
 
-def summary(verdicts: Sequence[Verdict]) -> str:
+def summary(verdicts: Sequence[CaseVerdict]) -> str:
     """Say in a few lines how many agree, and how well time is predicted."""
     compared = [v for v in verdicts if not v.skipped and not v.inexpressible]
     parts = [f"{sum(v.equal for v in compared)} of {len(compared)} scenarios equal in outcome, sharing and memory"]
@@ -55,14 +55,16 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     return "; ".join(parts)
 
 
-def _spread(verdicts: Sequence[Verdict]) -> str:
+def _spread(verdicts: Sequence[CaseVerdict]) -> str:
     """Sum up the ratios that there are."""
     ratios = [v.ratio for v in verdicts if v.ratio]
     p10, median, p90 = np.percentile(ratios, [10, 50, 90])
     return f"median {median:.2f}, 10th and 90th percentile {p10:.2f} and {p90:.2f}, {len(ratios)} scenarios"
 
 
-def write_json(verdicts: Sequence[Verdict], machine_name: str, hypothetical: list[dict[str, Any]], path: Path) -> None:
+def write_json(
+    verdicts: Sequence[CaseVerdict], machine_name: str, hypothetical: list[dict[str, Any]], path: Path
+) -> None:
     """Write everything that is known of each scenario."""
     report = {
         "kernel_release": platform.release(),
@@ -73,14 +75,14 @@ def write_json(verdicts: Sequence[Verdict], machine_name: str, hypothetical: lis
     path.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def _row(verdict: Verdict) -> list[str]:
+def _row(verdict: CaseVerdict) -> list[str]:
     marks = [_mark(verdict, kind) for kind in _KINDS]
     numbers = [_us(verdict.measured_ns), _us(verdict.predicted_ns if verdict.measured_ns else None)]
     ratio = "" if verdict.ratio is None else f"{verdict.ratio:.2f}"
     return [verdict.case.name, "\n".join(verdict.kernel), "\n".join(verdict.model), *marks, *numbers, ratio]
 
 
-def _mark(verdict: Verdict, kind: str) -> str:
+def _mark(verdict: CaseVerdict, kind: str) -> str:
     if verdict.skipped or verdict.inexpressible or (kind == "sharing" and not verdict.compared_sharing):
         return "-"
     if kind not in verdict.differences:
@@ -92,7 +94,7 @@ def _us(ns: float | None) -> str:
     return "" if ns is None else f"{ns / 1000:.0f}"
 
 
-def _lines(verdict: Verdict) -> list[str]:
+def _lines(verdict: CaseVerdict) -> list[str]:
     lines = [line for kind in _KINDS for line in verdict.differences.get(kind, [])]
     if verdict.differences:
         lines.append(f"meanwhile, when it first differed: {', '.join(verdict.interference) or 'no interference seen'}")
@@ -108,7 +110,7 @@ def _lines(verdict: Verdict) -> list[str]:
     return lines
 
 
-def _plain(verdict: Verdict) -> dict[str, Any]:
+def _plain(verdict: CaseVerdict) -> dict[str, Any]:
     return {
         "name": verdict.case.name,
         "about": verdict.case.about,

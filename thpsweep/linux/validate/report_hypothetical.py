@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from thpsweep.linux.validate.hypothetical import REGIONS, SHARERS, Answer, Findings
+from thpsweep.linux.validate.hypothetical import REGIONS, SHARERS, CostAndGain, Findings
 
 
 def show(findings: Sequence[Findings], machine_name: str, console: Console) -> None:
@@ -44,7 +44,7 @@ def plain(findings: Sequence[Findings]) -> list[dict[str, Any]]:
     return listed
 
 
-def _numbers(answer: Answer) -> list[str]:
+def _numbers(answer: CostAndGain) -> list[str]:
     payback = "never" if math.isinf(answer.payback_s) else f"{answer.payback_s:,.0f}"
     return [f"{answer.cpu_ms:.1f}", f"{answer.net_cpu_ms:,.1f}", payback]
 

@@ -8,14 +8,14 @@ from contextlib import nullcontext
 from thpsweep.errors import DisturbedError, LiveError
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.cgroup import memory_cgroup
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.validate import compare
 from thpsweep.linux.validate.confirm import settled
 from thpsweep.linux.validate.on_kernel import OnKernel
 from thpsweep.linux.validate.on_model import OnModel
 from thpsweep.linux.validate.state import InexpressibleError, State, StepResult
-from thpsweep.linux.validate.steps import Case, Step
-from thpsweep.linux.validate.verdict import Verdict
+from thpsweep.linux.validate.steps import Case, CaseStep
+from thpsweep.linux.validate.verdict import CaseVerdict
 from thpsweep.model.machines.profile import Profile
 
 Timed = tuple[float, float | None]
@@ -35,7 +35,7 @@ def validate(
     bench: Bench,
     rounds: int = ROUNDS,
     tell: Callable[[Case], None] = lambda _: None,
-) -> list[Verdict]:
+) -> list[CaseVerdict]:
     """Run cases, each in so many rounds; the first decides on what is compared, all of them on time."""
     verdicts = []
     for case in cases:
@@ -44,12 +44,12 @@ def validate(
     return verdicts
 
 
-def _judge(case: Case, machine: Profile, bench: Bench, rounds: int) -> Verdict:
+def _judge(case: Case, machine: Profile, bench: Bench, rounds: int) -> CaseVerdict:
     times: list[Timed] = []
 
-    def once() -> Verdict:
+    def once() -> CaseVerdict:
         for _ in range(_TRIES):
-            verdict = Verdict(case)
+            verdict = CaseVerdict(case)
             try:
                 times.extend(_live(case, machine, bench, verdict))
                 return verdict
@@ -63,7 +63,7 @@ def _judge(case: Case, machine: Profile, bench: Bench, rounds: int) -> Verdict:
     try:
         n_compared = len(times)  # their faults were counted, which takes time
         while verdict.equal and times and len(times) - n_compared < min(rounds, case.max_rounds) - 1:
-            again = Verdict(case) if case.low else None  # another number of pages moves each time
+            again = CaseVerdict(case) if case.low else None  # another number of pages moves each time
             times += _live(case, machine, bench, again) or [(math.nan, None)]
         times = times[n_compared:] or times
     except LiveError as error:
@@ -72,7 +72,7 @@ def _judge(case: Case, machine: Profile, bench: Bench, rounds: int) -> Verdict:
     return verdict
 
 
-def _time(verdict: Verdict, times: Sequence[Timed]) -> None:
+def _time(verdict: CaseVerdict, times: Sequence[Timed]) -> None:
     """Sum up the rounds: each is held against the prediction of what happened in it, where that was made."""
     known = [timed for timed in times if not math.isnan(timed[0])]
     if verdict.predicted_ns is None or not known:
@@ -92,9 +92,9 @@ def _spread(times_ns: Sequence[float]) -> float | None:
     return high / low
 
 
-def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -> list[Timed]:
+def _live(case: Case, machine: Profile, bench: Bench, verdict: CaseVerdict | None) -> list[Timed]:
     """Go through a case once on the kernel, and in the model too where there is a verdict to reach; time both."""
-    with memory_cgroup() if case.low or case.limited else nullcontext() as group, Family() as family:
+    with memory_cgroup() if case.low or case.limited else nullcontext() as group, LiveFamily() as family:
         kernel = OnKernel(case, bench, family, group, counts_faults=verdict is not None)
         model = OnModel(case, machine) if verdict else None
         watch = _Watch(verdict)
@@ -116,15 +116,15 @@ def _live(case: Case, machine: Profile, bench: Bench, verdict: Verdict | None) -
 class _Watch:
     """Take both sides through a case and write down what differs."""
 
-    def __init__(self, verdict: Verdict | None) -> None:
+    def __init__(self, verdict: CaseVerdict | None) -> None:
         self._verdict = verdict
         self._before: tuple[State, State] | None = None
-        self._step = Step("")
+        self._step = CaseStep("")
         self._attributed = False
         self.measured: list[float] = []
         self.predicted: list[float] = []
 
-    def step(self, kernel: OnKernel, model: OnModel | None, step: Step, timed: bool) -> OnModel | None:
+    def step(self, kernel: OnKernel, model: OnModel | None, step: CaseStep, timed: bool) -> OnModel | None:
         """Do one step on both sides; give the model, or nothing from the step on that it cannot express."""
         self._step = step
         live = kernel.do(step)

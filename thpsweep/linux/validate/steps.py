@@ -11,7 +11,7 @@ HEADROOM_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Step:
+class CaseStep:
     """One thing that one process (or khugepaged) does; pages are numbered through all regions."""
 
     verb: str
@@ -38,8 +38,8 @@ class Case:
 
     name: str
     about: str
-    ready: tuple[Step, ...]
-    question: tuple[Step, ...]
+    ready: tuple[CaseStep, ...]
+    question: tuple[CaseStep, ...]
     n_regions: int = 1
     shmem: bool = False
     low: bool = False
@@ -57,96 +57,96 @@ class Case:
         return most
 
 
-def start(who: str) -> Step:
+def start(who: str) -> CaseStep:
     """Begin a process that maps nothing yet."""
-    return Step("start", who)
+    return CaseStep("start", who)
 
 
-def write(who: str, pages: range = ALL) -> Step:
+def write(who: str, pages: range = ALL) -> CaseStep:
     """Write pages."""
-    return Step("write", who, pages)
+    return CaseStep("write", who, pages)
 
 
-def read(who: str, pages: range = ALL) -> Step:
+def read(who: str, pages: range = ALL) -> CaseStep:
     """Read pages."""
-    return Step("read", who, pages)
+    return CaseStep("read", who, pages)
 
 
-def huge(who: str, region: int = 0) -> Step:
+def huge(who: str, region: int = 0) -> CaseStep:
     """Touch all of an empty region that gets a THP at fault."""
-    return Step("huge", who, range(region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR))
+    return CaseStep("huge", who, range(region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR))
 
 
-def split(who: str, region: int = 0) -> Step:
+def split(who: str, region: int = 0) -> CaseStep:
     """Map a region by ptes instead of its PMD."""
-    return Step("split", who, range(region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR))
+    return CaseStep("split", who, range(region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR))
 
 
-def discard(who: str, pages: range) -> Step:
+def discard(who: str, pages: range) -> CaseStep:
     """Give pages back (MADV_DONTNEED)."""
-    return Step("discard", who, pages)
+    return CaseStep("discard", who, pages)
 
 
-def page_out(who: str, pages: range) -> Step:
+def page_out(who: str, pages: range) -> CaseStep:
     """Write pages to swap (MADV_PAGEOUT)."""
-    return Step("page_out", who, pages)
+    return CaseStep("page_out", who, pages)
 
 
-def age(who: str) -> Step:
+def age(who: str) -> CaseStep:
     """Make all ptes old."""
-    return Step("age", who)
+    return CaseStep("age", who)
 
 
-def fork(who: str, child: str) -> Step:
+def fork(who: str, child: str) -> CaseStep:
     """Fork a child."""
-    return Step("fork", who, other=child)
+    return CaseStep("fork", who, other=child)
 
 
-def end(who: str) -> Step:
+def end(who: str) -> CaseStep:
     """Exit."""
-    return Step("end", who)
+    return CaseStep("end", who)
 
 
-def hold(who: str, pages: range) -> Step:
+def hold(who: str, pages: range) -> CaseStep:
     """Take references (FOLL_GET) by vmsplice()."""
-    return Step("hold", who, pages)
+    return CaseStep("hold", who, pages)
 
 
-def release(who: str) -> Step:
+def release(who: str) -> CaseStep:
     """Drop what `hold` took."""
-    return Step("release", who)
+    return CaseStep("release", who)
 
 
-def pin(who: str, pages: range) -> Step:
+def pin(who: str, pages: range) -> CaseStep:
     """Pin for long (FOLL_PIN) by io_uring's registered buffers."""
-    return Step("pin", who, pages)
+    return CaseStep("pin", who, pages)
 
 
-def collapse(who: str, regions: range = range(1)) -> Step:
+def collapse(who: str, regions: range = range(1)) -> CaseStep:
     """Call MADV_COLLAPSE once over regions."""
-    return Step("collapse", who, range(regions.start * HPAGE_PMD_NR, regions.stop * HPAGE_PMD_NR))
+    return CaseStep("collapse", who, range(regions.start * HPAGE_PMD_NR, regions.stop * HPAGE_PMD_NR))
 
 
-def scan(who: Iterable[str], **limits: int) -> Step:
+def scan(who: Iterable[str], **limits: int) -> CaseStep:
     """Let khugepaged make one pass over processes; limits that are not named are the kernel's defaults."""
-    return Step("scan", " ".join(who), limits=tuple(limits.items()))
+    return CaseStep("scan", " ".join(who), limits=tuple(limits.items()))
 
 
-def merge(who: str, pages: range) -> Step:
+def merge(who: str, pages: range) -> CaseStep:
     """Write the same to pages, and let KSM merge them into one."""
-    return Step("merge", who, pages)
+    return CaseStep("merge", who, pages)
 
 
-def limit() -> Step:
+def limit() -> CaseStep:
     """Limit the memory cgroup to HEADROOM_BYTES more than it uses."""
-    return Step("limit")
+    return CaseStep("limit")
 
 
-def punch(who: str) -> Step:
+def punch(who: str) -> CaseStep:
     """Give back pages here and there, so that compaction finds something to do."""
-    return Step("punch", who)
+    return CaseStep("punch", who)
 
 
-def migrate(who: str) -> Step:
+def migrate(who: str) -> CaseStep:
     """Let compaction move pages of a process, and of whoever shares them."""
-    return Step("migrate", who)
+    return CaseStep("migrate", who)

@@ -10,7 +10,7 @@ MAX_SPREAD = 1.5
 
 
 @dataclass
-class Verdict:
+class CaseVerdict:
     """Hold what both sides did, what differs, and how long it took.
 
     kernel, model: results of the question's steps. differences: by kind ("outcome", "sharing", "memory"), what differs

@@ -37,7 +37,7 @@ HIDDEN = {"folio": "frozen", "empty_pmd": "hidden"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class LockStep:
     """One step of a collapse: what is held, and what work is done meanwhile.
 
     holds: lock class -> ONCE, or the measure that says into how many equal holds the step's work is cut.
@@ -49,14 +49,14 @@ class Step:
     work: Mapping[str, str]
 
 
-PROTECT = Step("write-protect", {"pte": ONCE}, {"protect": "protected", "own_flush": "protecting"})
+PROTECT = LockStep("write-protect", {"pte": ONCE}, {"protect": "protected", "own_flush": "protecting"})
 """What comes first where pages of the scanned mm may be writable and nothing is frozen (protecting.py)."""
 
 
-SCAN = Step("scan", {"mmap_read": ONCE}, {"scan": "scanned"})
+SCAN = LockStep("scan", {"mmap_read": ONCE}, {"scan": "scanned"})
 """What every trigger does before an attempt: the lock is held from one attempt to the next, over all regions between."""
 
-SPLIT = Step(
+SPLIT = LockStep(
     "split",
     {"anon_vma_write": ONCE, "folio": ONCE},
     {"rmap_walk": "split_walks", "set_entry": "split_ptes", "restore": "split_ptes"},
@@ -84,7 +84,7 @@ class _Work:
     locks: dict[str, str | None]
 
 
-def spans(sequence: tuple[Step, ...]) -> list[Span]:
+def spans(sequence: tuple[LockStep, ...]) -> list[Span]:
     """Join consecutive steps that hold a class in the same way."""
     joined: list[Span] = []
     still: dict[tuple[str, str], Span] = {}
@@ -99,7 +99,7 @@ def spans(sequence: tuple[Step, ...]) -> list[Span]:
     return joined
 
 
-def measures_of(sequence: tuple[Step, ...]) -> set[str]:
+def measures_of(sequence: tuple[LockStep, ...]) -> set[str]:
     """Name the measures that a mechanism with this sequence tells."""
     named = {measure for step in sequence for measure in (*step.work.values(), *step.holds.values())}
     hidden = {HIDDEN[lock] for step in sequence for lock in step.holds if lock in HIDDEN}
@@ -151,7 +151,7 @@ class Locks:
     Shapes: each [class] (n_replicates,), each `by_class` (n_classes, n_replicates). Units: ns, ns2, ns.
     """
 
-    def __init__(self, family: Family, sequence: tuple[Step, ...], machine: Profile, workload: Workload) -> None:
+    def __init__(self, family: Family, sequence: tuple[LockStep, ...], machine: Profile, workload: Workload) -> None:
         self._family = family
         self._spans = [*spans(sequence), *_ALWAYS]
         self._known = measures_of((*sequence, SCAN, SPLIT))

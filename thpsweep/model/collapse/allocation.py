@@ -9,8 +9,8 @@ import numpy.typing as npt
 from thpsweep.model import bits
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.collapse.scan import Scanned, attempt
-from thpsweep.model.mechanisms.base import Limits, Mechanism
-from thpsweep.model.memories.base import Memory, Place
+from thpsweep.model.mechanisms.base import Mechanism, ScanLimits
+from thpsweep.model.memories.base import Memory, MemoryView
 from thpsweep.model.mm.links import linked_slots
 from thpsweep.model.state.family import Family
 from thpsweep.outcomes import ScanResult
@@ -28,17 +28,17 @@ class Allocator:
     """
 
     memory: Memory
-    place: Place
+    place: MemoryView
     state: Any
     limit_pages: Ints | None = None
 
     @classmethod
-    def begin(cls, memory: Memory, place: Place) -> "Allocator":
+    def begin(cls, memory: Memory, place: MemoryView) -> "Allocator":
         """Put a memory to work, in a cgroup that the family fills up to the headroom."""
         return cls(memory, place, memory.begin(place), cgroup_limit_pages(memory, place.family))
 
     def attempt(
-        self, mechanism: Mechanism, scanned: Scanned, limits: Limits, until_failure: bool
+        self, mechanism: Mechanism, scanned: Scanned, limits: ScanLimits, until_failure: bool
     ) -> npt.NDArray[np.int64]:
         """Attempt rows in order, each with a block of its own; where none is to be had nothing is changed, nor where the
         cgroup does not allow it.
@@ -115,7 +115,7 @@ def cgroup_limit_pages(memory: Memory, family: Family) -> Ints | None:
     return np.asarray(family.pages_in_use + int(memory.cgroup_headroom_bytes // PAGE_SIZE_BYTES))
 
 
-def _asking(place: Place, mechanism: Mechanism, scanned: Scanned) -> Bools:
+def _asking(place: MemoryView, mechanism: Mechanism, scanned: Scanned) -> Bools:
     """Tell which rows need a block: those that passed, unless their old pages are linked to a folio already."""
     asking = scanned.passed.copy()
     if mechanism.resumes:

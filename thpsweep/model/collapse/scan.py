@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from thpsweep.model import bits
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import NOBODY, Flags, Limits, Mechanism
+from thpsweep.model.mechanisms.base import NOBODY, Flags, Mechanism, ScanLimits
 from thpsweep.model.mm.gup import held_slots
 from thpsweep.model.mm.links import linked_slots
 from thpsweep.model.mm.swap import bring_back, shared_in_swap
@@ -51,7 +51,7 @@ class Scanned:
 
 
 def look(
-    family: Family, mechanism: Mechanism, rows: Ints, limits: Limits, conditions: Callable[[Ints], VisitConditions]
+    family: Family, mechanism: Mechanism, rows: Ints, limits: ScanLimits, conditions: Callable[[Ints], VisitConditions]
 ) -> Scanned:
     """Scan rows, of any regions; nothing changes and nothing is counted. Conditions are only asked for where they matter.
 
@@ -100,7 +100,7 @@ def _meet_later(family: Family, rows: Ints, results: npt.NDArray[np.int64], race
 
 
 def attempt(
-    family: Family, counts: Counts, mechanism: Mechanism, scanned: Scanned, limits: Limits
+    family: Family, counts: Counts, mechanism: Mechanism, scanned: Scanned, limits: ScanLimits
 ) -> npt.NDArray[np.int64]:
     """Collapse where the scan passed; count ptes and give the final results. Shapes: -> (n,)."""
     counts.add("ptes_scanned", family.replicate_of(scanned.rows), scanned.progress)
@@ -122,7 +122,7 @@ def _bring_back(family: Family, counts: Counts, rows: Ints) -> None:
 
 
 def scan(
-    family: Family, rows: Ints, limits: Limits, all_sharers: bool, reads_swap_first: bool = False
+    family: Family, rows: Ints, limits: ScanLimits, all_sharers: bool, reads_swap_first: bool = False
 ) -> tuple[npt.NDArray[np.int64], Ints]:
     """Look at the rows' ptes without changing anything: (result, ptes looked at). Shapes: (n,) -> (n,), (n,).
 

@@ -17,7 +17,7 @@ from thpsweep.model.bits import Ints
 from thpsweep.model.events.lifetimes import Lives, draw_lives
 from thpsweep.model.events.rates import Spans
 from thpsweep.model.events.requests import KINDS, NOTHING, Requests, draw, expected
-from thpsweep.model.events.scene import Scene, Source
+from thpsweep.model.events.scene import Scene, Writers
 from thpsweep.units import HPAGE_PMD_NR
 
 WINDOW_WRITES = 1 << 20
@@ -129,7 +129,7 @@ def _by_tick(sharer: Ints, tick: Ints, n_ticks: int) -> list[Ints]:
 
 
 def _window(
-    scene: Scene, writers: list[Source], rngs: dict[str, np.random.Generator], lives: Lives, first: int, last: int
+    scene: Scene, writers: list[Writers], rngs: dict[str, np.random.Generator], lives: Lives, first: int, last: int
 ) -> tuple[npt.NDArray[np.integer[Any]], Ints]:
     """Draw all writes of ticks [first, last): their keys, ascending and distinct tick by tick, and where a tick begins."""
     shift = (scene.n_regions * scene.n_sharers * HPAGE_PMD_NR - 1).bit_length()

@@ -10,7 +10,7 @@ from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class Writers:
     """A class of pages (regions from `low` on), who writes them, and how often."""
 
     kind: str
@@ -29,7 +29,7 @@ class Scene:
     tick_s: float
 
     @functools.cached_property
-    def sources(self) -> "list[Source]":
+    def sources(self) -> "list[Writers]":
         """What is written at all."""
         return sources(self)
 
@@ -45,7 +45,7 @@ class Scene:
         return max(self.workload.burst_s / self.tick_s, 1e-6)
 
 
-def sources(scene: Scene) -> list[Source]:
+def sources(scene: Scene) -> list[Writers]:
     """List what is written at all: hot and cold pages by the root and by the workers, and the workers' bursts."""
     load, hot = scene.workload, hot_count(scene.n_regions, scene.workload.hot_regions)
     classes = {"hot": (0, hot), "cold": (hot, scene.n_regions - hot)}
@@ -54,8 +54,8 @@ def sources(scene: Scene) -> list[Source]:
         for name, (low, n_regions) in classes.items():
             mean = load.writes_per_page_hour(writer == "root", name == "hot") * scene.tick_s / S_PER_HOUR
             law = Law(n_regions * HPAGE_PMD_NR, mean, load.write_zipf_exponent)
-            written.append(Source(f"{writer}_{name}", low, law))
+            written.append(Writers(f"{writer}_{name}", low, law))
     if scene.n_sharers > 1:
         mean = -math.log1p(-load.burst_pages_share) / scene.burst_ticks
-        written.append(Source("bursts", 0, Law(scene.n_regions * HPAGE_PMD_NR, mean)))
+        written.append(Writers("bursts", 0, Law(scene.n_regions * HPAGE_PMD_NR, mean)))
     return [source for source in written if source.law.mean > 0 and source.law.n_pages]

@@ -11,7 +11,7 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.bits import Ints
 from thpsweep.model.machines.profile import Profile
-from thpsweep.model.mechanisms.base import NOBODY, Flags, Limits, Mechanism
+from thpsweep.model.mechanisms.base import NOBODY, Flags, Mechanism, ScanLimits
 from thpsweep.model.mm.rmap import sources
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
@@ -41,7 +41,7 @@ class Proposal:
     counts: Counts
     mechanism: Mechanism
     rows: Ints
-    limits: Limits
+    limits: ScanLimits
     machine: Profile
     workload: Workload
     now_s: float
@@ -138,7 +138,7 @@ class Guard:
     clock: Clock
     state: Any
 
-    def allows(self, family: Family, counts: Counts, mechanism: Mechanism, rows: Ints, limits: Limits) -> Flags:
+    def allows(self, family: Family, counts: Counts, mechanism: Mechanism, rows: Ints, limits: ScanLimits) -> Flags:
         """Ask the gate about rows whose scan passed. Shapes: (n,) -> (n,). Raises: ValueError for another answer."""
         proposal = Proposal(family, counts, mechanism, rows, limits, self.machine, self.workload, self.clock.now_s)
         answer = self.gate.allow(self.state, proposal)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thpsweep.model import bits
-from thpsweep.model.accounting.locks import Step
+from thpsweep.model.accounting.locks import LockStep
 from thpsweep.model.bits import Ints
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
@@ -25,7 +25,7 @@ Referenced = Callable[[Ints], Flags]
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
+class ScanLimits:
     """khugepaged's three limits; more than the limit refuses. MADV_COLLAPSE ignores them: 512 each."""
 
     max_ptes_none: int = HPAGE_PMD_NR
@@ -50,7 +50,7 @@ class Mechanism(abc.ABC):
 
     shares_tables: ClassVar[bool] = False
     """Whether forks share pte tables, in the baseline too: prices of forks, exits and first writes follow."""
-    locks: ClassVar[tuple[Step, ...]] = ()
+    locks: ClassVar[tuple[LockStep, ...]] = ()
     """What is held through which steps; what each attempt did in them goes to Counts.hold()."""
     resumes: ClassVar[bool] = False
     """Whether a visit to a row that maps linked old pages goes on with them; else they refuse it (extra references)."""
@@ -71,7 +71,7 @@ class Mechanism(abc.ABC):
         del family, counts, keys
 
     @abc.abstractmethod
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
         """Collapse the rows' regions; tell which succeeded. A race slot below 512 is where a reference arrives.
 
         Shapes: (n,), (n,) -> (n,).

@@ -6,9 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model import bits
-from thpsweep.model.accounting.locks import ONCE, Step
+from thpsweep.model.accounting.locks import ONCE, LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
+from thpsweep.model.mechanisms.base import Flags, Mechanism, ScanLimits, count_folios, raced
 from thpsweep.model.mm.huge_memory import map_private
 from thpsweep.model.mm.swap import read_in, shared_in_swap
 from thpsweep.model.mm.unmap import leave
@@ -33,21 +33,21 @@ class Copy(Mechanism):
 
     all_sharers: ClassVar[bool] = False
     reads_swap_first: ClassVar[bool] = True
-    locks: ClassVar[tuple[Step, ...]] = (
-        Step("swap in", {"mmap_read": ONCE}, {"swap_in": "swapped"}),
-        Step("clear the PMD", _ALL, {"pmd_write": "begun", "own_flush": "begun", "global_sync": "begun"}),
-        Step("isolate", _ALL, {"isolate": "isolated"}),
-        Step("put the PMD back", _ALL, {"pmd_write": "failed"}),
-        Step("copy", _MM, {"copy": "pages", "zero": "empty"}),
-        Step(
+    locks: ClassVar[tuple[LockStep, ...]] = (
+        LockStep("swap in", {"mmap_read": ONCE}, {"swap_in": "swapped"}),
+        LockStep("clear the PMD", _ALL, {"pmd_write": "begun", "own_flush": "begun", "global_sync": "begun"}),
+        LockStep("isolate", _ALL, {"isolate": "isolated"}),
+        LockStep("put the PMD back", _ALL, {"pmd_write": "failed"}),
+        LockStep("copy", _MM, {"copy": "pages", "zero": "empty"}),
+        LockStep(
             "clear the old ptes",
             _MM,
             {"clear_isolated": "small", "clear_isolated_compound": "compound", "free": "freed"},
         ),
-        Step("map", _MM, {"pmd_write": "made"}),
+        LockStep("map", _MM, {"pmd_write": "made"}),
     )
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
         """Collapse privately; the rows leave their old frames."""
         del limits
         failed = raced(family, rows, race_slots)

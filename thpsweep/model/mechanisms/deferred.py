@@ -7,9 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model import bits, checks
-from thpsweep.model.accounting.locks import ONCE, PROTECT, Step
+from thpsweep.model.accounting.locks import ONCE, PROTECT, LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Referenced, count_folios
+from thpsweep.model.mechanisms.base import Flags, Mechanism, Referenced, ScanLimits, count_folios
 from thpsweep.model.mm.links import link, linked_slots, move, open_rows
 from thpsweep.model.mm.wrprotect import protect
 from thpsweep.model.state.counts import Counts
@@ -31,9 +31,9 @@ class Deferred(Mechanism):
     """
 
     resumes: ClassVar[bool] = True
-    locks: ClassVar[tuple[Step, ...]] = (
+    locks: ClassVar[tuple[LockStep, ...]] = (
         PROTECT,
-        Step("one mm", {"mmap_read": ONCE, "pte": ONCE}, {"switch": "switched", "own_flush": "flushed"}),
+        LockStep("one mm", {"mmap_read": ONCE, "pte": ONCE}, {"switch": "switched", "own_flush": "flushed"}),
     )
 
     redirect: bool = True
@@ -42,7 +42,7 @@ class Deferred(Mechanism):
     def __post_init__(self) -> None:
         checks.not_negative("policy.mechanism.deadline_s", self.deadline_s)
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
         """Begin where nothing is linked yet, and switch the visited rows."""
         del race_slots, limits
         new = rows[~bits.any_slot(linked_slots(family, family.record_of[rows].astype(np.int64)))]

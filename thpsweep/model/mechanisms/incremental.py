@@ -6,10 +6,10 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model import bits, checks
-from thpsweep.model.accounting.locks import ONCE, PROTECT, Step
+from thpsweep.model.accounting.locks import ONCE, PROTECT, LockStep
 from thpsweep.model.bits import Ints
 from thpsweep.model.checks import whole
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, Referenced, count_folios
+from thpsweep.model.mechanisms.base import Flags, Mechanism, Referenced, ScanLimits, count_folios
 from thpsweep.model.mm.links import link, move, open_rows
 from thpsweep.model.mm.rmap import sources
 from thpsweep.model.mm.wrprotect import protect
@@ -28,10 +28,12 @@ class Incremental(Mechanism):
     Source: Andrea Arcangeli, 20160302184732.GC4946@redhat.com ("Doing it incrementally ... wouldn't be straightforward").
     """
 
-    locks: ClassVar[tuple[Step, ...]] = (
+    locks: ClassVar[tuple[LockStep, ...]] = (
         PROTECT,
-        Step("walk", {"anon_vma_read": "walks"}, {"rmap_walk": "walks", "idle_visit": "visits"}),
-        Step("one mm of a slice", {"anon_vma_read": ONCE, "pte": ONCE}, {"switch": "switched", "own_flush": "flushed"}),
+        LockStep("walk", {"anon_vma_read": "walks"}, {"rmap_walk": "walks", "idle_visit": "visits"}),
+        LockStep(
+            "one mm of a slice", {"anon_vma_read": ONCE, "pte": ONCE}, {"switch": "switched", "own_flush": "flushed"}
+        ),
     )
 
     ptes_per_slice: int = 4096
@@ -41,7 +43,7 @@ class Incremental(Mechanism):
         whole("policy.mechanism.ptes_per_slice", self.ptes_per_slice, 1, 1 << 30)
         checks.positive("policy.mechanism.slices_per_s", self.slices_per_s)
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
         """Allocate, link and copy; no pte changes yet but for the visited mm's writable ones."""
         del race_slots, limits
         replicates = family.replicate_of(rows)

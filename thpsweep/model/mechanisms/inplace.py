@@ -6,9 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model import bits, checks
-from thpsweep.model.accounting.locks import ONCE, Step
+from thpsweep.model.accounting.locks import ONCE, LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
+from thpsweep.model.mechanisms.base import Flags, Mechanism, ScanLimits, count_folios, raced
 from thpsweep.model.mm.folding import fold
 from thpsweep.model.mm.rmap import Sources, sources
 from thpsweep.model.state.counts import Counts
@@ -32,11 +32,11 @@ class Inplace(Mechanism):
     mm/migrate.c remove_migration_pte() (torvalds/linux 334fbe734e68).
     """
 
-    locks: ClassVar[tuple[Step, ...]] = (
-        Step("set migration entries", _WALK, {**_WALKED, "set_entry": "entries"}),
-        Step("flush", {"folio": ONCE}, {"family_flush": "flushes"}),
-        Step("copy", {"folio": ONCE}, {"copy": "copied", "zero": "zeroed"}),
-        Step("restore", _WALK, {**_WALKED, "restore": "entries"}),
+    locks: ClassVar[tuple[LockStep, ...]] = (
+        LockStep("set migration entries", _WALK, {**_WALKED, "set_entry": "entries"}),
+        LockStep("flush", {"folio": ONCE}, {"family_flush": "flushes"}),
+        LockStep("copy", {"folio": ONCE}, {"copy": "copied", "zero": "zeroed"}),
+        LockStep("restore", _WALK, {**_WALKED, "restore": "entries"}),
     )
 
     walk: str = "per_page"
@@ -46,7 +46,7 @@ class Inplace(Mechanism):
         checks.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
         checks.one_of("policy.mechanism.check", self.check, ("per_page", "after_batch"))
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
         """Collapse in place; where a reference arrives late, put back what was written."""
         del limits
         failed = raced(family, rows, race_slots)

@@ -4,9 +4,9 @@ import dataclasses
 from typing import ClassVar
 
 from thpsweep.model import checks
-from thpsweep.model.accounting.locks import Step
+from thpsweep.model.accounting.locks import LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, Limits, raced
+from thpsweep.model.mechanisms.base import Flags, ScanLimits, raced
 from thpsweep.model.mechanisms.inplace import Inplace
 from thpsweep.model.mechanisms.pmd_step import DEPOSITS, MAP_BY_PMD, map_pmds
 from thpsweep.model.state.counts import Counts
@@ -22,7 +22,7 @@ class InplacePmd(Inplace):
     Source: Kirill A. Shutemov, 20160226103253.GA22450@node.shutemov.name.
     """
 
-    locks: ClassVar[tuple[Step, ...]] = (*Inplace.locks, MAP_BY_PMD)
+    locks: ClassVar[tuple[LockStep, ...]] = (*Inplace.locks, MAP_BY_PMD)
 
     deposit: str = "old_table"
 
@@ -30,7 +30,7 @@ class InplacePmd(Inplace):
         super().__post_init__()
         checks.one_of("policy.mechanism.deposit", self.deposit, DEPOSITS)
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
         """Collapse in place, then map by PMD whoever is eligible."""
         failed = raced(family, rows, race_slots)
         self._undo(family, counts, rows[failed], race_slots[failed])

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism
+from thpsweep.model.mechanisms.base import Flags, Mechanism, ScanLimits
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
 
@@ -17,7 +17,7 @@ class Nothing(Mechanism):
 
     active: ClassVar[bool] = False
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
         """Succeed nowhere."""
         del family, counts, race_slots, limits
         return np.zeros(rows.size, bool)

@@ -9,9 +9,9 @@ Source: Kirill A. Shutemov, 20160226103253.GA22450@node.shutemov.name.
 import numpy as np
 
 from thpsweep.model import bits
-from thpsweep.model.accounting.locks import Step
+from thpsweep.model.accounting.locks import LockStep
 from thpsweep.model.bits import Boards, Ints
-from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.mechanisms.base import ScanLimits
 from thpsweep.model.mm.huge_memory import map_shared, takers
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
@@ -20,7 +20,7 @@ from thpsweep.units import HPAGE_PMD_NR
 DEPOSITS = ("old_table", "fresh_table")
 """What a PMD's page table deposit is: the table that was in use (one global sync a sharer), or a new one (none)."""
 
-MAP_BY_PMD = Step(
+MAP_BY_PMD = LockStep(
     "map by PMD",
     {"mmap_write": "mms", "vma_write": "mms", "empty_pmd": "mms"},
     {"clear_compound": "cleared", "pmd_write": "pmd_writes", "own_flush": "mms", "global_sync": "syncs"},
@@ -28,7 +28,7 @@ MAP_BY_PMD = Step(
 
 
 def map_pmds(
-    family: Family, counts: Counts, rows: Ints, slots: Boards, folios: Ints, limits: Limits, *, deposit: str
+    family: Family, counts: Counts, rows: Ints, slots: Boards, folios: Ints, limits: ScanLimits, *, deposit: str
 ) -> None:
     """Map the folio that took the place of each row's sources `slots` by a PMD wherever that is allowed. Copies nothing.
 

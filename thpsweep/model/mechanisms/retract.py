@@ -6,9 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model import bits, checks
-from thpsweep.model.accounting.locks import ONCE, Step
+from thpsweep.model.accounting.locks import ONCE, LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
+from thpsweep.model.mechanisms.base import Flags, Mechanism, ScanLimits, count_folios, raced
 from thpsweep.model.mm.folding import fold
 from thpsweep.model.mm.huge_memory import map_shared, takers
 from thpsweep.model.mm.rmap import Sources, sources
@@ -33,15 +33,15 @@ class Retract(Mechanism):
     Source: mm/khugepaged.c collapse_file(), retract_page_tables() (torvalds/linux b2128290c299).
     """
 
-    locks: ClassVar[tuple[Step, ...]] = (
-        Step(
+    locks: ClassVar[tuple[LockStep, ...]] = (
+        LockStep(
             "unmap",
             {"anon_vma_read": "walks", "folio": ONCE},
             {"rmap_walk": "walks", "idle_visit": "idle", "unmap": "unmapped"},
         ),
-        Step("flush", {"folio": ONCE}, {"family_flush": "flushes"}),
-        Step("copy", {"folio": ONCE}, {"copy": "copied", "zero": "zeroed"}),
-        Step("free tables", {"pmd": "mms", "anon_vma_read": ONCE}, {"pmd_write": "mms", "own_flush": "mms"}),
+        LockStep("flush", {"folio": ONCE}, {"family_flush": "flushes"}),
+        LockStep("copy", {"folio": ONCE}, {"copy": "copied", "zero": "zeroed"}),
+        LockStep("free tables", {"pmd": "mms", "anon_vma_read": ONCE}, {"pmd_write": "mms", "own_flush": "mms"}),
     )
 
     walk: str = "per_page"
@@ -49,7 +49,7 @@ class Retract(Mechanism):
     def __post_init__(self) -> None:
         checks.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
         """Collapse by retracting; where a reference arrives late, the ptes come back one by one."""
         del limits
         failed = raced(family, rows, race_slots)

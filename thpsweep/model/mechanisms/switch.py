@@ -6,9 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model import checks
-from thpsweep.model.accounting.locks import PROTECT, Step
+from thpsweep.model.accounting.locks import PROTECT, LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
+from thpsweep.model.mechanisms.base import Flags, Mechanism, ScanLimits, count_folios, raced
 from thpsweep.model.mm.folding import fold, maps_folio, relatives
 from thpsweep.model.mm.rmap import sources
 from thpsweep.model.mm.wrprotect import protect
@@ -28,10 +28,10 @@ class Switch(Mechanism):
     commit a7f226604170 ("mm/gup: trigger FAULT_FLAG_UNSHARE when R/O-pinning a possibly shared anonymous page") (in v5.19).
     """
 
-    locks: ClassVar[tuple[Step, ...]] = (
+    locks: ClassVar[tuple[LockStep, ...]] = (
         PROTECT,
-        Step("walk", {"anon_vma_read": "walks"}, {"rmap_walk": "walks", "idle_visit": "idle"}),
-        Step("switch", {"anon_vma_read": "walks", "pte": "tables"}, {"switch": "switched"}),
+        LockStep("walk", {"anon_vma_read": "walks"}, {"rmap_walk": "walks", "idle_visit": "idle"}),
+        LockStep("switch", {"anon_vma_read": "walks", "pte": "tables"}, {"switch": "switched"}),
     )
 
     walk: str = "per_page"
@@ -39,7 +39,7 @@ class Switch(Mechanism):
     def __post_init__(self) -> None:
         checks.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
         """Collapse by switching; never fails once begun."""
         del limits
         self._switch(family, counts, rows, race_slots)

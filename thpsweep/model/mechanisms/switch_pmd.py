@@ -6,9 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model import checks
-from thpsweep.model.accounting.locks import Step
+from thpsweep.model.accounting.locks import LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, Limits
+from thpsweep.model.mechanisms.base import Flags, ScanLimits
 from thpsweep.model.mechanisms.pmd_step import DEPOSITS, MAP_BY_PMD, map_pmds
 from thpsweep.model.mechanisms.switch import Switch
 from thpsweep.model.state.counts import Counts
@@ -25,7 +25,7 @@ class SwitchPmd(Switch):
     Source: as `switch`, and Kirill A. Shutemov, 20160226103253.GA22450@node.shutemov.name, for the step by PMDs.
     """
 
-    locks: ClassVar[tuple[Step, ...]] = (*Switch.locks, MAP_BY_PMD)
+    locks: ClassVar[tuple[LockStep, ...]] = (*Switch.locks, MAP_BY_PMD)
 
     deposit: str = "old_table"
 
@@ -33,7 +33,7 @@ class SwitchPmd(Switch):
         super().__post_init__()
         checks.one_of("policy.mechanism.deposit", self.deposit, DEPOSITS)
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
         """Switch, then map by PMD whoever is eligible; never fails once begun."""
         slots = family.records.present[family.record_of[rows]]
         folios = self._switch(family, counts, rows, race_slots)

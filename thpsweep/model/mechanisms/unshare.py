@@ -6,9 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model import bits
-from thpsweep.model.accounting.locks import ONCE, Step
+from thpsweep.model.accounting.locks import ONCE, LockStep
 from thpsweep.model.bits import Boards, Ints
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism, count_folios, raced
+from thpsweep.model.mechanisms.base import Flags, Mechanism, ScanLimits, count_folios, raced
 from thpsweep.model.mm.fault import write
 from thpsweep.model.mm.huge_memory import map_private
 from thpsweep.model.mm.swap import read_in, shared_in_swap
@@ -40,16 +40,16 @@ class Unshare(Mechanism):
     """
 
     all_sharers: ClassVar[bool] = False
-    locks: ClassVar[tuple[Step, ...]] = (
-        Step("fault in", _VMA, {"unshare": "unshared", "swap_in": "swapped"}),
-        Step("freeze", {**_FROZEN, "pte": ONCE}, {"set_entry": "frozen"}),
-        Step("flush", _FROZEN, {"own_flush": "made"}),
-        Step("copy", _FROZEN, {"copy": "pages", "zero": "empty"}),
-        Step("install", {**_FROZEN, "pmd": ONCE}, {"pmd_write": "pmd_writes", "own_flush": "made"}),
-        Step("put back", {**_FROZEN, "pte": ONCE}, {"restore": "restored"}),
+    locks: ClassVar[tuple[LockStep, ...]] = (
+        LockStep("fault in", _VMA, {"unshare": "unshared", "swap_in": "swapped"}),
+        LockStep("freeze", {**_FROZEN, "pte": ONCE}, {"set_entry": "frozen"}),
+        LockStep("flush", _FROZEN, {"own_flush": "made"}),
+        LockStep("copy", _FROZEN, {"copy": "pages", "zero": "empty"}),
+        LockStep("install", {**_FROZEN, "pmd": ONCE}, {"pmd_write": "pmd_writes", "own_flush": "made"}),
+        LockStep("put back", {**_FROZEN, "pte": ONCE}, {"restore": "restored"}),
     )
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: Limits) -> Flags:
+    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
         """Unshare, then collapse privately; where a reference arrives late, only the unsharing remains."""
         del limits
         failed = raced(family, rows, race_slots)

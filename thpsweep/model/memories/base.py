@@ -16,7 +16,7 @@ MAX_HEADROOM_BYTES = float(1 << 50)
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class MemoryView:
     """What a memory may look at and count in. Shapes: keys (n_replicates,), for draws whose moment a policy chooses."""
 
     family: Family
@@ -43,11 +43,11 @@ class Memory(abc.ABC):
         if self.cgroup_headroom_bytes is not None:
             checks.in_range("memory.cgroup_headroom_bytes", self.cgroup_headroom_bytes, 0, MAX_HEADROOM_BYTES)
 
-    def begin(self, place: Place) -> Any:
+    def begin(self, place: MemoryView) -> Any:
         """Make the state before the first tick."""
         del place
 
-    def tick(self, state: Any, place: Place, tick: int, tick_s: float) -> None:
+    def tick(self, state: Any, place: MemoryView, tick: int, tick_s: float) -> None:
         """Let a tick's time pass, before the collapser acts in it."""
         del state, place, tick, tick_s
 
@@ -57,11 +57,11 @@ class Memory(abc.ABC):
         return True
 
     @abc.abstractmethod
-    def free(self, state: Any, place: Place) -> Ints:
+    def free(self, state: Any, place: MemoryView) -> Ints:
         """Count the free blocks as the family is now; a collapse takes one by making a folio. Shapes: -> (n_replicates,)."""
 
     @abc.abstractmethod
-    def compact(self, state: Any, place: Place, rows: Ints) -> Bools:
+    def compact(self, state: Any, place: MemoryView, rows: Ints) -> Bools:
         """Do what an allocation for each row does where no block is free; tell where one is free now.
 
         Shapes: (n,), of distinct replicates -> (n,).

@@ -8,7 +8,7 @@ import numpy as np
 from thpsweep.model import bits, checks, draws
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.checks import whole
-from thpsweep.model.memories.base import Memory, Place
+from thpsweep.model.memories.base import Memory, MemoryView
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
 DEFRAG = ("direct", "background", "none")
@@ -70,13 +70,13 @@ class Fragmented(Memory):
         """Only where the allocating task compacts."""
         return self.defrag == "direct"
 
-    def begin(self, place: Place) -> _Stock:
+    def begin(self, place: MemoryView) -> _Stock:
         """Put the free blocks beside those that the family's folios have."""
         n, folios = place.family.n_replicates, place.family.gauge["folios"].copy()
         splits, none = place.counts.total["folio_splits"].copy(), np.zeros(n, np.int64)
         return _Stock(np.full(n, self.free_blocks), folios, splits, none, np.zeros(n, bool))
 
-    def tick(self, state: _Stock, place: Place, tick: int, tick_s: float) -> None:
+    def tick(self, state: _Stock, place: MemoryView, tick: int, tick_s: float) -> None:
         """Let others free blocks, then take some, then kcompactd work."""
         hours = tick_s / S_PER_HOUR
         freed = _poisson(place, _FREED, tick, self.blocks_freed_per_hour * hours)
@@ -86,7 +86,7 @@ class Fragmented(Memory):
             pace = self.kcompactd_blocks_per_hour * hours
             self._kcompactd(state, place, int((tick + 1) * pace) - int(tick * pace))
 
-    def free(self, state: _Stock, place: Place) -> Ints:
+    def free(self, state: _Stock, place: MemoryView) -> Ints:
         """Count free blocks; of the folios made and gone since the last time only the difference matters."""
         folios, splits = place.family.gauge["folios"], place.counts.total["folio_splits"]
         given_back = state.folios - folios - (splits - state.splits)
@@ -94,7 +94,7 @@ class Fragmented(Memory):
         state.folios, state.splits = folios.copy(), splits.copy()
         return state.free
 
-    def compact(self, state: _Stock, place: Place, rows: Ints) -> Bools:
+    def compact(self, state: _Stock, place: MemoryView, rows: Ints) -> Bools:
         """Compact where the allocating task does; else wake kcompactd, if there is one, and fail."""
         replicates = place.family.replicate_of(rows)
         if not self.compacts_directly:
@@ -107,7 +107,7 @@ class Fragmented(Memory):
         place.counts.add("compact_fail", replicates[~made], 1)
         return made
 
-    def _kcompactd(self, state: _Stock, place: Place, blocks: int) -> None:
+    def _kcompactd(self, state: _Stock, place: MemoryView, blocks: int) -> None:
         """Work on so many blocks at most in each replicate where it is awake; a full stock sends it to sleep."""
         for _ in range(blocks):
             state.woken &= state.free < self.kcompactd_stock_blocks
@@ -120,7 +120,7 @@ class Fragmented(Memory):
         state.woken &= state.free < self.kcompactd_stock_blocks
 
     def _move(
-        self, state: _Stock, place: Place, kind: int, replicates: Ints, regions: Ints
+        self, state: _Stock, place: MemoryView, kind: int, replicates: Ints, regions: Ints
     ) -> tuple[Bools, Ints, Ints]:
         """Try to empty one block in each replicate: (whether it is free now, pages moved, ptes changed for it)."""
         keys, number = place.keys[replicates], state.compactions[replicates]
@@ -137,14 +137,14 @@ class Fragmented(Memory):
         state.free[replicates] += made
         return made, pages, ptes
 
-    def _mapcount(self, place: Place) -> Any:
+    def _mapcount(self, place: MemoryView) -> Any:
         """Give the mean mapcount of a moved page. Shapes: -> (n_replicates,)."""
         gauge = place.family.gauge
         own = np.where(gauge["small_frames"] > 0, gauge["small_ptes"] / np.maximum(gauge["small_frames"], 1), 1.0)
         return np.asarray(1 + self.family_share * (own - 1))
 
 
-def _poisson(place: Place, kind: int, tick: int, mean: float) -> Ints:
+def _poisson(place: MemoryView, kind: int, tick: int, mean: float) -> Ints:
     """Draw a number of events in a tick, the same for every policy. Shapes: -> (n_replicates,)."""
     if mean <= 0:
         return np.zeros(place.keys.size, np.int64)

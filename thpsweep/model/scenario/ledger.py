@@ -9,7 +9,7 @@ import numpy.typing as npt
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.collapse.scan import Scanned, refuse_beyond
-from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.mechanisms.base import ScanLimits
 from thpsweep.model.state.family import Family
 from thpsweep.model.state.tables import Folios, Layers, Pins
 from thpsweep.model.triggers.base import Collapser
@@ -123,7 +123,7 @@ class Bookkeeper(Collapser):
     refusing: Callable[[Ints, bool], list[tuple[ScanResult, Boards]]] = dataclasses.field(kw_only=True)
     repeated: Callable[[Ints], Ints] = dataclasses.field(kw_only=True)
 
-    def look(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Scanned:
+    def look(self, rows: Ints, limits: ScanLimits, tick: int, khugepaged: bool) -> Scanned:
         """Scan; a VMA that does not allow THP costs khugepaged one step, and is reported as VMA_CHECK for each region."""
         scanned = super().look(rows, limits, tick, khugepaged)
         by_pte = bits.where((scanned.results != ScanResult.PMD_MAPPED) & (scanned.results != ScanResult.NO_PTE_TABLE))
@@ -135,7 +135,7 @@ class Bookkeeper(Collapser):
             scanned.results[over], scanned.progress[over] = ScanResult.VMA_CHECK, first
         return scanned
 
-    def attempt(self, scanned: Scanned, limits: Limits, until_failure: bool = False) -> np.ndarray:
+    def attempt(self, scanned: Scanned, limits: ScanLimits, until_failure: bool = False) -> np.ndarray:
         """Attempt, between the two calls."""
         after, locked = self.copied(scanned.rows[scanned.passed]), self.repeated(scanned.rows)
         first = locked < scanned.race_slots

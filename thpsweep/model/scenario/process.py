@@ -7,7 +7,7 @@ import numpy as np
 
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
-from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.mechanisms.base import ScanLimits
 from thpsweep.model.mm import fork, gup, madvise
 from thpsweep.model.mm.fault import split_pmds, write
 from thpsweep.model.mm.zeroed import wrote
@@ -191,8 +191,8 @@ class Process:
         goes_on = _GOES_ON if self.scene.family.rules.goes_on_at_empty else _GOES_ON - {ScanResult.NO_PTE_TABLE}
         results: list[ScanResult] = []
         for row in self._rows if regions is None else self._rows[list(regions)]:
-            scanned = collapser.scan(np.array([row]), Limits(), 0, khugepaged=False)
-            results += [ScanResult(result) for result in collapser.attempt(scanned, Limits())]
+            scanned = collapser.scan(np.array([row]), ScanLimits(), 0, khugepaged=False)
+            results += [ScanResult(result) for result in collapser.attempt(scanned, ScanLimits())]
             if results[-1] not in goes_on:
                 break
         fine = (ScanResult.SUCCEED, ScanResult.PMD_MAPPED)

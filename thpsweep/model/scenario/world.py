@@ -10,7 +10,7 @@ from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.collapse.allocation import Allocator, cgroup_limit_pages
 from thpsweep.model.collapse.scan import VisitConditions
 from thpsweep.model.mechanisms.base import NOBODY
-from thpsweep.model.memories.base import Place
+from thpsweep.model.memories.base import MemoryView
 from thpsweep.model.memories.plentiful import Plentiful
 from thpsweep.model.scenario.ledger import Bookkeeper, Ledger
 from thpsweep.model.state.counts import Counts
@@ -76,7 +76,7 @@ class World(Generic[P]):
     def collapser(self, mechanism: str, options: dict[str, Any]) -> Bookkeeper:
         """Make a collapser that keeps the ledger."""
         built = registry.build("mechanism", {"kind": mechanism, **options})
-        place = Place(self.family, self.counts, np.zeros(1, np.uint64))
+        place = MemoryView(self.family, self.counts, np.zeros(1, np.uint64))
         return Bookkeeper(
             self.family,
             self.counts,

@@ -7,7 +7,7 @@ from thpsweep.model.sharings.base import Sharing
 
 
 @dataclasses.dataclass
-class Captured(Sharing):
+class CapturedSharing(Sharing):
     """Take the number of sharers from a captured file, as a rule the one that the workload is made of.
 
     Who maps what is in the workload's layout; here nothing is cut and nothing replicated.

@@ -14,7 +14,7 @@ from thpsweep.units import HPAGE_PMD_NR, MAX_SHARERS
 
 
 @dataclasses.dataclass
-class Tree(Sharing):
+class TreeSharing(Sharing):
     """Let sharer j be forked by sharer (j - 1) // fanout; one that forks writes a share of its pages before it does.
 
     What it wrote, its descendants share with it and nobody else does, except what one of them wrote again before it

@@ -10,7 +10,7 @@ from thpsweep.model.bits import Ints
 _FIRST_CAPACITY = 64
 
 
-class Table:
+class Columns:
     """Hand out row numbers of a struct of arrays, take them back, and grow by doubling.
 
     Subclasses are dataclasses whose fields are arrays with the row axis first. Row 0 is reserved: it means "none".

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thpsweep.model.bits import Boards
-from thpsweep.model.state.columns import Table
+from thpsweep.model.state.columns import Columns
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 Column = npt.NDArray[np.int32]
@@ -22,7 +22,7 @@ def _boards() -> Boards:
 
 
 @dataclasses.dataclass
-class Records(Table):
+class Records(Columns):
     """What rows map. Row 0 is the record that maps nothing."""
 
     rows: Column = dataclasses.field(default_factory=_column)
@@ -38,7 +38,7 @@ class Records(Table):
 
 
 @dataclasses.dataclass
-class Entries(Table):
+class Entries(Columns):
     """The lists of the records."""
 
     lazy: ClassVar[frozenset[str]] = frozenset({"swapped"})
@@ -51,7 +51,7 @@ class Entries(Table):
 
 
 @dataclasses.dataclass
-class Layers(Table):
+class Layers(Columns):
     """Generations of frames."""
 
     lazy: ClassVar[frozenset[str]] = frozenset({"zeroed", "exclusive"})
@@ -86,14 +86,14 @@ class Layers(Table):
 
 
 @dataclasses.dataclass
-class Missing(Table):
+class Missing(Columns):
     """Mappings that are missing from a layer's reach, slot by slot. Row 0 stays all zero."""
 
     ptes: npt.NDArray[np.int32] = dataclasses.field(default_factory=lambda: np.zeros((1, HPAGE_PMD_NR), np.int32))
 
 
 @dataclasses.dataclass
-class Folios(Table):
+class Folios(Columns):
     """PMD-order folios: how many (row, slot) pairs map a subpage, counting a PMD as 512."""
 
     mapped: Column = dataclasses.field(default_factory=_column)
@@ -112,7 +112,7 @@ class Folios(Table):
 
 
 @dataclasses.dataclass
-class Pins(Table):
+class Pins(Columns):
     """Long references, one page each."""
 
     layer: Column = dataclasses.field(default_factory=_column)

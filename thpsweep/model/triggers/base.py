@@ -11,7 +11,7 @@ from thpsweep.model.bits import Ints
 from thpsweep.model.collapse.allocation import NOT_REACHED, Allocator
 from thpsweep.model.collapse.scan import Scanned, VisitConditions, attempt, look
 from thpsweep.model.gates.base import Guard
-from thpsweep.model.mechanisms.base import Flags, Limits, Mechanism
+from thpsweep.model.mechanisms.base import Flags, Mechanism, ScanLimits
 from thpsweep.model.mm.links import grow_older
 from thpsweep.model.mm.zeroed import NEVER_UNDERUSED
 from thpsweep.model.state.counts import Counts
@@ -40,15 +40,15 @@ class Collapser:
     def __post_init__(self) -> None:
         self.outcomes = np.zeros((self.family.n_replicates, len(ScanResult)), np.int64)
 
-    def scan(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Scanned:
+    def scan(self, rows: Ints, limits: ScanLimits, tick: int, khugepaged: bool) -> Scanned:
         """Scan rows of distinct regions, and ask the gate, without changing or counting anything."""
         return self.ask(self.look(rows, limits, tick, khugepaged), limits)
 
-    def look(self, rows: Ints, limits: Limits, tick: int, khugepaged: bool) -> Scanned:
+    def look(self, rows: Ints, limits: ScanLimits, tick: int, khugepaged: bool) -> Scanned:
         """Scan rows, of any regions, without asking the gate."""
         return look(self.family, self.mechanism, rows, limits, lambda some: self.conditions(some, tick, khugepaged))
 
-    def ask(self, found: Scanned, limits: Limits) -> Scanned:
+    def ask(self, found: Scanned, limits: ScanLimits) -> Scanned:
         """Ask the gate about rows of distinct regions that passed their scan.
 
         What the gate refuses was scanned to its end, but never attempted: khugepaged keeps its lock.
@@ -63,7 +63,7 @@ class Collapser:
         results[passed[~allowed]] = ScanResult.GATE_REFUSED
         return dataclasses.replace(found, results=results)
 
-    def attempt(self, found: Scanned, limits: Limits, until_failure: bool = False) -> np.ndarray:
+    def attempt(self, found: Scanned, limits: ScanLimits, until_failure: bool = False) -> np.ndarray:
         """Collapse where a scan passed and a block is to be had, and tally the outcomes of all. Shapes: -> results (n,).
 
         until_failure: rows of a replicate behind its first failed allocation are NOT_REACHED, and not tallied.
@@ -136,4 +136,4 @@ class Early(Trigger):
         family = collapser.family
         rows = np.concatenate([family.rows_of(replicate, 0) for replicate in range(family.n_replicates)])
         rows = rows[family.record_of[rows] != 0]
-        collapser.attempt(collapser.scan(rows, Limits(), tick=0, khugepaged=False), Limits())
+        collapser.attempt(collapser.scan(rows, ScanLimits(), tick=0, khugepaged=False), ScanLimits())

@@ -9,7 +9,7 @@ from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.checks import whole
 from thpsweep.model.collapse.allocation import NOT_REACHED
 from thpsweep.model.collapse.lookahead import look_ahead
-from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.mechanisms.base import ScanLimits
 from thpsweep.model.state.family import Family
 from thpsweep.model.triggers.base import Collapser, Trigger
 from thpsweep.outcomes import ScanResult
@@ -213,8 +213,8 @@ class Khugepaged(Trigger):
         """Pages of zeroes beyond which reclaim splits a folio. Source: mm/huge_memory.c thp_underused() (v6.18)."""
         return self.max_ptes_none
 
-    def _limits(self) -> Limits:
-        return Limits(self.max_ptes_none, self.max_ptes_swap, self.max_ptes_shared)
+    def _limits(self) -> ScanLimits:
+        return ScanLimits(self.max_ptes_none, self.max_ptes_swap, self.max_ptes_shared)
 
     def _next_mm(self, cursors: _Cursors, chosen: Bools, collapser: Collapser) -> None:
         """Move cursors on to the next living mm, or to before the first, which ends a full scan."""

@@ -9,7 +9,7 @@ from thpsweep.errors import OptionError
 from thpsweep.model import checks
 from thpsweep.model.bits import Ints
 from thpsweep.model.collapse.scan import Scanned
-from thpsweep.model.mechanisms.base import Limits
+from thpsweep.model.mechanisms.base import ScanLimits
 from thpsweep.model.state.family import Family
 from thpsweep.model.triggers.base import Collapser, Trigger
 
@@ -66,12 +66,12 @@ class Madvise(Trigger):
         while first < callers:
             together = max(1, FEW // n_regions, min(2 * together, AT_ONCE // n_regions))
             last = min(first + together, callers)
-            found = collapser.look(_rows(family, first, last), Limits(), tick, khugepaged=False)
+            found = collapser.look(_rows(family, first, last), ScanLimits(), tick, khugepaged=False)
             passing = found.rows[found.passed] % family.n_sharers
             if passing.size:
                 caller, last, together = found.rows % family.n_sharers, int(passing[0]) + 1, 0
                 _attempt(collapser, found.where(caller < passing[0]))
-                found = collapser.ask(found.where(caller == passing[0]), Limits())
+                found = collapser.ask(found.where(caller == passing[0]), ScanLimits())
             _attempt(collapser, found)
             first = last
 
@@ -86,5 +86,5 @@ def _rows(family: Family, first: int, last: int) -> Ints:
 def _attempt(collapser: Collapser, found: Scanned) -> None:
     """Attempt what passed; the others are counted as scanned."""
     if found.rows.size:
-        collapser.attempt(found, Limits())
+        collapser.attempt(found, ScanLimits())
         collapser.counts.hold(found.rows, scanned=found.progress)

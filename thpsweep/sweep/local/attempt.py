@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.records.schema import Error, Outcome, Point
 from thpsweep.sweep.records.writer import FORKED
 
@@ -25,7 +25,7 @@ class Overrun(BaseException):
     """A point took longer than its deadline. Not an Exception: the point may catch those."""
 
 
-def attempt(function: Function, points: Sequence[Point], limits: Limits) -> list[Outcome]:
+def attempt(function: Function, points: Sequence[Point], limits: PointLimits) -> list[Outcome]:
     """Run points; whatever they raise becomes data. The limits are those of one point, and end with it.
 
     Several that do not all end well have no outcome: whose fault it was shows when each of them runs alone.

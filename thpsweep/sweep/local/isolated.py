@@ -12,7 +12,7 @@ from pathlib import Path
 
 from thpsweep.linux.proc.cgroups import memory_limit, oom_kills
 from thpsweep.sweep.local.attempt import Function, as_error, attempt, outcome, overrun_error
-from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.records.schema import Error, Outcome, Point
 
 MAX_DEATHS = 3
@@ -28,7 +28,7 @@ OOM_SCORE_ADJ = "500"
 """The kernel is to kill the child before the driver. Source: Documentation/filesystems/proc.rst, /proc/PID/oom_score_adj."""
 
 
-def run_isolated(function: Function, point: Point, limits: Limits) -> Outcome:
+def run_isolated(function: Function, point: Point, limits: PointLimits) -> Outcome:
     """Run one point in a child, and again where the child dies; give it up after some deaths."""
     why = ""
     for n in range(1, MAX_DEATHS + 1):
@@ -62,7 +62,7 @@ def killed_for_memory() -> str:
     return f"the kernel killed it for want of memory ({limit.source}: {limit.limit_bytes / 2**30:.2f} GiB)"
 
 
-def _in_child(function: Function, point: Point, limits: Limits) -> tuple[Outcome | None, int | None]:
+def _in_child(function: Function, point: Point, limits: PointLimits) -> tuple[Outcome | None, int | None]:
     """Give a point's outcome, or nothing and the exit code of the child that died of it."""
     context = multiprocessing.get_context("fork")  # what runs points need not travel, as closures of a plugin cannot
     receiver, sender = context.Pipe(duplex=False)
@@ -88,7 +88,7 @@ def _in_child(function: Function, point: Point, limits: Limits) -> tuple[Outcome
         receiver.close()
 
 
-def _child(sender: Connection, function: Function, point: Point, limits: Limits) -> None:
+def _child(sender: Connection, function: Function, point: Point, limits: PointLimits) -> None:
     """Run the point; end with the driver, and leave its signals to it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -10,7 +10,7 @@ from thpsweep.model.simulate import simulate_each
 from thpsweep.sweep.local.attempt import Function, attempt, outcome
 from thpsweep.sweep.local.isolated import run_isolated
 from thpsweep.sweep.planning.bundles import bundles
-from thpsweep.sweep.planning.limits import MLFLOW_BYTES, Limits, Room
+from thpsweep.sweep.planning.limits import MLFLOW_BYTES, PointLimits, Room
 from thpsweep.sweep.records.crash_log import CrashLog
 from thpsweep.sweep.records.schema import CheckedPoint, Outcome
 
@@ -71,7 +71,7 @@ class Terms:
     `source` gives tasks that come later.
     """
 
-    limits: Limits = dataclasses.field(default_factory=Limits)
+    limits: PointLimits = dataclasses.field(default_factory=PointLimits)
     draining: threading.Event = dataclasses.field(default_factory=threading.Event)
     crash_log: CrashLog = dataclasses.field(default_factory=CrashLog)
     source: TaskSource = dataclasses.field(default_factory=TaskSource)
@@ -135,7 +135,9 @@ def _too_large(message: str) -> Outcome:
     return outcome("failed", error={"type": "TooLarge", "message": message, "traceback": ""})
 
 
-def _run_logged(function: Function, bundle: Sequence[Task], limits: Limits, crash_log: CrashLog) -> Sequence[Outcome]:
+def _run_logged(
+    function: Function, bundle: Sequence[Task], limits: PointLimits, crash_log: CrashLog
+) -> Sequence[Outcome]:
     """Run points; one within which a driver ended runs in a process of its own. Nothing where each has to run alone.
 
     Then the driver's end is not laid to the point, and the point's own end is known: it is judged as a pool judges it.

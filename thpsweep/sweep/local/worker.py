@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from thpsweep.model.plugins import prepare
 from thpsweep.sweep.local.attempt import Function, attempt
 from thpsweep.sweep.planning.bundles import bundles
-from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.records.schema import CheckedPoint, Outcome
 
 MOST_S = 2.0
@@ -21,7 +21,7 @@ class Worker:
     """Run points in a process of its own, one of so many on its machine, where others take `reserved_bytes`."""
 
     def __init__(
-        self, function: Function, limits: Limits, reserved_bytes: int, n_workers: int, declared_bytes: int = 0
+        self, function: Function, limits: PointLimits, reserved_bytes: int, n_workers: int, declared_bytes: int = 0
     ) -> None:
         self._function = function
         self._limits = limits.shared_by(n_workers, MARGIN * declared_bytes, reserved_bytes)

@@ -17,7 +17,7 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
-class Axis:
+class SweptKey:
     """A key and its choices, one unless it is swept. A choice is an override, and the value it gives to what people see."""
 
     name: str
@@ -38,7 +38,7 @@ def zips(value: Any) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(keys) for keys in lists)
 
 
-def combined(axes: Sequence[Axis], zipped: Sequence[Sequence[str]]) -> Iterator[Job]:
+def combined(axes: Sequence[SweptKey], zipped: Sequence[Sequence[str]]) -> Iterator[Job]:
     """Give one job per combination, the last axis varying fastest; zipped axes advance where the first of them stands.
 
     Raises: SweepError for a swept key without values; OptionError for zipped keys that are not swept, or that have unequal
@@ -56,7 +56,7 @@ def combined(axes: Sequence[Axis], zipped: Sequence[Sequence[str]]) -> Iterator[
         yield Job(tuple(text for text, _ in chosen), {k: v for _, varied in chosen for k, v in varied.items()})
 
 
-def _check(axes: Sequence[Axis], zipped: Sequence[Sequence[str]]) -> None:
+def _check(axes: Sequence[SweptKey], zipped: Sequence[Sequence[str]]) -> None:
     swept = {axis.name: len(axis.choices) for axis in axes if axis.swept}
     for key in [key for key, n_choices in swept.items() if not n_choices]:
         raise SweepError(f"{key}: no value to sweep; expected a range() or a glob() that has one")

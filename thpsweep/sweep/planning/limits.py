@@ -26,13 +26,13 @@ ADVICE = "expected fewer replicates, regions or sharers, or more memory"
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
+class PointLimits:
     """What a point may take. None: no deadline; of memory a fair share."""
 
     deadline_s: float | None = None
     memory_bytes: int | None = None
 
-    def shared_by(self, n_processes: int, at_least_bytes: int = 0, reserved_bytes: int = 0) -> "Limits":
+    def shared_by(self, n_processes: int, at_least_bytes: int = 0, reserved_bytes: int = 0) -> "PointLimits":
         """Say in bytes what one of so many processes may take beyond what it takes idle; others have reserved some."""
         share_bytes = usable_bytes(reserved_bytes) // n_processes - IDLE_BYTES
         return dataclasses.replace(

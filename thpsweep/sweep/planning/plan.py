@@ -8,7 +8,7 @@ from typing import Any
 from thpsweep.errors import SweepError
 from thpsweep.sweep.planning.axes import Job
 from thpsweep.sweep.planning.check import Checker
-from thpsweep.sweep.planning.limits import Limits
+from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.planning.notice import noting
 from thpsweep.sweep.planning.search import Search
 from thpsweep.sweep.planning.where import Where
@@ -38,7 +38,7 @@ class Plan:
     id_of: Mapping[tuple[str, ...], str]
     target: Target
     n_filtered: int = 0
-    limits: Limits = dataclasses.field(default_factory=Limits)
+    limits: PointLimits = dataclasses.field(default_factory=PointLimits)
     named: bool = False
     force: bool = False
     search: Search | None = None

@@ -11,7 +11,7 @@ Note = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Proposal:
+class ProposedPoint:
     """A point that is to run next, whatever comes in until then."""
 
     point: PlannedPoint
@@ -21,7 +21,7 @@ class Proposal:
 class SearchState(Protocol):
     """A search under way. Given the same proposals and results in the same order, it proposes the same."""
 
-    def propose(self, n_idle: int) -> Sequence[Proposal]:
+    def propose(self, n_idle: int) -> Sequence[ProposedPoint]:
         """Say what is to run next, to keep so many workers busy; nothing where that depends on what is not in yet."""
 
     def proposed(self, key: str, note: Note) -> None:

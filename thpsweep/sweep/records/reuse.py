@@ -17,7 +17,7 @@ OTHER_CODE = "of other code than this"
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class RecordPlace:
     """Where a result stands: a journal, and a byte at or before the record's first."""
 
     file: Path
@@ -34,9 +34,9 @@ class Place:
         return {**record, "source": record.get("source", self.sweep)}
 
 
-def elsewhere(root: Path, own: Path, wanted: Collection[str]) -> dict[str, Place]:
+def elsewhere(root: Path, own: Path, wanted: Collection[str]) -> dict[str, RecordPlace]:
     """Find the successes of points by id, in journals below `root` but that of the sweep in `own`."""
-    found: dict[str, Place] = {}
+    found: dict[str, RecordPlace] = {}
     for file in sorted(root.glob(f"*/{journal.FILE_NAME}")) if wanted else ():
         if file.parent != own and not is_of_other_code(_header(file)):
             found = {**_successes(file, wanted), **found}
@@ -68,7 +68,7 @@ def is_of_other_code(header: Record) -> bool:
     return bool(header.get("code") != code_id())
 
 
-def take_over(log: Journal, places: Mapping[str, Place]) -> list[str]:
+def take_over(log: Journal, places: Mapping[str, RecordPlace]) -> list[str]:
     """Copy results into a journal; give the names of the sweeps that they come from."""
     waiting = list(places.values())
     while waiting:
@@ -77,13 +77,13 @@ def take_over(log: Journal, places: Mapping[str, Place]) -> list[str]:
     return sorted({place.sweep for place in places.values()})
 
 
-def _successes(file: Path, wanted: Collection[str]) -> dict[str, Place]:
-    found: dict[str, Place] = {}
+def _successes(file: Path, wanted: Collection[str]) -> dict[str, RecordPlace]:
+    found: dict[str, RecordPlace] = {}
     for start, record in _starts(file):
         if record["type"] == "result" and record["id"] in wanted:
             found.pop(record["id"], None)
             if record["state"] == "done":
-                found[record["id"]] = Place(file, start)
+                found[record["id"]] = RecordPlace(file, start)
     return found
 
 

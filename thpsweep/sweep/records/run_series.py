@@ -14,7 +14,7 @@ SERIES = ("series/lru_entries", "series/memory_bytes", "series/pte_updates")
 """Series that MLflow gets: what a policy gains, what it holds and what it does; each is one key of MAX_METRICS."""
 
 
-class Step(NamedTuple):
+class SeriesStep(NamedTuple):
     """One value of a series. Units: step in simulated seconds, time_ms in milliseconds since 1970."""
 
     name: str
@@ -28,7 +28,7 @@ def names(result: ResultRecord) -> list[str]:
     return [name for name in SERIES if name in _found(result)]
 
 
-def values(result: ResultRecord, start_ms: int, end_ms: int) -> list[Step]:
+def values(result: ResultRecord, start_ms: int, end_ms: int) -> list[SeriesStep]:
     """Give at most MAX_STEPS steps of each series, the last one included, from the record alone.
 
     The step is the simulated second, rounded up, so that runs of different ticks share an axis; of several in one
@@ -41,7 +41,7 @@ def values(result: ResultRecord, start_ms: int, end_ms: int) -> list[Step]:
     at = {math.ceil(round(time_s[index], 6)): index for index in (steps(len(time_s), MAX_STEPS) - 1).tolist()}
     spent = {index: round((end_ms - start_ms) * time_s[index] / time_s[-1]) for index in at.values()}
     return [
-        Step(name, found[name]["mean"][index], start_ms + spent[index], second)
+        SeriesStep(name, found[name]["mean"][index], start_ms + spent[index], second)
         for name in names(result)
         for second, index in at.items()
     ]

@@ -16,7 +16,7 @@ class Policy(TypedDict):
     gate: NotRequired[Spec]
 
 
-class Run(TypedDict):
+class RunSpec(TypedDict):
     """How long and how often a point is simulated."""
 
     seed: int
@@ -33,7 +33,7 @@ class Point(TypedDict):
     policy: Policy
     machine: Spec
     memory: NotRequired[Spec]
-    run: Run
+    run: RunSpec
 
 
 class CheckedPoint(TypedDict):

@@ -33,7 +33,7 @@ class Reading:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rules:
+class SearchRules:
     """How finely to look: values of the first sample, the width at which to stop, and up to how many replicates."""
 
     samples: int
@@ -48,7 +48,7 @@ Readings = Mapping[float, Reading | None]
 """Value of the axis -> what was read there; None where that is not in yet, or failed."""
 
 
-def wanted(axis: Axis, readings: Readings, rules: Rules) -> list[tuple[float, int | None]]:
+def wanted(axis: Axis, readings: Readings, rules: SearchRules) -> list[tuple[float, int | None]]:
     """List the values to look at next, each with its number of replicates where it is not that of the first look.
 
     First the sample, then the middle between neighbours on different sides until these are narrow. Where more
@@ -65,7 +65,7 @@ def wanted(axis: Axis, readings: Readings, rules: Rules) -> list[tuple[float, in
     return asked + [(axis.middle(*pair), None) for pair in _open(axis, readings, rules)]
 
 
-def ahead(axis: Axis, readings: Readings, rules: Rules) -> int:
+def ahead(axis: Axis, readings: Readings, rules: SearchRules) -> int:
     """Predict how many values are still to come, were each open pair to hold one change."""
     sample = axis.samples(rules.samples)
     pairs = _open(axis, readings, rules)
@@ -78,7 +78,7 @@ def ahead(axis: Axis, readings: Readings, rules: Rules) -> int:
     return n
 
 
-def _open(axis: Axis, readings: Readings, rules: Rules) -> list[tuple[float, float]]:
+def _open(axis: Axis, readings: Readings, rules: SearchRules) -> list[tuple[float, float]]:
     """List neighbours that are known, not narrow, and on different sides."""
     return [
         (below, above)
@@ -88,7 +88,7 @@ def _open(axis: Axis, readings: Readings, rules: Rules) -> list[tuple[float, flo
     ]
 
 
-def _may_clear(reading: Reading, rules: Rules) -> bool:
+def _may_clear(reading: Reading, rules: SearchRules) -> bool:
     return reading.side == UNCLEAR and reading.replicates < rules.max_replicates
 
 
@@ -139,7 +139,7 @@ class Conclusion:
     stretches: tuple[Stretch, ...]
 
 
-def concluded(axis: Axis, readings: Readings, rules: Rules) -> Conclusion:
+def concluded(axis: Axis, readings: Readings, rules: SearchRules) -> Conclusion:
     """Conclude from all readings. Two changes between neighbours of the first sample can be missed."""
     known = sorted((value, reading) for value, reading in readings.items() if reading is not None)
     stretches = tuple(
@@ -170,7 +170,7 @@ def _clear(stretches: Sequence[Stretch]) -> list[Stretch]:
 
 
 def _state(
-    axis: Axis, readings: Readings, rules: Rules, stretches: Sequence[Stretch], changes: Sequence[Change]
+    axis: Axis, readings: Readings, rules: SearchRules, stretches: Sequence[Stretch], changes: Sequence[Change]
 ) -> str:
     if any(reading is None for reading in readings.values()) or wanted(axis, readings, rules):
         return NOT_FINISHED
@@ -189,7 +189,7 @@ def _doubtful(stretches: Sequence[Stretch]) -> bool:
 
 
 def _change(
-    axis: Axis, known: Sequence[tuple[float, Reading]], before: Stretch, after: Stretch, rules: Rules
+    axis: Axis, known: Sequence[tuple[float, Reading]], before: Stretch, after: Stretch, rules: SearchRules
 ) -> Change:
     below, above = before.last, after.first
     within = [(value, reading) for value, reading in known if below <= value <= above]
@@ -211,7 +211,7 @@ def _change(
     )
 
 
-def _meets(axis: Axis, within: Sequence[tuple[float, Reading]], rules: Rules) -> bool:
+def _meets(axis: Axis, within: Sequence[tuple[float, Reading]], rules: SearchRules) -> bool:
     """Tell whether the values on the way are exactly on the threshold, and as near to its sides as wanted."""
     return all(reading.side == EQUAL for _, reading in within[1:-1]) and all(
         axis.narrow(one, other, rules.resolution) for (one, _), (other, _) in itertools.pairwise(within)

@@ -8,13 +8,13 @@ from typing import Any
 from thpsweep.errors import OptionError
 from thpsweep.sweep.planning.axes import Job
 from thpsweep.sweep.planning.plan import planned
-from thpsweep.sweep.planning.search import Note, Proposal
+from thpsweep.sweep.planning.search import Note, ProposedPoint
 from thpsweep.sweep.records.journal import Sweep
 from thpsweep.sweep.records.point import PlannedPoint
 from thpsweep.sweep.records.schema import Point
 from thpsweep.sweep.search import bisect
 from thpsweep.sweep.search.axis import MIN_RESOLUTION, Axis, axis, fitted
-from thpsweep.sweep.search.bisect import Conclusion, Reading, Readings, Rules
+from thpsweep.sweep.search.bisect import Conclusion, Reading, Readings, SearchRules
 from thpsweep.sweep.search.objective import refuse_unknown
 
 KIND = "breakeven"
@@ -24,7 +24,7 @@ Compose = Callable[[Sequence[str]], Point]
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class BreakevenOptions:
     """What a user may choose, checked."""
 
     metric: str
@@ -45,9 +45,9 @@ class Options:
             raise OptionError("hydra.sweeper.max_replicates", self.max_replicates, f"null or 2..{MAX_REPLICATES}")
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> SearchRules:
         """Give what the bisection needs of it."""
-        return Rules(self.samples, self.resolution, self.max_replicates or 0)
+        return SearchRules(self.samples, self.resolution, self.max_replicates or 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Combination:
 class Breakeven:
     """The search of all combinations, and the points of its first sample."""
 
-    options: Options
+    options: BreakevenOptions
     axis: Axis
     unit: str
     combinations: tuple[Combination, ...]
@@ -92,7 +92,7 @@ class Breakeven:
 
 
 def breakeven(
-    key: str, bounds: tuple[float, float, bool], jobs: Sequence[Job], compose: Compose, options: Options
+    key: str, bounds: tuple[float, float, bool], jobs: Sequence[Job], compose: Compose, options: BreakevenOptions
 ) -> Breakeven:
     """Plan a search along `key` between bounds (low, high, on a log scale) for each job.
 
@@ -142,7 +142,7 @@ class Bisection:
         self._of: dict[str, str] = {}
         self._stale = set(self._found)
 
-    def propose(self, n_idle: int) -> Sequence[Proposal]:
+    def propose(self, n_idle: int) -> Sequence[ProposedPoint]:
         """Give every value that is sure to be needed: those of one combination do not wait for those of another."""
         proposals = []
         for combination in self._search.combinations:
@@ -176,9 +176,9 @@ class Bisection:
         """Tell whether every combination is as far as it can get."""
         return not any(bisect.wanted(self._search.axis, self._readings(key), self._rules) for key in self._found)
 
-    def _proposal(self, combination: Combination, value: float, replicates: int | None) -> Proposal:
+    def _proposal(self, combination: Combination, value: float, replicates: int | None) -> ProposedPoint:
         point = _point(self._search.compose, combination.job, self._search.axis, value, replicates)
-        return Proposal(point, {"combination": combination.id, "value": value})
+        return ProposedPoint(point, {"combination": combination.id, "value": value})
 
     def _readings(self, combination: str) -> Readings:
         return _latest(self._found[combination].values())
@@ -194,7 +194,7 @@ def _latest(found: Any) -> dict[float, Reading | None]:
     return readings
 
 
-def _reading(options: Options, result: Any) -> Reading:
+def _reading(options: BreakevenOptions, result: Any) -> Reading:
     metric = result["metrics"][options.metric]
     return bisect.reading(metric, options.threshold, len(result["replicates"][options.metric]))
 
@@ -213,7 +213,7 @@ def answers(sweep: Sweep) -> list[Answer]:
     """Conclude from the journal of a break-even search alone, finished or not."""
     spec: dict[str, Any] = sweep.header["search"]
     found: dict[str, dict[str, tuple[float, Reading | None]]] = {c["id"]: {} for c in spec["combinations"]}
-    options = Options(**{field.name: spec[field.name] for field in dataclasses.fields(Options)})
+    options = BreakevenOptions(**{field.name: spec[field.name] for field in dataclasses.fields(BreakevenOptions)})
     for key, point in sweep.points.items():
         note = point["search"]
         done = sweep.states.get(key) == "done"
@@ -226,7 +226,7 @@ def answers(sweep: Sweep) -> list[Answer]:
 
 
 def _answer(
-    params: Mapping[str, Any], axis: Axis, found: Mapping[str, tuple[float, Reading | None]], rules: Rules
+    params: Mapping[str, Any], axis: Axis, found: Mapping[str, tuple[float, Reading | None]], rules: SearchRules
 ) -> Answer:
     readings = _latest(found.values())
     known = {value: reading for value, reading in sorted(readings.items()) if reading is not None}

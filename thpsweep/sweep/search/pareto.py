@@ -11,7 +11,7 @@ import numpy as np
 from thpsweep.errors import OptionError
 from thpsweep.sweep.planning.axes import Job
 from thpsweep.sweep.planning.plan import planned
-from thpsweep.sweep.planning.search import Note, Proposal
+from thpsweep.sweep.planning.search import Note, ProposedPoint
 from thpsweep.sweep.records.journal import Sweep
 from thpsweep.sweep.records.point import PlannedPoint
 from thpsweep.sweep.records.schema import Point
@@ -26,7 +26,7 @@ Compose = Callable[[Sequence[str]], Point]
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class ParetoOptions:
     """What a user may choose, checked."""
 
     minimize: tuple[str, ...]
@@ -70,7 +70,7 @@ class Choice:
 class Pareto:
     """The search over all axes and choices, and the points at their ends."""
 
-    options: Options
+    options: ParetoOptions
     job: Job
     axes: tuple[Axis, ...]
     choices: tuple[Choice, ...]
@@ -116,7 +116,7 @@ def pareto(
     intervals: Mapping[str, tuple[float, float, bool]],
     choices: Sequence[Choice],
     compose: Compose,
-    options: Options,
+    options: ParetoOptions,
 ) -> Pareto:
     """Plan a search over intervals (low, high, on a log scale) and choices.
 
@@ -165,14 +165,14 @@ class Trials:
         self._waiting: dict[str, list[int]] = collections.defaultdict(list)
         self._ended: dict[str, list[float] | None] = {}
 
-    def propose(self, n_idle: int) -> Sequence[Proposal]:
+    def propose(self, n_idle: int) -> Sequence[ProposedPoint]:
         """Ask for a trial for each idle worker: each knows of all that has ended."""
         proposals = []
         for _ in range(min(n_idle, self._search.options.trials - self._n_asked)):
             number, values = self._suggestions.ask()
             point = self._search.point(values)
             self._take(point.id, number)
-            proposals.append(Proposal(point, {"values": values}))
+            proposals.append(ProposedPoint(point, {"values": values}))
         return proposals
 
     def proposed(self, key: str, note: Note) -> None:

@@ -16,7 +16,7 @@ from mlflow.store.tracking.dbmodels import models
 from mlflow.utils.uri import append_to_uri_path
 
 from thpsweep.sweep.tracking.client import Below
-from thpsweep.sweep.tracking.run import FINISHED_AT, NAME, PARENT, POINT, USER, Run
+from thpsweep.sweep.tracking.run import FINISHED_AT, NAME, PARENT, POINT, USER, TrackedRun
 
 METRIC = {"run_uuid", "key", "value", "timestamp", "step", "is_nan"}
 COLUMNS = {
@@ -71,7 +71,7 @@ class BulkWriter:
         with self._session() as session:
             return Below.of(session.execute(query.where(parent.c.key == PARENT, parent.c.value == parent_id)))
 
-    def write(self, experiment_id: str, runs: Sequence[Run]) -> list[str]:
+    def write(self, experiment_id: str, runs: Sequence[TrackedRun]) -> list[str]:
         """Write runs; give their ids. Raises: SchemaMismatch, or MLflow's exception where the database cannot be reached."""
         ids = _new_ids(len(runs))
         pairs = list(zip(ids, runs, strict=True))
@@ -108,7 +108,7 @@ def _is_missing(problem: sqlalchemy.exc.OperationalError) -> bool:
     return any(words in str(problem) for words in ("no such", "no column"))
 
 
-def _rows(pairs: Sequence[tuple[str, Run]], experiment_id: str, root: str) -> dict[str, Rows]:
+def _rows(pairs: Sequence[tuple[str, TrackedRun]], experiment_id: str, root: str) -> dict[str, Rows]:
     """Give the rows of each table, parents first."""
     return {
         "runs": [_run_row(run_id, run, int(experiment_id), root) for run_id, run in pairs],
@@ -127,7 +127,7 @@ def _rows(pairs: Sequence[tuple[str, Run]], experiment_id: str, root: str) -> di
     }
 
 
-def _run_row(run_id: str, run: Run, experiment_id: int, root: str) -> dict[str, Any]:
+def _run_row(run_id: str, run: TrackedRun, experiment_id: int, root: str) -> dict[str, Any]:
     """Fill the columns as SqlAlchemyStore.create_run and update_run_info do.
 
     Source: mlflow 3.17.2 mlflow/store/tracking/sqlalchemy_store.py

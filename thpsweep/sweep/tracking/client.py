@@ -17,13 +17,13 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the journal has
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, ViewType
-from mlflow.entities import Run as MlflowRun
+from mlflow.entities import TrackedRun as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from thpsweep.errors import SweepError
 from thpsweep.sweep.tracking.reconcile import Recorded
-from thpsweep.sweep.tracking.run import FINISHED_AT, PARENT, POINT, RUNNING, SWEEP, Run
+from thpsweep.sweep.tracking.run import FINISHED_AT, PARENT, POINT, RUNNING, SWEEP, TrackedRun
 from thpsweep.sweep.tracking.target import Target, check_database, uri_of
 
 ACTIVE = "active"
@@ -70,17 +70,17 @@ class ApiWriter:
             tags, info = run.data.tags, run.info
             yield tags.get(POINT), tags.get(FINISHED_AT), info.run_id, info.status, info.lifecycle_stage
 
-    def write(self, experiment_id: str, runs: Sequence[Run]) -> list[str]:
+    def write(self, experiment_id: str, runs: Sequence[TrackedRun]) -> list[str]:
         """Write runs; give their ids."""
         return [self._write(experiment_id, run) for run in runs]
 
-    def _write(self, experiment_id: str, run: Run) -> str:
+    def _write(self, experiment_id: str, run: TrackedRun) -> str:
         tags = dict(run.tags)
         made = self._client.create_run(experiment_id, start_time=run.start_ms, tags=tags, run_name=run.name)
         self.complete(made.info.run_id, run)
         return str(made.info.run_id)
 
-    def complete(self, run_id: str, run: Run) -> None:
+    def complete(self, run_id: str, run: TrackedRun) -> None:
         """Write what a run may lack; terminating it comes last and says that it is whole."""
         self._client.log_batch(  # at most 30 + 3 x 50 metrics, of the 1,000 that a batch may have; known ones stay single
             run_id,

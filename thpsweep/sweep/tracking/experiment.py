@@ -37,7 +37,7 @@ class InTrashError(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class TrackedSweep:
     """Where a sweep is recorded: the experiment, the sweep's own run if there is one, and what the user should know."""
 
     experiment_id: str
@@ -45,7 +45,7 @@ class Place:
     note: str = ""
 
 
-def find_or_create(client: MlflowClient, target: Target, header: Record, directory: str) -> Place:
+def find_or_create(client: MlflowClient, target: Target, header: Record, directory: str) -> TrackedSweep:
     """Find the experiment that has the sweep's own run, else one of the sweep's name, else make one.
 
     Raises: InTrashError where a user deleted it.
@@ -58,17 +58,17 @@ def find_or_create(client: MlflowClient, target: Target, header: Record, directo
         found = experiments[best.info.experiment_id]
         if found.lifecycle_stage != ACTIVE:
             raise InTrashError(found.name, found.experiment_id)
-        return Place(found.experiment_id, best)
+        return TrackedSweep(found.experiment_id, best)
     by_name = {found.name: found for found in experiments.values()}
     note = ""
     for name in (header["name"], directory):
         named = by_name.get(name)
         if named is None:
             location = None if target.is_server else target.artefacts_uri
-            return Place(client.create_experiment(name, artifact_location=location, tags=KIND_TAGS), None, note)
+            return TrackedSweep(client.create_experiment(name, artifact_location=location, tags=KIND_TAGS), None, note)
         if named.lifecycle_stage == ACTIVE:
             _set_missing(client, named.experiment_id, named.tags, KIND_TAGS)
-            return Place(named.experiment_id, None, note)
+            return TrackedSweep(named.experiment_id, None, note)
         # MLflow gives the name of a deleted experiment to no other one.
         note = f"{InTrashError(name, named.experiment_id)}; this sweep is recorded in the experiment {directory!r}"
     raise InTrashError(directory, by_name[directory].experiment_id)

@@ -12,7 +12,7 @@ from mlflow.entities import Run as MlflowRun
 from thpsweep.sweep.records import environment, run_record
 from thpsweep.sweep.records.schema import Record
 from thpsweep.sweep.tracking.client import ACTIVE
-from thpsweep.sweep.tracking.experiment import N_POINTS, Place
+from thpsweep.sweep.tracking.experiment import N_POINTS, TrackedSweep
 from thpsweep.sweep.tracking.labels import Labels
 from thpsweep.sweep.tracking.run import FAILED, FINISHED, NOTE, RUNNING, SWEEP
 from thpsweep.sweep.tracking.tables import PLAN
@@ -27,7 +27,9 @@ AT_START = {PLAN, "config.yaml", environment.FILE_NAME}
 class Parent:
     """One run in MLflow, that of `place` or a new one. Where a user deleted it, it stays as it is."""
 
-    def __init__(self, client: MlflowClient, place: Place, header: Record, directory: Path, labels: Labels) -> None:
+    def __init__(
+        self, client: MlflowClient, place: TrackedSweep, header: Record, directory: Path, labels: Labels
+    ) -> None:
         self._client, self._directory = client, directory
         self._run = place.parent or self._make(place.experiment_id, header, labels)
         self.id: str = self._run.info.run_id

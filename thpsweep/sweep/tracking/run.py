@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from thpsweep.sweep.records import run_record, run_series
-from thpsweep.sweep.records.run_series import Step
+from thpsweep.sweep.records.run_series import SeriesStep
 from thpsweep.sweep.records.schema import PointRecord, ResultRecord
 from thpsweep.sweep.tracking import first_page, views
 from thpsweep.sweep.tracking.labels import Labels
@@ -28,7 +28,7 @@ RUNNING, FINISHED, FAILED = "RUNNING", "FINISHED", "FAILED"
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class TrackedRun:
     """A point's run. Units: start_ms and end_ms since 1970."""
 
     name: str
@@ -37,7 +37,7 @@ class Run:
     end_ms: int
     params: Mapping[str, str]
     tags: Mapping[str, str]
-    metrics: tuple[Step, ...]
+    metrics: tuple[SeriesStep, ...]
 
     @property
     def point(self) -> str:
@@ -49,9 +49,9 @@ class Run:
         """When the result came in: tells it from an earlier one of the same point."""
         return self.tags[FINISHED_AT]
 
-    def latest(self) -> Iterator[Step]:
+    def latest(self) -> Iterator[SeriesStep]:
         """Give the step of each metric that MLflow shows in its tables: the last, then the latest, then the largest."""
-        best: dict[str, Step] = {}
+        best: dict[str, SeriesStep] = {}
         for step in self.metrics:
             known = best.setdefault(step.name, step)
             if (step.step, step.time_ms, step.value) > (known.step, known.time_ms, known.value):
@@ -73,13 +73,13 @@ class Common:
     """Params that parallel coordinates show -> the param of which they can draw every point."""
     policies: tuple[str, ...] = ()
 
-    def run(self, parent_id: str, record: PointRecord, result: ResultRecord) -> Run:
+    def run(self, parent_id: str, record: PointRecord, result: ResultRecord) -> TrackedRun:
         """Put together the run of a point, nested below the sweep's."""
         start_ms, end_ms = run_record.times_ms(result)
-        totals = [Step(name, value, end_ms, 0) for name, value in run_record.metrics(result).items()]
+        totals = [SeriesStep(name, value, end_ms, 0) for name, value in run_record.metrics(result).items()]
         steps = [step for step in run_series.values(result, start_ms, end_ms) if math.isfinite(step.value)]
         params = run_record.params(record)
-        return Run(
+        return TrackedRun(
             name=self.labels.name(record),
             status=FINISHED if result["state"] == "done" else FAILED,
             start_ms=start_ms,

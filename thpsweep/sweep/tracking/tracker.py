@@ -23,7 +23,7 @@ from thpsweep.sweep.tracking.client import Below
 from thpsweep.sweep.tracking.labels import Labels
 from thpsweep.sweep.tracking.parent import Parent
 from thpsweep.sweep.tracking.reconcile import Recorded, Standing, standing
-from thpsweep.sweep.tracking.run import FINISHED_AT, POINT, Common, Run
+from thpsweep.sweep.tracking.run import FINISHED_AT, POINT, Common, TrackedRun
 from thpsweep.sweep.tracking.target import Target
 
 
@@ -39,11 +39,11 @@ class Writer(Protocol):
     def recorded(self, experiment_id: str, parent_id: str) -> Below:
         """Give what is there below a sweep's run, also in the trash."""
 
-    def write(self, experiment_id: str, runs: list[Run]) -> list[str]:
+    def write(self, experiment_id: str, runs: list[TrackedRun]) -> list[str]:
         """Write runs; give their ids."""
 
 
-class Result(NamedTuple):
+class LatestResult(NamedTuple):
     """Where a point's latest result begins in the journal, when it came in, and whether it is a success."""
 
     start: int
@@ -116,7 +116,7 @@ class Tracker:
         self._is_open = False
         """Whether it is a search that may ask more points."""
         self._points: dict[str, int] = {}
-        self._results: dict[str, Result] = {}
+        self._results: dict[str, LatestResult] = {}
         self._pending: dict[str, None] = {}
         self._connection: _Connection | None = None
         self._store: Any = None
@@ -161,7 +161,7 @@ class Tracker:
                 self._points[sys.intern(record["id"])] = self._offset
             elif record["type"] == "result" and record["id"] in self._points:
                 key = sys.intern(record["id"])
-                self._results[key] = Result(self._offset, record["finished"], record["state"] == "done")
+                self._results[key] = LatestResult(self._offset, record["finished"], record["state"] == "done")
                 self._pending[key] = None
             self._offset = after
         if not self._header:
@@ -287,7 +287,7 @@ class Tracker:
         for made, run_id in zip(fresh, self._written(connection, fresh), strict=True):
             connection.recorded.setdefault(made.point, []).append(Recorded(run_id, made.finished, True))
 
-    def _written(self, connection: _Connection, runs: list[Run]) -> list[str]:
+    def _written(self, connection: _Connection, runs: list[TrackedRun]) -> list[str]:
         """Write runs in bulk; where MLflow's tables are no longer what they were, through its API from then on."""
         if not runs:
             return []
@@ -298,7 +298,7 @@ class Tracker:
             connection.writer = api.ApiWriter(connection.client)
             return connection.writer.write(connection.experiment_id, runs)
 
-    def _run(self, connection: _Connection, key: str) -> Run:
+    def _run(self, connection: _Connection, key: str) -> TrackedRun:
         record = journal.at(self._file, self._points[key])
         result = journal.at(self._file, self._results[key].start)
         return connection.common.run(connection.parent.id, record, result)

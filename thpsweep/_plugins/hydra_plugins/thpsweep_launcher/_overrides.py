@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override, RangeSweep, ValueType
 from omegaconf import DictConfig, ListConfig
 
 from thpsweep.errors import OptionError, SweepError
-from thpsweep.sweep.planning.axes import Axis, Job, combined
+from thpsweep.sweep.planning.axes import Job, SweptKey, combined
 from thpsweep.sweep.planning.notice import noting
 from thpsweep.sweep.records.schema import Point
 
@@ -187,11 +187,13 @@ def _bounds(value: RangeSweep) -> tuple[Any, Any, Any]:
     return value.start, value.stop, value.step
 
 
-def _axis(override: Override) -> Axis:
+def _axis(override: Override) -> SweptKey:
     key = override.get_key_element()
     if override.is_sweep_override():
-        return Axis(_bare(override), [(f"{key}={text}", {label(key): text}) for text in values(override)], swept=True)
-    return Axis(_bare(override), [(override.input_line or "", {})], swept=False)
+        return SweptKey(
+            _bare(override), [(f"{key}={text}", {label(key): text}) for text in values(override)], swept=True
+        )
+    return SweptKey(_bare(override), [(override.input_line or "", {})], swept=False)
 
 
 def _last(overrides: Sequence[Override]) -> list[Override]:

@@ -37,12 +37,12 @@ def planner(kind: str, options: Mapping[str, Any]) -> Planner:
     for name in ("_target_", "params"):
         del made[name]
     if kind == "pareto":
-        return functools.partial(pareto, search_pareto.Options(**made))
-    return functools.partial(breakeven, search_breakeven.Options(**made))
+        return functools.partial(pareto, search_pareto.ParetoOptions(**made))
+    return functools.partial(breakeven, search_breakeven.BreakevenOptions(**made))
 
 
 def breakeven(
-    options: search_breakeven.Options, master: DictConfig, overrides: Sequence[Override], composer: Composer
+    options: search_breakeven.BreakevenOptions, master: DictConfig, overrides: Sequence[Override], composer: Composer
 ) -> Plan:
     """Plan a search along the one interval, for each combination of the other values."""
     intervals, others = _parted(overrides)
@@ -55,7 +55,7 @@ def breakeven(
 
 
 def pareto(
-    options: search_pareto.Options, master: DictConfig, overrides: Sequence[Override], composer: Composer
+    options: search_pareto.ParetoOptions, master: DictConfig, overrides: Sequence[Override], composer: Composer
 ) -> Plan:
     """Plan a search over all intervals, and over the values of all other swept keys."""
     if master.sweep.zip:

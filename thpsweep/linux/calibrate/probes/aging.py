@@ -7,7 +7,7 @@ from thpsweep.errors import LiveError
 from thpsweep.linux.calibrate.samples import SHARERS, Raw, line
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.cgroup import memory_cgroup
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.forms import FORMS
 from thpsweep.linux.live.tracing import Event
 from thpsweep.units import HPAGE_PMD_NR
@@ -38,7 +38,7 @@ def aging(bench: Bench) -> Raw:
 def _folio_ns(bench: Bench, form: str, sharers: int) -> float:
     """Time the look at one folio (a small page is one too) that so many share."""
     make, _ = FORMS[form]
-    with memory_cgroup() as group, Family() as family:
+    with memory_cgroup() as group, LiveFamily() as family:
         parent = family.start()
         group.add(parent.pid)
         memory = parent.map(_REGIONS)

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from thpsweep.linux.calibrate.samples import SHARERS, Raw, line, typical_ns
-from thpsweep.linux.live.actor import Actor, Advice, Memory
+from thpsweep.linux.live.actor import Actor, Advice, LiveMemory
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.forms import compound, small
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
 
@@ -21,7 +21,7 @@ def private(bench: Bench) -> Raw:
     The ptes of a folio are cleared and unmapped in batches, and it is isolated once.
     Source: mm/khugepaged.c __collapse_huge_page_isolate(), __collapse_huge_page_copy_succeeded() (v6.18).
     """
-    with Family() as family:
+    with LiveFamily() as family:
         actor = family.start()
         points = {float(present): _exclusive(bench, actor, present) for present in _PRESENT}
     intercept, slope = line(points)
@@ -42,7 +42,7 @@ def shmem(bench: Bench) -> Raw:
     """Collapse shmem that so many map by ptes, and let one of the others touch it again."""
     points, touch = {}, 0.0
     for sharers in SHARERS:
-        with Family() as family:
+        with LiveFamily() as family:
             actor = family.start()
             memory = actor.map(_SHMEM_REGIONS, shared=True)
             actor.write(memory, range(memory.n_pages))
@@ -56,9 +56,9 @@ def shmem(bench: Bench) -> Raw:
     return {"shmem_fixed": fixed, "shmem_pte": per_sharer / HPAGE_PMD_NR, "shmem_touch_pmd": touch}
 
 
-def _full(bench: Bench, make: Callable[[Actor, Memory], None], sharers: int) -> float:
+def _full(bench: Bench, make: Callable[[Actor, LiveMemory], None], sharers: int) -> float:
     """Time collapses in one of so many sharers of full regions in some form. Units: ns."""
-    with Family() as family:
+    with LiveFamily() as family:
         actor = family.start()
         memory = actor.map(_REGIONS)
         bench.warm(_REGIONS)
@@ -77,7 +77,7 @@ def _exclusive(bench: Bench, actor: Actor, present: int) -> float:
     return ns
 
 
-def _collapse(bench: Bench, actor: Actor, memory: Memory) -> float:
+def _collapse(bench: Bench, actor: Actor, memory: LiveMemory) -> float:
     """Collapse region by region on memory that the host has backed; give the typical one. Units: ns."""
     bench.warm(memory.n_regions)
     reply = actor.advise(memory, Advice.COLLAPSE, piece_bytes=HPAGE_PMD_SIZE_BYTES)

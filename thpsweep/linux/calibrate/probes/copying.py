@@ -5,7 +5,7 @@ import os
 from thpsweep.linux.calibrate.samples import Raw, typical_ns
 from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
 
 _REGIONS = 64
@@ -13,7 +13,7 @@ _REGIONS = 64
 
 def copying(bench: Bench) -> Raw:
     """Copy one half of 128 MiB to the other, and clear a half, page by page; huge pages, so that no walk is in it."""
-    with Family() as family:
+    with LiveFamily() as family:
         actor = family.start()
         memory = actor.map(_REGIONS)
         actor.advise(memory, Advice.HUGEPAGE)

@@ -3,7 +3,7 @@
 from thpsweep.linux.calibrate.samples import Raw, typical_ns
 from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
 
 _REGIONS = 16
@@ -11,7 +11,7 @@ _REGIONS = 16
 
 def small(bench: Bench) -> Raw:
     """Touch pages first, write them in a child (CoW), and write them in the parent when it is alone (reuse)."""
-    with Family() as family:
+    with LiveFamily() as family:
         parent = family.start()
         memory = parent.map(_REGIONS)
         pages = range(memory.n_pages)
@@ -27,7 +27,7 @@ def small(bench: Bench) -> Raw:
 
 def huge(bench: Bench) -> Raw:
     """Touch huge pages first, write one page of each in a child (split and copy), and in the parent when it is alone."""
-    with Family() as family:
+    with LiveFamily() as family:
         parent = family.start()
         memory = parent.map(_REGIONS)
         parent.advise(memory, Advice.HUGEPAGE)
@@ -48,7 +48,7 @@ def huge(bench: Bench) -> Raw:
 def swapped(bench: Bench) -> Raw:
     """Swap pages out to zram, and read them back."""
     bench.need_swap()
-    with Family() as family:
+    with LiveFamily() as family:
         actor = family.start()
         memory = actor.map(4)
         actor.write(memory, range(memory.n_pages))

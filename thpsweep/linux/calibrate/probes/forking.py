@@ -3,9 +3,9 @@
 import statistics
 
 from thpsweep.linux.calibrate.samples import Raw, typical_ns
-from thpsweep.linux.live.actor import Actor, Memory
+from thpsweep.linux.live.actor import Actor, LiveMemory
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.forms import FORMS
 from thpsweep.units import HPAGE_PMD_SIZE_BYTES
 
@@ -17,7 +17,7 @@ def forking(bench: Bench) -> Raw:
     """Fork with small pages, with pte-mapped and with PMD-mapped folios, less an empty fork; unmap in a child for exit."""
     raw: Raw = {}
     for form, (make, entries) in FORMS.items():
-        with Family() as family:
+        with LiveFamily() as family:
             parent = family.start()
             empty_ns = statistics.median(typical_ns(parent.do("fork", 0, 1)) for _ in range(_FORKS))
             memory = parent.map(_REGIONS)
@@ -31,7 +31,7 @@ def forking(bench: Bench) -> Raw:
     return raw
 
 
-def _two_forks(bench: Bench, parent: Actor, memory: Memory) -> tuple[float, float]:
+def _two_forks(bench: Bench, parent: Actor, memory: LiveMemory) -> tuple[float, float]:
     """Time a fork after everything was written, which has to protect it, and one that finds it protected.
 
     Other memory is touched before each, so that caches are as cold as where a process does something else meanwhile.

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from thpsweep.errors import DisturbedError
 from thpsweep.linux.calibrate.samples import Raw
-from thpsweep.linux.live.actor import Actor, Advice, Memory
+from thpsweep.linux.live.actor import Actor, Advice, LiveMemory
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.units import PAGE_SIZE_BYTES
 
 _TIMES = 60
@@ -32,7 +32,7 @@ def interrupting(bench: Bench) -> Raw:
     not there is all of the call but the zap and the flush.
     """
     cpus = sorted(os.sched_getaffinity(0))
-    with Family() as family:
+    with LiveFamily() as family:
         actor = family.start()
         actor.do("stay", cpus[0])
         memory = actor.map(1)
@@ -50,12 +50,12 @@ def interrupting(bench: Bench) -> Raw:
     return raw
 
 
-def _drops(actor: Actor, memory: Memory) -> tuple[int, ...]:
+def _drops(actor: Actor, memory: LiveMemory) -> tuple[int, ...]:
     actor.write(memory, range(memory.n_pages))
     return _drop(actor, memory)
 
 
-def _drop(actor: Actor, memory: Memory) -> tuple[int, ...]:
+def _drop(actor: Actor, memory: LiveMemory) -> tuple[int, ...]:
     return actor.advise(memory, Advice.DONTNEED, piece_bytes=PAGE_SIZE_BYTES).wall_ns
 
 

@@ -3,7 +3,7 @@
 from thpsweep.linux.calibrate.samples import Raw
 from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.ksm import ksmd, merge
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -17,7 +17,7 @@ def merging(bench: Bench) -> Raw:
 
 
 def _merged_ns(bench: Bench, sharers: int) -> float:
-    with Family() as family:
+    with LiveFamily() as family:
         actor = family.start()
         memory = actor.map(1)
         actors = [actor, *(family.fork(actor)[0] for _ in range(sharers - 1))]

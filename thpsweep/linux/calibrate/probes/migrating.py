@@ -11,7 +11,7 @@ from thpsweep.linux.calibrate.samples import SHARERS, Raw
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.cgroup import memory_cgroup
 from thpsweep.linux.live.compaction import Moves, compact, fill, many_free_pages, punch, trace_entries
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.tracing import Event
 
 _REGIONS = 128
@@ -42,7 +42,7 @@ def entering(bench: Bench) -> Raw:
     """
     bench.need_trace()
     sharers = SHARERS[-1]
-    with many_free_pages(bench.settings), memory_cgroup() as group, Family() as family:
+    with many_free_pages(bench.settings), memory_cgroup() as group, LiveFamily() as family:
         actor = family.start()
         group.add(actor.pid)
         memory = actor.map(_TRACED_REGIONS)
@@ -88,7 +88,7 @@ def _moves(bench: Bench, sharers: int) -> Moves:
 
 
 def _once(bench: Bench, sharers: int) -> Moves:
-    with memory_cgroup() as group, Family() as family:
+    with memory_cgroup() as group, LiveFamily() as family:
         actor = family.start()
         group.add(actor.pid)
         memory = actor.map(_REGIONS)

@@ -3,7 +3,7 @@
 from thpsweep.linux.calibrate.samples import Raw
 from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.units import HPAGE_PMD_NR
 
 _REGIONS = 64
@@ -13,7 +13,7 @@ _PASSES, _NEVER = 4, float("inf")
 def scanning(bench: Bench) -> Raw:
     """Let khugepaged go over regions that it refuses at their last pte, less a pass that passes them over."""
     daemon = bench.need_khugepaged()
-    with Family() as family:
+    with LiveFamily() as family:
         actor = family.start()
         memory = actor.map(_REGIONS)
         for region in range(_REGIONS):  # the last pte is one too many

@@ -7,7 +7,7 @@ from thpsweep.linux.calibrate.samples import SHARERS, Raw, line
 from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.cgroup import memory_cgroup
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.look import look, pages_in_use
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -24,7 +24,7 @@ def splitting(bench: Bench) -> Raw:
 
 
 def _folio_ns(bench: Bench, sharers: int) -> float:
-    with memory_cgroup() as group, Family() as family:
+    with memory_cgroup() as group, LiveFamily() as family:
         parent = family.start()
         group.add(parent.pid)
         memory = parent.map(_REGIONS)

@@ -3,7 +3,7 @@
 from thpsweep.linux.calibrate.samples import Raw, typical_ns
 from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.bench import Bench
-from thpsweep.linux.live.family import Family
+from thpsweep.linux.live.family import LiveFamily
 
 SIZES_MIB = (64, 256)
 _LOADS, _PER_PIECE = 120_000, 4_000
@@ -12,7 +12,7 @@ _LOADS, _PER_PIECE = 120_000, 4_000
 def walking(bench: Bench) -> Raw:
     """Chase pointers, one line a page, over each size."""
     raw: Raw = {}
-    with Family() as family:
+    with LiveFamily() as family:
         actor = family.start()
         for level in (1, 2):
             raw[f"tlb_entries_l{level}"] = float(actor.do("entries", level).result)

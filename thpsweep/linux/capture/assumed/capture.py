@@ -1,5 +1,5 @@
-"""Capture one's own processes where the kernel hides frame numbers: who shares a page is assumed, and how far that can be
-wrong is told from Pss."""
+"""Capture one's own processes where the kernel hides frame numbers: the sharers of a page are assumed, and Pss tells how
+far that can be wrong."""
 
 import os
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from thpsweep.linux.capture.assumed.groups import Cell, Region, cells, groups, regions, shares, told, unpacked
+from thpsweep.linux.capture.assumed.groups import Cell, Region, cells, correct_pmds, groups, regions, shares, unpacked
 from thpsweep.linux.capture.assumed.pss import Bound, Sums, bound
-from thpsweep.linux.capture.assumed.rows import Boards, Ints, Rows, read
+from thpsweep.linux.capture.assumed.rows import AssumedRows, Boards, Ints, read
 from thpsweep.linux.capture.forbidden import is_except_advised
 from thpsweep.linux.capture.provenance import enabled_for_pmds
 from thpsweep.linux.capture.window import Cells, Part
@@ -38,7 +38,7 @@ def capture(tree: Tree, why: str) -> tuple[Part, dict[str, str | int]]:
         tables = [stack.enter_context(Pagemap(process.pid)) for process in tree.processes]
         rows = read(tables, vmas, has_scan)
     part, held_against = _assume(rows, tree, [vma for _, vma in vmas])
-    said: dict[str, str | int] = {
+    facts: dict[str, str | int] = {
         "sharing": ASSUMPTION,
         "frames_hidden": why,
         "huge_source": "PAGEMAP_SCAN" if has_scan else "nothing tells",
@@ -47,7 +47,7 @@ def capture(tree: Tree, why: str) -> tuple[Part, dict[str, str | int]]:
         **_flags(tree, vmas, part.region),
         **held_against.facts(),
     }
-    return part, said
+    return part, facts
 
 
 def _flags(tree: Tree, vmas: Sequence[tuple[int, Vma]], captured: Ints) -> dict[str, int]:
@@ -66,21 +66,21 @@ def _flags(tree: Tree, vmas: Sequence[tuple[int, Vma]], captured: Ints) -> dict[
     }
 
 
-def _assume(rows: Rows, tree: Tree, vmas: Sequence[Vma]) -> tuple[Part, Bound]:
+def _assume(rows: AssumedRows, tree: Tree, vmas: Sequence[Vma]) -> tuple[Part, Bound]:
     """Group all rows, region by region, and hold the groups against Pss."""
     n = len(tree.processes)
     keys = np.frombuffer(os.urandom(8 * n), np.uint64)
     images = {image: number for number, image in enumerate(dict.fromkeys(each.image for each in tree.processes))}
     image = np.array([images[each.image] for each in tree.processes], np.int64)
-    sums, found = Sums.of(len(vmas)), list[Cell]()
-    for region in (told(each, image) for each in regions(rows)):
+    sums, found_cells = Sums.of(len(vmas)), list[Cell]()
+    for region in (correct_pmds(each, image) for each in regions(rows)):
         grouped = list(groups(region, image, keys))
-        found += cells(region, grouped, n)
+        found_cells += cells(region, grouped, n)
         _add(sums, rows, region, shares(region, grouped))
-    return _part(rows, found, keys), bound(vmas, sums)
+    return _part(rows, found_cells, keys), bound(vmas, sums)
 
 
-def _add(sums: Sums, rows: Rows, region: Region, share: np.ndarray) -> None:
+def _add(sums: Sums, rows: AssumedRows, region: Region, share: np.ndarray) -> None:
     """Add a region's pages to the VMAs that they are in."""
     index = region.index
     mine = share[np.searchsorted(region.process, rows.process[index])]
@@ -94,10 +94,10 @@ def _add(sums: Sums, rows: Rows, region: Region, share: np.ndarray) -> None:
         sums.most[vma] = max(int(sums.most[vma]), round(1.0 / float(smallest[position])))
 
 
-def _part(rows: Rows, found: Sequence[Cell], keys: np.ndarray) -> Part:
+def _part(rows: AssumedRows, parts: Sequence[Cell], keys: np.ndarray) -> Part:
     """Put rows where a huge page may be, and the cells, into the form of a capture that knows frames."""
     fit = np.flatnonzero(rows.fit)
-    members = np.stack([cell.members for cell in found]) if found else np.zeros((0, len(keys)), np.bool_)
+    members = np.stack([cell.members for cell in parts]) if parts else np.zeros((0, len(keys)), np.bool_)
     signature = np.array([np.bitwise_xor.reduce(keys[each]) for each in members], np.uint64)
     signatures, first = np.unique(signature, return_index=True)
     return Part(
@@ -107,11 +107,11 @@ def _part(rows: Rows, found: Sequence[Cell], keys: np.ndarray) -> Part:
         swapped=rows.swapped[fit],
         huge=rows.huge[fit],
         cells=Cells(
-            region=np.array([cell.region for cell in found], np.int64),
+            region=np.array([cell.region for cell in parts], np.int64),
             signature=signature,
-            slots=_slots(found),
-            head=np.array([cell.folio for cell in found], np.int64),
-            outside=np.array([cell.outside for cell in found], np.int64),
+            slots=_slots(parts),
+            head=np.array([cell.folio for cell in parts], np.int64),
+            outside=np.array([cell.outside for cell in parts], np.int64),
         ),
         signatures=signatures,
         members=members[first],
@@ -120,6 +120,6 @@ def _part(rows: Rows, found: Sequence[Cell], keys: np.ndarray) -> Part:
     )
 
 
-def _slots(found: Sequence[Cell]) -> Boards:
-    slots = np.stack([cell.slots for cell in found]) if found else np.zeros((0, HPAGE_PMD_NR), np.bool_)
+def _slots(parts: Sequence[Cell]) -> Boards:
+    slots = np.stack([cell.slots for cell in parts]) if parts else np.zeros((0, HPAGE_PMD_NR), np.bool_)
     return boards(slots)

@@ -1,4 +1,4 @@
-"""Who is assumed to share: whoever maps a page at an address not alone shares it with all of his family who do."""
+"""Which processes are assumed to share: all forks of one program start that map a page, not alone, at one address."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.linux.capture.assumed.rows import Boards, Ints, Rows
+from thpsweep.linux.capture.assumed.rows import AssumedRows, Boards, Ints
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 LEAST_SHARERS = 2
@@ -46,16 +46,16 @@ class Region:
     shared: Flags
 
 
-def regions(rows: Rows) -> Iterator[Region]:
+def regions(rows: AssumedRows) -> Iterator[Region]:
     """Gather rows by region; two VMAs of a process that meet in a region are one row of it."""
     order = np.lexsort((rows.process, rows.region))
     number = rows.region[order]
     for part in np.split(order, np.flatnonzero(np.diff(number)) + 1) if len(order) else []:
-        who, first = np.unique(rows.process[part], return_index=True)
+        process, first = np.unique(rows.process[part], return_index=True)
         yield Region(
             number=int(rows.region[part[0]]),
             index=part,
-            process=who,
+            process=process,
             huge=np.logical_or.reduceat(rows.huge[part], first),
             fit=np.logical_or.reduceat(rows.fit[part], first),
             present=unpacked(np.bitwise_or.reduceat(rows.present[part], first, axis=0)),
@@ -63,11 +63,11 @@ def regions(rows: Rows) -> Iterator[Region]:
         )
 
 
-def told(region: Region, image: Ints) -> Region:
+def correct_pmds(region: Region, image: Ints) -> Region:
     """Correct what is told of pages under a PMD: bit 56 of all of them is that of the first (seen on Linux 6.18).
 
     Two PMDs whose first page is shared are taken to map one folio. One that is alone with its folio shares the pages that
-    somebody maps by ptes, not alone: all but the first where that is told to be its own. Shapes: image (all processes,).
+    another maps by ptes, not alone: all but the first where that is told to be its own. Shapes: image (all processes,).
     """
     shared, mine = region.shared.copy(), image[region.process]
     for program in np.unique(mine[region.huge]):
@@ -93,7 +93,7 @@ def groups(region: Region, image: Ints, keys: npt.NDArray[np.uint64]) -> Iterato
     """Cut a region into groups: the members, the slots, and the folio of each.
 
     image: whose forks they are; processes that have run another program since share nothing. A process that maps a page
-    alone is a group of its own. A folio shows where somebody maps it by a PMD: two who do, and map no page of it alone,
+    alone is a group of its own. A folio shows where a process maps it by a PMD: two that do, and map no page of it alone,
     are assumed to map the same one. Shapes: image, keys (all processes,) -> (p,), (512,).
     """
     folio = _folios(region)
@@ -113,16 +113,16 @@ def groups(region: Region, image: Ints, keys: npt.NDArray[np.uint64]) -> Iterato
 
 def _folios(region: Region) -> Ints:
     """Number the folios that PMDs show: one for all whose pages are all shared, one for each other. Shapes: -> (p,)."""
-    found = np.zeros(len(region.process), np.int64)
+    numbers = np.zeros(len(region.process), np.int64)
     together = region.huge & region.shared.all(axis=1)
-    found[together] = 1
+    numbers[together] = 1
     apart = np.flatnonzero(region.huge & ~together)
-    found[apart] = np.arange(2, 2 + len(apart))
-    return found
+    numbers[apart] = np.arange(2, 2 + len(apart))
+    return numbers
 
 
 def _by_folio(members: Flags, folio: Ints) -> Iterator[tuple[Flags, int]]:
-    """Cut a group that would map several folios; who maps ptes goes with the first of them."""
+    """Cut a group that would map several folios; a process that maps ptes goes with the first of them."""
     numbers = np.unique(folio[members & (folio > 0)])
     if not len(numbers):
         yield members, 0
@@ -131,10 +131,10 @@ def _by_folio(members: Flags, folio: Ints) -> Iterator[tuple[Flags, int]]:
         yield by_ptes | (members & (folio == number)), int(number)
 
 
-def cells(region: Region, found: list[tuple[Flags, Flags, int]], n_processes: int) -> Iterator[Cell]:
+def cells(region: Region, grouped: list[tuple[Flags, Flags, int]], n_processes: int) -> Iterator[Cell]:
     """Make cells of groups, of those members that can have a huge page here; the same ones twice are one cell."""
     joined: dict[tuple[bytes, int], Cell] = {}
-    for group, slots, folio in found:
+    for group, slots, folio in grouped:
         members = np.zeros(n_processes, np.bool_)
         members[region.process[group & region.fit]] = True
         if not members.any():
@@ -149,10 +149,10 @@ def cells(region: Region, found: list[tuple[Flags, Flags, int]], n_processes: in
     yield from joined.values()
 
 
-def shares(region: Region, found: list[tuple[Flags, Flags, int]]) -> npt.NDArray[np.float64]:
+def shares(region: Region, grouped: list[tuple[Flags, Flags, int]]) -> npt.NDArray[np.float64]:
     """Give the part of each page that is each process's: one over its sharers, as Pss counts. Shapes: -> (p, 512)."""
     part = np.zeros((len(region.process), HPAGE_PMD_NR))
-    for group, slots, _ in found:
+    for group, slots, _ in grouped:
         n_alone = ~region.shared[group][:, slots]
         n_sharers = max(LEAST_SHARERS, int(np.count_nonzero(group)))
         part[np.ix_(group, slots)] = np.where(n_alone, 1.0, 1.0 / n_sharers)

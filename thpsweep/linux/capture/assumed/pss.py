@@ -40,10 +40,10 @@ class Bound:
     wrong_ptes: most ptes that can be in a group that is not theirs, if nobody outside the tree maps the pages.
     """
 
-    said_kib: int
+    pss_kib: int
     assumed_kib: float
     apart_kib: float
-    sharers_said: float
+    sharers_by_pss: float
     sharers_assumed: float
     shared_ptes: int
     wrong_ptes: int
@@ -51,10 +51,10 @@ class Bound:
     def facts(self) -> dict[str, str | int]:
         """Put it in words and whole numbers."""
         return {
-            "pss_kib": self.said_kib,
+            "pss_kib": self.pss_kib,
             "pss_assumed_kib": round(self.assumed_kib),
             "pss_apart_kib": round(self.apart_kib),
-            "mean_sharers": f"{self.sharers_said:.3g} by Pss, {self.sharers_assumed:.3g} as assumed",
+            "mean_sharers": f"{self.sharers_by_pss:.3g} by Pss, {self.sharers_assumed:.3g} as assumed",
             "ptes_shared": self.shared_ptes,
             "ptes_grouped_wrongly_at_most": self.wrong_ptes,
         }
@@ -63,21 +63,21 @@ class Bound:
 def bound(vmas: Sequence[Vma], sums: Sums) -> Bound:
     """Compare with what smaps says.
 
-    The Pss of all who share adds up to the number of frames behind their mappings. Where it says more frames than
+    The Pss of all sharers adds up to the number of frames behind their mappings. Where it says more frames than
     assumed, groups were joined that are apart; each one takes at most half of the widest group's ptes with it.
     """
-    said = np.array([vma.kib.get("Pss", 0) for vma in vmas], np.float64) / _PAGE_KIB
+    pss_pages = np.array([vma.kib.get("Pss", 0) for vma in vmas], np.float64) / _PAGE_KIB
     wrong = 0
     for part in _overlapping(vmas):
-        more = float((said[part] - sums.pss_pages[part]).sum()) + _ROUNDED_PAGES * len(part)
+        more = float((pss_pages[part] - sums.pss_pages[part]).sum()) + _ROUNDED_PAGES * len(part)
         shared, most = int(sums.shared[part].sum()), int(sums.most[part].max(initial=0))
         wrong += min(shared, int(max(0.0, more) * most / 2))
     n_alone, n_shared = int(sums.alone.sum()), int(sums.shared.sum())
     return Bound(
-        said_kib=int(said.sum() * _PAGE_KIB),
+        pss_kib=int(pss_pages.sum() * _PAGE_KIB),
         assumed_kib=float(sums.pss_pages.sum()) * _PAGE_KIB,
-        apart_kib=float(np.abs(said - sums.pss_pages).sum()) * _PAGE_KIB,
-        sharers_said=_mean(n_shared, float(said.sum()) - n_alone),
+        apart_kib=float(np.abs(pss_pages - sums.pss_pages).sum()) * _PAGE_KIB,
+        sharers_by_pss=_mean(n_shared, float(pss_pages.sum()) - n_alone),
         sharers_assumed=_mean(n_shared, float(sums.pss_pages.sum()) - n_alone),
         shared_ptes=n_shared,
         wrong_ptes=wrong,

@@ -1,4 +1,4 @@
-"""What the kernel tells anybody of his own processes' page tables: present, swapped, mapped by nobody else; no frame.
+"""What the kernel tells a user of his own processes' page tables: present, swapped, mapped by one process; no frame.
 
 Source: Documentation/admin-guide/mm/pagemap.rst, fs/proc/task_mmu.c pagemap_read(), pagemap_page_category() (v6.18).
 """
@@ -30,7 +30,7 @@ Boards = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
-class Rows:
+class AssumedRows:
     """Hold what VMAs map of each region, regions that lie in them only in part too; `vma` is a position in their list.
 
     `fit` tells where a huge page may be: the VMA covers the region and does not forbid it.
@@ -48,30 +48,30 @@ class Rows:
     n_zero_ptes: int
 
 
-def read(tables: Sequence[Pagemap], vmas: Sequence[tuple[int, Vma]], has_scan: bool) -> Rows:
+def read(tables: Sequence[Pagemap], vmas: Sequence[tuple[int, Vma]], has_scan: bool) -> AssumedRows:
     """Read the page tables of VMAs, each named with the position of its process. Raises: VanishedError; CaptureError."""
     parts = [_none()]
     for number, (process, vma) in enumerate(vmas):
         parts += [_named(part, process, number) for part in _read_vma(tables[process], vma, has_scan)]
     names = ("process", "vma", "region", "fit", "huge", "present", "shared", "swapped")
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    return Rows(**joined, n_zero_ptes=sum(part.n_zero_ptes for part in parts))
+    return AssumedRows(**joined, n_zero_ptes=sum(part.n_zero_ptes for part in parts))
 
 
-def _none() -> Rows:
+def _none() -> AssumedRows:
     no, flags, none = np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros((0, BOARD_WORDS), np.uint64)
-    return Rows(no, no, no, flags, flags, none, none, none, 0)
+    return AssumedRows(no, no, no, flags, flags, none, none, none, 0)
 
 
-def _named(rows: Rows, process: int, vma: int) -> Rows:
+def _named(rows: AssumedRows, process: int, vma: int) -> AssumedRows:
     number = np.ones(len(rows.region), np.int64)
-    return Rows(
+    return AssumedRows(
         process * number, vma * number, rows.region, rows.fit, rows.huge, rows.present, rows.shared, rows.swapped,
         rows.n_zero_ptes,
     )  # fmt: skip
 
 
-def _read_vma(table: Pagemap, vma: Vma, has_scan: bool) -> Iterator[Rows]:
+def _read_vma(table: Pagemap, vma: Vma, has_scan: bool) -> Iterator[AssumedRows]:
     """Read a VMA some regions at a time; regions in which it has nothing are left out."""
     fits = range(*vma.span) if NO_HUGEPAGE not in vma.flags else range(0)
     buffer = np.empty(CHUNK_REGIONS * HPAGE_PMD_NR, np.uint64)
@@ -89,7 +89,7 @@ def _read_vma(table: Pagemap, vma: Vma, has_scan: bool) -> Iterator[Rows]:
             used = np.flatnonzero(present.any(axis=1) | swapped.any(axis=1))
             region, none = used + span[0], np.zeros(len(used), np.int64)
             fit = (region >= fits.start) & (region < fits.stop)
-            yield Rows(
+            yield AssumedRows(
                 none, none, region, fit, huge[used] & present[used].all(axis=1), boards(present[used]),
                 boards(present[used] & ~seen.exclusive[used]), boards(swapped[used]), int(zero.sum()),
             )  # fmt: skip

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from thpsweep.errors import OptionError
-from thpsweep.linux.prototype.bench import Bench
+from thpsweep.linux.prototype.bench import GuestMachine
 from thpsweep.linux.prototype.compare.differ import Difference, differences
 from thpsweep.linux.prototype.compare.draw import MECHANISMS, draw
 from thpsweep.linux.prototype.compare.kernel import heard
@@ -27,7 +27,7 @@ def plays(families: int, seed: int) -> list[Play]:
     return [draw(number) for number in range(seed, seed + families)]
 
 
-def compare(ready: Bench, chosen: Sequence[Play]) -> dict[int, list[Difference]]:
+def compare(ready: GuestMachine, chosen: Sequence[Play]) -> dict[int, list[Difference]]:
     """Play in the kernel and in the model; give what differs, by seed."""
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("families in the kernel", total=len(chosen))

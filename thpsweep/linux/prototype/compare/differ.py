@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from thpsweep.linux.prototype.compare.state import Did, Seen, Told, runs
+from thpsweep.linux.prototype.compare.state import Did, MappedRegion, Told, runs
 from thpsweep.linux.prototype.compare.steps import Collapse, Play
 
 _SWITCH = {"ptes": "ptes_switched", "protected": "ptes_protected", "copied": "pages_copied", "cleared": "pages_cleared"}
@@ -73,7 +73,7 @@ def _reason(mechanism: str, name: str, kernel: Did, model: Did, sharers: int) ->
     return ""
 
 
-def _state(kernel: dict[int, Seen], model: dict[int, Seen]) -> Iterator[str]:
+def _state(kernel: dict[int, MappedRegion], model: dict[int, MappedRegion]) -> Iterator[str]:
     if kernel.keys() != model.keys():
         yield f"processes: kernel {sorted(kernel)}, model {sorted(model)}"
         return

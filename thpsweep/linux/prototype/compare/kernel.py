@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from thpsweep.linux.prototype.compare.state import Did, Seen, Told, from_runs
+from thpsweep.linux.prototype.compare.state import Did, MappedRegion, Told, from_runs
 from thpsweep.linux.prototype.compare.steps import Play
 from thpsweep.linux.prototype.errors import PrototypeError
 
@@ -43,10 +43,10 @@ def did(line: str) -> Did:
     return Did(code[1] if code else "?", {name: int(value) for name, value in _NUMBER.findall(line)})
 
 
-def process(line: str) -> tuple[int, Seen]:
+def process(line: str) -> tuple[int, MappedRegion]:
     """Read what one process maps. Raises: PrototypeError."""
     found = _STATE.match(line)
     if found is None:
         raise PrototypeError(f"prototype: the test machine printed no state: {line[:80]}")
     huge, rss, wrong = (int(found[i]) for i in (2, 3, 4))
-    return int(found[1]), Seen(*from_runs(found[5].split()), huge_kib=huge, rss_kib=rss, wrong=wrong)
+    return int(found[1]), MappedRegion(*from_runs(found[5].split()), huge_kib=huge, rss_kib=rss, wrong=wrong)

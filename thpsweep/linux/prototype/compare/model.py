@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from thpsweep.linux.prototype.compare.state import NOTHING, SMALL, SUBPAGE, Did, Seen, Told
+from thpsweep.linux.prototype.compare.state import NOTHING, SMALL, SUBPAGE, Did, MappedRegion, Told
 from thpsweep.linux.prototype.compare.steps import Collapse, Drop, Exit, Fork, Play, Read, Refer, Release, Step, Write
 from thpsweep.model import bits
 from thpsweep.model.bits import Ints
@@ -26,7 +26,7 @@ MECHANISMS: dict[str, tuple[str, dict[str, Any]]] = {
 """The module's operations as mechanisms with options."""
 
 
-class Actor:
+class Player:
     """Act a play in a scenario, and note what a kernel would tell."""
 
     def __init__(self, play: Play) -> None:
@@ -92,13 +92,13 @@ class Actor:
             )
         )
 
-    def _seen(self, process: Process, index: int, living: list[Process], frames: np.ndarray) -> Seen:
+    def _seen(self, process: Process, index: int, living: list[Process], frames: np.ndarray) -> MappedRegion:
         numbers = np.array([other.number for other in living])
         first = numbers[np.argmax(frames[: index + 1] == frames[index], axis=0)]
         present = frames[index] != 0
         compound = (self.scene.ledger.places(process._rows) >> 9) & ((1 << 23) - 1) != 0
         form = np.where(present, np.where(compound, SUBPAGE, SMALL), NOTHING)
-        return Seen(
+        return MappedRegion(
             form=form,
             first=np.where(present, first, 0),
             mapcount=process.mapcounts - self._links(process),
@@ -120,7 +120,7 @@ class Actor:
 
 def acted(play: Play) -> Told:
     """Act a whole play."""
-    actor = Actor(play)
+    actor = Player(play)
     for step in play.steps:
         actor.act(step)
     actor.look()

@@ -13,7 +13,7 @@ NOTHING, SMALL, SUBPAGE, ASTRAY = ".", "s", "c", "?"
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class MappedRegion:
     """What one process maps. Shapes: (512,) each; first = the lowest process that maps the same frame."""
 
     form: np.ndarray
@@ -37,11 +37,11 @@ class Told:
     """What one side tells of a play: each collapse, and the state after it and at the end."""
 
     did: list[Did] = field(default_factory=list)
-    states: list[dict[int, Seen]] = field(default_factory=list)
+    states: list[dict[int, MappedRegion]] = field(default_factory=list)
     small_folios: list[int] = field(default_factory=list)
 
 
-def runs(seen: Seen) -> str:
+def runs(seen: MappedRegion) -> str:
     """Write a process's pages down in runs, as the test machine does."""
     keys = list(zip(seen.form.tolist(), seen.first.tolist(), seen.mapcount.tolist(), strict=True))
     edges = [0, *(i for i in range(1, len(keys)) if keys[i] != keys[i - 1]), len(keys)]
