@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.model.test_plugins import GATE
+from tests.sweep.journals import of_other_code
 from tests.test_cli import SMALL, Place
 from thpsweep.arguments import for_hydra
 
@@ -39,6 +40,18 @@ def test_plan_knows_what_is_done_and_learns_from_it(place: Place) -> None:
     assert "2 already done" in more and "they are taken over" in more, "the grid has grown"
     assert "in one process" in more and "learnt from 2 results in 1 journals" in more
     assert sorted(place.work.rglob("*")) == before
+
+
+def test_plan_says_what_is_of_other_code(place: Place) -> None:
+    assert place.run("sweep", *SMALL, SERIAL, "sharing.degree=1,4").returncode == 0
+    (directory,) = (path.parent for path in place.work.glob("sweeps/*/journal.jsonl"))
+    of_other_code(directory)
+    directory.rename(directory.with_name(f"sweep-{'0' * 12}"))  # the name has the code in it, too
+    shown = place.run("plan", *SMALL, SERIAL, "sharing.degree=1,4")
+    (line,) = shown.stderr.splitlines()
+    assert "is of other code than this: its results are not used" in line and "0 already done" in shown.stdout
+    (named,) = place.run("plan", *SMALL, SERIAL, "sharing.degree=1", "sweep.name=sweep").stderr.splitlines()
+    assert named == line
 
 
 def test_plan_of_a_sweep_that_was_killed_before_its_first_record(place: Place) -> None:

@@ -3,6 +3,7 @@
 Whatever is heavy is imported where it is needed.
 """
 
+import sys
 import textwrap
 import time
 from typing import TYPE_CHECKING, Any
@@ -113,6 +114,8 @@ class Application:
         wanted = {point.id for point in plan.points} - done if plan.search is None else set()
         places = reuse.elsewhere(plan.root, plan.directory, wanted)
         done |= places.keys()
+        if said := reuse.other_code(plan.root, plan.directory, plan.claimed, plan.overrides):
+            print(f"thpsweep: {said}", file=sys.stderr)
         console = Console()
         Console(width=_width(console)).print(points_table(plan, done, whole=self._whole))
         if plan.search is not None:

@@ -27,6 +27,11 @@ SWEEPS = {
         "workload.worker_cold_writes_per_page_hour=" + ",".join(str(n / 1000) for n in range(20)),
         "sharing.degree=range(1,101)",
     ],
+    "2 policies x 500 degrees x 100 seeds": [
+        "policy=copy,inplace",
+        "sharing.degree=range(1,501)",
+        "run.seed=range(0,100)",
+    ],
     "2,000 values of one key": ["run.seed=range(0,2000)"],
     "2,000 values that refer to another": ["run.tick_s=${run.duration_s}", "run.seed=range(0,2000)"],
 }

@@ -1,7 +1,10 @@
 """Journals of sweeps that never ran: what MLflow is told must be what stands in them."""
 
+import json
+
 from thpsweep.model.accounting.series import UNITS
 from thpsweep.sweep.records import journal, writer
+from thpsweep.sweep.records.identity import code_id
 
 SWEEP_ID = "5" * 64
 
@@ -59,6 +62,7 @@ def header(name, sweep_id, n_points):
         "name": name,
         "thpsweep": "0.1.0",
         "model": "m1",
+        "code": code_id(),
         "created": "2026-01-02T03:00:00+00:00",
         "overrides": ["policy=copy,inplace", "note=a b"],
         "n_points": n_points,
@@ -75,3 +79,10 @@ def write(root, records, name="seed_debate", sweep_id=SWEEP_ID):
             if record["type"] == "result":
                 log.append(record)
     return directory
+
+
+def of_other_code(directory):
+    """Make a journal one that other code wrote."""
+    file = directory / journal.FILE_NAME
+    header, *rest = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(journal.sealed({**json.loads(journal.unsealed(header)), "code": "0" * 12}) + b"".join(rest))

@@ -1,7 +1,7 @@
 """What any sweep of the folder has is not computed again, in whatever other sweep it is asked for."""
 
+import dataclasses
 import functools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 
 from tests.each import each
+from tests.sweep.journals import of_other_code
+from thpsweep.errors import SweepError
 from thpsweep.sweep.driver.drive import drive
+from thpsweep.sweep.driver.name_conflicts import refuse_name_conflict
 from thpsweep.sweep.local.serial import Task, run_serial
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import journal, reuse
-from thpsweep.sweep.records.journal import FILE_NAME, sealed
+from thpsweep.sweep.records.identity import code_id
+from thpsweep.sweep.records.journal import FILE_NAME
 
 Degrees = Callable[..., list[Task]]
 MakePlan = Callable[[Sequence[Task]], Plan]
@@ -73,14 +77,34 @@ def test_results_of_other_code_are_not_taken_and_are_named(
     run: Callable[..., Plan], ran: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = run(2)
-    file = first.directory / FILE_NAME
-    header, *rest = file.read_bytes().splitlines(keepends=True)
-    body = journal.unsealed(header)
-    assert body is not None
-    file.write_bytes(sealed({**json.loads(body), "code": "0" * 12}) + b"".join(rest))
-    run(2, 3)
+    of_other_code(first.directory)
+    second = run(2, 3)
     assert ran == [2, 2, 3]
-    assert f"{first.directory.name} is of other code than this: its results are not used" in capsys.readouterr().err
+    assert f"{first.directory} is of other code than this: its results are not used" in capsys.readouterr().err
+    of_other_code(second.directory)
+    run(2, 3, 4)
+    assert ran == [2, 2, 3, 2, 3, 4]
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "of other code" in line)
+    assert line.endswith("and 1 more are of other code than this: their results are not used")
+
+
+def test_only_a_name_that_was_given_tells_of_other_commands(run: Callable[..., Plan]) -> None:
+    first = run(2)
+    of_other_code(first.directory)
+    elsewhere = first.root / "none"
+    assert reuse.other_code(first.root, elsewhere, None, ["y=2"]) == ""
+    assert first.directory.name in reuse.other_code(first.root, elsewhere, "t", ["y=2"])
+    assert first.directory.name in reuse.other_code(first.root, elsewhere, None, ["x=1"])
+    assert reuse.other_code(first.root, first.directory, "t", ["x=1"]) == ""
+
+
+def test_a_name_of_a_sweep_of_other_code_is_refused_with_both(run: Callable[..., Plan]) -> None:
+    first = run(2)
+    of_other_code(first.directory)
+    moved = first.directory.rename(first.root / f"t-{'0' * 12}")
+    with pytest.raises(SweepError, match=rf"code: {'0' * 12} there, {code_id()} here"):
+        refuse_name_conflict(dataclasses.replace(first, named=True))
+    assert moved.exists()
 
 
 def test_damage_elsewhere_harms_nobody(run: Callable[..., Plan], ran: list[int], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.servers import silent
-from tests.sweep.journals import a_failure, a_point, a_result, header, write
+from tests.sweep.journals import a_failure, a_point, a_result, header, of_other_code, write
 from tests.sweep.recorded import at
 from thpsweep import cli
 from thpsweep.errors import SweepError
@@ -44,6 +44,14 @@ def test_of_many_failures_the_first_few_are_listed(tmp_path):
     points = [a_point(index, degree=index + 1) for index in range(9)]
     lines = said(write(tmp_path, [*points, *map(a_failure, points)]))
     assert len(lines) == 2 + status.MOST_FAILURES + 1 and lines[-1] == "  and 4 more"
+
+
+def test_results_of_other_code_are_told(tmp_path):
+    directory = write(tmp_path, [a_point(0)])
+    assert not any("other code" in line for line in said(directory))
+    of_other_code(directory)
+    (line,) = (line for line in said(directory) if "other code" in line)
+    assert line.startswith("  of other code than this: ")
 
 
 def test_a_driver_that_ended_without_a_word_leaves_a_trace(tmp_path):

@@ -9,6 +9,7 @@ from thpsweep.errors import SweepError
 from thpsweep.model.simulate import MODEL_VERSION
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import journal
+from thpsweep.sweep.records.identity import code_id
 from thpsweep.sweep.records.point import canonical
 from thpsweep.sweep.records.schema import Point
 
@@ -32,8 +33,10 @@ def refuse_name_conflict(plan: Plan) -> None:
         return
     other = journal.read(max(others, key=lambda path: path.stat().st_mtime))
     searches = ({} if plan.search is None else plan.search.spec, _spec(other.header.get("search", {})))
-    here = _values(MODEL_VERSION, searches[0], (point.point for point in plan.points))
-    there = _values(other.header["model"], searches[1], (record["point"] for record in other.points.values()))
+    header = other.header
+    here = _values(MODEL_VERSION, code_id(), searches[0], (point.point for point in plan.points))
+    points = (record["point"] for record in other.points.values())
+    there = _values(header["model"], header.get("code", "unknown"), searches[1], points)
     differences = _differences(here, there) or ["  the same values in other combinations"]
     advice = "give another sweep.name, move that folder away, or run both with sweep.force=true"
     raise SweepError(
@@ -56,8 +59,8 @@ def _spec(header: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in header.items() if key != "combinations"}
 
 
-def _values(model: str, search: Mapping[str, Any], points: Iterable[Point]) -> Values:
-    values: dict[str, dict[str, None]] = {"model version": {model: None}}
+def _values(model: str, code: str, search: Mapping[str, Any], points: Iterable[Point]) -> Values:
+    values: dict[str, dict[str, None]] = {"model version": {model: None}, "code": {code: None}}
     values |= {key: {value: None} for key, value in _leaves("search.", search)}
     for point in points:
         for key, value in _leaves("", point):

@@ -58,6 +58,11 @@ class Plan:
         return content_id(points if self.search is None else {"search": dict(self.search.spec), "points": points})
 
     @property
+    def claimed(self) -> str | None:
+        """Give the name if the user gave it."""
+        return self.name if self.named else None
+
+    @property
     def duplicates(self) -> int:
         """Combinations of overrides whose point was there already."""
         return self.n_jobs - self.n_filtered - len(self.points)

@@ -13,6 +13,8 @@ from thpsweep.sweep.records.writer import Journal
 AT_ONCE = 50
 """Results that are copied in one write: each may be 50 KB."""
 
+OTHER_CODE = "of other code than this"
+
 
 @dataclasses.dataclass(frozen=True)
 class RecordPlace:
@@ -36,16 +38,34 @@ def elsewhere(root: Path, own: Path, wanted: Collection[str]) -> dict[str, Recor
     """Find the successes of points by id, in journals below `root` but that of the sweep in `own`."""
     found: dict[str, RecordPlace] = {}
     for file in sorted(root.glob(f"*/{journal.FILE_NAME}")) if wanted else ():
-        if file.parent != own and _header(file).get("code") == code_id():
+        if file.parent != own and not is_of_other_code(_header(file)):
             found = {**_successes(file, wanted), **found}
     return found
 
 
-def other_code(root: Path, own: Path, overrides: Collection[str]) -> list[str]:
-    """Name the sweeps below `root` that the same command made with other code: their results are none of this code's."""
-    headers = {file.parent: _header(file) for file in sorted(root.glob(f"*/{journal.FILE_NAME}"))}
-    same = {path: header for path, header in headers.items() if header.get("overrides") == list(overrides)}
-    return [path.name for path, header in same.items() if path != own and header.get("code") != code_id()]
+def other_code(root: Path, own: Path, name: str | None, overrides: Collection[str]) -> str:
+    """Say which sweeps below `root`, of the same name or made by the same command, are of other code; nothing if none.
+
+    `name` is one that the user gave: names that nobody gave are those of many sweeps.
+    """
+    headers = {file.parent: _header(file) for file in root.glob(f"*/{journal.FILE_NAME}") if file.parent != own}
+    alike = {
+        path: header
+        for path, header in headers.items()
+        if header and (header.get("overrides") == list(overrides) or header.get("name") == name)
+    }
+    found = [path for path, header in alike.items() if is_of_other_code(header)]
+    if not found:
+        return ""
+    newest = max(found, key=lambda path: (path / journal.FILE_NAME).stat().st_mtime)
+    if len(found) == 1:
+        return f"{newest} is {OTHER_CODE}: its results are not used"
+    return f"{newest} and {len(found) - 1} more are {OTHER_CODE}: their results are not used"
+
+
+def is_of_other_code(header: Record) -> bool:
+    """Tell whether a journal's results are none that this code would compute."""
+    return bool(header.get("code") != code_id())
 
 
 def take_over(log: Journal, places: Mapping[str, RecordPlace]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from thpsweep.errors import SweepError
-from thpsweep.sweep.records import journal, run_record
+from thpsweep.sweep.records import journal, reuse, run_record
 from thpsweep.sweep.records.crash_log import suspects
 from thpsweep.sweep.records.journal import FILE_NAME
 from thpsweep.sweep.records.pace import Pace, duration
@@ -38,6 +38,7 @@ class Status:
     """Whether it is a search that has not concluded: it will ask more points than it has so far."""
     ended_within: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Points within which drivers ended that had no time to say why, and how many did."""
+    is_of_other_code: bool = False
 
     def lines(self, now_s: float) -> Iterator[str]:
         """Put it in words, the first line being the sum of it."""
@@ -54,6 +55,8 @@ class Status:
             pace = "the search goes on" if self.driver else "the search is not over"
         age = f"last result {duration(max(now_s - self.last_s, 0))} ago" if self.last_s is not None else "no result yet"
         yield "  " + "; ".join(text for text in (pace, age) if text)
+        if self.is_of_other_code:
+            yield f"  {reuse.OTHER_CODE}: the same command makes a sweep of its own, and uses none of these results"
         yield from (f"  failed: {text}" for text in list(self.failures.values())[:MOST_FAILURES])
         if len(self.failures) > MOST_FAILURES:
             yield f"  and {len(self.failures) - MOST_FAILURES} more"
@@ -94,7 +97,8 @@ def status(directory: Path) -> Status:
     # A driver that was killed while it wrote the plan, or a disk, may have left fewer points than there are.
     n_points = len(named) if "search" in header else max(len(named), header["n_points"])
     within = {} if driver else {named[key]: n for key, n in suspects(directory).items() if key in named}
-    return Status(directory, header["sweep"], n_points, results, failures, driver, pace, last_s, searches, within)
+    known = header["sweep"], n_points, results, failures, driver, pace, last_s, searches, within
+    return Status(directory, *known, is_of_other_code=reuse.is_of_other_code(header))
 
 
 def holder(directory: Path) -> str | None:
