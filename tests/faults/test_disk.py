@@ -54,7 +54,7 @@ def test_file_size_limit_is_a_full_disk(make_place: MakePlace) -> None:
     arguments = [str(place.points), str(place.root), "serial", "slow"]
     code = (
         "import resource, sys; from tests.faults.driver import run\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000)); sys.exit(run(*sys.argv[1:]))"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000)); sys.exit(run(*sys.argv[1:]))"
     )
     driver = place.run([sys.executable, "-c", code, *arguments])
     _, said = driver.communicate(timeout=60)

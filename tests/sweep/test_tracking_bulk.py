@@ -92,7 +92,7 @@ def test_a_transaction_that_breaks_off_leaves_nothing(root, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(bulk.Run, "latest", stopped)
+        patch.setattr(bulk.TrackedRun, "latest", stopped)
         with pytest.raises(KeyboardInterrupt):
             track(directory, target=at(root))
     assert runs(root)[1] == {}
