@@ -19,11 +19,23 @@ def own_cache(monkeypatch, tmp_path):
 def test_an_archive_that_cannot_be_reached(monkeypatch):
     if shutil.which("apt-get") is None or not packages.KEYS.exists():
         pytest.skip("no apt, or not Debian's keys")
-    monkeypatch.setattr(packages, "MIRROR", "http://127.0.0.1:9")
+    monkeypatch.setattr(packages, "sites", lambda: ["http://127.0.0.1:9/debian"])
     monkeypatch.setenv("http_proxy", "")
     with pytest.raises(PrototypeError, match="apt-get update failed: E:"):
         fetched(kernel("6.12"), lambda line: None)
     assert kept(kernel("6.12")) is None
+
+
+def test_packages_come_from_where_this_machine_takes_them():
+    line = packages._line(
+        ["http://one.example/debian", "http://two.example/debian-security"], "debian-security", "stable"
+    )
+    assert line.endswith("http://two.example/debian-security stable main\n")
+    assert "http://one.example/debian-security stable" in packages._line(
+        ["http://one.example/debian"], "debian-security", "stable"
+    )
+    with pytest.raises(PrototypeError, match="expected one of Debian's mirrors"):
+        packages._line(["http://one.example/ubuntu"], "debian", "stable")
 
 
 def test_a_kernel_is_there_only_when_it_is_complete():

@@ -4,16 +4,15 @@ from dataclasses import dataclass
 
 from thpsweep.errors import OptionError
 
-MIRROR = "http://deb.debian.org"
-
 
 @dataclass(frozen=True)
 class Kernel:
     """One kernel version of a Debian suite.
 
-    sources: lines "path suite" under the mirror. headers: the meta-package that depends on the version's own; the archive
-    keeps only the newest few. image: the package that has the kernel. tools: packages whose libraries the kernel's build
-    tools need. make: what make is told besides, where the compiler is another than the one that built the kernel.
+    sources: lines "archive suite", of the mirror that this machine takes Debian's packages from. headers: the meta-package
+    that depends on the version's own; the archive keeps only the newest few. image: the package that has the kernel. tools:
+    packages whose libraries the kernel's build tools need. make: what make is told besides, where the compiler is another
+    than the one that built the kernel.
     """
 
     name: str

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from thpsweep.linux.prototype.errors import PrototypeError
-from thpsweep.linux.prototype.kernels import MIRROR, Kernel
+from thpsweep.linux.prototype.kernels import Kernel
 
 KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _DEPENDS = re.compile(r"^Depends:.*?\blinux-headers-(\d[^ ,]*-cloud-amd64)\b", re.MULTILINE)
@@ -24,8 +24,7 @@ class Apt:
             )
         for name in ("lists/partial", "archives/partial"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        lines = (f"deb [signed-by={KEYS}] {MIRROR}/{line} main\n" for line in sources)
-        (folder / "sources.list").write_text("".join(lines))
+        (folder / "sources.list").write_text("".join(_line(sites(), *line.split()) for line in sources))
         chosen = {
             "Dir::Etc::sourcelist": folder / "sources.list",
             "Dir::Etc::sourceparts": "-",
@@ -76,6 +75,26 @@ class Apt:
             )
             raise PrototypeError(f"prototype: {program} {' '.join(arguments[:1])} failed: {said}")
         return done.stdout
+
+
+def sites() -> list[str]:
+    """List the addresses that apt on this machine takes packages from."""
+    shown = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"]
+    done = subprocess.run(shown, capture_output=True, text=True, check=False)
+    return sorted(set(done.stdout.split()))
+
+
+def _line(known: Sequence[str], archive: str, suite: str) -> str:
+    """Write apt's line for a suite of an archive: by its own address, or beside the main archive.
+
+    Raises: PrototypeError.
+    """
+    main = next((site for site in known if site.endswith("/debian")), None)
+    own = next((site for site in known if site.endswith(f"/{archive}")), None)
+    site = own or (main and f"{main.removesuffix('debian')}{archive}")
+    if site is None:
+        raise PrototypeError("prototype: apt has no source that ends with /debian: expected one of Debian's mirrors")
+    return f"deb [signed-by={KEYS}] {site} {suite} main\n"
 
 
 def wanted(kernel: Kernel, version: str) -> list[str]:
