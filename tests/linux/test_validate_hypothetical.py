@@ -25,7 +25,7 @@ def found() -> dict[str, Findings]:
 def test_every_figure_of_the_shipped_profile_has_a_source() -> None:
     machine, known = load(default_file()), sources(default_file())
     assert set(prices(machine)) <= set(known)
-    assert {known[key].kind for key in prices(machine)} <= {"measured", "derived", "assumed", "cpuid"}
+    assert {known[key].kind for key in prices(machine)} <= {"measured", "derived", "assumed", "documented"}
 
 
 def test_a_source_that_is_assumed_in_part() -> None:
