@@ -25,7 +25,7 @@ hydra:
 """
 
 
-def answer(shown: str) -> str:
+def without_time(shown: str) -> str:
     """Leave out how long the command took, which its last line says."""
     rest, took, _ = shown.rpartition("Took ")
     assert took
@@ -66,7 +66,7 @@ def test_break_even_of_the_model_is_found_shown_and_found_again(place: Place) ->
         net = alone(place, *SCENE, "policy=inplace_pmd", f"sharing.degree={degree}")["metrics"]["tradeoff/net_cpu_ms"]
         assert min(sign * net[end] for end in ("mean", "low", "high")) > 0
     again = place.run("sweep", *search)
-    assert answer(again.stdout) == answer(first.stdout) and "already done" in again.stderr
+    assert without_time(again.stdout) == without_time(first.stdout) and "already done" in again.stderr
     assert "is over" in place.run("plan", *search).stdout
 
 
