@@ -2,10 +2,10 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -14,7 +14,6 @@ import pytest
 from tests.linux.live import bench_or_skip
 from thpsweep.errors import LiveError
 from thpsweep.linux.live import settings
-from thpsweep.linux.live.mounts import mounted
 from thpsweep.linux.live.settings import KHUGEPAGED, Settings, chosen
 
 pytestmark = pytest.mark.live
@@ -130,15 +129,29 @@ def begun(process: subprocess.Popen, before: dict[str, object]) -> None:
         time.sleep(0.01)
 
 
-def test_a_mount_that_somebody_uses_is_left_whole() -> None:
-    """Another program may have a file open there; nothing below it is touched when we go."""
+HOLDS_A_MOUNT = """
+import os, signal
+from thpsweep.linux.live.mounts import mounted
+with mounted("tracefs") as place:
+    print((place / "trace_clock").read_text(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_mount_of_our_own_is_usable_and_goes_with_the_process_also_when_it_is_killed(tmp_path) -> None:
+    """In a mount namespace without tracefs: what a killed process left would stand in its table of mounts."""
     if os.geteuid() != 0:
         pytest.skip("not root: cannot mount")
-    try:
-        with mounted("tracefs") as place:
-            kept = open(place / "trace_clock")  # noqa: SIM115
-    except LiveError as error:
-        pytest.skip(str(error))
-    with kept:
-        assert "mono" in kept.read()
-    assert not list(Path(tempfile.gettempdir()).glob("thpsweep-mount-*"))
+    script = (
+        "while umount -t tracefs -a -l 2>/dev/null && grep -q ' tracefs ' /proc/mounts; do :; done\n"
+        f"export TMPDIR={tmp_path}\n"
+        f"{shlex.quote(sys.executable)} -c {shlex.quote(HOLDS_A_MOUNT)}\n"
+        "echo killed: $?\ngrep -c ' tracefs ' /proc/mounts\n"
+    )
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "unshare failed" in done.stderr or "cannot be" in done.stderr:
+        pytest.skip(f"no mount namespace or no tracefs: {done.stderr.strip().splitlines()[-1]}")
+    assert "mono" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["killed: 137", "0"]
+    assert not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
 """File systems of the kernel: where they are mounted, or mounted for ourselves as long as needed."""
 
 import contextlib
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -8,12 +9,10 @@ from pathlib import Path
 
 from thpsweep.errors import LiveError
 
-_OURS = "thpsweep-mount-"
-
 
 @contextlib.contextmanager
 def mounted(kind: str) -> Iterator[Path]:
-    """Give where a file system (`tracefs`, `debugfs`) is, mounting it in a folder of our own if nowhere.
+    """Give where a file system (`tracefs`, `debugfs`) is, mounting it for this process alone if nowhere.
 
     Raises: LiveError where that is refused.
     """
@@ -21,18 +20,11 @@ def mounted(kind: str) -> Iterator[Path]:
     if place is not None:
         yield place
         return
-    folder = Path(tempfile.mkdtemp(prefix=_OURS))
+    held = _mount_and_detach(kind)
     try:
-        done = subprocess.run(["mount", "-t", kind, "none", folder], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise LiveError(f"{kind} is not mounted and cannot be: {first_line(done.stderr)}")
-        try:
-            yield folder
-        finally:
-            # Lazily: a process that still has a file of it open keeps it. BusyBox knows -l, but not --lazy.
-            subprocess.run(["umount", "-l", folder], check=True)
+        yield Path(f"/proc/{os.getpid()}/fd/{held}")
     finally:
-        folder.rmdir()  # only if it is empty: what is mounted there must not be deleted
+        os.close(held)
 
 
 def first_line(text: str) -> str:
@@ -40,9 +32,22 @@ def first_line(text: str) -> str:
     return (text.strip().splitlines() or ["no reason given"])[0].rstrip(".")
 
 
+def _mount_and_detach(kind: str) -> int:
+    """Give a file descriptor of a mount that no path leads to any more: it goes with this process, however that ends."""
+    with tempfile.TemporaryDirectory(prefix="thpsweep-mount-") as folder:
+        done = subprocess.run(["mount", "-t", kind, "none", folder], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LiveError(f"{kind} is not mounted and cannot be: {first_line(done.stderr)}")
+        try:
+            return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        finally:
+            # Lazily: what has a file of it open keeps it. BusyBox knows -l, but not --lazy.
+            subprocess.run(["umount", "-l", folder], check=True)
+
+
 def _mount_point(kind: str) -> Path | None:
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, place, mounted_kind, *_ = line.split()
-        if mounted_kind == kind and not Path(place).name.startswith(_OURS):  # that of another run goes when it ends
+        if mounted_kind == kind:
             return Path(place)
     return None
