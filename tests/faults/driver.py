@@ -45,8 +45,26 @@ def main(file: str, root: str, launcher: str, function: str) -> int:
     if "SHADOW" in os.environ:  # another package of Ray's name
         sys.path.insert(0, os.environ["SHADOW"])
         start.START_S = float(os.environ["THPSWEEP_TEST_START_S"])
+    if "KILLED_IN" in os.environ:
+        kill_in(*os.environ["KILLED_IN"].split())
     run = functools.partial(LAUNCHERS[launcher], function=getattr(functions, function))
     return drive(plan_of(Path(root), json.loads(Path(file).read_text())), run, lambda sweep: None).exit_code
+
+
+def kill_in(part: str, call: str) -> None:
+    """Let a part of Ray die once, just before a call that needs it."""
+    import ray
+
+    original, victims = getattr(ray, call), [part]
+
+    def killing(*arguments, **options):
+        if victims and ray._private.worker._global_node is not None:
+            (info,) = ray._private.worker._global_node.all_processes[victims.pop()]
+            info.process.kill()
+            info.process.wait()
+        return original(*arguments, **options)
+
+    setattr(ray, call, killing)
 
 
 def run(*arguments: str) -> int:

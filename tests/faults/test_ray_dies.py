@@ -100,3 +100,16 @@ def test_a_ray_that_dies_is_started_anew(make_place: MakePlace, part: str) -> No
     assert driver.returncode == 0, said
     assert "thpsweep: Ray has lost its" in said and "starting Ray anew" in said
     assert place.results() == undisturbed.results()
+
+
+@pytest.mark.parametrize(
+    ("launcher", "call"), [("ray", "nodes"), ("eager_auto", "remote"), ("ray", "get"), ("ray", "shutdown")]
+)
+def test_a_gcs_that_dies_within_a_call_holds_nobody_up(make_place: MakePlace, launcher: str, call: str) -> None:
+    undisturbed, place = make_place("undisturbed", 60), make_place(call, 60)
+    undisturbed.finish("serial", "slow")
+    driver = place.start(launcher, "slow", KILLED_IN=f"gcs_server {call}")
+    _, said = driver.communicate(timeout=120)
+    assert driver.returncode == 0, said
+    assert "Traceback" not in said
+    assert place.results() == undisturbed.results()

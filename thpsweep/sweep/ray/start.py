@@ -10,11 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from thpsweep.errors import SweepError
 from thpsweep.linux.proc.cgroups import usable_cpus
+from thpsweep.sweep.ray import stand_in
 from thpsweep.sweep.ray.join import cannot_join, reachable
 
 START_S = 120.0
@@ -77,7 +77,7 @@ def _start_local(actors: int | None) -> Any:
     except Exception as problem:  # an installation that is broken raises whatever its modules do
         raise _unavailable(problem) from problem
     problems: list[BaseException] = []
-    has_answered = threading.Event()
+    has_answered, is_over = threading.Event(), threading.Event()
 
     def begin() -> None:
         try:
@@ -88,9 +88,11 @@ def _start_local(actors: int | None) -> Any:
         # Ray's processes end with the thread that started them: set_kill_on_parent_death_linux, ray/_private/utils.py.
         while ray.is_initialized():
             time.sleep(POLL_S)
+        is_over.set()
 
     with _keeping_sigterm():
         threading.Thread(target=begin, name="thpsweep-ray", daemon=True).start()
+        threading.Thread(target=stand_in.watch, args=(is_over,), name="thpsweep-gcs", daemon=True).start()
         _wait(has_answered)
     if problems or not has_answered.is_set():
         _leave(ray, is_stuck=not has_answered.is_set())
@@ -115,20 +117,9 @@ def _leave(ray: Any, *, is_stuck: bool) -> None:
     else:
         with contextlib.suppress(Exception):
             ray.shutdown()
-    for process in _children():
+    for process in stand_in.children():
         with contextlib.suppress(OSError):
             os.kill(process, signal.SIGKILL)
-
-
-def _children() -> list[int]:
-    """List the children of this process that are Ray's."""
-    found = []
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):
-            for child in (task / "children").read_text().split():
-                command = Path(f"/proc/{child}/cmdline").read_bytes()
-                found += [int(child)] if b"/ray/" in command and b"session_" in command else []
-    return found
 
 
 def _need_loopback() -> None:

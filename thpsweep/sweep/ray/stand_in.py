@@ -1,0 +1,81 @@
+"""Answer in the place of a GCS that has died.
+
+A call that needs the GCS waits for one, for a minute, and then Ray ends the whole process (ray 2.60.0,
+src/ray/rpc/retryable_grpc_client.cc). Answered with nothing it comes back, and the driver can see what has happened.
+"""
+
+import contextlib
+import os
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+POLL_S = 0.5
+"""How often the GCS is looked at."""
+
+
+def children() -> dict[int, str]:
+    """Give the command lines of this process's children that are Ray's."""
+    found = {}
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            for child in (task / "children").read_text().split():
+                command = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if "/ray/" in command and "session_" in command:
+                    found[int(child)] = command
+    return found
+
+
+def watch(is_over: threading.Event) -> None:
+    """Wait, in a thread of its own, until this process's Ray is over; stand in for its GCS as soon as that has died."""
+    gcs = address = None
+    server: Any = None
+    while not is_over.wait(POLL_S):
+        if server is not None:
+            continue
+        commands = children()
+        gcs = gcs or next((pid for pid, command in commands.items() if "gcs_server" in command.split(" ")[0]), None)
+        address = address or next(filter(None, map(_gcs_address, commands.values())), None)
+        if gcs is not None and address is not None and _has_ended(gcs):
+            server = _serve(address)
+    if server is not None:
+        server.stop(None)
+
+
+def _gcs_address(command: str) -> str | None:
+    """Read from the command line of another part of Ray where the GCS is."""
+    given = re.search(r"--gcs-address[= ](\S+)", command)
+    return given[1] if given else None
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return not os.path.exists(f"/proc/{pid}")
+
+
+def _serve(address: str) -> Any:
+    """Answer every call at an address with an empty message, in which all values are the usual ones."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import grpc
+
+    def answer(request: bytes, context: Any) -> bytes:
+        return b""
+
+    def nothing_new(request: bytes, context: Any) -> bytes:
+        context.abort(grpc.StatusCode.UNAVAILABLE, "the GCS has died")
+        raise AssertionError("abort raises")
+
+    class Nobody(grpc.GenericRpcHandler):
+        def service(self, call: Any) -> Any:
+            # A poll that is answered is repeated at once.
+            return grpc.unary_unary_rpc_method_handler(nothing_new if "Poll" in call.method else answer)
+
+    server = grpc.server(ThreadPoolExecutor(2), handlers=(Nobody(),))
+    with contextlib.suppress(RuntimeError):  # the port was taken by another process: then that one answers
+        server.add_insecure_port(address)
+        server.start()
+    return server
