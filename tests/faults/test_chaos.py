@@ -4,7 +4,7 @@
 
 Killed are drivers, workers, raylets, the GCS, the process that talks to MLflow, an MLflow server, and machines: a driver is
 killed and the boot id that it left behind is another one afterwards. A kill takes seconds, with Ray the start of another
-Ray, which is why it stands outside CI.
+Ray, which is why it stands outside CI; a Ray that runs loses some workers before it is lost itself.
 """
 
 import collections
@@ -35,13 +35,14 @@ pytestmark = pytest.mark.chaos
 LAUNCHERS = os.environ.get("CHAOS_LAUNCHERS", "serial,ray,ray,eager_auto").split(",")
 KILLS, SEED = int(os.environ.get("CHAOS_KILLS", "1000")), os.environ.get("CHAOS_SEED", "1")
 N_POINTS = 240
-KILLS_A_SWEEP = 12
+KILLS_A_SWEEP = 30
 SILENT_S = 60.0
 """Nobody waits longer than this without a line on the terminal."""
 
 OF_A_DRIVER = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
-KINDS = ("driver", "machine", "worker", "raylet", "gcs_server", "follower", "server")
+KINDS = {"driver": 1, "machine": 1, "worker": 8, "raylet": 1, "gcs_server": 1, "follower": 1, "server": 1}
+"""What is killed, and how often, of what there is."""
 
 
 @dataclasses.dataclass
@@ -86,7 +87,7 @@ class Chaos:
             driver = Driver(self.place.start(self.launcher, "unhurried", **OF_A_DRIVER, TRACKED=self.uri))
             self._let_it_begin(driver)
             while driver.process.poll() is None and self.killed.total() < most:
-                time.sleep(self.dice.uniform(0.3, 4.0))
+                time.sleep(self.dice.uniform(0.0, 1.5))
                 self._kill(driver)
             code = driver.end()
             self.silent_s = max(self.silent_s, driver.silent_s)
@@ -107,7 +108,7 @@ class Chaos:
         victims = {kind: pids for kind in KINDS if (pids := self._victims(driver, kind))}
         if driver.process.poll() is not None or not victims:
             return
-        kind = self.dice.choice(sorted(victims))
+        (kind,) = self.dice.choices(list(victims), [KINDS[kind] for kind in victims])
         if kind == "server":
             self.server.stop()
             self.server.start()
@@ -161,7 +162,7 @@ def test_nothing_is_lost_doubled_or_different(
         if killed.total() >= KILLS:
             break
         place = make_place(f"sweep{number}", N_POINTS)
-        launcher, uri = dice.choice(LAUNCHERS), dice.choice(["sqlite", server.uri])
+        launcher, uri = dice.choice(LAUNCHERS), dice.choice(["", "sqlite", server.uri])
         if uri == "sqlite":
             shutil.copy(migrated, place.root / "mlflow.db")
         chaos = Chaos(place, launcher, uri, server, dice)
@@ -173,7 +174,7 @@ def test_nothing_is_lost_doubled_or_different(
         )
         assert place.results() == wanted, "".join(said)
         assert chaos.silent_s < SILENT_S, "".join(said)
-        assert in_mlflow(place, uri, server) == {key: 1 for key in wanted}
+        assert not uri or in_mlflow(place, uri, server) == {key: 1 for key in wanted}
     print(json.dumps({"seed": SEED, "kills": killed, "longest_silence_s": round(silent_s, 1)}))
 
 

@@ -69,7 +69,7 @@ def _serve(address: str) -> Any:
         context.abort(grpc.StatusCode.UNAVAILABLE, "the GCS has died")
         raise AssertionError("abort raises")
 
-    class Nobody(grpc.GenericRpcHandler):
+    class Nobody(grpc.GenericRpcHandler):  # type: ignore[misc]
         def service(self, call: Any) -> Any:
             # A poll that is answered is repeated at once.
             return grpc.unary_unary_rpc_method_handler(nothing_new if "Poll" in call.method else answer)
