@@ -32,7 +32,8 @@ TEXT_COLUMNS = 120
 class Application:
     """The task function of the Hydra app. Hydra gives it to our plugins too, which plan and drive through it.
 
-    exit_code and problem are what a command ended with: Hydra itself hands neither back.
+    exit_code and problem are what a command ended with: Hydra itself hands neither back. told_no_number says that a sweeper
+    of another make got an objective that is inf or nan, which not every one can bear.
     """
 
     def __init__(self, *, previews: bool = False, whole: bool = False) -> None:
@@ -41,6 +42,7 @@ class Application:
         self._records = False
         self.exit_code = 0
         self.problem: Exception | None = None
+        self.told_no_number = False
         self._begun: Process | None = None
 
     def __call__(self, config: "DictConfig") -> Any:

@@ -94,6 +94,8 @@ def _hydra(arguments: list[str]) -> int:
             raise application.problem
     except Exception as error:
         line = None if for_developers or isinstance(error, ThpsweepError) else explain(error)
+        if line is None and application.told_no_number and not for_developers:
+            line = f"hydra/sweeper: ended by {type(error).__name__} ({error}); expected sweep.objective_never=NUMBER"
         if line is None:
             raise
         raise ThpsweepError(line) from error

@@ -111,7 +111,7 @@ def launch(
     composer = Composer(context.config_loader, master)
     batch = [Job(tuple(overrides), _varied_in(overrides)) for overrides in job_overrides]
     plan = _following(_plan(master, batch, composer), before)
-    returned = _returned(master.sweep.objective, master.sweep.objective_never, plan)
+    returned = _returned(application, master.sweep.objective, master.sweep.objective_never, plan)
     results = application.drive(plan, backend).results
     Path(master.hydra.sweep.dir).mkdir(
         parents=True, exist_ok=True
@@ -142,7 +142,7 @@ Returned = Callable[[Any, Sequence[str]], Any]
 """Makes what a sweeper gets for the result of a job, which has these overrides."""
 
 
-def _returned(objective: Any, never: float | None, plan: Plan) -> Returned:
+def _returned(application: Application, objective: Any, never: float | None, plan: Plan) -> Returned:
     """Tell all of a result, or means of metrics. Raises: OptionError for an unknown one."""
     if objective is None:
         return lambda result, overrides: result
@@ -152,6 +152,7 @@ def _returned(objective: Any, never: float | None, plan: Plan) -> Returned:
 
     def means(result: Any, overrides: Sequence[str]) -> Any:
         found = [mean_of(result, metric, never, overrides) for metric in metrics]
+        application.told_no_number |= not all(map(math.isfinite, found))
         return found[0] if isinstance(objective, str) else found
 
     return means
