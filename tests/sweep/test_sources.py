@@ -17,8 +17,10 @@ from thpsweep.model.capture import files
 from thpsweep.sweep.local.serial import Arrival, Launch, Task, TaskSource, Terms, run_serial
 from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.ray import auto as auto_module
+from thpsweep.sweep.ray import pool as pool_module
 from thpsweep.sweep.ray.auto import run_auto
 from thpsweep.sweep.ray.pool import run_pool
+from thpsweep.sweep.ray.start import RayUnavailableError
 
 Degrees = Callable[..., list[Task]]
 
@@ -27,6 +29,15 @@ def pid(point: dict[str, Any]) -> dict[str, Any]:
     """Sleep as many ms as the seed says."""
     time.sleep(point["run"]["seed"] / 1e3)
     return {"pid": os.getpid()}
+
+
+def in_turn(folder: Path, point: dict[str, Any]) -> dict[str, Any]:
+    """Leave a file; the first of chain A waits for that of the last of chain B, as one that takes long would."""
+    degree, end_s = point["sharing"]["degree"], time.monotonic() + 60.0
+    while degree == 1 and not (folder / "15").exists() and time.monotonic() < end_s:
+        time.sleep(0.05)
+    (folder / str(degree)).touch()
+    return {}
 
 
 class Chains(TaskSource):
@@ -74,9 +85,9 @@ def test_here_they_run_to_the_end_of_each_chain(degrees: Degrees, first: list[st
 
 
 @pytest.mark.slow
-def test_in_workers_nobody_waits_for_a_slow_one(degrees: Degrees, ray_token: None) -> None:
-    source = Chains(degrees, slow_ms=2500)
-    told = run(functools.partial(run_pool, actors=2, function=each(pid)), source)
+def test_in_workers_nobody_waits_for_a_slow_one(degrees: Degrees, ray_token: None, tmp_path: Path) -> None:
+    source = Chains(degrees, slow_ms=1)
+    told = run(functools.partial(run_pool, actors=2, function=each(functools.partial(in_turn, tmp_path))), source)
     assert sorted(told) == sorted(source.tasks)
     assert told.index("B5") < told.index("A1") < told.index("A2")
 
@@ -85,7 +96,7 @@ def test_in_workers_nobody_waits_for_a_slow_one(degrees: Degrees, ray_token: Non
 def test_auto_hands_over_what_is_still_to_come(
     degrees: Degrees, ray_token: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(auto_module, "usable_cpus", lambda: 2)
     monkeypatch.setattr(auto_module, "RAY_START_S", 0.0)
     monkeypatch.setattr(auto_module, "WARM_S", 0.0)
     source, where = Chains(degrees, slow_ms=1), []
@@ -97,6 +108,39 @@ def test_auto_hands_over_what_is_still_to_come(
 
     assert sorted(run(noted, source)) == sorted(source.tasks)
     assert where[0] == os.getpid() and os.getpid() not in where[2:]
+
+
+def test_auto_hands_over_where_all_that_is_left_is_still_to_come(
+    degrees: Degrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed_over = []
+
+    def pool(tasks: Sequence[Task], terms: Terms, **how: Any) -> Iterator[Arrival]:
+        handed_over.append(list(tasks))
+        return run_serial(tasks, terms, function=how["function"])
+
+    for name, value in {"RAY_START_S": 0.0, "WARM_S": 0.0, "usable_cpus": lambda: 2, "run_pool": pool}.items():
+        monkeypatch.setattr(auto_module, name, value)
+    source = Chains(degrees, slow_ms=1)
+    assert sorted(run(functools.partial(run_auto, function=each(pid)), source)) == sorted(source.tasks)
+    assert handed_over == [[]]
+
+
+def test_a_pool_asks_for_what_comes_after_points_that_are_too_large(
+    degrees: Degrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Chains(degrees, slow_ms=1)
+    large = {**source.tasks["A1"], "state_bytes": 1e18}
+
+    def start(*_: Any) -> None:
+        raise RayUnavailableError("for what fits")
+
+    monkeypatch.setattr(pool_module, "start", start)
+    arrivals = run_pool([("large", large)], Terms(source=source))
+    assert [(key, outcome["state"]) for key, outcome in next(arrivals)] == [("large", "failed")]
+    with pytest.raises(RayUnavailableError, match="for what fits"):
+        next(arrivals)
+    assert source.given == ["A1", "B1"]
 
 
 def provided(point: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +156,7 @@ def test_a_captured_file_travels_with_the_points_that_name_it(
     (sample, *_) = files.samples()
     for key, name in (("B1", "one"), ("B3", "two"), ("A2", "two")):
         file = shutil.copy(files.SAMPLES / f"{sample}.npz", tmp_path / f"{name}.npz")
-        source.tasks[key] = composed(("workload=captured", f"workload.path={file}", "policy=none"))
+        source.tasks[key] = check(composed(("workload=captured", f"workload.path={file}", "policy=none")))
     found = {}
     for arrival in run_pool([], Terms(source=source), actors=1, function=each(provided)):
         source.told += [key for key, _ in arrival]

@@ -39,7 +39,7 @@ def run_auto(
     left = _Estimated(sorted(tasks, key=lambda task: estimate.work(task[0])), terms.source, estimate)
     terms = dataclasses.replace(terms, source=left)
     yield from _run_here(left, terms, actors, function)
-    if left.points and not terms.draining.is_set():
+    if (left.points or left.ahead()[0]) and not terms.draining.is_set():
         order = {key: number for number, (key, _) in enumerate(tasks)}
         planned = sorted(left.tasks, key=lambda task: order.get(task[0], len(order)))
         try:

@@ -69,10 +69,13 @@ def _run_once(
     reserved_bytes = RAY_BYTES if alone else 0
     room = Room.beside(reserved_bytes) if alone else None
     fitting, refused = refuse_too_large(tasks, room) if room else (tasks, [])
-    if refused:
+    while room and refused:
         yield refused
-    if not fitting and refused:
-        return
+        if fitting:
+            break
+        fitting, refused = refuse_too_large(terms.source.more(1), room)
+        if not fitting and not refused:
+            return
     ray = start(address, actors)
     check = functools.partial(_check, ray) if alone else _accept
     try:
