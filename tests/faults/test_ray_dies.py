@@ -34,7 +34,8 @@ def broken(name: str, folder: Path) -> Breakage:
         (folder / LONG).mkdir()
         return Breakage("expected a shorter TMPDIR, for example RAY_TMPDIR=/tmp", {"RAY_TMPDIR": str(folder / LONG)})
     if name == "no_home":
-        return Breakage("expected a HOME and a TMPDIR that can be written to", {"HOME": "/proc/no/home"})
+        front = ("env", "--unset=RAY_AUTH_TOKEN_PATH")  # else nothing asks for a HOME
+        return Breakage("expected a HOME and a TMPDIR that can be written to", {"HOME": "/proc/no/home"}, front)
     if name == "no_loopback":
         front = ("unshare", "--user", "--map-root-user", "--net")
         if subprocess.run([*front, "true"], capture_output=True).returncode:

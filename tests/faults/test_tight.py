@@ -50,8 +50,8 @@ def test_a_process_that_the_kernel_kills_for_want_of_memory_is_named_so(tmp_path
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 from thpsweep.sweep.local.isolated import run_isolated
-from thpsweep.sweep.planning.limits import Limits
-print(run_isolated(lambda points: [bytes(bytearray(1 << 20) * 4000)], {{}}, Limits())["error"]["message"])
+from thpsweep.sweep.planning.limits import PointLimits
+print(run_isolated(lambda points: [bytes(bytearray(1 << 20) * 4000)], {{}}, PointLimits())["error"]["message"])
 """
     with limited(300 * MIB, 0.5) as cgroups:
         command = joining(cgroups, sys.executable, "-c", code)

@@ -172,6 +172,11 @@ KINDS = [
     [("run a point again", 0, None), SYNC, (DELETE_ALL, 0, OURS[0]), (RESTORE_ALL, 0, OURS[0]), SYNC],
     [("run a point again", 0, None), (DELETE_ALL, 0, OURS[0]), SYNC, ("run a point again", 0, None), SYNC],
     [(RENAME_ALL, 1, OURS[0]), *((LOSE_TAG, each, tag) for each in range(4) for tag in OURS[:3]), SYNC],
+    [
+        *((LOSE_TAG, each, OURS[0]) for each in range(4)),
+        *(("run a point again", each, None) for each in range(3)),
+        SYNC,
+    ],
 ]
 HOW = {
     "deadline": None,
@@ -182,7 +187,7 @@ HOW = {
 
 
 @pytest.mark.parametrize("n_results", [0, 1])
-@pytest.mark.parametrize("steps", KINDS, ids=["runs", "experiment", "again", "unrecorded", "tags"])
+@pytest.mark.parametrize("steps", KINDS, ids=["runs", "experiment", "again", "unrecorded", "tags", "tags of replaced"])
 def test_one_active_run_a_point_after_each_kind_of_change(database: Path, steps: list, n_results: int) -> None:
     follow(database, steps, [n_results] * N_POINTS)
 

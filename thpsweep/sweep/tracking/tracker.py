@@ -6,7 +6,7 @@ import itertools
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -213,8 +213,8 @@ class Tracker:
             return
         made = {
             (run.start_ms, *sorted(run.params.items())): run
-            for key in self._results
-            for run in [self._run(connection, key)]
+            for key, start in self._every_result()
+            for run in [self._run(connection, key, start)]
         }
         for run_id in unlabelled:
             there = connection.client.get_run(run_id)
@@ -274,7 +274,8 @@ class Tracker:
         """Write the runs of some points: complete what was begun, add the rest."""
         fresh = []
         for key in keys:
-            made, current = self._run(connection, key), self._standing(connection, key).current
+            made = self._run(connection, key, self._results[key].start)
+            current = self._standing(connection, key).current
             if current is None:
                 added.replaced += bool(connection.recorded.get(key))
                 added.added += not connection.recorded.get(key)
@@ -298,9 +299,16 @@ class Tracker:
             connection.writer = api.ApiWriter(connection.client)
             return connection.writer.write(connection.experiment_id, runs)
 
-    def _run(self, connection: _Connection, key: str) -> TrackedRun:
-        record = journal.at(self._file, self._points[key])
-        result = journal.at(self._file, self._results[key].start)
+    def _every_result(self) -> Iterator[tuple[str, int]]:
+        """Give the points of all results, earlier ones too, and where these begin in the journal."""
+        start = 0
+        for after, record in journal.heads(self._file, 0):
+            if record["type"] == "result" and record["id"] in self._points:
+                yield record["id"], start
+            start = after
+
+    def _run(self, connection: _Connection, key: str, start: int) -> TrackedRun:
+        record, result = journal.at(self._file, self._points[key]), journal.at(self._file, start)
         return connection.common.run(connection.parent.id, record, result)
 
     def _write_parent(self, added: Added, ended: bool, final: bool) -> None:
