@@ -69,12 +69,13 @@ def header(name, sweep_id, n_points):
     }
 
 
-def write(root, records, name="seed_debate", sweep_id=SWEEP_ID):
-    """Write the journal of a sweep anew."""
+def write(root, records, name="seed_debate", sweep_id=SWEEP_ID, search=None):
+    """Write the journal of a sweep anew, of a search where `search` says which."""
     directory = root / f"{name}-{sweep_id[:12]}"
     (directory / journal.FILE_NAME).unlink(missing_ok=True)
     points = [record for record in records if record["type"] == "point"]
-    with writer.writing(directory, header(name, sweep_id, len(points)), points) as (log, _):
+    first = header(name, sweep_id, len(points)) | ({"search": search} if search else {})
+    with writer.writing(directory, first, points) as (log, _):
         for record in records:
             if record["type"] == "result":
                 log.append(record)

@@ -85,6 +85,25 @@ def test_a_server_that_is_down_is_one_line_and_exit_code_1(sweep, closed_port, c
     )
 
 
+def test_a_user_who_may_only_read_is_told_so_in_one_line(sweep, root):
+    as_reader = [] if os.geteuid() else ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"]
+    if as_reader and not shutil.which("setpriv"):
+        pytest.skip("as root it needs setpriv (util-linux)")
+    command = [*as_reader, sys.executable, "-m", "thpsweep", "sync", str(sweep)]
+    folders = [root, *(path for path in root.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        ended = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
+        )
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    why = f"{root}/.mlflow.lock: Permission denied; expected a user who may write there"
+    assert (ended.returncode, ended.stderr) == (1, f"thpsweep: {sweep}: not recorded ({why})\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [

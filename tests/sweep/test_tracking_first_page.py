@@ -100,6 +100,26 @@ def test_a_null_is_recorded_as_null_and_as_a_text_to_draw(root):
     assert "limit as text" in experiment.tags[f"mlflow.sharedViewState.{views.CHARTS}"]
 
 
+@pytest.mark.parametrize("how", ["a search", "a second sweep"])
+def test_a_null_that_comes_late_lets_no_earlier_point_vanish(root, how):
+    points = [a_point(index, degree=2, limit=limit) for index, limit in enumerate([64, 511, 300, None, 200])]
+    records = [record for point in points for record in (point, a_result(point, {"cost/cpu_ms": 1.0}))]
+    if how == "a search":
+        for n in (2, 6, len(records)):
+            track(write(root, records[:n], search={"kind": "pareto"}), target=at(root), final=n == len(records))
+    else:
+        track(write(root, records[:6]), target=at(root))
+        track(write(root, records[6:], sweep_id="6" * 64), target=at(root))
+    found = [run.data.params for run in client_of(root).search_runs(experiment_ids(root), views.POINTS_ONLY)]
+    assert len(drawn(found, ["limit"])) < len(points)
+    assert len(drawn(found, ["limit as text", "sharing.degree"])) == len(points)
+
+
+def experiment_ids(root):
+    """Give the experiment of the sweeps that tests write."""
+    return [client_of(root).get_experiment_by_name("seed_debate").experiment_id]
+
+
 def test_views_of_many_points_say_so_and_there_is_one_for_each_policy(root):
     policies = ("copy", "inplace", "switch")
     points = [a_point(index, policies[index % 3], 1 + index // 3) for index in range(120)]

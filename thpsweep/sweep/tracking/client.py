@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
@@ -22,6 +22,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from thpsweep.errors import SweepError
+from thpsweep.sweep.tracking import first_page, views
 from thpsweep.sweep.tracking.reconcile import Recorded
 from thpsweep.sweep.tracking.run import FINISHED_AT, PARENT, POINT, RUNNING, SWEEP, TrackedRun
 from thpsweep.sweep.tracking.target import Target, check_database, uri_of
@@ -88,6 +89,16 @@ class ApiWriter:
             params=[Param(name, value) for name, value in run.params.items()],
         )
         self._client.set_terminated(run_id, run.status, run.end_ms)
+
+    def complete_texts(self, experiment_id: str, axes: Mapping[str, str]) -> None:
+        """Give the runs of points that were written before an axis needed texts the param that has them."""
+        if all(axis == key for key, axis in axes.items()):
+            return
+        for run in search(self._client, [experiment_id], views.POINTS_ONLY):
+            known = run.data.params
+            lacking = {key: text for key, text in first_page.text_params(known, axes).items() if key not in known}
+            if lacking:
+                self._client.log_batch(run.info.run_id, params=[Param(*pair) for pair in lacking.items()])
 
 
 def connect(target: Target) -> tuple[MlflowClient, Any]:

@@ -83,6 +83,11 @@ def text_params(params: Mapping[str, str], drawable: Mapping[str, str]) -> dict[
     return {axis: _text(params.get(key, MISSING)) for key, axis in drawable.items() if axis != key}
 
 
+def without_texts(params: Mapping[str, str]) -> list[tuple[str, str]]:
+    """List the params of a run but for those that stand there for the axes only."""
+    return sorted((key, value) for key, value in params.items() if not key.endswith(SUFFIX))
+
+
 def _text(value: str) -> str:
     is_infinite = value.strip().lstrip("+-") == "Infinity"
     return f"= {value}" if is_infinite or _is_number(value) else value

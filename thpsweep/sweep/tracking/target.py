@@ -64,6 +64,8 @@ class Target:
         reasons = [cause for cause in _causes(problem) if isinstance(cause, OSError)]
         if self.is_server and reasons and (text := reasons[-1].strerror or str(reasons[-1])):
             return f"{self.without_user}: {text}"
+        if isinstance(problem, PermissionError) and problem.filename:
+            return f"{problem.filename}: {problem.strerror}; expected a user who may write there"
         # SQLAlchemy's errors have that of the driver in `orig`; their own text, which MLflow repeats, is the statement.
         original = next((orig for cause in _causes(problem) if (orig := getattr(cause, "orig", None))), problem)
         text = " ".join(str(original).partition("[SQL:")[0].split())

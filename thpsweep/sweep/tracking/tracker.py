@@ -212,13 +212,13 @@ class Tracker:
         if not unlabelled:
             return
         made = {
-            (run.start_ms, *sorted(run.params.items())): run
+            (run.start_ms, *first_page.without_texts(run.params)): run
             for key, start in self._every_result()
             for run in [self._run(connection, key, start)]
         }
         for run_id in unlabelled:
             there = connection.client.get_run(run_id)
-            known = made.get((there.info.start_time, *sorted(there.data.params.items())))
+            known = made.get((there.info.start_time, *first_page.without_texts(there.data.params)))
             if known is not None:
                 state = Recorded(
                     run_id, known.finished, there.info.end_time is not None, there.info.lifecycle_stage == api.ACTIVE
@@ -330,7 +330,10 @@ class Tracker:
         if connection.has_views and not final:
             return
         n_points = max(len(self._points), experiment.n_points(connection.client, connection.experiment_id))
-        common = self._common() if self._is_open or "search" in self._header else connection.common
+        is_search = "search" in self._header
+        common = self._common() if is_search else connection.common
+        if is_search or n_points > len(self._points):  # runs that are there were written when less was known
+            api.ApiWriter(connection.client).complete_texts(connection.experiment_id, common.axes)
         wanted = views.tags(common.columns, list(common.axes.values()), n_points, common.policies)
         experiment.write_views(connection.client, connection.experiment_id, wanted)
         connection.has_views = True

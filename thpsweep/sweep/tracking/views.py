@@ -38,6 +38,9 @@ COLUMNS = (PTES, LRU, "tradeoff/pte_updates_per_lru_entry", CPU, "cost/stall_max
 AXES = (PTES, CPU, LRU, NET)
 """Metrics of the parallel coordinates; the last one colours the lines."""
 
+POINTS_ONLY = "params.policy != ''"
+"""Finds the runs of points: a sweep's own run has no policy."""
+
 USUAL = ("sharing.degree", "policy")
 MAX_PARAMS = 5
 """Params that get a column and an axis; with more of them parallel coordinates cannot be read."""
@@ -123,7 +126,7 @@ def _view(name: str, policy: str, order: str, columns: Sequence[str], axes: Sequ
     """Write a saved view of the points' runs, or of those of one policy."""
     shown = [*(f"params.`{key}`" for key in columns), *(f"metrics.`{key}`" for key in COLUMNS)]
     state = {
-        "searchFilter": f"params.policy = '{policy}'" if policy else "params.policy != ''",  # the sweep's own has none
+        "searchFilter": f"params.policy = '{policy}'" if policy else POINTS_ONLY,
         "orderByKey": order,
         "orderByAsc": True,
         "selectedColumns": shown,
