@@ -76,9 +76,9 @@ def told(client, run, names, experiment):
         "info": info,
         "other info": {name: getattr(run.info, name) for name in unknown},
         "artefacts": run.info.artifact_uri.replace(run.info.run_id, "ID").replace(experiment.artifact_location, "ROOT"),
-        "params": run.data.params,
-        "tags": tags,
-        "metrics": run.data.metrics,
+        "params": sorted(run.data.params.items()),  # a database gives them in any order
+        "tags": sorted(tags.items()),
+        "metrics": sorted(run.data.metrics.items()),
         "histories": histories,
         "inputs": (run.inputs.dataset_inputs, run.outputs and run.outputs.model_outputs),
     }
