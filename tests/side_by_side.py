@@ -2,6 +2,8 @@
 
 A test marked `live` changes settings of the kernel, or looks at what others may change there: all of them run on one
 worker, one after another. While one that is marked `alone` too runs, no other test does: it needs CPUs that are idle.
+Those marked `servers` start Rays, MLflow servers, databases or a browser, which have deadlines: these, too, run one after
+another, so that no two of them start at once on the same CPUs.
 Tests that share a fixture of their module run on one worker, so that it is made once.
 """
 
@@ -31,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("bench"):
             item.add_marker(pytest.mark.alone)
-        group = "live" if item.get_closest_marker("live") else _group(item)
+        group = next((name for name in ("live", "servers") if item.get_closest_marker(name)), None) or _group(item)
         if group is not None and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(group))
 

@@ -201,6 +201,7 @@ def test_a_yaml_file_cannot_name_code(place: Place) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 def test_hydras_basic_sweeper_runs_points_in_ray(place: Place) -> None:
     plugins = ["hydra/sweeper=basic", "hydra/launcher=ray", "hydra.launcher.actors=1"]
     ended = place.run("sweep", *SMALL, *plugins, "sharing.degree=1,4")

@@ -15,7 +15,7 @@ from thpsweep.sweep.tracking import views
 from thpsweep.sweep.tracking.first_page import MISSING, PAGE
 from thpsweep.sweep.tracking.tracker import track
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.servers]
 
 POLICIES = [
     policy for policy in views.COLOURS if policy not in ("none", "copy_parent", "copy_before_fork", "thp_at_fault")

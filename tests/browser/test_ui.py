@@ -9,7 +9,7 @@ from tests.browser.chromium import Page, chromium, shortened
 from tests.browser.ui import run, served
 from thpsweep.sweep.tracking import views
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.servers]
 
 SMALL = ["workload=prefork", "workload.regions=2", "run.replicates=2", "run.duration_s=300", "hydra/launcher=serial"]
 SWEEP = [*SMALL, "sharing.degree=1,4,16,64", "policy=none,copy,inplace,switch", "sweep.name=seen"]

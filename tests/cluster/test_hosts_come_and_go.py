@@ -15,7 +15,7 @@ import pytest
 from tests.cluster.conftest import BIN, Cluster, lines, n_results, results
 from tests.cluster.hosts import Host, wait
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.servers]
 
 N_POINTS = 180
 

@@ -14,7 +14,7 @@ import pytest
 from tests.cluster.conftest import BIN, ROOT, STORE_BYTES, Cluster, n_results, results
 from tests.cluster.hosts import Host, wait
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.servers]
 
 SRUN = """#!/bin/bash
 while [[ $1 == --* ]]; do shift; done

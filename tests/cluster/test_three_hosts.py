@@ -13,7 +13,7 @@ import pytest
 from tests import servers
 from tests.cluster.conftest import BIN, ROOT, Cluster, lines, results
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.servers]
 
 SMALL = ["workload=prefork", "workload.regions=2", "run.replicates=2", "run.duration_s=600", "sweep.track=false"]
 POINTS = [*SMALL, "policy=copy,inplace,switch", "sharing.degree=range(2,12)", "run.seed=range(1,11)"]

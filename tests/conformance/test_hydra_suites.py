@@ -92,6 +92,7 @@ class TestInProcess(LauncherTestSuite):
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 @pytest.mark.usefixtures("one_ray")
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("ray", []), ("ray", GRID)])
 class TestInRay(LauncherTestSuite):
@@ -99,6 +100,7 @@ class TestInRay(LauncherTestSuite):
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 @pytest.mark.usefixtures("one_ray", "hydra_restore_singletons")
 def test_jobs_of_other_apps_run_in_rays_workers(hydra_sweep_runner: TSweepRunner, tmpdir: Path) -> None:
     sweep = hydra_sweep_runner(
@@ -117,6 +119,7 @@ def test_jobs_of_other_apps_run_in_rays_workers(hydra_sweep_runner: TSweepRunner
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 @pytest.mark.usefixtures("token")
 @pytest.mark.parametrize(
     ("task_launcher_cfg", "extra_flags"),

@@ -12,6 +12,7 @@ from tests.faults.conftest import MakePlace
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 @pytest.mark.parametrize(("launcher", "moments"), [("serial", 20), ("ray", 5)])
 def test_killed_at_random_moments_of_500_points(make_place: MakePlace, launcher: str, moments: int) -> None:
     """Kill it with SIGKILL; with Ray five times, as each start takes seconds."""
@@ -40,6 +41,7 @@ def test_killed_at_random_moments_of_500_points(make_place: MakePlace, launcher:
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 @pytest.mark.parametrize(
     ("tell", "number", "least", "code"),
     [
@@ -64,6 +66,7 @@ def test_told_once_it_drains_what_ray_workers_are_at(
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 def test_told_twice_it_stops_at_once(make_place: MakePlace) -> None:
     place = make_place("stopped", 40)
     driver = place.start("ray", "endless")

@@ -17,7 +17,7 @@ from tests.servers import MlflowServer, running, silent
 from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import track
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.servers]
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["workload=prefork", "workload.regions=1", "run.replicates=2", "run.duration_s=300", "hydra/launcher=serial"]

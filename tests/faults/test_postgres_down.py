@@ -15,7 +15,7 @@ from tests.servers import MlflowServer, PostgresServer, postgres, running
 from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import track
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.servers]
 
 PASSWORD = "never-typed-anywhere"
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.conftest import MakePlace, Place
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.servers]
 
 N_POINTS = 60
 LONG = "x" * 80

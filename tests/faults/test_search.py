@@ -59,6 +59,7 @@ def killed(place: Place, launcher: str, function: str, kind: str, moments: int, 
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 @pytest.mark.parametrize(("launcher", "moments"), [("serial", 6), ("ray", 1)])
 def test_bisection_killed_at_random_moments(make_place: MakePlace, launcher: str, moments: int) -> None:
     undisturbed, place = make_place("undisturbed", 1), make_place("killed", 1)
@@ -70,6 +71,7 @@ def test_bisection_killed_at_random_moments(make_place: MakePlace, launcher: str
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 def test_search_for_a_front_killed_at_random_moments(make_place: MakePlace) -> None:
     undisturbed, place = make_place("undisturbed", 1), make_place("killed", 1)
     answer = finished(undisturbed, "serial", "slow_zdt1", "front_search")
@@ -80,6 +82,7 @@ def test_search_for_a_front_killed_at_random_moments(make_place: MakePlace) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 def test_told_once_a_search_drains(make_place: MakePlace) -> None:
     place = make_place("drained", 1)
     driver = started(place, "ray", "very_slow", "bisection")

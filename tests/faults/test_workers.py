@@ -18,7 +18,7 @@ from thpsweep.sweep.ray.pool import run_pool
 
 Degrees = Callable[..., list[Task]]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.servers]
 
 
 def test_workers_killed_at_random_moments(make_place: MakePlace) -> None:

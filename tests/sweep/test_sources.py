@@ -85,6 +85,7 @@ def test_here_they_run_to_the_end_of_each_chain(degrees: Degrees, first: list[st
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 def test_in_workers_nobody_waits_for_a_slow_one(degrees: Degrees, ray_token: None, tmp_path: Path) -> None:
     source = Chains(degrees, slow_ms=1)
     told = run(functools.partial(run_pool, actors=2, function=each(functools.partial(in_turn, tmp_path))), source)
@@ -93,6 +94,7 @@ def test_in_workers_nobody_waits_for_a_slow_one(degrees: Degrees, ray_token: Non
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 def test_auto_hands_over_what_is_still_to_come(
     degrees: Degrees, ray_token: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +151,7 @@ def provided(point: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 def test_a_captured_file_travels_with_the_points_that_name_it(
     degrees: Degrees, ray_token: None, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from thpsweep.sweep.tracking import views
 from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import track
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.servers]
 
 PASSWORD = "not to be typed"
 N_POINTS = 10_000
