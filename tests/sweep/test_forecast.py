@@ -21,6 +21,7 @@ from thpsweep.sweep.planning.forecast import (
     Workers,
     forecast,
 )
+from thpsweep.sweep.planning.limits import IDLE_BYTES, need_bytes
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records.point import Point
 
@@ -150,6 +151,23 @@ def test_who_may_stay_in_the_driver_pays_for_no_start(
     there = forecast(plan, set(), TWO)
     assert alone.wall_s == alone.busy_s < there.wall_s and alone.workers.processes == 1
     assert alone.peak_bytes < there.peak_bytes - 300 * MiB + 100 * MiB
+
+
+def test_where_memory_is_short_fewer_run_at_once_and_what_fits_nowhere_takes_no_time(
+    degrees: Callable[..., list[tuple[str, Point]]], make_plan: Callable[[Sequence[Any]], Plan]
+) -> None:
+    plan = make_plan(degrees(2, 4, 8, 16))
+    needs = [need_bytes(point.checked) for point in plan.points]
+    room = {
+        n: forecast(plan, set(), dataclasses.replace(TWO, process_bytes=IDLE_BYTES), n * max(needs)) for n in (2, 1)
+    }
+    assert room[2].busy_s == room[1].busy_s
+    assert room[2].wall_s == pytest.approx(5.0 + room[2].busy_s / 2) and room[1].wall_s == pytest.approx(
+        5.0 + room[1].busy_s
+    )
+    assert room[2].peak_bytes == 300 * MiB + sum(sorted(needs)[-2:]) and room[1].peak_bytes == 300 * MiB + max(needs)
+    assert 0 < forecast(plan, set(), TWO, max(needs) - 1).busy_s < room[1].busy_s
+    assert forecast(plan, set(), TWO, 1).busy_s == 0
 
 
 def test_mlflow_takes_memory_where_nobody_has_counted_it(

@@ -4,13 +4,14 @@ import contextlib
 import dataclasses
 import functools
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from thpsweep.errors import ThpsweepError
 from thpsweep.model.setting import estimate
 from thpsweep.sweep.planning.bundles import bundles
-from thpsweep.sweep.planning.limits import MLFLOW_BYTES
+from thpsweep.sweep.planning.limits import IDLE_BYTES, MLFLOW_BYTES, Room, need_bytes
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records.journal import FILE_NAME
 from thpsweep.sweep.records.point import canonical
@@ -59,31 +60,50 @@ class Forecast:
     workers: Workers
 
 
-def forecast(plan: Plan, done: set[str], workers: Workers) -> Forecast:
-    """Predict what the points that are not done yet will take."""
+def forecast(plan: Plan, done: set[str], workers: Workers, usable_bytes: int | None = None) -> Forecast:
+    """Predict what the points that are not done yet will take, but for those that there is no memory for.
+
+    Where memory is short, fewer processes run: `usable_bytes` is what there is for points (None: of this machine; it is not
+    known of a cluster).
+    """
+    if plan.tracked and not workers.overhead_bytes:
+        workers = dataclasses.replace(workers, overhead_bytes=MLFLOW_BYTES)
+    if usable_bytes is None:
+        is_known = workers.processes is not None
+        usable_bytes = Room.beside(max(workers.overhead_bytes, MLFLOW_BYTES)).usable_bytes if is_known else sys.maxsize
     left = [(point.id, point.checked) for point in plan.points if point.id not in done]
+    left = [(key, point) for key, point in left if need_bytes(point) <= usable_bytes]
     costs = Costs(plan.root)
     abreast = {key: len(bundle) for bundle in bundles(left) for key, _ in bundle}
     taken_s = [costs.seconds(point["point"], point["work"], abreast[key]) for key, point in left]
-    state = sorted((point["state_bytes"] * point["point"]["run"]["replicates"] for _, point in left), reverse=True)
-    if workers.may_stay and sum(taken_s) <= _wall_s(taken_s, workers):
-        workers = ALONE
-    if plan.tracked and not workers.overhead_bytes:
-        workers = dataclasses.replace(workers, overhead_bytes=MLFLOW_BYTES)
-    processes = min(workers.processes or 1, len(left))
+    needs = [workers.process_bytes + need_bytes(point) - IDLE_BYTES for _, point in left]
+    if workers.may_stay and sum(taken_s) <= _wall_s(taken_s, needs, workers, usable_bytes):
+        workers = dataclasses.replace(ALONE, overhead_bytes=MLFLOW_BYTES if plan.tracked else 0)
     return Forecast(
         busy_s=sum(taken_s),
-        wall_s=_wall_s(taken_s, workers),
-        peak_bytes=workers.overhead_bytes + processes * workers.process_bytes + int(sum(state[:processes])),
+        wall_s=_wall_s(taken_s, needs, workers, usable_bytes),
+        peak_bytes=workers.overhead_bytes + _peak_bytes(needs, workers, usable_bytes),
         source=costs.source,
         workers=workers,
     )
 
 
-def _wall_s(taken_s: Sequence[float], workers: Workers) -> float:
-    """Predict how long so many points take side by side; none take no time."""
+def _wall_s(taken_s: Sequence[float], needs: Sequence[int], workers: Workers, usable_bytes: int) -> float:
+    """Predict how long points take, as many side by side as there are processes and memory for; none take no time."""
+    if not taken_s:
+        return 0.0
     processes = min(workers.processes or 1, len(taken_s))
-    return workers.start_s + max(sum(taken_s) / processes, max(taken_s)) if taken_s else 0.0
+    at_once = [max(min(processes, usable_bytes // need), 1) for need in needs]
+    shared_s = sum(taken / n for taken, n in zip(taken_s, at_once, strict=True))
+    return workers.start_s + max(shared_s, max(taken_s))
+
+
+def _peak_bytes(needs: Sequence[int], workers: Workers, usable_bytes: int) -> int:
+    """Add up the largest points that are there at once."""
+    total = 0
+    for need in sorted(needs, reverse=True)[: workers.processes or 1]:
+        total += need if not total or total + need <= usable_bytes else 0
+    return total
 
 
 class Costs:
