@@ -68,7 +68,11 @@ def _join(address: str) -> Any:
 
 
 def _start_local(actors: int | None) -> Any:
-    """Start a Ray of our own in a thread: what hangs there can be left."""
+    """Start a Ray of our own in a thread: what hangs there can be left.
+
+    A raylet that dies just as ray.init registers there takes this process with it: Ray ends it at once, with exit code 1 and
+    "Failed to register worker to Raylet" (ray 2.60.0, src/ray/core_worker/core_worker_process.cc). Results are kept.
+    """
     # Despite its name it holds on Linux too: 0 makes every process of Ray listen on 127.0.0.1 and nowhere else.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     _need_loopback()
