@@ -205,6 +205,18 @@ def test_one_active_run_a_point_whatever_a_user_did_at_length(database: Path, st
     follow(database, steps, first)
 
 
+def test_two_sweeps_that_began_at_once_are_told_apart_by_their_folder(root: Path) -> None:
+    for sweep in ("8" * 64, "9" * 64):
+        track(write(root, POINTS, name=sweep[:3], sweep_id=sweep), target=at(root))
+        client = client_of(root)
+        (own,) = client.search_runs([client.get_experiment_by_name(sweep[:3]).experiment_id])
+        client.delete_tag(own.info.run_id, "thpsweep.sweep")
+    for sweep in ("8" * 64, "9" * 64):
+        track(write(root, POINTS, name=sweep[:3], sweep_id=sweep), target=at(root))
+        (own,) = client.search_runs([client.get_experiment_by_name(sweep[:3]).experiment_id])
+        assert own.data.tags["thpsweep.sweep"] == sweep
+
+
 @pytest.fixture
 def recorded(root: Path) -> Path:
     """Give the directory of a sweep of three points that is recorded."""

@@ -20,6 +20,9 @@ KIND_TAGS = {
     "mlflow.experiment.primaryMetric.name": views.NET,
 }
 
+DIRECTORY = "thpsweep.directory"
+"""Tag of a sweep's own run: the name of its folder."""
+
 N_POINTS = "sweep/points"
 """Metric of a sweep's own run, and of no other."""
 
@@ -52,7 +55,7 @@ def find_or_create(client: MlflowClient, target: Target, header: Record, directo
     """
     experiments = {found.experiment_id: found for found in _experiments(client)}
     is_active = {key: found.lifecycle_stage == ACTIVE for key, found in experiments.items()}
-    own = _own_runs(client, list(experiments), header)
+    own = _own_runs(client, list(experiments), header, directory)
     if own:
         best = min(own, key=lambda run: (not is_active[run.info.experiment_id], run.info.lifecycle_stage != ACTIVE))
         found = experiments[best.info.experiment_id]
@@ -103,14 +106,15 @@ def _experiments(client: MlflowClient) -> Iterable[Experiment]:
             return
 
 
-def _own_runs(client: MlflowClient, experiment_ids: Sequence[str], header: Record) -> list[MlflowRun]:
-    """Find the sweep's own run by its tag; where a user removed that, by when the sweep began and what it counts."""
+def _own_runs(client: MlflowClient, experiment_ids: Sequence[str], header: Record, directory: str) -> list[MlflowRun]:
+    """Find the sweep's own run by its tag; where a user removed that, by when the sweep began, where and what it counts."""
     tagged = [*api.search(client, experiment_ids, f"tags.`{SWEEP}` = '{header['sweep']}'", ViewType.ALL)]
     if tagged:
         return tagged
     begun_ms = run_record.epoch_ms(header["created"])
     same_start = api.search(client, experiment_ids, f"attributes.start_time = {begun_ms}", ViewType.ALL)
-    return [run for run in same_start if N_POINTS in run.data.metrics and not _is_of_a_sweep(run)]
+    untagged = (run for run in same_start if N_POINTS in run.data.metrics and not _is_of_a_sweep(run))
+    return [run for run in untagged if run.data.tags.get(DIRECTORY, directory) == directory]
 
 
 def _is_of_a_sweep(run: MlflowRun) -> bool:

@@ -12,7 +12,7 @@ from mlflow.entities import Run as MlflowRun
 from thpsweep.sweep.records import environment, run_record
 from thpsweep.sweep.records.schema import Record
 from thpsweep.sweep.tracking.client import ACTIVE
-from thpsweep.sweep.tracking.experiment import N_POINTS, TrackedSweep
+from thpsweep.sweep.tracking.experiment import DIRECTORY, N_POINTS, TrackedSweep
 from thpsweep.sweep.tracking.labels import Labels
 from thpsweep.sweep.tracking.run import FAILED, FINISHED, NOTE, RUNNING, SWEEP
 from thpsweep.sweep.tracking.tables import PLAN
@@ -85,7 +85,7 @@ class Parent:
             | run_record.provenance(header, environment.latest(self._directory))
             | {
                 SWEEP: header["sweep"],
-                "thpsweep.directory": name,
+                DIRECTORY: name,
                 NOTE: labels.described(f"`{command}`\n\n{points} in `{name}`"),
             }
         )
