@@ -74,8 +74,14 @@ def raced(rows: Ints, tick: int, khugepaged: bool) -> VisitConditions:
 
 
 @pytest.mark.parametrize("until_failure", [False, True])
-@pytest.mark.parametrize("defrag", ["direct", "background", "none"])
-@pytest.mark.parametrize("free", [0, 1, 4])
+@pytest.mark.parametrize(
+    ("free", "defrag"),
+    [
+        *((0, "direct"), (0, "none"), (1, "direct"), (1, "background"), (4, "direct")),
+        *(pytest.param(*more, marks=pytest.mark.slow) for more in ((0, "background"), (1, "none"), (4, "none"))),
+        pytest.param(4, "background", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_a_batch_equals_its_rows_one_by_one(mechanism: str, free: int, defrag: str, until_failure: bool) -> None:
     """Blocks go to rows in order, and one that an attempt gives back to the next; replicates do not mix."""

@@ -1,5 +1,7 @@
 """Points as the real config composes them, small enough to simulate in milliseconds."""
 
+import copy
+import functools
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,8 +22,9 @@ SMALL = ("workload=prefork", "workload.regions=1", "run.replicates=2", "run.dura
 
 @pytest.fixture(scope="session")
 def make_point() -> Callable[..., Point]:
-    """Compose a point from overrides; no Hydra stays initialized, which suites of Hydra's own would not stand."""
-    return lambda *overrides: composed((*SMALL, *overrides))
+    """Compose a point from overrides, each once; no Hydra stays initialized, which suites of Hydra's own would not stand."""
+    compose = functools.cache(lambda *overrides: composed((*SMALL, *overrides)))
+    return lambda *overrides: copy.deepcopy(compose(*overrides))
 
 
 @pytest.fixture(scope="session")

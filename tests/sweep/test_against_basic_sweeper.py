@@ -91,19 +91,48 @@ def by_us(composer: Composer, texts: Sequence[str], zipped: Sequence[Sequence[st
     return [canonical(point.point) for point in found]
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.filter_too_much])
 @given(texts=OVERRIDES)
 def test_same_points_in_the_same_order(composer: Composer, texts: list[str]) -> None:
+    compare(composer, texts)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.filter_too_much])
+@given(texts=OVERRIDES)
+def test_same_points_in_the_same_order_of_many(composer: Composer, texts: list[str]) -> None:
+    compare(composer, texts)
+
+
+def compare(composer: Composer, texts: list[str]) -> None:
+    """Hold our points against Hydra's."""
     every = [*FIXED, *texts]
     assume(len(BasicSweeper.split_arguments(parsed(composer, every), max_batch_size=None)[0]) <= MOST)
     assert by_us(composer, every) == by_hydra(composer, every)
 
 
-@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.filter_too_much])
-@given(texts=OVERRIDES, seeds=st.permutations(["1", "2", "3"]), degrees=st.permutations(["2", "4", "8"]))
+ZIPPED = given(texts=OVERRIDES, seeds=st.permutations(["1", "2", "3"]), degrees=st.permutations(["2", "4", "8"]))
+
+
+@settings(deadline=None, max_examples=3, suppress_health_check=[HealthCheck.filter_too_much])
+@ZIPPED
 def test_zipped_keys_are_the_diagonal_of_hydras_product(
     composer: Composer, texts: list[str], seeds: list[str], degrees: list[str]
 ) -> None:
+    compare_zipped(composer, texts, seeds, degrees)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.filter_too_much])
+@ZIPPED
+def test_zipped_keys_are_the_diagonal_of_hydras_product_in_many_cases(
+    composer: Composer, texts: list[str], seeds: list[str], degrees: list[str]
+) -> None:
+    compare_zipped(composer, texts, seeds, degrees)
+
+
+def compare_zipped(composer: Composer, texts: list[str], seeds: list[str], degrees: list[str]) -> None:
+    """Hold our points against those of Hydra's product that lie on the diagonal."""
     others = [text for text in texts if "run" not in text.partition("=")[0] and "sharing" not in text]
     own = [f"run.seed={','.join(seeds)}", f"sharing.degree={','.join(degrees)}"]
     pairs = {(int(seed), int(degree)) for seed, degree in zip(seeds, degrees, strict=True)}

@@ -31,8 +31,8 @@ def drained(chunks: Chunks, wall_s: float) -> list[tuple[int, list[tuple[str, Po
 
 def tasks_of(make_point: Callable[..., Point], n_scenes: int) -> list[Task]:
     policies = ("none", "copy", "inplace", "inplace_pmd", "switch")
-    made = [(d, p, make_point(f"sharing.degree={d}", f"policy={p}")) for p in policies for d in range(1, n_scenes + 1)]
-    return [(f"{d}-{p}", check(point)) for d, p, point in made]
+    made = [(d, p, make_point(f"policy={p}")) for p in policies for d in range(1, n_scenes + 1)]
+    return [(f"{d}-{p}", check({**point, "sharing": {**point["sharing"], "degree": d}})) for d, p, point in made]
 
 
 def test_every_point_is_handed_out_once(make_point: Callable[..., Point]) -> None:
