@@ -3,7 +3,10 @@
 import functools
 import json
 import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 from tests.faults import points as functions
@@ -14,7 +17,7 @@ from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.check import planned_point
 from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.planning.plan import Plan
-from thpsweep.sweep.ray import auto, start
+from thpsweep.sweep.ray import auto, stand_in, start
 from thpsweep.sweep.ray.auto import run_auto
 from thpsweep.sweep.ray.pool import run_pool
 from thpsweep.sweep.tracking.target import target
@@ -45,6 +48,9 @@ def main(file: str, root: str, launcher: str, function: str) -> int:
     if "SHADOW" in os.environ:  # another package of Ray's name
         sys.path.insert(0, os.environ["SHADOW"])
         start.START_S = float(os.environ["THPSWEEP_TEST_START_S"])
+    if "KILLED_IN_START" in os.environ:
+        part, delay_s = os.environ["KILLED_IN_START"].split()
+        kill_in_start(part, float(delay_s))
     if "KILLED_IN" in os.environ:
         kill_in(*os.environ["KILLED_IN"].split())
     run = functools.partial(LAUNCHERS[launcher], function=getattr(functions, function))
@@ -65,6 +71,20 @@ def kill_in(part: str, call: str) -> None:
         return original(*arguments, **options)
 
     setattr(ray, call, killing)
+
+
+def kill_in_start(part: str, delay_s: float) -> None:
+    """Let a part of Ray die once, so long after it was there."""
+
+    def wait_and_kill() -> None:
+        while not (
+            pids := [pid for pid, command in stand_in.children().items() if command.split(" ")[0].endswith(part)]
+        ):
+            time.sleep(0.01)
+        time.sleep(delay_s)
+        os.kill(pids[0], signal.SIGKILL)
+
+    threading.Thread(target=wait_and_kill, daemon=True).start()
 
 
 def run(*arguments: str) -> int:

@@ -114,3 +114,13 @@ def test_a_gcs_that_dies_within_a_call_holds_nobody_up(make_place: MakePlace, la
     assert driver.returncode == 0, said
     assert "Traceback" not in said
     assert place.results() == undisturbed.results()
+
+
+@pytest.mark.parametrize(("launcher", "delay_s"), [("ray", 0.5), ("eager_auto", 2.0)])
+def test_a_gcs_that_dies_while_ray_starts_holds_nobody_up(make_place: MakePlace, launcher: str, delay_s: float) -> None:
+    place = make_place(launcher, N_POINTS)
+    driver = place.start(launcher, "slow", KILLED_IN_START=f"gcs_server {delay_s}")
+    _, said = driver.communicate(timeout=120)
+    assert driver.returncode == 0, said
+    assert "thpsweep: Ray has lost" in said and "Traceback" not in said
+    assert len(place.results()) == N_POINTS

@@ -11,8 +11,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-POLL_S = 0.5
-"""How often the GCS is looked at."""
+POLL_S, START_POLL_S = 0.5, 0.05
+"""How often Ray's processes are looked at, and how often before they are known."""
 
 
 def children() -> dict[int, str]:
@@ -27,26 +27,30 @@ def children() -> dict[int, str]:
     return found
 
 
-def watch(is_over: threading.Event) -> None:
-    """Wait, in a thread of its own, until this process's Ray is over; stand in for its GCS as soon as that has died."""
-    gcs = address = None
+def watch(is_over: threading.Event, has_died: threading.Event) -> None:
+    """Wait, in a thread of its own, until this process's Ray is over; stand in for its GCS as soon as that has died.
+
+    `has_died` is set when the GCS or the raylet ends.
+    """
+    known: dict[str, tuple[int, str]] = {}
     server: Any = None
-    while not is_over.wait(POLL_S):
-        if server is not None:
-            continue
-        commands = children()
-        gcs = gcs or next((pid for pid, command in commands.items() if "gcs_server" in command.split(" ")[0]), None)
-        address = address or next(filter(None, map(_gcs_address, commands.values())), None)
-        if gcs is not None and address is not None and _has_ended(gcs):
+    while not is_over.wait(POLL_S if len(known) > 1 else START_POLL_S):
+        for pid, command in children().items():
+            known.setdefault(command.split(" ")[0].rpartition("/")[2], (pid, command))
+        ended = {name for name in ("gcs_server", "raylet") if name in known and _has_ended(known[name][0])}
+        if ended:
+            has_died.set()
+        if "gcs_server" in ended and server is None and (address := _gcs_address(known["gcs_server"][1])):
             server = _serve(address)
     if server is not None:
         server.stop(None)
 
 
 def _gcs_address(command: str) -> str | None:
-    """Read from the command line of another part of Ray where the GCS is."""
-    given = re.search(r"--gcs-address[= ](\S+)", command)
-    return given[1] if given else None
+    """Find out where a GCS listened: it leaves its port in the folder of its session. Nobody waits for one that has not."""
+    logs = re.search(r"--log_dir=(\S+)", command)
+    files = [*Path(logs[1]).parent.glob("gcs_server_port_*")] if logs else []
+    return f"127.0.0.1:{files[0].read_text()}" if files else None
 
 
 def _has_ended(pid: int) -> bool:
@@ -60,6 +64,9 @@ def _serve(address: str) -> Any:
     """Answer every call at an address with an empty message, in which all values are the usual ones."""
     from concurrent.futures import ThreadPoolExecutor
 
+    os.environ.setdefault(
+        "GRPC_ENABLE_FORK_SUPPORT", "0"
+    )  # else it says of each process that we start that it was busy
     import grpc
 
     def answer(request: bytes, context: Any) -> bytes:

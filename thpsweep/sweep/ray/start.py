@@ -32,14 +32,15 @@ class RayUnavailableError(SweepError):
     """No Ray of our own can start or stay here. The points can still run in the driver."""
 
 
-class RayLostError(Exception):
+class RayLostError(SweepError):
     """The sweep's own Ray has died; what it ran has to run again."""
 
 
 def start(address: str, actors: int | None) -> Any:
     """Import and start or join Ray. What it reads from the environment it reads when it is imported.
 
-    Raises: RayUnavailableError where a Ray of our own cannot start; SweepError where a cluster cannot be joined.
+    Raises: RayUnavailableError where a Ray of our own cannot start, RayLostError where it died of something else meanwhile;
+    SweepError where a cluster cannot be joined.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Under `uv run` Ray would make each worker an environment of its own; ours is the driver's.
@@ -81,7 +82,7 @@ def _start_local(actors: int | None) -> Any:
     except Exception as problem:  # an installation that is broken raises whatever its modules do
         raise _unavailable(problem) from problem
     problems: list[BaseException] = []
-    has_answered, is_over = threading.Event(), threading.Event()
+    has_answered, is_over, has_died = threading.Event(), threading.Event(), threading.Event()
 
     def begin() -> None:
         try:
@@ -96,11 +97,13 @@ def _start_local(actors: int | None) -> Any:
 
     with _keeping_sigterm():
         threading.Thread(target=begin, name="thpsweep-ray", daemon=True).start()
-        threading.Thread(target=stand_in.watch, args=(is_over,), name="thpsweep-gcs", daemon=True).start()
+        threading.Thread(target=stand_in.watch, args=(is_over, has_died), name="thpsweep-gcs", daemon=True).start()
         _wait(has_answered)
     if problems or not has_answered.is_set():
         _leave(ray, is_stuck=not has_answered.is_set())
         failure = problems[0] if problems else TimeoutError(f"no answer within {START_S:.0f} s")
+        if has_died.is_set():
+            raise RayLostError("Ray has lost a part of its own while it started") from failure
         raise _unavailable(failure) from failure
     return ray
 
