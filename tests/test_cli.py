@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests import warm
 from thpsweep import cli
 from thpsweep.arguments import HYDRA_VERBS, PLAIN_VERBS
 from thpsweep.model.workloads.captured import SAMPLES
@@ -37,16 +38,18 @@ class Place:
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start a command."""
         command = [sys.executable, "-m", "thpsweep", *arguments]
-        environment = {**os.environ, "HOME": str(self.home), "PYTHONPATH": str(ROOT)}
-        environment.pop("HYDRA_FULL_ERROR", None)
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=self.work, env=environment, **pipes)
+        return subprocess.Popen(command, cwd=self.work, env=self._environment, **pipes)
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        return warm.run(arguments, self.work, self._environment)
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        variables = {**os.environ, "HOME": str(self.home), "PYTHONPATH": str(ROOT)}
+        variables.pop("HYDRA_FULL_ERROR", None)
+        return variables
 
     def results(self) -> dict[str, Any]:
         """Read all whole result records, last one of a point first, without our own reader."""
