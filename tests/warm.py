@@ -1,6 +1,6 @@
 """Commands as processes of their own that need not import everything first: forks of one process that has.
 
-    warm.run(["plan", "workload=prefork"], cwd, environment) -> subprocess.CompletedProcess
+warm.run(["plan", "workload=prefork"], cwd, environment) -> subprocess.CompletedProcess
 """
 
 import atexit

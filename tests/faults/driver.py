@@ -59,6 +59,7 @@ def main(file: str, root: str, launcher: str, function: str) -> int:
 
 def kill_in(part: str, call: str) -> None:
     """Let a part of Ray die once, just before a call that needs it."""
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # as `start` sets it, before Ray is imported
     import ray
 
     original, victims = getattr(ray, call), [part]

@@ -48,9 +48,9 @@ def watch(is_over: threading.Event, has_died: threading.Event) -> None:
 
 def _gcs_address(command: str) -> str | None:
     """Find out where a GCS listened: it leaves its port in the folder of its session. Nobody waits for one that has not."""
-    logs = re.search(r"--log_dir=(\S+)", command)
+    host, logs = (re.search(rf"--{name}=(\S+)", command) for name in ("node[-_]ip[-_]address", "log[-_]dir"))
     files = [*Path(logs[1]).parent.glob("gcs_server_port_*")] if logs else []
-    return f"127.0.0.1:{files[0].read_text()}" if files else None
+    return f"{host[1] if host else '127.0.0.1'}:{files[0].read_text()}" if files else None
 
 
 def _has_ended(pid: int) -> bool:
@@ -64,9 +64,7 @@ def _serve(address: str) -> Any:
     """Answer every call at an address with an empty message, in which all values are the usual ones."""
     from concurrent.futures import ThreadPoolExecutor
 
-    os.environ.setdefault(
-        "GRPC_ENABLE_FORK_SUPPORT", "0"
-    )  # else it says of each process that we start that it was busy
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # else it says of each process that starts that it was busy
     import grpc
 
     def answer(request: bytes, context: Any) -> bytes:
