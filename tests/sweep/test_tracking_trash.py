@@ -173,6 +173,7 @@ KINDS = [
     [("run a point again", 0, None), SYNC, (DELETE_ALL, 0, OURS[0]), (RESTORE_ALL, 0, OURS[0]), SYNC],
     [("run a point again", 0, None), (DELETE_ALL, 0, OURS[0]), SYNC, ("run a point again", 0, None), SYNC],
     [(RENAME_ALL, 1, OURS[0]), *((LOSE_TAG, each, tag) for each in range(4) for tag in OURS[:3]), SYNC],
+    [*((LOSE_TAG, each, OURS[1]) for each in range(4)), (DELETE, 0, OURS[0]), (DELETE, 1, OURS[0]), SYNC],
     [
         *((LOSE_TAG, each, OURS[0]) for each in range(4)),
         *(("run a point again", each, None) for each in range(3)),
@@ -188,7 +189,9 @@ HOW = {
 
 
 @pytest.mark.parametrize("n_results", [0, 1])
-@pytest.mark.parametrize("steps", KINDS, ids=["runs", "experiment", "again", "unrecorded", "tags", "tags of replaced"])
+@pytest.mark.parametrize(
+    "steps", KINDS, ids=["runs", "experiment", "again", "unrecorded", "tags", "tags of deleted", "tags of replaced"]
+)
 def test_one_active_run_a_point_after_each_kind_of_change(database: Path, steps: list, n_results: int) -> None:
     follow(database, steps, [n_results] * N_POINTS)
 

@@ -89,15 +89,19 @@ def compare(rows: Rows, finished: Mapping[str, str]) -> Lag:
     active = [row for is_active, _, row in every if is_active]
     names = [name for is_active, name, _ in every if not is_active]
     runs: dict[str, list[Recorded]] = {}
+    unknown = 0
     for point, at, run_id, status, stage in active:
         if point is None or at is None:  # the sweep's own run with none below, or one whose tags a user removed
+            unknown += run_id is not None and stage != "active"
             continue
         runs.setdefault(point, []).append(Recorded(run_id, at, status != "RUNNING", stage == "active"))
     found = [standing(runs.get(point, ()), at) for point, at in finished.items()]
+    # `sync` recognises those that lost their tags by their params, and gives them back where they are not in the trash.
+    taken = min(unknown, sum(each.current is None and not each.deleted for each in found))
     return Lag(
-        missing=sum(not each.complete for each in found),
+        missing=sum(not each.complete for each in found) - taken,
         doubled=sum(len(each.surplus) for each in found if each.complete),
-        deleted=sum(each.deleted for each in found),
+        deleted=sum(each.deleted for each in found) + taken,
         in_trash="" if active or not names else names[0],
     )
 
