@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -115,6 +115,7 @@ class Config:
     machine: Any = MISSING
     memory: Any = MISSING
     run: RunConfig = MISSING
+    metrics: Any = dataclasses.field(default_factory=dict)
     sweep: SweepConfig = MISSING
 
 
@@ -130,7 +131,8 @@ def hydra_defaults() -> dict[str, str]:
 def register() -> None:
     """Tell Hydra the schema: every option of every group becomes one of Hydra's, or the base of some."""
     store = ConfigStore.instance()
-    store.store(name=f"{BASE}config", node=Config)
+    own = {name: cls for name, cls in registry.options("metric").items() if registry.is_added("metric", name)}
+    store.store(name=f"{BASE}config", node=Config(metrics={name: _schema(name, cls) for name, cls in own.items()}))
     for family, group in GROUPS.items():
         prefix = "" if group.startswith("policy/") else BASE
         for name, member in registry.options(family).items():
@@ -160,8 +162,13 @@ def point_of(config: DictConfig) -> Point:
     """
     _refuse_unknown_keys(config, "", nested=False)
     nodes = {name: config.get(name) for name in PARTS}
-    parts = {name: part_of(name, node) for name, node in nodes.items()}
-    return cast(Point, {name: part for name, part in parts.items() if name != "sweep"})
+    return made_of({name: part_of(name, node) for name, node in nodes.items()})
+
+
+def made_of(parts: Mapping[str, Any]) -> Point:
+    """Make a point of the parts of a config: all but `sweep`, and `metrics` where there are some of the user's own."""
+    left_out = {"sweep"} if parts["metrics"] else {"sweep", "metrics"}
+    return cast(Point, {name: part for name, part in parts.items() if name not in left_out})
 
 
 def part_of(name: str, node: DictConfig | None) -> Any:
@@ -172,6 +179,8 @@ def part_of(name: str, node: DictConfig | None) -> Any:
             f"one of the options of group {name!r}: {name}=NAME" if is_group else f"{name}.KEY=VALUE; it has to be"
         )
         raise OptionError(name, node, expected)
+    if name == "metrics":
+        return _own_metrics(node)
     _refuse_unknown_keys(node, f"{name}.")
     made = OmegaConf.to_object(node)
     if isinstance(made, PolicyConfig):
@@ -184,6 +193,18 @@ def part_of(name: str, node: DictConfig | None) -> Any:
         expected = f"a file with `defaults: [{BASE}NAME, _self_]`, which says what it is a variant of"
         raise ThpsweepError(f"{name}: expected {expected}")
     return registry.spec(made)
+
+
+def _own_metrics(node: DictConfig) -> dict[str, Any]:
+    """Turn the options of the user's own metrics into specs, by their names. Raises: ThpsweepError for other keys."""
+    known = [name for name in registry.options("metric") if registry.is_added("metric", name)]
+    for name in map(str, node):
+        if name not in known:
+            raise OptionError(
+                f"metrics.{name}", node[name], f"a metric of your own: --plugin FILE.py ({known or 'none'})"
+            )
+    _refuse_unknown_keys(node, "metrics.")
+    return {str(name): registry.spec(OmegaConf.to_object(node[name])) for name in node}
 
 
 def _part_of_policy(family: str, member: Any) -> Any:

@@ -24,11 +24,12 @@ _FOLDERS = {
     "gate": "thpsweep.model.gates",
     "machine": "thpsweep.model.machines",
     "memory": "thpsweep.model.memories",
+    "metric": "thpsweep.model.metrics",
 }
 GROUPS = tuple(_FOLDERS)
 """Names of the groups; an option's key in a point is the group's name."""
 
-_SHARED = {"base", "pmd_step"}
+_SHARED = {"base", "pmd_step", "intervals", "student", "repricing"}
 """Modules in those folders that define no option, but what several options have in common."""
 
 KIND, PLUGIN = "kind", "plugin"
@@ -43,6 +44,7 @@ _ROOTS = {
     "gate": "base.Gate",
     "machine": "profile.Profile",
     "memory": "base.Memory",
+    "metric": "base.Metric",
 }
 """What the options of a group derive from, in its folder."""
 
@@ -53,11 +55,12 @@ _ADDED: dict[str, dict[str, tuple[type, str]]] = {group: {} for group in GROUPS}
 def options(group: str) -> dict[str, type]:
     """Map each option's name to its dataclass, in alphabetical order."""
     added = {name: cls for name, (cls, _) in _ADDED[group].items()}
-    return dict(sorted({**_shipped(group), **added}.items())) if added else _shipped(group)
+    return dict(sorted({**shipped(group), **added}.items())) if added else shipped(group)
 
 
 @functools.cache
-def _shipped(group: str) -> dict[str, type]:
+def shipped(group: str) -> dict[str, type]:
+    """Map the names of the options that ship to their dataclasses, in alphabetical order."""
     package = importlib.import_module(_FOLDERS[group])
     names = sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.name not in _SHARED)
     return {name: option_of(importlib.import_module(f"{package.__name__}.{name}")) for name in names}

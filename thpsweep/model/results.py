@@ -8,8 +8,7 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.accounting.series import UNITS, report
 from thpsweep.model.bits import Floats, Ints
-from thpsweep.model.metrics import benefit, contention, cost, tradeoff
-from thpsweep.model.metrics.base import Metrics, Pair, Run
+from thpsweep.model.metrics.base import Pair, Run, computed
 from thpsweep.model.metrics.intervals import intervals
 from thpsweep.model.metrics.repricing import counted
 from thpsweep.model.setting import Setting
@@ -26,14 +25,16 @@ def results(built: Setting, policy: Run, baseline: Run, outcomes: Ints) -> list[
     n_points, duration_s = len(built.seeds), built.n_ticks * built.tick_s
     shares, payer = built.mechanism.shares_tables, built.trigger.payer
     pair = Pair(policy, baseline, built.machine, built.n_sharers, duration_s, shares, payer)
-    metrics = _metrics(pair)
+    metrics = computed(pair, built.metrics)
+    own = computed(pair, built.own_metrics, metrics)
+    metrics |= own
     every = np.array([values for values, _ in metrics.values()], np.float64)
     by_point = np.ascontiguousarray(every.reshape(len(metrics), n_points, -1).swapaxes(0, 1))
     parts = zip(
         by_point,
         zip(*[iter(intervals(by_point.reshape(-1, built.replicates)))] * len(metrics), strict=True),
         outcomes.reshape(n_points, built.replicates, -1).sum(axis=1),
-        tradeoff.since_s(policy, duration_s).reshape(n_points, -1),
+        _slices(n_points, built.replicates),
         report(policy.series, baseline.series, built.tick_s, n_points),
         counted(pair, n_points, fed_back=built.gate.by_price),
         strict=True,
@@ -46,17 +47,18 @@ def results(built: Setting, policy: Run, baseline: Run, outcomes: Ints) -> list[
             "replicates": dict(zip(metrics, values.tolist(), strict=True)),
             "series": series,
             "outcomes": (met := _met(numbers)),
-            "facts": facts | _notes(dict(zip(metrics, values, strict=True)), since_s) | _refused(met),
+            "facts": facts | _notes(built, pair, dict(zip(metrics, values, strict=True)), mine) | _refused(met),
             "units": units,
             "counted": counts,
+            **({"own": list(own)} if own else {}),
         }
-        for values, means, numbers, since_s, series, counts in parts
+        for values, means, numbers, mine, series, counts in parts
     ]
 
 
-def _metrics(pair: Pair) -> Metrics:
-    by_name: Metrics = {**cost.metrics(pair), **contention.metrics(pair), **benefit.metrics(pair)}
-    return by_name | tradeoff.metrics(pair, by_name)
+def _slices(n_points: int, replicates: int) -> list[slice]:
+    """Tell which replicates are each point's."""
+    return [slice(number * replicates, (number + 1) * replicates) for number in range(n_points)]
 
 
 def _met(numbers: Ints) -> dict[str, int]:
@@ -64,8 +66,12 @@ def _met(numbers: Ints) -> dict[str, int]:
     return {ScanResult(result).name: int(numbers[result]) for result in bits.where(numbers).tolist()}
 
 
-def _notes(values: Mapping[str, Floats], since_s: Floats) -> dict[str, str]:
-    return cost.facts(values) | tradeoff.facts(values, since_s)
+def _notes(built: Setting, pair: Pair, values: Mapping[str, Floats], mine: slice) -> dict[str, str]:
+    """Gather what metrics have to say about a point, whose replicates are `mine`."""
+    notes: dict[str, str] = {}
+    for metric in (*built.metrics, *built.own_metrics):
+        notes |= metric.notes(pair, values, mine)
+    return notes
 
 
 def _refused(met: Mapping[str, int]) -> dict[str, str]:

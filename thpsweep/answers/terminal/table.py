@@ -121,7 +121,7 @@ def table(sweep: Sweep, *, width: int = 170) -> Table:
     laid.add_column("policy", overflow="fold", no_wrap=wide)
     if wide:
         laid.add_column("regions\ncollapsed", justify="right", no_wrap=True)
-    columns = [column for column in COLUMNS if wide or not column.wide]
+    columns = [*(column for column in COLUMNS if wide or not column.wide), *_own(rows)]
     units = [column.unit(rows) for column in columns]
     for column, (unit, _) in zip(columns, units, strict=True):
         laid.add_column(f"{column.heading}\n{unit}".replace("\n\n", "\n").strip(), justify="right", overflow="fold")
@@ -135,6 +135,13 @@ def table(sweep: Sweep, *, width: int = 170) -> Table:
     notes = [f"{hidden} more points, in the middle, are in table.csv"] if hidden else []
     laid.caption = Text("\n".join(["", *notes, *footnotes(rows, wide=wide)]))
     return laid
+
+
+def _own(rows: Sequence[Row]) -> list[Column]:
+    """Make a column of each metric of the user's own."""
+    units = {name: unit for row in rows for name, unit in row["own"].items()}
+    short = {name: name.rpartition("/")[2].replace("_", " ") for name in units}
+    return [Column(f"{short[name]}\n{unit}", name, significant, interval=True) for name, unit in units.items()]
 
 
 def _ends(rows: Sequence[Row]) -> list[Row]:

@@ -1,14 +1,30 @@
 """What collapsing cost."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
 from thpsweep.model.accounting.prices import collapse_ns, collapse_ns_by_payer, compaction_ns, ipis, split_ns
 from thpsweep.model.bits import Floats, Ints
-from thpsweep.model.metrics.base import Metrics, Pair
+from thpsweep.model.metrics.base import Metric, Metrics, Pair
 from thpsweep.model.state.counts import LARGEST, PTE_UPDATES
 from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES, size
+
+
+@dataclasses.dataclass
+class Cost(Metric):
+    """Count what collapsing took: operations, CPU time, memory."""
+
+    def compute(self, pair: Pair, known: Metrics) -> Metrics:
+        """Compute cost/."""
+        del known
+        return metrics(pair)
+
+    def notes(self, pair: Pair, values: Mapping[str, Floats], replicates: slice) -> dict[str, str]:
+        """Say what became of the sharing."""
+        del pair, replicates
+        return facts(values)
 
 
 def metrics(pair: Pair) -> Metrics:
