@@ -1,11 +1,10 @@
 """From the runs of a policy and its baseline to one result a point, in plain JSON types."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-from thpsweep.model import bits
 from thpsweep.model.accounting.series import UNITS, report
 from thpsweep.model.bits import Floats, Ints
 from thpsweep.model.metrics.base import Pair, Run, computed
@@ -39,6 +38,7 @@ def results(built: Setting, policy: Run, baseline: Run, outcomes: Ints) -> list[
         counted(pair, n_points, fed_back=built.gate.by_price),
         strict=True,
     )
+    sentences = {result.name: SENTENCES[result] for result in ScanResult} | dict(built.mechanism.outcomes)
     facts = {"sharers": built.n_sharers, **built.workload.describe(built.n_sharers)}
     units = {name: unit for name, (_, unit) in metrics.items()} | {"time_s": "s"} | UNITS
     return [
@@ -46,8 +46,10 @@ def results(built: Setting, policy: Run, baseline: Run, outcomes: Ints) -> list[
             "metrics": dict(zip(metrics, means, strict=True)),
             "replicates": dict(zip(metrics, values.tolist(), strict=True)),
             "series": series,
-            "outcomes": (met := _met(numbers)),
-            "facts": facts | _notes(built, pair, dict(zip(metrics, values, strict=True)), mine) | _refused(met),
+            "outcomes": (met := _met(numbers, sentences)),
+            "facts": facts
+            | _notes(built, pair, dict(zip(metrics, values, strict=True)), mine)
+            | _refused(met, sentences),
             "units": units,
             "counted": counts,
             **({"own": list(own)} if own else {}),
@@ -61,9 +63,9 @@ def _slices(n_points: int, replicates: int) -> list[slice]:
     return [slice(number * replicates, (number + 1) * replicates) for number in range(n_points)]
 
 
-def _met(numbers: Ints) -> dict[str, int]:
-    """Name the outcomes that attempts had. Shapes: (number of results,)."""
-    return {ScanResult(result).name: int(numbers[result]) for result in bits.where(numbers).tolist()}
+def _met(numbers: Ints, names: Collection[str]) -> dict[str, int]:
+    """Name the outcomes that attempts had: the kernel's, then the mechanism's own. Shapes: (number of results,)."""
+    return {name: number for name, number in zip(names, numbers.tolist(), strict=False) if number}
 
 
 def _notes(built: Setting, pair: Pair, values: Mapping[str, Floats], mine: slice) -> dict[str, str]:
@@ -74,9 +76,9 @@ def _notes(built: Setting, pair: Pair, values: Mapping[str, Floats], mine: slice
     return notes
 
 
-def _refused(met: Mapping[str, int]) -> dict[str, str]:
+def _refused(met: Mapping[str, int], sentences: Mapping[str, str]) -> dict[str, str]:
     """Say in words why nothing was collapsed; nothing where something was, or nothing was tried."""
     if not met or "SUCCEED" in met:
         return {}
     most = max(met, key=lambda name: met[name])
-    return {"note_refused": f"nothing was collapsed: {SENTENCES[ScanResult[most]]} ({most})"}
+    return {"note_refused": f"nothing was collapsed: {sentences[most]} ({most})"}

@@ -40,6 +40,8 @@ def metrics(pair: Pair) -> Metrics:
         by_name[name] = (counts.largest[name] * 1.0, "ptes")
     for name in ("rmap_walks", "vmas_visited", "tlb_flushes", "global_syncs", "pmd_writes", "collapses", "aborts"):
         by_name[name] = (total[name] * 1.0, name)
+    for name, counter in counts.own.items():
+        by_name[name] = (total[name] * 1.0, counter.unit)
     by_name["ipis"] = (ipis(counts, pair.machine, pair.n_sharers), "ipis")
     by_name["wasted_pte_updates"] = (total["wasted_pte_updates"] * 1.0, "ptes")
     by_name["ptes_scanned"] = (total["ptes_scanned"] * 1.0, "ptes")
