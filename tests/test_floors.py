@@ -19,6 +19,7 @@ FLOORS = {
     "linux": 2,
     "sweep": 2,
     "answers": 3,
+    "kit": 3,
     "config": 4,
     "config_files": 4,
     "explain": 4,

@@ -15,6 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from thpsweep.config_files import values_of
 from thpsweep.errors import OptionError, PluginError, ThpsweepError
 from thpsweep.explain import BASE, first_line, unknown_key
 from thpsweep.model import plugins, registry
@@ -139,8 +140,45 @@ def register() -> None:
             node = _schema(name, member)
             OmegaConf.set_readonly(node, None)  # a frozen member is read-only once made, not while Hydra fills it
             store.store(group=group, name=f"{prefix}{name}", node=node)
-            if registry.is_added(family, name):  # which has no YAML file to be chosen by
-                store.store(group=group, name=name, node=node)
+            if registry.is_added(family, name):  # which has no file in conf/ to be chosen by
+                store.store(group=group, name=name, node=_with_values(name, node))
+                if family == "mechanism":
+                    store.store(group="policy", name=name, node=_policy_of(name))
+
+
+def _with_values(name: str, node: DictConfig) -> DictConfig:
+    """Give an option of the user's own the values of the YAML file beside it. Raises: PluginError where some lack."""
+    file = Path(plugins.LOADED[name].path).with_suffix(".yaml")
+    if not file.is_file():
+        return node
+    values = values_of(file)
+    known = [field.name for field in dataclasses.fields(cast(Any, OmegaConf.get_type(node)))]
+    if unknown := [key for key in values if key not in known]:
+        raise PluginError(str(file), f"keys that {name}.py has: {', '.join(known)}; not {', '.join(unknown)}")
+    try:
+        merged = cast(DictConfig, OmegaConf.merge(node, values))
+    except OmegaConfBaseException as error:
+        raise PluginError(str(file), f"values of the types that {name}.py has ({first_line(error)})") from error
+    if missing := sorted(map(str, OmegaConf.missing_keys(merged))):
+        raise PluginError(str(file), f"a value of {', '.join(missing)}, too; it has {', '.join(values) or 'none'}")
+    return merged
+
+
+def spec_of_own(group: str, name: str) -> dict[str, Any]:
+    """Give the spec that an option of the user's own has without any override. Raises: PluginError, OptionError."""
+    cls = registry.options(group)[name]
+    node = _with_values(name, _schema(name, cls))
+    if missing := sorted(map(str, OmegaConf.missing_keys(node))):
+        raise PluginError(
+            plugins.LOADED[name].path, f"defaults of {', '.join(missing)}, or {name}.yaml beside it with them"
+        )
+    return registry.spec(OmegaConf.to_object(node))
+
+
+def _policy_of(mechanism: str) -> dict[str, Any]:
+    """Make a policy of a user's own mechanism, called like it, as the shipped ones have each a file."""
+    parts = [{"mechanism": mechanism}, {"trigger": "madvise"}, {"gate": "always"}, "_self_"]
+    return {"defaults": parts, "name": mechanism}
 
 
 def _schema(name: str, member: type) -> DictConfig:

@@ -71,17 +71,24 @@ def option_of(module: types.ModuleType) -> type:
     own = [
         value
         for value in vars(module).values()
-        if inspect.isclass(value) and dataclasses.is_dataclass(value) and value.__module__ == module.__name__
+        if inspect.isclass(value) and "__dataclass_fields__" in vars(value) and value.__module__ == module.__name__
         if not value.__name__.startswith("_")
     ]
+    plain = [
+        value.__name__
+        for value in vars(module).values()
+        if inspect.isclass(value) and value.__module__ == module.__name__ and "__dataclass_fields__" not in vars(value)
+    ]
+    if plain and not own:
+        raise ValueError(f"@dataclasses.dataclass above class {', '.join(plain)}, which is no dataclass of its own")
     if len(own) != 1:
         names = ", ".join(cls.__name__ for cls in own) or "none"
         raise ValueError(f"a module that defines exactly one public dataclass; {module.__name__} defines {names}")
     return own[0]
 
 
-def add(name: str, option: type, sha256: str) -> None:
-    """Add an option from outside the package to the group that it derives from.
+def add(name: str, option: type, sha256: str) -> str:
+    """Add an option from outside the package to the group that it derives from, and name that.
 
     Raises: ValueError where it derives from none, where its name is taken, or where it has a field that specs need.
     """
@@ -98,7 +105,15 @@ def add(name: str, option: type, sha256: str) -> None:
     if inspect.isabstract(option):
         missing = sorted(vars(option)["__abstractmethods__"])
         raise ValueError(f"a dataclass that defines {', '.join(missing)}")
+    if hasattr(option, "check_class"):
+        option.check_class()
     _ADDED[group][name] = (option, sha256)
+    return group
+
+
+def group_of_added(name: str) -> str:
+    """Find the group of an option from outside the package."""
+    return next(group for group, added in _ADDED.items() if name in added)
 
 
 def is_added(group: str, name: str) -> bool:

@@ -263,3 +263,11 @@ def _keys(family: Family, by_replicate: list[Ints]) -> Ints:
     """Make keys of one replicate each keys of the whole family."""
     per_replicate = family.n_regions * family.n_sharers * HPAGE_PMD_NR
     return np.concatenate([keys + replicate * per_replicate for replicate, keys in enumerate(by_replicate)])
+
+
+def lived(setting: Setting, n_ticks: int) -> tuple[Family, DrawnConditions]:
+    """Let the family of a point live for so many ticks; give it and what a visit to it would meet."""
+    running = _prepare(setting)
+    for number, tick in zip(range(n_ticks), running.ticks, strict=False):
+        _step(running, number, tick)
+    return running.family, running.conditions

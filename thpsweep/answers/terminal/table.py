@@ -158,7 +158,8 @@ def text(sweep: Sweep, *, width: int = 170) -> str:
 def footnotes(rows: Sequence[Row], *, wide: bool = True) -> list[str]:
     """Say once what the numbers do not: failures, missing metrics, and what the model noted (refusals among it)."""
     done = [row for row in rows if row["state"] == "done"]
-    lines = [f"{row['state']}: {row['policy']} at {_where(row)}: {row['error']}" for row in rows if row["error"]]
+    others = frame.varied(rows)
+    lines = [f"{row['state']}: {_label(row, others)}: {row['error']}" for row in rows if row["error"]]
     waiting = len(rows) - sum(row["state"] != frame.NOT_RUN for row in rows)
     lines += [f"{waiting} of {len(rows)} points have not run"] if waiting else []
     missing = [column.metric for column in COLUMNS if done and not any(column.metric in row for row in done)]
@@ -195,6 +196,12 @@ def _text(value: object) -> str:
 def _where(row: Row) -> str:
     degree = f"x{row['sharing.degree']}" if "sharing.degree" in row else str(row["sharing"])
     return f"{row['workload']} {degree}"
+
+
+def _label(row: Row, others: Sequence[str]) -> str:
+    """Name a point by all that tells it from the others."""
+    more = [f"{key.rpartition('.')[2]}={_text(row[key])}" for key in others if row.get(key) is not None]
+    return " ".join([f"{row['policy']} at {_where(row)}", *more])
 
 
 def _policy(row: Row) -> str:

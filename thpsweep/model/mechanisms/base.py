@@ -11,8 +11,9 @@ import numpy.typing as npt
 from thpsweep.model import bits
 from thpsweep.model.accounting.locks import LockStep
 from thpsweep.model.bits import Ints
+from thpsweep.model.machines.profile import Profile
 from thpsweep.model.mechanisms.visit import Visit
-from thpsweep.model.state.counts import Counter, Counts
+from thpsweep.model.state.counts import OPERATIONS, Counter, Counts
 from thpsweep.model.state.family import Family
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
@@ -53,6 +54,23 @@ class Mechanism(abc.ABC):
     """Outcomes of its own: NAME -> a sentence that says why a region was left alone."""
     counters: ClassVar[Mapping[str, Counter]] = {}
     """Counters of its own, by name: what is counted, in which unit, and what one costs."""
+
+    @classmethod
+    def check_class(cls) -> None:
+        """Refuse outcomes and counters that are none. Raises: ValueError."""
+        for name, sentence in cls.outcomes.items():
+            if name in ScanResult.__members__ or not name.isupper() or not isinstance(sentence, str) or not sentence:
+                raise ValueError(
+                    f"outcomes = {{'NAME': 'a sentence'}} with names of its own; not {name!r}: {sentence!r}"
+                )
+        for name, counter in cls.counters.items():
+            if name in OPERATIONS or not name.isidentifier() or not isinstance(counter, Counter):
+                raise ValueError(
+                    f"counters = {{'name': Counter(what, unit, price)}} with names of its own; not {name!r}"
+                )
+            prices = [field.name for field in dataclasses.fields(Profile) if field.name.endswith("_ns")]
+            if isinstance(counter.price, str) and counter.price not in prices:
+                raise ValueError(f"counters: {name} at a price of the machine, one of {', '.join(prices)}")
 
     def step(self, family: Family, counts: Counts, tick: int, tick_s: float, referenced: Referenced) -> None:
         """Go on with what is under way, once a tick, after the trigger; `referenced` tells where a gup happens."""

@@ -142,7 +142,7 @@ def run_name(record: PointRecord) -> str:
     """Name a run so that names sort and tell runs apart: "inplace x0195 prefork regions=64"."""
     every = choices(record)
     degree = f"x{every['sharing.degree']:04d}" if isinstance(every.get("sharing.degree"), int) else every["sharing"]
-    named = {"policy", "mechanism", "trigger", "workload", "sharing", "sharing.degree", "machine"}
+    named = {"policy", "workload", "sharing", "sharing.degree", "machine"}
     varied = [(key.rpartition(".")[2], value) for key, value in record["params"].items() if key not in named]
     words = [every["policy"], degree, every["workload"], *(f"{key}={as_text(value)}" for key, value in varied)]
     return " ".join(words)[:200]
