@@ -132,7 +132,7 @@ def hydra_defaults() -> dict[str, str]:
 def register() -> None:
     """Tell Hydra the schema: every option of every group becomes one of Hydra's, or the base of some."""
     store = ConfigStore.instance()
-    own = {name: cls for name, cls in registry.options("metric").items() if registry.is_added("metric", name)}
+    own = {name: cls for name, cls in registry.options("metric").items() if name in plugins.LOADED}
     store.store(name=f"{BASE}config", node=Config(metrics={name: _schema(name, cls) for name, cls in own.items()}))
     for family, group in GROUPS.items():
         prefix = "" if group.startswith("policy/") else BASE
@@ -148,8 +148,9 @@ def register() -> None:
 
 def _with_values(name: str, node: DictConfig) -> DictConfig:
     """Give an option of the user's own the values of the YAML file beside it. Raises: PluginError where some lack."""
-    file = Path(plugins.LOADED[name].path).with_suffix(".yaml")
-    if not file.is_file():
+    loaded = plugins.LOADED.get(name)  # none for a class of a notebook's
+    file = Path(loaded.path).with_suffix(".yaml") if loaded else None
+    if file is None or not file.is_file():
         return node
     values = values_of(file)
     known = [field.name for field in dataclasses.fields(cast(Any, OmegaConf.get_type(node)))]

@@ -7,9 +7,11 @@ module's name. A dict can only name an option that is there: no path, no import 
 
 import dataclasses
 import functools
+import hashlib
 import importlib
 import inspect
 import pkgutil
+import re
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -109,6 +111,27 @@ def add(name: str, option: type, sha256: str) -> str:
         option.check_class()
     _ADDED[group][name] = (option, sha256)
     return group
+
+
+def adopt(option: Any) -> tuple[str, dict[str, Any]]:
+    """Take in an object of a user's own class, as a notebook has it, or of one that ships: its group and its spec.
+
+    A class of the same name that was adopted before is replaced by the new one. Raises: ValueError for no option.
+    """
+    cls = type(option)
+    for group, folder in _FOLDERS.items():
+        if cls.__module__.startswith(f"{folder}."):
+            return group, spec(option)
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+    try:
+        text = inspect.getsource(cls)
+    except (OSError, TypeError):  # typed at a prompt, where no text is kept
+        text = repr(cls)
+    for added in _ADDED.values():
+        if name in added and added[name][0].__module__ == cls.__module__:
+            del added[name]
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    return add(name, cls, sha256), {KIND: name, **dataclasses.asdict(option), PLUGIN: sha256}
 
 
 def group_of_added(name: str) -> str:
