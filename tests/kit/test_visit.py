@@ -113,6 +113,7 @@ def test_own_counters_are_metrics_with_a_unit_and_a_price(load: Load, price: str
     assert (
         free["replicates"]["cost/numbers_looked_at"] == [4, 4] and free["units"]["cost/numbers_looked_at"] == "numbers"
     )
+    assert priced["own"] == ["cost/numbers_looked_at"], "first in MLflow, and a column of the table"
     each_ns = MACHINE.copy_page_ns if each_ns is None else each_ns
     odd = point("inplace", 4, trigger=once)
     without = simulate(odd)["metrics"]

@@ -249,12 +249,11 @@ def metric(made: Metric, spec: dict[str, Any]) -> Iterator[Line]:
     others = {other: beside["replicates"][other] for other in alone["replicates"]}
     same = repr(others) == repr(alone["replicates"])
     yield Line("the other metrics are as without it", "" if same else "compute() changed what it was given")
-    for own in beside.get("own", ()):
-        mean = beside["metrics"][own]["mean"]
-        yield Line(
-            f"{own} is {mean:.6g} {beside['units'][own]} where `switch` collapses {REGIONS} regions of 5 processes",
-            info=True,
-        )
+    for policy in ("switch", "copy") if added else ():
+        result = simulate({**one, "policy": {**one["policy"], "mechanism": {"kind": policy}}, "metrics": {name: spec}})
+        for own in result["own"]:
+            mean, unit = result["metrics"][own]["mean"], result["units"][own]
+            yield note(f"{own} is {mean:.6g} {unit} where `{policy}` collapses {REGIONS} regions of 5 processes")
 
 
 def run_time(spec_point: dict[str, Any]) -> Line:

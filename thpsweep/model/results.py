@@ -27,6 +27,7 @@ def results(built: Setting, policy: Run, baseline: Run, outcomes: Ints) -> list[
     metrics = computed(pair, built.metrics)
     own = computed(pair, built.own_metrics, metrics)
     metrics |= own
+    names = [*(f"cost/{counter}" for counter in built.mechanism.counters), *own]
     every = np.array([values for values, _ in metrics.values()], np.float64)
     by_point = np.ascontiguousarray(every.reshape(len(metrics), n_points, -1).swapaxes(0, 1))
     parts = zip(
@@ -52,7 +53,7 @@ def results(built: Setting, policy: Run, baseline: Run, outcomes: Ints) -> list[
             | _refused(met, sentences),
             "units": units,
             "counted": counts,
-            **({"own": list(own)} if own else {}),
+            **({"own": names} if names else {}),
         }
         for values, means, numbers, mine, series, counts in parts
     ]

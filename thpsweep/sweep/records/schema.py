@@ -60,7 +60,7 @@ class Estimate(TypedDict):
 
 
 class Result(TypedDict, total=False):
-    """What the model says of a point; nothing where the point failed. `own` names the metrics of the user's own."""
+    """What the model says of a point; nothing where the point failed. `own` names the user's metrics and counters."""
 
     metrics: dict[str, Estimate]
     replicates: dict[str, list[float]]
