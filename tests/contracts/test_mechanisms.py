@@ -15,7 +15,7 @@ from thpsweep.model.state.counts import OPERATIONS
 
 NAMES = list(registry.options("mechanism"))
 ACTIVE = [name for name, cls in registry.options("mechanism").items() if cls.active]
-LEAVES_PAGES_UNSHARED = ["unshare"]
+LEAVES_PAGES_UNSHARED = [name for name in ACTIVE if not registry.options("mechanism")[name].undoes]
 """What fails with its first step done: the sharing is lost although no folio came out."""
 ALL_SHARERS = [name for name, cls in registry.options("mechanism").items() if cls.all_sharers and cls.active]
 

@@ -21,8 +21,6 @@ from thpsweep.units import NS_PER_MS
 
 DEGREES = (2, 3, 7)
 SHOWN = ("tlb_flushes", "global_syncs", "pmd_writes", "pages_copied", "rmap_walks", "vmas_visited")
-KEEPS_NOTHING_UNDONE = ("unshare",)
-"""What fails with its first step done: copies that it made before the freeze stay."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +115,7 @@ def aborts(tried: Tried) -> str:
 def undone(tried: Tried) -> str:
     """Compare what is mapped before and after."""
     failed = tried.results == ScanResult.PAGE_COUNT
-    kind = type(tried.mechanism).__module__.rpartition(".")[2]
-    if kind not in KEEPS_NOTHING_UNDONE and tried.changed(tried.rows_of(failed)):
+    if tried.mechanism.undoes and tried.changed(tried.rows_of(failed)):
         return f"attempt() gave PAGE_COUNT for {failed.sum()} rows and changed what their regions map"
     return ""
 

@@ -48,6 +48,8 @@ class Mechanism(abc.ABC):
     """What is held through which steps; what each attempt did in them goes to Counts.hold()."""
     resumes: ClassVar[bool] = False
     """Whether a visit to a row that maps linked old pages goes on with them; else they refuse it (extra references)."""
+    undoes: ClassVar[bool] = True
+    """Whether an attempt that a late reference ends leaves everything as it was; `unshare` keeps the copies it made."""
     remembers_writes: ClassVar[bool] = False
     """Whether a run counts each row's write faults for it (Visit.write_faults)."""
     outcomes: ClassVar[Mapping[str, str]] = {}

@@ -41,6 +41,7 @@ class Unshare(Mechanism):
     """
 
     all_sharers: ClassVar[bool] = False
+    undoes: ClassVar[bool] = False
     locks: ClassVar[tuple[LockStep, ...]] = (
         LockStep("fault in", _VMA, {"unshare": "unshared", "swap_in": "swapped"}),
         LockStep("freeze", {**_FROZEN, "pte": ONCE}, {"set_entry": "frozen"}),
