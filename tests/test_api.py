@@ -1,9 +1,13 @@
 """The Python API as a notebook uses it."""
 
+import dataclasses
 import doctest
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
@@ -12,6 +16,9 @@ from hydra.core.global_hydra import GlobalHydra
 import thpsweep
 from thpsweep import api
 from thpsweep.errors import SweepError, ThpsweepError
+from thpsweep.model.bits import Ints
+from thpsweep.model.mechanisms.inplace import Inplace
+from thpsweep.model.mechanisms.visit import Visit
 from thpsweep.model.simulate import simulate
 from thpsweep.sweep.records.journal import FORMAT, read, sealed
 
@@ -48,13 +55,13 @@ def example_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return recorded(tmp_path_factory.mktemp("example"))
 
 
-@pytest.mark.parametrize("name", ["load", "simulate"])
+@pytest.mark.parametrize("name", ["compare", "load", "simulate"])
 def test_the_examples_in_the_docstrings_hold(name: str, example_sweep: Path) -> None:
     (test,) = doctest.DocTestFinder(recurse=False).find(
         getattr(thpsweep, name), name, globs={"example_sweep": example_sweep}
     )
     assert test.examples
-    assert doctest.DocTestRunner().run(test).failed == 0
+    assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test).failed == 0
 
 
 def test_rows_of_replicates_add_up_to_those_of_points(example_sweep: Path) -> None:
@@ -117,3 +124,42 @@ def test_a_hydra_that_the_notebook_has_initialized_stays(tmp_path: Path) -> None
         before = api.composed(tuple(SCENE))
         assert compose("own").a == 1
     assert before["workload"]["kind"] == "prefork" and not GlobalHydra.instance().is_initialized()
+
+
+def test_a_class_of_a_notebook_is_simulated_and_compared_as_one_that_ships() -> None:
+    @dataclasses.dataclass
+    class EverySecond(Inplace):
+        """Collapse regions with an odd number."""
+
+        outcomes: ClassVar[Mapping[str, str]] = {"EVEN": "an even number"}
+        part: int = 2
+
+        def attempt(self, visit: Visit) -> Ints:
+            odd = visit.regions % self.part == 1
+            results = np.full(visit.rows.size, self.outcome("EVEN"))
+            results[odd] = super().attempt(visit.where(odd))
+            return results
+
+    scene = (
+        "workload=prefork",
+        "workload.regions=4",
+        "workload.hot_regions=0",
+        "run.replicates=2",
+        "run.duration_s=120",
+    )
+    run = thpsweep.simulate(*scene, EverySecond(), "sharing.degree=3")
+    assert run["metrics"]["cost/collapses"]["mean"] == 2 and run["outcomes"]["EVEN"] > 0
+    table = thpsweep.compare(["inplace", EverySecond(), EverySecond(part=4)], *scene, metrics=["cost/collapses"])
+    assert table["cost/collapses"].tolist() == [4, 2, 1]
+    assert table["cost/collapses_more_low"].tolist() == [0, -2, -3]
+
+
+def test_what_is_no_option_and_no_metric_is_one_clear_error() -> None:
+    @dataclasses.dataclass
+    class Stranger:
+        n: int = 1
+
+    with pytest.raises(ThpsweepError, match="Stranger: expected a dataclass that derives from one of"):
+        thpsweep.simulate("workload=prefork", Stranger())
+    with pytest.raises(ThpsweepError, match=r"no metric 'cost/x'; expected one of .*cost/cpu_ms"):
+        thpsweep.compare(["none"], *SCENE, metrics=["cost/x"])

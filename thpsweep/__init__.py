@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from thpsweep.api import compare as compare
     from thpsweep.api import load as load
     from thpsweep.api import simulate as simulate
 
@@ -19,7 +20,7 @@ if _PLUGINS not in sys.path:
 
 
 def __getattr__(name: str) -> Any:
-    """Import `load` and `simulate` when they are asked for: importing thpsweep itself stays light."""
-    if name in ("load", "simulate"):
+    """Import `compare`, `load` and `simulate` when they are asked for: importing thpsweep itself stays light."""
+    if name in ("compare", "load", "simulate"):
         return getattr(importlib.import_module("thpsweep.api"), name)
     raise AttributeError(f"module 'thpsweep' has no attribute {name!r}")

@@ -12,7 +12,22 @@ HYDRA_VERBS = {
     "plan": "show what sweep would run, and how long and in how much memory: thpsweep plan [--all] [Hydra overrides]",
 }
 
-PLAIN_VERBS = ("capture", "advise", "ui", "calibrate", "validate", "prototype", "status", "sync", "report")
+PLAIN_VERBS = (
+    "new",
+    "check",
+    "capture",
+    "advise",
+    "ui",
+    "calibrate",
+    "validate",
+    "prototype",
+    "status",
+    "sync",
+    "report",
+)
+
+KINDS = ("mechanism", "gate", "trigger", "workload", "sharing", "memory", "metric")
+"""What `thpsweep new` writes; a machine is written by `thpsweep calibrate`."""
 
 COMPLETION = ("-sc", "--shell-completion")
 

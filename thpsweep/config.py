@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from thpsweep.config_files import values_of
 from thpsweep.errors import OptionError, PluginError, ThpsweepError
 from thpsweep.explain import BASE, first_line, unknown_key
 from thpsweep.model import plugins, registry
@@ -115,6 +116,7 @@ class Config:
     machine: Any = MISSING
     memory: Any = MISSING
     run: RunConfig = MISSING
+    metrics: Any = dataclasses.field(default_factory=dict)
     sweep: SweepConfig = MISSING
 
 
@@ -130,15 +132,54 @@ def hydra_defaults() -> dict[str, str]:
 def register() -> None:
     """Tell Hydra the schema: every option of every group becomes one of Hydra's, or the base of some."""
     store = ConfigStore.instance()
-    store.store(name=f"{BASE}config", node=Config)
+    own = {name: cls for name, cls in registry.options("metric").items() if name in plugins.LOADED}
+    store.store(name=f"{BASE}config", node=Config(metrics={name: _schema(name, cls) for name, cls in own.items()}))
     for family, group in GROUPS.items():
         prefix = "" if group.startswith("policy/") else BASE
         for name, member in registry.options(family).items():
             node = _schema(name, member)
             OmegaConf.set_readonly(node, None)  # a frozen member is read-only once made, not while Hydra fills it
             store.store(group=group, name=f"{prefix}{name}", node=node)
-            if registry.is_added(family, name):  # which has no YAML file to be chosen by
-                store.store(group=group, name=name, node=node)
+            if registry.is_added(family, name):  # which has no file in conf/ to be chosen by
+                store.store(group=group, name=name, node=_with_values(name, node))
+                if family == "mechanism":
+                    store.store(group="policy", name=name, node=_policy_of(name))
+
+
+def _with_values(name: str, node: DictConfig) -> DictConfig:
+    """Give an option of the user's own the values of the YAML file beside it. Raises: PluginError where some lack."""
+    loaded = plugins.LOADED.get(name)  # none for a class of a notebook's
+    file = Path(loaded.path).with_suffix(".yaml") if loaded else None
+    if file is None or not file.is_file():
+        return node
+    values = values_of(file)
+    known = [field.name for field in dataclasses.fields(cast(Any, OmegaConf.get_type(node)))]
+    if unknown := [key for key in values if key not in known]:
+        raise PluginError(str(file), f"keys that {name}.py has: {', '.join(known)}; not {', '.join(unknown)}")
+    try:
+        merged = cast(DictConfig, OmegaConf.merge(node, values))
+    except OmegaConfBaseException as error:
+        raise PluginError(str(file), f"values of the types that {name}.py has ({first_line(error)})") from error
+    if missing := sorted(map(str, OmegaConf.missing_keys(merged))):
+        raise PluginError(str(file), f"a value of {', '.join(missing)}, too; it has {', '.join(values) or 'none'}")
+    return merged
+
+
+def spec_of_own(group: str, name: str) -> dict[str, Any]:
+    """Give the spec that an option of the user's own has without any override. Raises: PluginError, OptionError."""
+    cls = registry.options(group)[name]
+    node = _with_values(name, _schema(name, cls))
+    if missing := sorted(map(str, OmegaConf.missing_keys(node))):
+        raise PluginError(
+            plugins.LOADED[name].path, f"defaults of {', '.join(missing)}, or {name}.yaml beside it with them"
+        )
+    return registry.spec(OmegaConf.to_object(node))
+
+
+def _policy_of(mechanism: str) -> dict[str, Any]:
+    """Make a policy of a user's own mechanism, called like it, as the shipped ones have each a file."""
+    parts = [{"mechanism": mechanism}, {"trigger": "madvise"}, {"gate": "always"}, "_self_"]
+    return {"defaults": parts, "name": mechanism}
 
 
 def _schema(name: str, member: type) -> DictConfig:
@@ -160,8 +201,13 @@ def point_of(config: DictConfig) -> Point:
     """
     _refuse_unknown_keys(config, "", nested=False)
     nodes = {name: config.get(name) for name in PARTS}
-    parts = {name: part_of(name, node) for name, node in nodes.items()}
-    return cast(Point, {name: part for name, part in parts.items() if name != "sweep"})
+    return made_of({name: part_of(name, node) for name, node in nodes.items()})
+
+
+def made_of(parts: Mapping[str, Any]) -> Point:
+    """Make a point of the parts of a config: all but `sweep`, and `metrics` where there are some of the user's own."""
+    left_out = {"sweep"} if parts["metrics"] else {"sweep", "metrics"}
+    return cast(Point, {name: part for name, part in parts.items() if name not in left_out})
 
 
 def part_of(name: str, node: DictConfig | None) -> Any:
@@ -172,6 +218,8 @@ def part_of(name: str, node: DictConfig | None) -> Any:
             f"one of the options of group {name!r}: {name}=NAME" if is_group else f"{name}.KEY=VALUE; it has to be"
         )
         raise OptionError(name, node, expected)
+    if name == "metrics":
+        return _own_metrics(node)
     _refuse_unknown_keys(node, f"{name}.")
     made = OmegaConf.to_object(node)
     if isinstance(made, PolicyConfig):
@@ -184,6 +232,18 @@ def part_of(name: str, node: DictConfig | None) -> Any:
         expected = f"a file with `defaults: [{BASE}NAME, _self_]`, which says what it is a variant of"
         raise ThpsweepError(f"{name}: expected {expected}")
     return registry.spec(made)
+
+
+def _own_metrics(node: DictConfig) -> dict[str, Any]:
+    """Turn the options of the user's own metrics into specs, by their names. Raises: ThpsweepError for other keys."""
+    known = [name for name in registry.options("metric") if registry.is_added("metric", name)]
+    for name in map(str, node):
+        if name not in known:
+            raise OptionError(
+                f"metrics.{name}", node[name], f"a metric of your own: --plugin FILE.py ({known or 'none'})"
+            )
+    _refuse_unknown_keys(node, "metrics.")
+    return {str(name): registry.spec(OmegaConf.to_object(node[name])) for name in node}
 
 
 def _part_of_policy(family: str, member: Any) -> Any:

@@ -16,7 +16,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
-from thpsweep.errors import ThpsweepError
+from thpsweep.errors import PluginError, ThpsweepError
 
 MAX_NODES = 100_000
 """Values of a file, those behind aliases counted wherever they are used."""
@@ -46,6 +46,22 @@ def only_values() -> Iterator[None]:
         yield
     finally:
         reader.load_config = load
+
+
+def values_of(file: Path) -> dict[str, Any]:
+    """Read the values of a file that stands beside a plugin. Raises: PluginError."""
+    try:
+        _refuse_growth(file)
+        loaded = OmegaConf.load(file)
+        content = OmegaConf.to_container(loaded, resolve=False) if isinstance(loaded, DictConfig) else None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        why = " ".join(str(error).split())
+        raise PluginError(str(file), f"KEY: VALUE lines that can be read as YAML ({why})") from error
+    if not isinstance(content, dict):
+        raise PluginError(str(file), "KEY: VALUE lines")
+    for key, value in _naming_code(content, ""):
+        raise PluginError(str(file), f"values; {key}={value} {NAMES_CODE}")
+    return {str(key): value for key, value in content.items() if key != "defaults"}
 
 
 def _naming_code(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -24,7 +24,7 @@ class PluginError(ThpsweepError):
     """A file with a member of a user's own cannot be used."""
 
     def __init__(self, path: str, expected: str) -> None:
-        super().__init__(f"--plugin {path}: expected {expected}")
+        super().__init__(f"{path}: expected {expected}")
         self.path, self.expected = path, expected
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from thpsweep import __version__, verbs
-from thpsweep.arguments import HYDRA_VERBS
+from thpsweep.arguments import HYDRA_VERBS, KINDS
 
 QUESTION = "When does collapsing shared memory into a THP pay back?"
 
@@ -21,6 +21,8 @@ EXAMPLES = {
     "calibrate": "calibrate --out here.yaml",
     "validate": "validate --machine here.yaml",
     "prototype": "prototype check --kernel 6.12",
+    "new": "new mechanism my_mechanism",
+    "check": "check my_mechanism.py",
 }
 """Verb -> a command that can be tried, in the order in which they are met."""
 
@@ -37,6 +39,8 @@ ABOUT = {
     "calibrate": "measure this machine's prices",
     "validate": "hold the model against this machine's kernel",
     "prototype": "run the mechanisms that no kernel has in one, under emulation",
+    "new": "write a mechanism, gate, metric, ... of your own that works as it is",
+    "check": "try whether a file of your own keeps the rules, and what it costs",
 }
 
 
@@ -93,6 +97,14 @@ def parser() -> argparse.ArgumentParser:
     validate.add_argument("--list", action="store_true", help="list the scenarios and run none")
     validate.set_defaults(verb=verbs.validate)
     _add_prototype(parsers)
+    new = parsers.add_parser("new", help=ABOUT["new"])
+    new.add_argument("kind", choices=KINDS, help="what it is")
+    new.add_argument("name", metavar="NAME", help="what it is called: of small letters, digits and '_'")
+    new.add_argument("--dir", type=Path, default=Path("."), help="where to write NAME.py (default: here)")
+    new.set_defaults(verb=verbs.new)
+    check = parsers.add_parser("check", help=ABOUT["check"])
+    check.add_argument("file", type=Path, metavar="FILE.py", help="a file like those that `thpsweep new` writes")
+    check.set_defaults(verb=verbs.check)
     status = parsers.add_parser("status", help="say how far sweeps are, running or not")
     status.set_defaults(verb=verbs.status)
     sync = parsers.add_parser("sync", help="add to MLflow what it lacks of finished points")

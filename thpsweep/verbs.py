@@ -76,6 +76,29 @@ def prototype(options: argparse.Namespace) -> int:
     return run(PrototypeRequest(options.action, options.kernel, options.families, options.seed, options.out))
 
 
+def new(options: argparse.Namespace) -> int:
+    """Write a file of the user's own."""
+    from thpsweep.kit.new import new
+
+    print(*new(options.kind, options.name, options.dir), sep="\n")
+    return DONE
+
+
+def check(options: argparse.Namespace) -> int:
+    """Try a file of the user's own; 1 where it breaks a rule."""
+    from thpsweep.config import spec_of_own
+    from thpsweep.kit.check import check
+    from thpsweep.model import plugins
+
+    plugin = plugins.read(str(options.file))
+    group = plugins.load(plugin)
+    kept = True
+    for line in check(group, plugin, spec_of_own(group, plugin.name)):
+        kept &= line.kept
+        print(line, flush=True)
+    return DONE if kept else NOT_DONE
+
+
 def ui(options: argparse.Namespace) -> int:
     """Become the server of the runs' database; returns only where that fails, or where a server has the runs."""
     from thpsweep.config import target_of

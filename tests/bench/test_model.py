@@ -19,7 +19,8 @@ from thpsweep.linux.calibrate.probes.collapsing import shmem
 from thpsweep.linux.live.bench import Bench
 from thpsweep.model import registry
 from thpsweep.model.capture.start import populate
-from thpsweep.model.mechanisms.base import NOBODY, ScanLimits
+from thpsweep.model.mechanisms.base import NOBODY
+from thpsweep.model.mechanisms.visit import ScanLimits, Visit
 from thpsweep.model.mm.fault import write
 from thpsweep.model.mm.links import grow_older
 from thpsweep.model.setting import setting
@@ -91,7 +92,7 @@ def test_one_shot_collapse(mechanism: str, bar: float) -> None:
         rows, races = family.rows_of(0, 0), np.full(n_regions, NOBODY)
         races[::50] = 100  # twenty regions are pinned in the middle
         begin = time.process_time_ns()
-        made.attempt(family, counts, rows, races, ScanLimits())
+        made.attempt(Visit(family, counts, rows, races, ScanLimits()))
         took.append(time.process_time_ns() - begin)
         if mechanism in LINGERING and len(all_of_it) < 3:
             grow_older(family)

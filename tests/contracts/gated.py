@@ -9,7 +9,7 @@ from tests.reference.families import random_family, random_script
 from thpsweep.model import registry
 from thpsweep.model.collapse.scan import VisitConditions
 from thpsweep.model.gates.base import Clock, Gate, Guard, Proposal
-from thpsweep.model.mechanisms.base import ScanLimits
+from thpsweep.model.mechanisms.visit import ScanLimits
 from thpsweep.model.triggers.base import Collapser
 from thpsweep.outcomes import ScanResult
 

@@ -11,7 +11,7 @@ from tests.model.replay import Replay, snapshot
 from tests.reference.families import random_family
 from thpsweep.model import registry
 from thpsweep.model.gates.base import Gate
-from thpsweep.model.mechanisms.base import ScanLimits
+from thpsweep.model.mechanisms.visit import ScanLimits, Visit
 from thpsweep.outcomes import SENTENCES, ScanResult
 
 GATES = registry.options("gate")
@@ -133,7 +133,7 @@ def test_a_rehearsal_counts_what_the_attempt_then_counts(mechanism: str, seed: i
     asked = proposal(replay, mechanism, row)
     gauges = {name: n.copy() for name, n in replay.family.gauge.items()}
     foreseen, before = asked.rehearsal, {name: n.copy() for name, n in replay.counts.total.items()}
-    asked.mechanism.attempt(replay.family, replay.counts, asked.rows, np.array([512]), ScanLimits())
+    asked.mechanism.attempt(Visit(replay.family, replay.counts, asked.rows, np.array([512]), ScanLimits()))
     for name, total in replay.counts.total.items():
         assert foreseen.counts.total[name] == total - before[name], name
     for name, gauge in replay.family.gauge.items():

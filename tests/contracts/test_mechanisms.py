@@ -8,13 +8,14 @@ import pytest
 from tests.model.replay import Replay, snapshot
 from tests.reference.families import random_family, random_script
 from thpsweep.model import registry
-from thpsweep.model.mechanisms.base import Mechanism, ScanLimits
+from thpsweep.model.mechanisms.base import Mechanism
+from thpsweep.model.mechanisms.visit import ScanLimits, Visit
 from thpsweep.model.mm.links import open_rows
 from thpsweep.model.state.counts import OPERATIONS
 
 NAMES = list(registry.options("mechanism"))
 ACTIVE = [name for name, cls in registry.options("mechanism").items() if cls.active]
-LEAVES_PAGES_UNSHARED = ["unshare"]
+LEAVES_PAGES_UNSHARED = [name for name in ACTIVE if not registry.options("mechanism")[name].undoes]
 """What fails with its first step done: the sharing is lost although no folio came out."""
 ALL_SHARERS = [name for name, cls in registry.options("mechanism").items() if cls.all_sharers and cls.active]
 
@@ -59,7 +60,7 @@ def _finish(replay: Replay, name: str) -> None:
     if made.resumes:
         rows, _, _ = open_rows(replay.family)
         for row in rows:
-            made.attempt(replay.family, replay.counts, np.array([row]), np.array([512]), ScanLimits())
+            made.attempt(Visit(replay.family, replay.counts, np.array([row]), np.array([512]), ScanLimits()))
 
 
 def _present(replay: Replay, sharer: int) -> list[int]:

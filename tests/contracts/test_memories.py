@@ -15,7 +15,7 @@ from thpsweep.model import draws, registry
 from thpsweep.model.bits import Ints
 from thpsweep.model.collapse.allocation import NOT_REACHED, Allocator
 from thpsweep.model.collapse.scan import Scanned, VisitConditions
-from thpsweep.model.mechanisms.base import ScanLimits
+from thpsweep.model.mechanisms.visit import ScanLimits
 from thpsweep.model.memories.base import Memory, MemoryView
 from thpsweep.model.simulate import simulate
 from thpsweep.model.triggers.base import Collapser

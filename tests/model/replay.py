@@ -10,7 +10,7 @@ from thpsweep.model import bits, registry
 from thpsweep.model.bits import Ints
 from thpsweep.model.capture.start import Start, populate
 from thpsweep.model.collapse.scan import VisitConditions
-from thpsweep.model.mechanisms.base import ScanLimits
+from thpsweep.model.mechanisms.visit import ScanLimits
 from thpsweep.model.mm.fault import write
 from thpsweep.model.mm.fork import exit, fork
 from thpsweep.model.mm.gup import expire, pin, reference

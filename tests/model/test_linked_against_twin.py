@@ -14,7 +14,7 @@ from tests.reference.twin_linked import LinkedTwin
 from thpsweep.model import registry
 from thpsweep.model.bits import Ints
 from thpsweep.model.collapse.scan import VisitConditions
-from thpsweep.model.mechanisms.base import ScanLimits
+from thpsweep.model.mechanisms.visit import ScanLimits
 from thpsweep.model.mm.gup import expire
 from thpsweep.model.mm.links import grow_older, open_rows
 from thpsweep.model.state.counts import OPERATIONS

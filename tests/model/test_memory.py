@@ -13,7 +13,7 @@ from tests.model.scarce import ROOT, fragmented, run
 from thpsweep.model import registry
 from thpsweep.model.bits import Ints
 from thpsweep.model.collapse.scan import VisitConditions
-from thpsweep.model.mechanisms.base import ScanLimits
+from thpsweep.model.mechanisms.visit import ScanLimits
 from thpsweep.model.mm.fork import exit
 from thpsweep.model.setting import scene_key
 from thpsweep.model.simulate import simulate

@@ -11,7 +11,7 @@ from tests.model.points import point, totals
 from thpsweep.model import bits, draws, registry
 from thpsweep.model.capture.start import populate
 from thpsweep.model.collapse.conditions import DrawnConditions, born_at_start
-from thpsweep.model.mechanisms.base import ScanLimits
+from thpsweep.model.mechanisms.visit import ScanLimits, Visit
 from thpsweep.model.mm.fault import write
 from thpsweep.model.mm.swap import read_back
 from thpsweep.model.mm.vmscan import reclaim
@@ -20,6 +20,7 @@ from thpsweep.model.setting import setting
 from thpsweep.model.simulate import simulate
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
+from thpsweep.outcomes import ScanResult
 
 NEVER_YOUNG = lambda rows, *_: np.zeros(rows.size, bool)  # noqa: E731
 
@@ -28,7 +29,7 @@ def collapsed(mechanism: str, degree: int) -> tuple[Family, Counts]:
     """Give a family of which region 0 has been collapsed."""
     family, counts = family_of(degree), Counts(1)
     built = registry.build("mechanism", {"kind": mechanism})
-    built.attempt(family, counts, np.array([0]), np.array([512]), ScanLimits())
+    built.attempt(Visit(family, counts, np.array([0]), np.array([512]), ScanLimits()))
     return family, counts
 
 
@@ -68,7 +69,8 @@ def holed(mechanism: str, degree: int, pages: int) -> tuple[Family, Counts]:
     family, counts = Family(1, 1, degree), Counts(1)
     populate(family, built.workload.start(degree))
     made = registry.build("mechanism", {"kind": mechanism})
-    assert made.attempt(family, counts, np.array([0]), np.array([512]), ScanLimits()).all()
+    visit = Visit(family, counts, np.array([0]), np.array([512]), ScanLimits())
+    assert made.attempt(visit).tolist() == [ScanResult.SUCCEED]
     return family, counts
 
 
@@ -104,7 +106,7 @@ def test_reclaim_of_one_replicate_leaves_the_deferred_lists_of_the_others_alone(
     family, counts = Family(2, 1, 2), Counts(2)
     populate(family, built.workload.start(2))
     made = registry.build("mechanism", {"kind": "inplace"})
-    made.attempt(family, counts, np.array([0, 2]), np.array([512, 512]), ScanLimits())
+    made.attempt(Visit(family, counts, np.array([0, 2]), np.array([512, 512]), ScanLimits()))
     for row in (0, 1, 2, 3):  # both sharers leave page 7 of their replicate's folio
         write(family, counts, np.array([row * 512 + 7]))
     assert family.gauge["stuck_pages"].tolist() == [1, 1]

@@ -54,7 +54,7 @@ def test_aging_makes_all_ptes_old() -> None:
     drawn = DrawnConditions(
         family_of(3), built.workload, draws.keys([(7, 0)], "scene"), 60.0, born_at_start(family_of(3))
     )
-    reads = [drawn._reads_since_old(tick)[0, 0] * 60 for tick in range(90)]  # in minutes: one read an hour and page
+    reads = [drawn.reads_since_old(tick)[0, 0] * 60 for tick in range(90)]  # in minutes: one read an hour and page
     assert reads == pytest.approx([1 + tick % 30 for tick in range(90)])
 
 

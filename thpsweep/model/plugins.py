@@ -7,12 +7,15 @@ folder, and its name is the option's. Its text travels with the points to the wo
 import dataclasses
 import functools
 import hashlib
+import reprlib
 import sys
 import traceback
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from thpsweep.errors import PluginError
 from thpsweep.model import registry
@@ -52,22 +55,23 @@ def read(path: str) -> Plugin:
         raise PluginError(path, f"a file that can be read ({error})") from error
 
 
-def load(plugin: Plugin) -> None:
-    """Run the file, and add its option to its group; the same text a second time changes nothing.
+def load(plugin: Plugin) -> str:
+    """Run the file, add its option to its group, and name that; the same text a second time changes nothing.
 
     Raises: PluginError where it cannot be run, does not define one option, or has a name that is taken.
     """
     if plugin.name in LOADED:
         if LOADED[plugin.name].sha256 != plugin.sha256:
             raise PluginError(plugin.path, f"one file of a name; {plugin.name} is {LOADED[plugin.name].path} already")
-        return
+        return registry.group_of_added(plugin.name)
     module = _run(plugin)
     try:
-        registry.add(plugin.name, registry.option_of(module), plugin.sha256)
+        group = registry.add(plugin.name, registry.option_of(module), plugin.sha256)
     except ValueError as error:
         del sys.modules[module.__name__]
         raise PluginError(plugin.path, str(error)) from error
     LOADED[plugin.name] = plugin
+    return group
 
 
 def _run(plugin: Plugin) -> types.ModuleType:
@@ -83,6 +87,35 @@ def _run(plugin: Plugin) -> types.ModuleType:
         expected = f"a module that can be run (line {line}: {type(error).__name__}: {problem})"
         raise PluginError(plugin.path, expected) from error
     return module
+
+
+MOST_VALUES = 8
+"""Values that are told of the place where a plugin failed."""
+
+
+def located(error: BaseException) -> str:
+    """Give an error's message; where it came through a plugin, with " at FILE:LINE in FUNCTION() (name=value, ...)"."""
+    paths = {plugin.path for plugin in LOADED.values()}
+    frames = [
+        (frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename in paths
+    ]
+    if not frames:
+        return str(error)
+    frame, line = frames[-1]
+    values = {name: value for name, value in frame.f_locals.items() if not name.startswith("__")}
+    told = ", ".join(f"{name}={_short(value)}" for name, value in list(values.items())[:MOST_VALUES])
+    problem = " ".join(str(error).split())
+    return f"{problem} at {frame.f_code.co_filename}:{line} in {frame.f_code.co_name}() ({told})"
+
+
+def _short(value: object) -> str:
+    """Write a value in a few characters; of an array its type, shape, and ends."""
+    if isinstance(value, np.ndarray):
+        ends = f", {value.min()}..{value.max()}" if value.size and value.dtype.kind in "iuf" else ""
+        return f"{value.dtype}{list(value.shape)}{ends}"
+    if isinstance(value, bool | int | float | str | None):
+        return reprlib.repr(value)
+    return f"<{type(value).__name__}>"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,11 @@ module's name. A dict can only name an option that is there: no path, no import 
 
 import dataclasses
 import functools
+import hashlib
 import importlib
 import inspect
 import pkgutil
+import re
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -24,11 +26,12 @@ _FOLDERS = {
     "gate": "thpsweep.model.gates",
     "machine": "thpsweep.model.machines",
     "memory": "thpsweep.model.memories",
+    "metric": "thpsweep.model.metrics",
 }
 GROUPS = tuple(_FOLDERS)
 """Names of the groups; an option's key in a point is the group's name."""
 
-_SHARED = {"base", "pmd_step"}
+_SHARED = {"base", "visit", "pmd_step", "intervals", "student", "repricing"}
 """Modules in those folders that define no option, but what several options have in common."""
 
 KIND, PLUGIN = "kind", "plugin"
@@ -43,6 +46,7 @@ _ROOTS = {
     "gate": "base.Gate",
     "machine": "profile.Profile",
     "memory": "base.Memory",
+    "metric": "base.Metric",
 }
 """What the options of a group derive from, in its folder."""
 
@@ -53,11 +57,12 @@ _ADDED: dict[str, dict[str, tuple[type, str]]] = {group: {} for group in GROUPS}
 def options(group: str) -> dict[str, type]:
     """Map each option's name to its dataclass, in alphabetical order."""
     added = {name: cls for name, (cls, _) in _ADDED[group].items()}
-    return dict(sorted({**_shipped(group), **added}.items())) if added else _shipped(group)
+    return dict(sorted({**shipped(group), **added}.items())) if added else shipped(group)
 
 
 @functools.cache
-def _shipped(group: str) -> dict[str, type]:
+def shipped(group: str) -> dict[str, type]:
+    """Map the names of the options that ship to their dataclasses, in alphabetical order."""
     package = importlib.import_module(_FOLDERS[group])
     names = sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.name not in _SHARED)
     return {name: option_of(importlib.import_module(f"{package.__name__}.{name}")) for name in names}
@@ -68,17 +73,24 @@ def option_of(module: types.ModuleType) -> type:
     own = [
         value
         for value in vars(module).values()
-        if inspect.isclass(value) and dataclasses.is_dataclass(value) and value.__module__ == module.__name__
+        if inspect.isclass(value) and "__dataclass_fields__" in vars(value) and value.__module__ == module.__name__
         if not value.__name__.startswith("_")
     ]
+    plain = [
+        value.__name__
+        for value in vars(module).values()
+        if inspect.isclass(value) and value.__module__ == module.__name__ and "__dataclass_fields__" not in vars(value)
+    ]
+    if plain and not own:
+        raise ValueError(f"@dataclasses.dataclass above class {', '.join(plain)}, which is no dataclass of its own")
     if len(own) != 1:
         names = ", ".join(cls.__name__ for cls in own) or "none"
         raise ValueError(f"a module that defines exactly one public dataclass; {module.__name__} defines {names}")
     return own[0]
 
 
-def add(name: str, option: type, sha256: str) -> None:
-    """Add an option from outside the package to the group that it derives from.
+def add(name: str, option: type, sha256: str) -> str:
+    """Add an option from outside the package to the group that it derives from, and name that.
 
     Raises: ValueError where it derives from none, where its name is taken, or where it has a field that specs need.
     """
@@ -95,7 +107,36 @@ def add(name: str, option: type, sha256: str) -> None:
     if inspect.isabstract(option):
         missing = sorted(vars(option)["__abstractmethods__"])
         raise ValueError(f"a dataclass that defines {', '.join(missing)}")
+    if hasattr(option, "check_class"):
+        option.check_class()
     _ADDED[group][name] = (option, sha256)
+    return group
+
+
+def adopt(option: Any) -> tuple[str, dict[str, Any]]:
+    """Take in an object of a user's own class, as a notebook has it, or of one that ships: its group and its spec.
+
+    A class of the same name that was adopted before is replaced by the new one. Raises: ValueError for no option.
+    """
+    cls = type(option)
+    for group, folder in _FOLDERS.items():
+        if cls.__module__.startswith(f"{folder}."):
+            return group, spec(option)
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+    try:
+        text = inspect.getsource(cls)
+    except (OSError, TypeError):  # typed at a prompt, where no text is kept
+        text = repr(cls)
+    for added in _ADDED.values():
+        if name in added and added[name][0].__module__ == cls.__module__:
+            del added[name]
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    return add(name, cls, sha256), {KIND: name, **dataclasses.asdict(option), PLUGIN: sha256}
+
+
+def group_of_added(name: str) -> str:
+    """Find the group of an option from outside the package."""
+    return next(group for group, added in _ADDED.items() if name in added)
 
 
 def is_added(group: str, name: str) -> bool:

@@ -1,15 +1,13 @@
 """From the runs of a policy and its baseline to one result a point, in plain JSON types."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-from thpsweep.model import bits
 from thpsweep.model.accounting.series import UNITS, report
 from thpsweep.model.bits import Floats, Ints
-from thpsweep.model.metrics import benefit, contention, cost, tradeoff
-from thpsweep.model.metrics.base import Metrics, Pair, Run
+from thpsweep.model.metrics.base import Pair, Run, computed
 from thpsweep.model.metrics.intervals import intervals
 from thpsweep.model.metrics.repricing import counted
 from thpsweep.model.setting import Setting
@@ -26,18 +24,22 @@ def results(built: Setting, policy: Run, baseline: Run, outcomes: Ints) -> list[
     n_points, duration_s = len(built.seeds), built.n_ticks * built.tick_s
     shares, payer = built.mechanism.shares_tables, built.trigger.payer
     pair = Pair(policy, baseline, built.machine, built.n_sharers, duration_s, shares, payer)
-    metrics = _metrics(pair)
+    metrics = computed(pair, built.metrics)
+    own = computed(pair, built.own_metrics, metrics)
+    metrics |= own
+    names = [*(f"cost/{counter}" for counter in built.mechanism.counters), *own]
     every = np.array([values for values, _ in metrics.values()], np.float64)
     by_point = np.ascontiguousarray(every.reshape(len(metrics), n_points, -1).swapaxes(0, 1))
     parts = zip(
         by_point,
         zip(*[iter(intervals(by_point.reshape(-1, built.replicates)))] * len(metrics), strict=True),
         outcomes.reshape(n_points, built.replicates, -1).sum(axis=1),
-        tradeoff.since_s(policy, duration_s).reshape(n_points, -1),
+        _slices(n_points, built.replicates),
         report(policy.series, baseline.series, built.tick_s, n_points),
         counted(pair, n_points, fed_back=built.gate.by_price),
         strict=True,
     )
+    sentences = {result.name: SENTENCES[result] for result in ScanResult} | dict(built.mechanism.outcomes)
     facts = {"sharers": built.n_sharers, **built.workload.describe(built.n_sharers)}
     units = {name: unit for name, (_, unit) in metrics.items()} | {"time_s": "s"} | UNITS
     return [
@@ -45,32 +47,39 @@ def results(built: Setting, policy: Run, baseline: Run, outcomes: Ints) -> list[
             "metrics": dict(zip(metrics, means, strict=True)),
             "replicates": dict(zip(metrics, values.tolist(), strict=True)),
             "series": series,
-            "outcomes": (met := _met(numbers)),
-            "facts": facts | _notes(dict(zip(metrics, values, strict=True)), since_s) | _refused(met),
+            "outcomes": (met := _met(numbers, sentences)),
+            "facts": facts
+            | _notes(built, pair, dict(zip(metrics, values, strict=True)), mine)
+            | _refused(met, sentences),
             "units": units,
             "counted": counts,
+            **({"own": names} if names else {}),
         }
-        for values, means, numbers, since_s, series, counts in parts
+        for values, means, numbers, mine, series, counts in parts
     ]
 
 
-def _metrics(pair: Pair) -> Metrics:
-    by_name: Metrics = {**cost.metrics(pair), **contention.metrics(pair), **benefit.metrics(pair)}
-    return by_name | tradeoff.metrics(pair, by_name)
+def _slices(n_points: int, replicates: int) -> list[slice]:
+    """Tell which replicates are each point's."""
+    return [slice(number * replicates, (number + 1) * replicates) for number in range(n_points)]
 
 
-def _met(numbers: Ints) -> dict[str, int]:
-    """Name the outcomes that attempts had. Shapes: (number of results,)."""
-    return {ScanResult(result).name: int(numbers[result]) for result in bits.where(numbers).tolist()}
+def _met(numbers: Ints, names: Collection[str]) -> dict[str, int]:
+    """Name the outcomes that attempts had: the kernel's, then the mechanism's own. Shapes: (number of results,)."""
+    return {name: number for name, number in zip(names, numbers.tolist(), strict=False) if number}
 
 
-def _notes(values: Mapping[str, Floats], since_s: Floats) -> dict[str, str]:
-    return cost.facts(values) | tradeoff.facts(values, since_s)
+def _notes(built: Setting, pair: Pair, values: Mapping[str, Floats], mine: slice) -> dict[str, str]:
+    """Gather what metrics have to say about a point, whose replicates are `mine`."""
+    notes: dict[str, str] = {}
+    for metric in (*built.metrics, *built.own_metrics):
+        notes |= metric.notes(pair, values, mine)
+    return notes
 
 
-def _refused(met: Mapping[str, int]) -> dict[str, str]:
+def _refused(met: Mapping[str, int], sentences: Mapping[str, str]) -> dict[str, str]:
     """Say in words why nothing was collapsed; nothing where something was, or nothing was tried."""
     if not met or "SUCCEED" in met:
         return {}
     most = max(met, key=lambda name: met[name])
-    return {"note_refused": f"nothing was collapsed: {SENTENCES[ScanResult[most]]} ({most})"}
+    return {"note_refused": f"nothing was collapsed: {sentences[most]} ({most})"}

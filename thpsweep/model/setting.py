@@ -18,6 +18,7 @@ from thpsweep.model.gates.base import Gate
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.model.memories.base import Memory
+from thpsweep.model.metrics.base import Metric, in_order
 from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.triggers.base import Early, Trigger
 from thpsweep.model.workloads.base import Loaded, Workload
@@ -51,6 +52,9 @@ class Setting:
     duration_s: float
     tick_s: float
     scene_key: str
+    metrics: tuple[Metric, ...]
+    own_metrics: tuple[Metric, ...]
+    """Those of the user's own, which are computed last."""
 
     @property
     def n_ticks(self) -> int:
@@ -84,6 +88,8 @@ def setting(point: Mapping[str, Any]) -> Setting:
         memory=registry.build("memory", point.get("memory", {"kind": "plentiful"})),
         scene_key=scene_key(point),
         seeds=(run["seed"],),
+        metrics=_shipped_metrics(),
+        own_metrics=_own_metrics(point),
         **{name: run[name] for name in ("replicates", "duration_s", "tick_s")},
     )
     life_s = built.workload.worker_life_s
@@ -93,6 +99,18 @@ def setting(point: Mapping[str, Any]) -> Setting:
         built.trigger.check(built.duration_s)
         _check_early(built, point)
     return built
+
+
+@functools.cache
+def _shipped_metrics() -> tuple[Metric, ...]:
+    """Build the metrics that every point has."""
+    return in_order({name: registry.build("metric", {"kind": name}) for name in registry.shipped("metric")})
+
+
+def _own_metrics(point: Mapping[str, Any]) -> tuple[Metric, ...]:
+    """Build the metrics that a point adds. Raises: OptionError."""
+    added = {name: registry.build("metric", spec) for name, spec in point.get("metrics", {}).items()}
+    return in_order(added, registry.shipped("metric"))
 
 
 @functools.lru_cache(maxsize=16)

@@ -21,6 +21,7 @@ from thpsweep.model.bits import Ints
 from thpsweep.model.capture.start import Start, forked, populate, unforked
 from thpsweep.model.collapse.allocation import Allocator
 from thpsweep.model.collapse.conditions import DrawnConditions, born_at_start
+from thpsweep.model.collapse.view import DrawnView
 from thpsweep.model.events import cache, draw
 from thpsweep.model.events.scene import Scene
 from thpsweep.model.gates.base import Clock, Guard
@@ -128,7 +129,9 @@ def _prepare(setting: Setting) -> _Running:
         family, setting.workload, keys, setting.tick_s, born_at_start(family), setting.mechanism.all_sharers
     )
     locks = Locks(family, setting.mechanism.locks, setting.machine, setting.workload)
-    counts, clock = Counts(len(streams), locks.record), Clock()
+    counts, clock = Counts(len(streams), locks.record, setting.mechanism.counters), Clock()
+    if setting.mechanism.remembers_writes or setting.gate.remembers_writes:
+        family.write_faults = np.zeros(family.record_of.size, np.int64)
     scene = Scene(setting.workload, start.n_regions, setting.n_sharers, setting.n_ticks, setting.tick_s)
     running = _Running(
         setting=setting,
@@ -144,6 +147,7 @@ def _prepare(setting: Setting) -> _Running:
             Guard(setting.gate, setting.machine, setting.workload, clock, setting.gate.begin(len(streams))),
             Allocator.begin(setting.memory, MemoryView(family, counts, keys)),
             conditions.locked,
+            functools.partial(DrawnView, conditions),
         ),
         trigger_state=setting.trigger.begin(len(streams)),
         integrals=Integrals.zero(len(streams)),
@@ -219,6 +223,8 @@ def _turn_over(family: Family, counts: Counts, tick: tuple[draw.Tick, ...], born
         for sharer in mine.forks:
             fork(family, counts, replicate, 0, int(sharer))
             born[replicate, sharer] = number
+            if family.write_faults is not None:
+                family.write_faults[family.rows_of(replicate, int(sharer))] = 0
 
 
 def _refer(family: Family, counts: Counts, mechanism: Mechanism, tick: tuple[draw.Tick, ...], number: int) -> None:
@@ -257,3 +263,11 @@ def _keys(family: Family, by_replicate: list[Ints]) -> Ints:
     """Make keys of one replicate each keys of the whole family."""
     per_replicate = family.n_regions * family.n_sharers * HPAGE_PMD_NR
     return np.concatenate([keys + replicate * per_replicate for replicate, keys in enumerate(by_replicate)])
+
+
+def lived(setting: Setting, n_ticks: int) -> tuple[Family, DrawnConditions]:
+    """Let the family of a point live for so many ticks; give it and what a visit to it would meet."""
+    running = _prepare(setting)
+    for number, tick in zip(range(n_ticks), running.ticks, strict=False):
+        _step(running, number, tick)
+    return running.family, running.conditions

@@ -12,9 +12,9 @@ from thpsweep.sweep.records.schema import result_of
 
 Row = dict[str, Any]
 
-ASIDE = ("choices", "counted", "regions", "notes")
+ASIDE = ("choices", "counted", "regions", "notes", "own")
 """Keys of a row that are no columns: the names of its choices, its outcomes with their counts, how many regions there
-are, what the model noted."""
+are, what the model noted, the units of the user's own metrics."""
 
 NOT_RUN = "not run"
 """State of a point that the journal has no result of."""
@@ -90,13 +90,22 @@ def columns_of(row: Row) -> Row:
 
 def _row(sweep: Sweep, point_id: str) -> Row:
     chosen = run_record.choices(sweep.points[point_id])
-    row: Row = {"id": point_id, "choices": tuple(chosen), "counted": {}, "regions": None, "notes": (), **chosen}
+    row: Row = {
+        "id": point_id,
+        "choices": tuple(chosen),
+        "counted": {},
+        "regions": None,
+        "notes": (),
+        "own": {},
+        **chosen,
+    }
     result = sweep.results.get(point_id)
     if result is None:
         return row | {"state": NOT_RUN, "outcomes": "", "error": ""}
     row["state"] = result["state"]
     facts = (result["result"] or {}).get("facts", {})
     row |= {"counted": run_record.outcomes(result), "notes": tuple(run_record.notes(result))}
+    row["own"] = run_record.own(result)
     row["regions"] = facts.get("regions")
     row["outcomes"] = " ".join(f"{name}={count}" for name, count in row["counted"].items())
     row["error"] = "" if result["state"] == "done" else run_record.error_line(result)

@@ -26,7 +26,7 @@ from thpsweep.answers.charts.curves import curves
 from thpsweep.answers.charts.frontier import frontier
 from thpsweep.answers.charts.payback_map import payback_map
 from thpsweep.answers.report import sentences
-from thpsweep.answers.report.tables import breaks, records, winners
+from thpsweep.answers.report.tables import breaks, own, records, winners
 from thpsweep.answers.terminal.table import footnotes
 from thpsweep.errors import SweepError
 from thpsweep.shipped import option_file
@@ -162,6 +162,7 @@ def html(found: Report, sweep: Sweep, pictures: Mapping[str, bytes]) -> str:
         winners_said=_winners_said(found),
         breaks=breaks(found.study),
         breaks_said=BREAKS_SAID,
+        own=own(found.study),
         charts=[_embedded(chart, pictures[chart.name]) for chart in found.charts],
         missing=found.missing,
         sources=[(p.key, p.value, p.unit, p.kind, p.about) for p in found.prices],

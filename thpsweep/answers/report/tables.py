@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from thpsweep.answers.analysis.crossing import crossings
-from thpsweep.answers.analysis.paired import PairedEstimate
+from thpsweep.answers.analysis.paired import PairedEstimate, estimate
 from thpsweep.answers.analysis.ranking import Verdict
 from thpsweep.answers.analysis.study import NET, Key, Study, is_number, level_name, named, scene_name
 from thpsweep.answers.charts.base import PointLink
@@ -88,6 +88,22 @@ def breaks(study: Study) -> ReportTable:
     return ReportTable((*map(named, panels), "contender", *found_at), rows)
 
 
+def own(study: Study) -> ReportTable:
+    """List the metrics of the user's own, one row per point; nothing where there are none."""
+    units = {name: unit for entry in study.entries for name, unit in entry.row["own"].items()}
+    rows = [
+        (
+            scene_name(entry.scene),
+            entry.contender,
+            *(_with_ends(estimate(entry.values[name])) if name in entry.values else "" for name in units),
+            PointLink(entry.id),
+        )
+        for entry in study.entries
+    ]
+    named_with_units = [f"{name} ({unit})" for name, unit in units.items()]
+    return ReportTable(("scene", "contender", *named_with_units, "point"), rows if units else [])
+
+
 def records(sweep: Sweep) -> ReportTable:
     """List the points that are done, with what was chosen and where they ran; each row leads with the point's id."""
     varied = list(dict.fromkeys(key for point in sweep.points.values() for key in point["params"]))
@@ -105,7 +121,7 @@ def _chosen(value: Any) -> Any:
 
 
 def _with_ends(found: PairedEstimate) -> str:
-    ends = "" if found.exact else f" [{figure(found.low, found)}, {figure(found.high, found)}]"
+    ends = "" if found.exact or math.isnan(found.low) else f" [{figure(found.low, found)}, {figure(found.high, found)}]"
     return f"{figure(found.mean, found)}{ends}"
 
 

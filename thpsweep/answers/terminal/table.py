@@ -121,7 +121,7 @@ def table(sweep: Sweep, *, width: int = 170) -> Table:
     laid.add_column("policy", overflow="fold", no_wrap=wide)
     if wide:
         laid.add_column("regions\ncollapsed", justify="right", no_wrap=True)
-    columns = [column for column in COLUMNS if wide or not column.wide]
+    columns = [*(column for column in COLUMNS if wide or not column.wide), *_own(rows)]
     units = [column.unit(rows) for column in columns]
     for column, (unit, _) in zip(columns, units, strict=True):
         laid.add_column(f"{column.heading}\n{unit}".replace("\n\n", "\n").strip(), justify="right", overflow="fold")
@@ -135,6 +135,13 @@ def table(sweep: Sweep, *, width: int = 170) -> Table:
     notes = [f"{hidden} more points, in the middle, are in table.csv"] if hidden else []
     laid.caption = Text("\n".join(["", *notes, *footnotes(rows, wide=wide)]))
     return laid
+
+
+def _own(rows: Sequence[Row]) -> list[Column]:
+    """Make a column of each metric of the user's own."""
+    units = {name: unit for row in rows for name, unit in row["own"].items()}
+    short = {name: name.rpartition("/")[2].replace("_", " ") for name in units}
+    return [Column(f"{short[name]}\n{unit}", name, significant, interval=True) for name, unit in units.items()]
 
 
 def _ends(rows: Sequence[Row]) -> list[Row]:
@@ -151,7 +158,8 @@ def text(sweep: Sweep, *, width: int = 170) -> str:
 def footnotes(rows: Sequence[Row], *, wide: bool = True) -> list[str]:
     """Say once what the numbers do not: failures, missing metrics, and what the model noted (refusals among it)."""
     done = [row for row in rows if row["state"] == "done"]
-    lines = [f"{row['state']}: {row['policy']} at {_where(row)}: {row['error']}" for row in rows if row["error"]]
+    others = frame.varied(rows)
+    lines = [f"{row['state']}: {_label(row, others)}: {row['error']}" for row in rows if row["error"]]
     waiting = len(rows) - sum(row["state"] != frame.NOT_RUN for row in rows)
     lines += [f"{waiting} of {len(rows)} points have not run"] if waiting else []
     missing = [column.metric for column in COLUMNS if done and not any(column.metric in row for row in done)]
@@ -188,6 +196,12 @@ def _text(value: object) -> str:
 def _where(row: Row) -> str:
     degree = f"x{row['sharing.degree']}" if "sharing.degree" in row else str(row["sharing"])
     return f"{row['workload']} {degree}"
+
+
+def _label(row: Row, others: Sequence[str]) -> str:
+    """Name a point by all that tells it from the others."""
+    more = [f"{key.rpartition('.')[2]}={_text(row[key])}" for key in others if row.get(key) is not None]
+    return " ".join([f"{row['policy']} at {_where(row)}", *more])
 
 
 def _policy(row: Row) -> str:

@@ -110,8 +110,16 @@ def collapse_ns(counts: Counts, machine: Profile, n_sharers: int) -> Floats:
     unshare_ns = max(0.0, machine.cow_fault_ns - machine.copy_page_ns - machine.tlb_flush_ns)
     elsewhere = counts.total["ptes_unmapped"] + counts.total["ptes_cleared_compound"]
     total -= elsewhere * machine.pte_clear_ns  # they are among ptes_cleared
-    total += counts.total["ptes_unshared"] * unshare_ns + compaction_ns(counts, machine)
+    total += counts.total["ptes_unshared"] * unshare_ns + compaction_ns(counts, machine) + own_ns(counts, machine)
     return np.asarray(total + ipis(counts, machine, n_sharers) * machine.ipi_ns)
+
+
+def own_ns(counts: Counts, machine: Profile) -> Floats:
+    """Price the counters of a mechanism's own. Units: ns. Shapes: -> (n_replicates,)."""
+    prices = {name: counter.price for name, counter in counts.own.items() if counter.price is not None}
+    each_ns = {name: float(getattr(machine, p) if isinstance(p, str) else p) for name, p in prices.items()}
+    nothing = np.zeros(counts.total["collapses"].size)
+    return np.asarray(sum((counts.total[name] * ns for name, ns in each_ns.items()), nothing))
 
 
 PAYERS = ("khugepaged", "caller", "interrupted", "touching", "kcompactd")

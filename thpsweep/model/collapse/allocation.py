@@ -9,7 +9,8 @@ import numpy.typing as npt
 from thpsweep.model import bits
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.collapse.scan import Scanned, attempt
-from thpsweep.model.mechanisms.base import Mechanism, ScanLimits
+from thpsweep.model.mechanisms.base import Mechanism
+from thpsweep.model.mechanisms.visit import ScanLimits
 from thpsweep.model.memories.base import Memory, MemoryView
 from thpsweep.model.mm.links import linked_slots
 from thpsweep.model.state.family import Family

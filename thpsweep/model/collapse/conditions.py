@@ -15,7 +15,7 @@ from thpsweep.model.state.family import Family
 from thpsweep.model.workloads.base import Workload
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
-_REFERENCE, _LATE, _LATE_SLOT, _YOUNG, _YOUNG_FRAME, _LOCKED, _READ_BACK = range(7)
+_REFERENCE, _LATE, _LATE_SLOT, YOUNG, _YOUNG_FRAME, _LOCKED, _READ_BACK, YOUNG_SLOT, IDLE = range(9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,15 +45,15 @@ class DrawnConditions:
         mean = self.workload.extra_references_per_page
         if mean <= 0:
             return np.zeros(rows.size, bool)
-        return np.asarray(self._uniform(_REFERENCE, rows, tick) < -np.expm1(-mean * pages))
+        return np.asarray(self.uniform(_REFERENCE, rows, tick) < -np.expm1(-mean * pages))
 
     def _race_slots(self, rows: Ints, tick: int) -> Ints:
         """References that arrive during an attempt; the first of them falls on any slot alike."""
         mean = self.workload.late_references_per_page
         slots = np.full(rows.size, NOBODY, np.int64)
         if mean > 0:
-            late = self._uniform(_LATE, rows, tick) < -math.expm1(-mean * HPAGE_PMD_NR)
-            where = (self._uniform(_LATE_SLOT, rows, tick) * HPAGE_PMD_NR).astype(np.int64)
+            late = self.uniform(_LATE, rows, tick) < -math.expm1(-mean * HPAGE_PMD_NR)
+            where = (self.uniform(_LATE_SLOT, rows, tick) * HPAGE_PMD_NR).astype(np.int64)
             slots[late] = where[late]
         return slots
 
@@ -61,9 +61,9 @@ class DrawnConditions:
         """Count ptes accessed since they were old; 1 stands for some where no page is swapped: only then does khugepaged
         want more than one."""
         sharers, replicates = rows % self.family.n_sharers, self.family.replicate_of(rows)
-        reads = self._reads_since_old(tick)
+        reads = self.reads_since_old(tick)
         unread = reads[replicates, sharers]
-        drawn = self._uniform(_YOUNG, rows, tick, sharers)
+        drawn = self.uniform(YOUNG, rows, tick, sharers)
         young = (drawn < -np.expm1(-unread * pages)).astype(np.int64)
         old = bits.where(young == 0) if self.all_sharers else young[:0]
         if old.size:
@@ -87,9 +87,9 @@ class DrawnConditions:
     def young_frames(self, tick: int, rows: Ints, slots: Ints, mappings: Ints, large: Flags) -> Flags:
         """Tell which frames have a pte that was accessed since it was old; a folio is young as a whole."""
         places = np.where(large, HPAGE_PMD_NR, slots)
-        reads = self._mean_of_living(self._reads_since_old(tick))[self.family.replicate_of(rows)]
+        reads = self._mean_of_living(self.reads_since_old(tick))[self.family.replicate_of(rows)]
         chance = -np.expm1(-reads * mappings)
-        return np.asarray(self._uniform(_YOUNG_FRAME, rows, tick, places) < chance)
+        return np.asarray(self.uniform(_YOUNG_FRAME, rows, tick, places) < chance)
 
     def read_back(self, tick: int) -> tuple[Ints, Boards]:
         """Tell which slots that they have in swap processes read in a tick. Shapes: -> rows (n,), (n, 8)."""
@@ -99,12 +99,12 @@ class DrawnConditions:
             return none
         rows = bits.where(bits.any_slot(family.records.swapped)[family.record_of])
         index, slot = bits.pairs(family.records.swapped[family.record_of[rows]])
-        read = self._uniform(_READ_BACK, rows[index], tick, rows[index] % family.n_sharers, slot) < chance
+        read = self.uniform(_READ_BACK, rows[index], tick, rows[index] % family.n_sharers, slot) < chance
         boards = bits.from_pairs(rows.size, index[read], slot[read])
         some = bits.any_slot(boards)
         return rows[some], boards[some]
 
-    def _reads_since_old(self, tick: int) -> Floats:
+    def reads_since_old(self, tick: int) -> Floats:
         """Give the mean number of reads of a page by each process since its ptes were old: since the last aging round, the
         run's begin, or the fork that made it. Shapes: -> (n_replicates, n_sharers).
 
@@ -120,7 +120,8 @@ class DrawnConditions:
         alive = self.family.alive
         return np.asarray((reads * alive).sum(axis=1) / np.maximum(1, alive.sum(axis=1)))
 
-    def _uniform(self, kind: int, rows: Ints, tick: int, *more: Ints) -> Floats:
+    def uniform(self, kind: int, rows: Ints, tick: int, *more: Ints) -> Floats:
+        """Draw a number for each row and tick, the same for every policy. Shapes: (n,) -> (n,)."""
         regions = self.family.region_of(rows) % self.family.n_regions
         return draws.uniform(self.keys[self.family.replicate_of(rows)], kind, regions, tick, *more)
 

@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from thpsweep.model import bits
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import NOBODY, Flags, Mechanism, ScanLimits
+from thpsweep.model.mechanisms.base import NOBODY, Flags, Mechanism
+from thpsweep.model.mechanisms.visit import ALL_YOUNG, ScanLimits, View, Visit
 from thpsweep.model.mm.gup import held_slots
 from thpsweep.model.mm.links import linked_slots
 from thpsweep.model.mm.swap import bring_back, shared_in_swap
@@ -33,12 +34,16 @@ class VisitConditions:
 
 @dataclasses.dataclass(frozen=True)
 class Scanned:
-    """What scans found, before any attempt. Shapes: each (n,); results of ScanResult, progress in khugepaged's units."""
+    """What scans found, before any attempt, and the view that they had.
+
+    Shapes: each (n,); results of ScanResult, progress in khugepaged's units.
+    """
 
     rows: Ints
     results: npt.NDArray[np.int64]
     progress: Ints
     race_slots: Ints
+    view: View = ALL_YOUNG
 
     @property
     def passed(self) -> Flags:
@@ -47,7 +52,7 @@ class Scanned:
 
     def where(self, kept: Flags | Ints) -> "Scanned":
         """Keep some of the rows."""
-        return Scanned(self.rows[kept], self.results[kept], self.progress[kept], self.race_slots[kept])
+        return Scanned(self.rows[kept], self.results[kept], self.progress[kept], self.race_slots[kept], self.view)
 
 
 def look(
@@ -109,9 +114,19 @@ def attempt(
     if tried.size:
         if mechanism.all_sharers:
             _bring_back(family, counts, scanned.rows[tried])
-        succeeded = mechanism.attempt(family, counts, scanned.rows[tried], scanned.race_slots[tried], limits)
-        results[tried[~succeeded]] = ScanResult.PAGE_COUNT
+        visit = Visit(family, counts, scanned.rows[tried], scanned.race_slots[tried], limits, scanned.view)
+        results[tried] = outcomes(mechanism, visit)
     return results
+
+
+def outcomes(mechanism: Mechanism, visit: Visit) -> Ints:
+    """Attempt, and check the answer. Shapes: -> (n,). Raises: ValueError for one that is none."""
+    answer = mechanism.attempt(visit)
+    shape = visit.rows.shape
+    if not isinstance(answer, np.ndarray) or answer.dtype.kind not in "iu" or answer.shape != shape:
+        given = f"{answer.dtype} of shape {answer.shape}" if isinstance(answer, np.ndarray) else repr(answer)
+        raise ValueError(f"{type(mechanism).__name__}.attempt() gave {given}; expected outcomes, int of shape {shape}")
+    return answer
 
 
 def _bring_back(family: Family, counts: Counts, rows: Ints) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.bits import Ints
 from thpsweep.model.machines.profile import Profile
-from thpsweep.model.mechanisms.base import NOBODY, Flags, Mechanism, ScanLimits
+from thpsweep.model.mechanisms.base import NOBODY, Flags, Mechanism
+from thpsweep.model.mechanisms.visit import ALL_YOUNG, ScanLimits, Staged, View, Visit
 from thpsweep.model.mm.rmap import sources
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
@@ -45,6 +46,7 @@ class Proposal:
     machine: Profile
     workload: Workload
     now_s: float
+    view: View = ALL_YOUNG
 
     def where(self, chosen: Ints) -> "Proposal":
         """Keep the rows with the given indices."""
@@ -54,6 +56,12 @@ class Proposal:
     def replicates(self) -> Ints:
         """Replicate of each row. Shapes: -> (n,)."""
         return self.family.replicate_of(self.rows)
+
+    @functools.cached_property
+    def visit(self) -> Visit:
+        """What the mechanism will see of the rows: young ptes and how long they are idle, references, write faults."""
+        nobody = np.full(self.rows.size, NOBODY)
+        return Visit(self.family, self.counts, self.rows, nobody, self.limits, self.view)
 
     @functools.cached_property
     def ptes(self) -> Ints:
@@ -73,9 +81,10 @@ class Proposal:
         Of a mechanism that goes on in later ticks it shows the beginning only.
         """
         stage, sharers = _stage(self.family, self.rows), self.rows % self.family.n_sharers
-        counts = Counts(stage.n_replicates)
+        counts = Counts(stage.n_replicates, own=self.mechanism.counters)
         rows = np.arange(self.rows.size) * stage.n_sharers + sharers
-        self.mechanism.attempt(stage, counts, rows, np.full(rows.size, NOBODY), self.limits)
+        view = Staged(self.view, self.rows, stage.n_sharers)
+        self.mechanism.attempt(Visit(stage, counts, rows, np.full(rows.size, NOBODY), self.limits, view))
         return Rehearsal(stage, counts)
 
 
@@ -87,6 +96,7 @@ def _stage(family: Family, rows: Ints) -> Family:
     stage.record_of = family.record_of.reshape(-1, family.n_sharers)[regions].reshape(-1)
     stage.pmd = family.pmd.reshape(-1, family.n_sharers)[regions].reshape(-1)
     stage.alive = family.alive[replicates]
+    stage.write_faults = None
     stage.anon_vmas = family.anon_vmas.staged(replicates, stage.alive)
     stage.gauge = {name: np.zeros(rows.size, np.int64) for name in family.gauge}
     stage = copy.deepcopy(stage)
@@ -104,6 +114,8 @@ class Gate(abc.ABC):
     regions ahead of its cursor that its pass may not reach.
     """
 
+    remembers_writes: ClassVar[bool] = False
+    """Whether a run counts each row's write faults for it (Visit.write_faults)."""
     loosens: ClassVar[tuple[str, ...]] = ()
     """Options of which a larger value refuses nothing that a smaller one lets pass (for an attempt proposed alone)."""
 
@@ -138,9 +150,18 @@ class Guard:
     clock: Clock
     state: Any
 
-    def allows(self, family: Family, counts: Counts, mechanism: Mechanism, rows: Ints, limits: ScanLimits) -> Flags:
+    def allows(
+        self,
+        family: Family,
+        counts: Counts,
+        mechanism: Mechanism,
+        rows: Ints,
+        limits: ScanLimits,
+        view: View = ALL_YOUNG,
+    ) -> Flags:
         """Ask the gate about rows whose scan passed. Shapes: (n,) -> (n,). Raises: ValueError for another answer."""
-        proposal = Proposal(family, counts, mechanism, rows, limits, self.machine, self.workload, self.clock.now_s)
+        known = self.machine, self.workload, self.clock.now_s
+        proposal = Proposal(family, counts, mechanism, rows, limits, *known, view)
         answer = self.gate.allow(self.state, proposal)
         if not isinstance(answer, np.ndarray) or answer.dtype != bool or answer.shape != rows.shape:
             shape = f"{answer.dtype} of shape {answer.shape}" if isinstance(answer, np.ndarray) else repr(answer)

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -11,8 +11,11 @@ import numpy.typing as npt
 from thpsweep.model import bits
 from thpsweep.model.accounting.locks import LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.state.counts import Counts
+from thpsweep.model.machines.profile import Profile
+from thpsweep.model.mechanisms.visit import Visit
+from thpsweep.model.state.counts import OPERATIONS, Counter, Counts
 from thpsweep.model.state.family import Family
+from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
 NOBODY = HPAGE_PMD_NR
@@ -24,21 +27,12 @@ Referenced = Callable[[Ints], Flags]
 """Tells for rows whether a process takes a short reference on a page of the region in this tick."""
 
 
-@dataclasses.dataclass(frozen=True)
-class ScanLimits:
-    """khugepaged's three limits; more than the limit refuses. MADV_COLLAPSE ignores them: 512 each."""
-
-    max_ptes_none: int = HPAGE_PMD_NR
-    max_ptes_swap: int = HPAGE_PMD_NR
-    max_ptes_shared: int = HPAGE_PMD_NR
-
-
 @dataclasses.dataclass
 class Mechanism(abc.ABC):
     """Collapse regions of scanned mms.
 
     The trigger calls attempt() with rows whose scan passed; their regions are distinct. A mechanism changes the family
-    and counts what it did; it decides nothing about when and whether.
+    and counts what it did. It may leave rows alone, with an outcome of its own.
     """
 
     all_sharers: ClassVar[bool] = True
@@ -54,6 +48,31 @@ class Mechanism(abc.ABC):
     """What is held through which steps; what each attempt did in them goes to Counts.hold()."""
     resumes: ClassVar[bool] = False
     """Whether a visit to a row that maps linked old pages goes on with them; else they refuse it (extra references)."""
+    undoes: ClassVar[bool] = True
+    """Whether an attempt that a late reference ends leaves everything as it was; `unshare` keeps the copies it made."""
+    remembers_writes: ClassVar[bool] = False
+    """Whether a run counts each row's write faults for it (Visit.write_faults)."""
+    outcomes: ClassVar[Mapping[str, str]] = {}
+    """Outcomes of its own: NAME -> a sentence that says why a region was left alone."""
+    counters: ClassVar[Mapping[str, Counter]] = {}
+    """Counters of its own, by name: what is counted, in which unit, and what one costs."""
+
+    @classmethod
+    def check_class(cls) -> None:
+        """Refuse outcomes and counters that are none. Raises: ValueError."""
+        for name, sentence in cls.outcomes.items():
+            if name in ScanResult.__members__ or not name.isupper() or not isinstance(sentence, str) or not sentence:
+                raise ValueError(
+                    f"outcomes = {{'NAME': 'a sentence'}} with names of its own; not {name!r}: {sentence!r}"
+                )
+        for name, counter in cls.counters.items():
+            if name in OPERATIONS or not name.isidentifier() or not isinstance(counter, Counter):
+                raise ValueError(
+                    f"counters = {{'name': Counter(what, unit, price)}} with names of its own; not {name!r}"
+                )
+            prices = [field.name for field in dataclasses.fields(Profile) if field.name.endswith("_ns")]
+            if isinstance(counter.price, str) and counter.price not in prices:
+                raise ValueError(f"counters: {name} at a price of the machine, one of {', '.join(prices)}")
 
     def step(self, family: Family, counts: Counts, tick: int, tick_s: float, referenced: Referenced) -> None:
         """Go on with what is under way, once a tick, after the trigger; `referenced` tells where a gup happens."""
@@ -71,11 +90,30 @@ class Mechanism(abc.ABC):
         del family, counts, keys
 
     @abc.abstractmethod
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
-        """Collapse the rows' regions; tell which succeeded. A race slot below 512 is where a reference arrives.
+    def attempt(self, visit: Visit) -> Ints:
+        """Collapse the rows' regions, or leave some alone; give each one's outcome.
 
-        Shapes: (n,), (n,) -> (n,).
+        SUCCEED; PAGE_COUNT where a late reference ended the attempt, which counts an abort; or what outcome() gives. Rows
+        with an outcome of the mechanism's own are left as they were. Shapes: -> (n,).
         """
+
+    def outcome(self, name: str) -> int:
+        """Give the number of an outcome of its own. Raises: ValueError."""
+        if name not in self.outcomes:
+            raise ValueError(
+                f"no outcome {name!r}; {type(self).__name__}.outcomes has {', '.join(self.outcomes) or 'none'}"
+            )
+        return len(ScanResult) + list(self.outcomes).index(name)
+
+
+def ended(failed: Flags) -> Ints:
+    """Give SUCCEED, or PAGE_COUNT where a late reference ended the attempt. Shapes: (n,) -> (n,)."""
+    return np.where(failed, ScanResult.PAGE_COUNT, ScanResult.SUCCEED).astype(np.int64)
+
+
+def succeeded(rows: Ints) -> Ints:
+    """Give SUCCEED for each row. Shapes: (n,) -> (n,)."""
+    return np.full(rows.size, ScanResult.SUCCEED, np.int64)
 
 
 def count_folios(counts: Counts, replicates: Ints, pages: Ints) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.accounting.locks import ONCE, LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, Mechanism, ScanLimits, count_folios, raced
+from thpsweep.model.mechanisms.base import Mechanism, count_folios, ended, raced
+from thpsweep.model.mechanisms.visit import Visit
 from thpsweep.model.mm.huge_memory import map_private
 from thpsweep.model.mm.swap import read_in, shared_in_swap
 from thpsweep.model.mm.unmap import leave
@@ -47,9 +48,9 @@ class Copy(Mechanism):
         LockStep("map", _MM, {"pmd_write": "made"}),
     )
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
+    def attempt(self, visit: Visit) -> Ints:
         """Collapse privately; the rows leave their old frames."""
-        del limits
+        family, counts, rows, race_slots = visit.family, visit.counts, visit.rows, visit.race_slots
         failed = raced(family, rows, race_slots)
         swapped = read_in(family, counts, rows, family.records.swapped[family.record_of[rows]])
         replicates = family.replicate_of(rows)
@@ -58,7 +59,7 @@ class Copy(Mechanism):
         counts.add("aborts", replicates[failed], 1)
         _give_up(family, counts, rows[failed], race_slots[failed], swapped[failed])
         _replace(family, counts, rows[~failed], swapped[~failed])
-        return ~failed
+        return ended(failed)
 
 
 def _give_up(family: Family, counts: Counts, rows: Ints, race_slots: Ints, swapped: Ints) -> None:

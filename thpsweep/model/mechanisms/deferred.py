@@ -9,7 +9,8 @@ import numpy as np
 from thpsweep.model import bits, checks
 from thpsweep.model.accounting.locks import ONCE, PROTECT, LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, Mechanism, Referenced, ScanLimits, count_folios
+from thpsweep.model.mechanisms.base import Mechanism, Referenced, count_folios, succeeded
+from thpsweep.model.mechanisms.visit import Visit
 from thpsweep.model.mm.links import link, linked_slots, move, open_rows
 from thpsweep.model.mm.wrprotect import protect
 from thpsweep.model.state.counts import Counts
@@ -42,9 +43,9 @@ class Deferred(Mechanism):
     def __post_init__(self) -> None:
         checks.not_negative("policy.mechanism.deadline_s", self.deadline_s)
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
+    def attempt(self, visit: Visit) -> Ints:
         """Begin where nothing is linked yet, and switch the visited rows."""
-        del race_slots, limits
+        family, counts, rows = visit.family, visit.counts, visit.rows
         new = rows[~bits.any_slot(linked_slots(family, family.record_of[rows].astype(np.int64)))]
         replicates = family.replicate_of(new)
         pages = bits.count(family.records.present[family.record_of[new]])
@@ -52,7 +53,7 @@ class Deferred(Mechanism):
         link(family, new, isolate=False, forward=True)
         count_folios(counts, replicates, pages)
         _switch(family, counts, rows, linked_slots(family, family.record_of[rows].astype(np.int64)))
-        return np.ones(rows.size, bool)
+        return succeeded(rows)
 
     def step(self, family: Family, counts: Counts, tick: int, tick_s: float, referenced: Referenced) -> None:
         """Switch the mms whose gup was redirected, and everything whose deadline has come."""

@@ -9,7 +9,8 @@ from thpsweep.model import bits, checks
 from thpsweep.model.accounting.locks import ONCE, PROTECT, LockStep
 from thpsweep.model.bits import Ints
 from thpsweep.model.checks import whole
-from thpsweep.model.mechanisms.base import Flags, Mechanism, Referenced, ScanLimits, count_folios
+from thpsweep.model.mechanisms.base import Mechanism, Referenced, count_folios, succeeded
+from thpsweep.model.mechanisms.visit import Visit
 from thpsweep.model.mm.links import link, move, open_rows
 from thpsweep.model.mm.rmap import sources
 from thpsweep.model.mm.wrprotect import protect
@@ -43,9 +44,9 @@ class Incremental(Mechanism):
         whole("policy.mechanism.ptes_per_slice", self.ptes_per_slice, 1, 1 << 30)
         checks.positive("policy.mechanism.slices_per_s", self.slices_per_s)
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
+    def attempt(self, visit: Visit) -> Ints:
         """Allocate, link and copy; no pte changes yet but for the visited mm's writable ones."""
-        del race_slots, limits
+        family, counts, rows = visit.family, visit.counts, visit.rows
         replicates = family.replicate_of(rows)
         protect(family, counts, rows)
         source = sources(family, rows)
@@ -54,7 +55,7 @@ class Incremental(Mechanism):
         counts.hold(rows, walks=source.pages, visits=source.visits)
         count_folios(counts, replicates, source.pages)
         link(family, rows, isolate=True, forward=False)
-        return np.ones(rows.size, bool)
+        return succeeded(rows)
 
     def step(self, family: Family, counts: Counts, tick: int, tick_s: float, referenced: Referenced) -> None:
         """Work off the slices of this tick in every replicate."""

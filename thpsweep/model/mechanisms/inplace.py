@@ -8,7 +8,8 @@ import numpy as np
 from thpsweep.model import bits, checks
 from thpsweep.model.accounting.locks import ONCE, LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, Mechanism, ScanLimits, count_folios, raced
+from thpsweep.model.mechanisms.base import Mechanism, count_folios, ended, raced
+from thpsweep.model.mechanisms.visit import Visit
 from thpsweep.model.mm.folding import fold
 from thpsweep.model.mm.rmap import Sources, sources
 from thpsweep.model.state.counts import Counts
@@ -46,13 +47,13 @@ class Inplace(Mechanism):
         checks.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
         checks.one_of("policy.mechanism.check", self.check, ("per_page", "after_batch"))
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
+    def attempt(self, visit: Visit) -> Ints:
         """Collapse in place; where a reference arrives late, put back what was written."""
-        del limits
+        family, counts, rows, race_slots = visit.family, visit.counts, visit.rows, visit.race_slots
         failed = raced(family, rows, race_slots)
         self._undo(family, counts, rows[failed], race_slots[failed])
         self._freeze_and_restore(family, counts, rows[~failed])
-        return ~failed
+        return ended(failed)
 
     def _freeze_and_restore(self, family: Family, counts: Counts, rows: Ints) -> Ints:
         source = sources(family, rows)

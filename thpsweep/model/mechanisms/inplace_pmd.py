@@ -6,11 +6,10 @@ from typing import ClassVar
 from thpsweep.model import checks
 from thpsweep.model.accounting.locks import LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, ScanLimits, raced
+from thpsweep.model.mechanisms.base import ended, raced
 from thpsweep.model.mechanisms.inplace import Inplace
 from thpsweep.model.mechanisms.pmd_step import DEPOSITS, MAP_BY_PMD, map_pmds
-from thpsweep.model.state.counts import Counts
-from thpsweep.model.state.family import Family
+from thpsweep.model.mechanisms.visit import Visit
 
 
 @dataclasses.dataclass
@@ -30,12 +29,19 @@ class InplacePmd(Inplace):
         super().__post_init__()
         checks.one_of("policy.mechanism.deposit", self.deposit, DEPOSITS)
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
+    def attempt(self, visit: Visit) -> Ints:
         """Collapse in place, then map by PMD whoever is eligible."""
+        family, counts, rows, race_slots, limits = (
+            visit.family,
+            visit.counts,
+            visit.rows,
+            visit.race_slots,
+            visit.limits,
+        )
         failed = raced(family, rows, race_slots)
         self._undo(family, counts, rows[failed], race_slots[failed])
         rows = rows[~failed]
         slots = family.records.present[family.record_of[rows]]
         folios = self._freeze_and_restore(family, counts, rows)
         map_pmds(family, counts, rows, slots, folios, limits, deposit=self.deposit)
-        return ~failed
+        return ended(failed)

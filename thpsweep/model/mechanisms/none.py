@@ -6,9 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, Mechanism, ScanLimits
-from thpsweep.model.state.counts import Counts
-from thpsweep.model.state.family import Family
+from thpsweep.model.mechanisms.base import Mechanism, ended
+from thpsweep.model.mechanisms.visit import Visit
 
 
 @dataclasses.dataclass
@@ -17,7 +16,6 @@ class Nothing(Mechanism):
 
     active: ClassVar[bool] = False
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
+    def attempt(self, visit: Visit) -> Ints:
         """Succeed nowhere."""
-        del family, counts, race_slots, limits
-        return np.zeros(rows.size, bool)
+        return ended(np.ones(visit.rows.size, bool))

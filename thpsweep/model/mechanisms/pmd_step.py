@@ -11,7 +11,7 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.accounting.locks import LockStep
 from thpsweep.model.bits import Boards, Ints
-from thpsweep.model.mechanisms.base import ScanLimits
+from thpsweep.model.mechanisms.visit import ScanLimits
 from thpsweep.model.mm.huge_memory import map_shared, takers
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family

@@ -8,7 +8,8 @@ import numpy as np
 from thpsweep.model import bits, checks
 from thpsweep.model.accounting.locks import ONCE, LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, Mechanism, ScanLimits, count_folios, raced
+from thpsweep.model.mechanisms.base import Mechanism, count_folios, ended, raced
+from thpsweep.model.mechanisms.visit import Visit
 from thpsweep.model.mm.folding import fold
 from thpsweep.model.mm.huge_memory import map_shared, takers
 from thpsweep.model.mm.rmap import Sources, sources
@@ -49,9 +50,9 @@ class Retract(Mechanism):
     def __post_init__(self) -> None:
         checks.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
+    def attempt(self, visit: Visit) -> Ints:
         """Collapse by retracting; where a reference arrives late, the ptes come back one by one."""
-        del limits
+        family, counts, rows, race_slots = visit.family, visit.counts, visit.rows, visit.race_slots
         failed = raced(family, rows, race_slots)
         self._refault(family, counts, rows[failed], race_slots[failed])
         rows = rows[~failed]
@@ -70,7 +71,7 @@ class Retract(Mechanism):
         counts.add("filled_ptes", replicates, (HPAGE_PMD_NR - source.pages) * sharers)
         counts.collapse("ptes_refaulted", replicates, source.ptes - source.pages * sharers)
         map_shared(family, rows, source.slots, folios, able)
-        return ~failed
+        return ended(failed)
 
     def _refault(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints) -> None:
         """Count what was unmapped before the late reference was met; touches map all of it as it was."""

@@ -8,7 +8,8 @@ import numpy as np
 from thpsweep.model import checks
 from thpsweep.model.accounting.locks import PROTECT, LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, Mechanism, ScanLimits, count_folios, raced
+from thpsweep.model.mechanisms.base import Mechanism, count_folios, raced, succeeded
+from thpsweep.model.mechanisms.visit import Visit
 from thpsweep.model.mm.folding import fold, maps_folio, relatives
 from thpsweep.model.mm.rmap import sources
 from thpsweep.model.mm.wrprotect import protect
@@ -39,11 +40,11 @@ class Switch(Mechanism):
     def __post_init__(self) -> None:
         checks.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
+    def attempt(self, visit: Visit) -> Ints:
         """Collapse by switching; never fails once begun."""
-        del limits
+        family, counts, rows, race_slots = visit.family, visit.counts, visit.rows, visit.race_slots
         self._switch(family, counts, rows, race_slots)
-        return np.ones(rows.size, bool)
+        return succeeded(rows)
 
     def _switch(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints) -> Ints:
         """Put a new folio in the place of the rows' sources, and count what that takes. Shapes: (n,) -> folios (n,)."""

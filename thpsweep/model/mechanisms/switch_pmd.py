@@ -3,16 +3,13 @@
 import dataclasses
 from typing import ClassVar
 
-import numpy as np
-
 from thpsweep.model import checks
 from thpsweep.model.accounting.locks import LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Flags, ScanLimits
+from thpsweep.model.mechanisms.base import succeeded
 from thpsweep.model.mechanisms.pmd_step import DEPOSITS, MAP_BY_PMD, map_pmds
 from thpsweep.model.mechanisms.switch import Switch
-from thpsweep.model.state.counts import Counts
-from thpsweep.model.state.family import Family
+from thpsweep.model.mechanisms.visit import Visit
 
 
 @dataclasses.dataclass
@@ -33,9 +30,16 @@ class SwitchPmd(Switch):
         super().__post_init__()
         checks.one_of("policy.mechanism.deposit", self.deposit, DEPOSITS)
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
+    def attempt(self, visit: Visit) -> Ints:
         """Switch, then map by PMD whoever is eligible; never fails once begun."""
+        family, counts, rows, race_slots, limits = (
+            visit.family,
+            visit.counts,
+            visit.rows,
+            visit.race_slots,
+            visit.limits,
+        )
         slots = family.records.present[family.record_of[rows]]
         folios = self._switch(family, counts, rows, race_slots)
         map_pmds(family, counts, rows, slots, folios, limits, deposit=self.deposit)
-        return np.ones(rows.size, bool)
+        return succeeded(rows)

@@ -8,7 +8,8 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.accounting.locks import ONCE, LockStep
 from thpsweep.model.bits import Boards, Ints
-from thpsweep.model.mechanisms.base import Flags, Mechanism, ScanLimits, count_folios, raced
+from thpsweep.model.mechanisms.base import Flags, Mechanism, count_folios, ended, raced
+from thpsweep.model.mechanisms.visit import Visit
 from thpsweep.model.mm.fault import write
 from thpsweep.model.mm.huge_memory import map_private
 from thpsweep.model.mm.swap import read_in, shared_in_swap
@@ -40,6 +41,7 @@ class Unshare(Mechanism):
     """
 
     all_sharers: ClassVar[bool] = False
+    undoes: ClassVar[bool] = False
     locks: ClassVar[tuple[LockStep, ...]] = (
         LockStep("fault in", _VMA, {"unshare": "unshared", "swap_in": "swapped"}),
         LockStep("freeze", {**_FROZEN, "pte": ONCE}, {"set_entry": "frozen"}),
@@ -49,13 +51,13 @@ class Unshare(Mechanism):
         LockStep("put back", {**_FROZEN, "pte": ONCE}, {"restore": "restored"}),
     )
 
-    def attempt(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints, limits: ScanLimits) -> Flags:
+    def attempt(self, visit: Visit) -> Ints:
         """Unshare, then collapse privately; where a reference arrives late, only the unsharing remains."""
-        del limits
+        family, counts, rows, race_slots = visit.family, visit.counts, visit.rows, visit.race_slots
         failed = raced(family, rows, race_slots)
         self._begin(family, counts, rows, failed, race_slots)
         _replace(family, counts, rows[~failed])
-        return ~failed
+        return ended(failed)
 
     def without_block(self, family: Family, counts: Counts, rows: Ints) -> None:
         """Unshare and freeze all, then put it back: the folio is asked for between freeze and copy."""

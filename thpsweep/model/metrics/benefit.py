@@ -1,12 +1,24 @@
 """What collapsing gained against the baseline on the same events."""
 
+import dataclasses
+
 import numpy as np
 
 from thpsweep.model.accounting.prices import exits_ns, faults_ns, forks_ns, reclaim_ns
 from thpsweep.model.bits import Floats
 from thpsweep.model.machines.profile import Profile
-from thpsweep.model.metrics.base import Counted, Metrics, Pair
+from thpsweep.model.metrics.base import Counted, Metric, Metrics, Pair
 from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES
+
+
+@dataclasses.dataclass
+class Benefit(Metric):
+    """Compare what a run left and spent with the baseline's."""
+
+    def compute(self, pair: Pair, known: Metrics) -> Metrics:
+        """Compute benefit/."""
+        del known
+        return metrics(pair)
 
 
 def metrics(pair: Pair) -> Metrics:

@@ -1,14 +1,30 @@
 """What collapsing cost."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
 from thpsweep.model.accounting.prices import collapse_ns, collapse_ns_by_payer, compaction_ns, ipis, split_ns
 from thpsweep.model.bits import Floats, Ints
-from thpsweep.model.metrics.base import Metrics, Pair
+from thpsweep.model.metrics.base import Metric, Metrics, Pair
 from thpsweep.model.state.counts import LARGEST, PTE_UPDATES
 from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES, size
+
+
+@dataclasses.dataclass
+class Cost(Metric):
+    """Count what collapsing took: operations, CPU time, memory."""
+
+    def compute(self, pair: Pair, known: Metrics) -> Metrics:
+        """Compute cost/."""
+        del known
+        return metrics(pair)
+
+    def notes(self, pair: Pair, values: Mapping[str, Floats], replicates: slice) -> dict[str, str]:
+        """Say what became of the sharing."""
+        del pair, replicates
+        return facts(values)
 
 
 def metrics(pair: Pair) -> Metrics:
@@ -24,6 +40,8 @@ def metrics(pair: Pair) -> Metrics:
         by_name[name] = (counts.largest[name] * 1.0, "ptes")
     for name in ("rmap_walks", "vmas_visited", "tlb_flushes", "global_syncs", "pmd_writes", "collapses", "aborts"):
         by_name[name] = (total[name] * 1.0, name)
+    for name, counter in counts.own.items():
+        by_name[name] = (total[name] * 1.0, counter.unit)
     by_name["ipis"] = (ipis(counts, pair.machine, pair.n_sharers), "ipis")
     by_name["wasted_pte_updates"] = (total["wasted_pte_updates"] * 1.0, "ptes")
     by_name["ptes_scanned"] = (total["ptes_scanned"] * 1.0, "ptes")

@@ -15,7 +15,7 @@ from thpsweep.model.machines.profile import Profile
 from thpsweep.model.metrics.base import Counted, Pair
 from thpsweep.model.metrics.benefit import saved_ms
 from thpsweep.model.metrics.tradeoff import payback_s
-from thpsweep.model.state.counts import Counts
+from thpsweep.model.state.counts import Counter, Counts
 from thpsweep.units import NS_PER_MS
 
 FED_BACK = "a gate compared costs, so that other prices would have let other collapses pass"
@@ -95,17 +95,16 @@ def recording(point: Mapping[str, Any], result: Mapping[str, Any]) -> Recording:
         raise ThpsweepError("the record has no counts: it is of an older version; the same sweep records them")
     if record["fed_back"]:
         raise ThpsweepError(record["fed_back"])
-    n_replicates = len(record["first_collapse_s"])
     first_s = np.array(record["first_collapse_s"], np.float64)
-    policy, baseline = (_counted(record[run], n_replicates, first_s) for run in ("policy", "baseline"))
     mechanism = registry.build("mechanism", point["policy"]["mechanism"])
+    policy, baseline = (_counted(record[run], mechanism.counters, first_s) for run in ("policy", "baseline"))
     machine = registry.build("machine", point["machine"])
     n_sharers = result["facts"]["sharers"]
     return Recording(policy, baseline, machine, n_sharers, record["duration_s"], mechanism.shares_tables)
 
 
-def _counted(amounts: Mapping[str, list[float]], n_replicates: int, first_s: Floats) -> Counted:
-    counts, integrals = Counts(n_replicates), Integrals.zero(n_replicates)
+def _counted(amounts: Mapping[str, list[float]], own: Mapping[str, Counter], first_s: Floats) -> Counted:
+    counts, integrals = Counts(first_s.size, own=own), Integrals.zero(first_s.size)
     integrals.first_collapse_s = first_s
     for name, values in amounts.items():
         if name in counts.total:

@@ -1,14 +1,31 @@
 """Cost against benefit."""
 
+import dataclasses
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
 from thpsweep.model.bits import Floats
-from thpsweep.model.metrics.base import Counted, Metrics, Pair
+from thpsweep.model.metrics.base import Counted, Metric, Metrics, Pair
 
 SAVED = ("fork", "exit", "refault", "reclaim", "tlb")
 """Kinds of CPU time in benefit/ that add up to the gain."""
+
+
+@dataclasses.dataclass
+class Tradeoff(Metric):
+    """Set cost against benefit."""
+
+    after: ClassVar[tuple[str, ...]] = ("cost", "contention", "benefit")
+
+    def compute(self, pair: Pair, known: Metrics) -> Metrics:
+        """Compute tradeoff/."""
+        return metrics(pair, known)
+
+    def notes(self, pair: Pair, values: Mapping[str, Floats], replicates: slice) -> dict[str, str]:
+        """Say where payback_s is an extrapolation."""
+        return facts(values, since_s(pair.policy, pair.duration_s)[replicates])
 
 
 def metrics(pair: Pair, by_name: Metrics) -> Metrics:

@@ -29,6 +29,8 @@ def write(family: Family, counts: Counts, keys: Ints) -> None:
     if family.swaps:
         take_back(family, counts, events)
     events, record = _faulting(family, counts, events)
+    if family.write_faults is not None:
+        np.add.at(family.write_faults, events.row, 1)
     if not events.row.size:
         return
     record = _own_records(family, counts, events, record)

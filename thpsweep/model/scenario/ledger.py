@@ -9,7 +9,7 @@ import numpy.typing as npt
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.collapse.scan import Scanned, refuse_beyond
-from thpsweep.model.mechanisms.base import ScanLimits
+from thpsweep.model.mechanisms.visit import ScanLimits
 from thpsweep.model.state.family import Family
 from thpsweep.model.state.tables import Folios, Layers, Pins
 from thpsweep.model.triggers.base import Collapser

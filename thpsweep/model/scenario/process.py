@@ -7,7 +7,7 @@ import numpy as np
 
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
-from thpsweep.model.mechanisms.base import ScanLimits
+from thpsweep.model.mechanisms.visit import ScanLimits
 from thpsweep.model.mm import fork, gup, madvise
 from thpsweep.model.mm.fault import split_pmds, write
 from thpsweep.model.mm.zeroed import wrote

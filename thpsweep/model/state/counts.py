@@ -1,8 +1,9 @@
 """The operations that a run counts; prices.py turns them into time and bytes."""
 
 import contextlib
+import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -107,11 +108,35 @@ Holds = Callable[[Ints, dict[str, Ints]], None]
 """Records what attempts on rows did while they held locks, by measure (accounting/locks.py)."""
 
 
-class Counts:
-    """Counters of a run. Shapes: total[name] (n_replicates,) int64, largest[name] likewise."""
+@dataclasses.dataclass(frozen=True)
+class Counter:
+    """A counter of a mechanism's own. `price` is a price of the machine (`pte_scan_ns`), a number of ns, or none at all."""
 
-    def __init__(self, n_replicates: int, record_holds: Holds | None = None) -> None:
-        self.total = {name: np.zeros(n_replicates, np.int64) for name in OPERATIONS}
+    what: str
+    unit: str
+    price: str | float | None = None
+
+
+class Totals(dict[str, Ints]):
+    """Counters by name; says which there are where one is asked for that is not."""
+
+    def __missing__(self, name: str) -> Ints:
+        raise ValueError(f"no counter {name!r}; there are: {', '.join(self)}")
+
+
+class Counts:
+    """Counters of a run. Shapes: total[name] (n_replicates,) int64, largest[name] likewise.
+
+    own: those of the mechanism's own, which are in `total`, too.
+    """
+
+    def __init__(
+        self, n_replicates: int, record_holds: Holds | None = None, own: Mapping[str, Counter] | None = None
+    ) -> None:
+        self.own = dict(own or {})
+        self.total: dict[str, Ints] = Totals(
+            {name: np.zeros(n_replicates, np.int64) for name in (*OPERATIONS, *self.own)}
+        )
         self.largest = {name: np.zeros(n_replicates, np.int64) for name in LARGEST.values()}
         self.needed_pages = np.full(n_replicates, HPAGE_PMD_NR)
         """Most pages that an attempt so far took on top of what was there."""

@@ -61,6 +61,8 @@ class Family:
         """Whether old pages were ever linked to copies (linking.py)."""
         self.no_pmd: Bools | None = None
         """Rows that a PMD must not map, as userfaultfd write-protects ptes of theirs; None where there are none."""
+        self.write_faults: Ints | None = None
+        """Write faults of each row so far, where a policy wants to know; None where none does."""
         self.gauge = {name: np.zeros(n_replicates, np.int64) for name in GAUGES}
         self.unsettled: list[Ints] = []
         """Folios that lost mappings, whose MM slots have still to be looked at: mm_slots.settle()."""

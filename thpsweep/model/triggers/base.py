@@ -11,7 +11,8 @@ from thpsweep.model.bits import Ints
 from thpsweep.model.collapse.allocation import NOT_REACHED, Allocator
 from thpsweep.model.collapse.scan import Scanned, VisitConditions, attempt, look
 from thpsweep.model.gates.base import Guard
-from thpsweep.model.mechanisms.base import Flags, Mechanism, ScanLimits
+from thpsweep.model.mechanisms.base import Flags, Mechanism
+from thpsweep.model.mechanisms.visit import ScanLimits, View
 from thpsweep.model.mm.links import grow_older
 from thpsweep.model.mm.zeroed import NEVER_UNDERUSED
 from thpsweep.model.state.counts import Counts
@@ -25,7 +26,8 @@ class Collapser:
 
     Shapes: outcomes (n_replicates, number of ScanResults); conditions gives the blind inputs for rows at a tick. The guard's
     gate is asked about what passes a scan; None asks nobody. The allocator gives each attempt a block; None has plenty.
-    locked tells at which mms (tick, replicates, sharers, regions) a trylock fails; None fails nowhere.
+    locked tells at which mms (tick, replicates, sharers, regions) a trylock fails; None fails nowhere. view gives what is
+    seen in a tick; None sees every pte as just accessed.
     """
 
     family: Family
@@ -35,10 +37,12 @@ class Collapser:
     guard: Guard | None = None
     allocator: Allocator | None = None
     locked: Callable[[int, Ints, Ints, Ints], Flags] | None = None
+    view: Callable[[int], View] | None = None
     outcomes: np.ndarray = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        self.outcomes = np.zeros((self.family.n_replicates, len(ScanResult)), np.int64)
+        n_outcomes = len(ScanResult) + len(self.mechanism.outcomes)
+        self.outcomes = np.zeros((self.family.n_replicates, n_outcomes), np.int64)
 
     def scan(self, rows: Ints, limits: ScanLimits, tick: int, khugepaged: bool) -> Scanned:
         """Scan rows of distinct regions, and ask the gate, without changing or counting anything."""
@@ -46,7 +50,8 @@ class Collapser:
 
     def look(self, rows: Ints, limits: ScanLimits, tick: int, khugepaged: bool) -> Scanned:
         """Scan rows, of any regions, without asking the gate."""
-        return look(self.family, self.mechanism, rows, limits, lambda some: self.conditions(some, tick, khugepaged))
+        found = look(self.family, self.mechanism, rows, limits, lambda some: self.conditions(some, tick, khugepaged))
+        return found if self.view is None else dataclasses.replace(found, view=self.view(tick))
 
     def ask(self, found: Scanned, limits: ScanLimits) -> Scanned:
         """Ask the gate about rows of distinct regions that passed their scan.
@@ -56,7 +61,7 @@ class Collapser:
         passed = found.passed.nonzero()[0]
         if self.guard is None or not passed.size:
             return found
-        allowed = self.guard.allows(self.family, self.counts, self.mechanism, found.rows[passed], limits)
+        allowed = self.guard.allows(self.family, self.counts, self.mechanism, found.rows[passed], limits, found.view)
         if allowed.all():
             return found
         results = found.results.copy()

@@ -9,7 +9,7 @@ from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.checks import whole
 from thpsweep.model.collapse.allocation import NOT_REACHED
 from thpsweep.model.collapse.lookahead import look_ahead
-from thpsweep.model.mechanisms.base import ScanLimits
+from thpsweep.model.mechanisms.visit import ScanLimits
 from thpsweep.model.state.family import Family
 from thpsweep.model.triggers.base import Collapser, Trigger
 from thpsweep.outcomes import ScanResult

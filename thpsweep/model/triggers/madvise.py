@@ -9,7 +9,7 @@ from thpsweep.errors import OptionError
 from thpsweep.model import checks
 from thpsweep.model.bits import Ints
 from thpsweep.model.collapse.scan import Scanned
-from thpsweep.model.mechanisms.base import ScanLimits
+from thpsweep.model.mechanisms.visit import ScanLimits
 from thpsweep.model.state.family import Family
 from thpsweep.model.triggers.base import Collapser, Trigger
 

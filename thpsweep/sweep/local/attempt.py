@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from thpsweep.model import plugins
 from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.records.schema import Error, Outcome, Point
 from thpsweep.sweep.records.writer import FORKED
@@ -96,9 +97,9 @@ def outcome(
 
 
 def as_error(problem: BaseException) -> Error:
-    """Turn an exception into type, message and traceback."""
+    """Turn an exception into type, message and traceback; that of a plugin says where, and with which values."""
     lines = traceback.format_exception(problem)
-    return {"type": type(problem).__name__, "message": str(problem), "traceback": "".join(lines)}
+    return {"type": type(problem).__name__, "message": plugins.located(problem), "traceback": "".join(lines)}
 
 
 def overrun_error(deadline_s: float) -> str:

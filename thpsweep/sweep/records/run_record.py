@@ -92,7 +92,8 @@ def means(result: ResultRecord) -> dict[str, float]:
 
 
 def metrics(result: ResultRecord) -> dict[str, float]:
-    """Choose values that leave room for the series in MAX_METRICS: INTERVALS, then means in the order of importance.
+    """Choose values that leave room for the series in MAX_METRICS: INTERVALS, then the user's own, then other means in the
+    order of importance.
 
     The same keys are chosen whatever the values. Of these, inf and nan are left out, because MLflow would store inf as
     1.797e308 and draw "never" as a very late payback; `unbounded` says it in words.
@@ -100,8 +101,17 @@ def metrics(result: ResultRecord) -> dict[str, float]:
     every, found = means(result), _metrics(result)
     ends = {f"{name}_{end}": float(found[name][end]) for name in INTERVALS if name in found for end in ("low", "high")}
     room = MAX_METRICS - len(ends) - len(run_series.names(result))
-    chosen = {name: every[name] for name in sorted(every, key=_rank)[:room]} | ends
+    mine = own(result)
+    chosen = {
+        name: every[name] for name in sorted(every, key=lambda name: (name not in mine, _rank(name)))[:room]
+    } | ends
     return {name: value for name, value in chosen.items() if math.isfinite(value)}
+
+
+def own(result: ResultRecord) -> dict[str, str]:
+    """Give the metrics of the user's own, with their units."""
+    found = result_of(result)
+    return {name: found["units"][name] for name in found.get("own", ())}
 
 
 def unbounded(result: ResultRecord) -> dict[str, str]:
@@ -132,7 +142,7 @@ def run_name(record: PointRecord) -> str:
     """Name a run so that names sort and tell runs apart: "inplace x0195 prefork regions=64"."""
     every = choices(record)
     degree = f"x{every['sharing.degree']:04d}" if isinstance(every.get("sharing.degree"), int) else every["sharing"]
-    named = {"policy", "mechanism", "trigger", "workload", "sharing", "sharing.degree", "machine"}
+    named = {"policy", "workload", "sharing", "sharing.degree", "machine"}
     varied = [(key.rpartition(".")[2], value) for key, value in record["params"].items() if key not in named]
     words = [every["policy"], degree, every["workload"], *(f"{key}={as_text(value)}" for key, value in varied)]
     return " ".join(words)[:200]

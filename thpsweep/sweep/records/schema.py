@@ -34,6 +34,7 @@ class Point(TypedDict):
     machine: Spec
     memory: NotRequired[Spec]
     run: RunSpec
+    metrics: NotRequired[dict[str, Spec]]
 
 
 class CheckedPoint(TypedDict):
@@ -59,7 +60,7 @@ class Estimate(TypedDict):
 
 
 class Result(TypedDict, total=False):
-    """What the model says of a point; nothing where the point failed."""
+    """What the model says of a point; nothing where the point failed. `own` names the user's metrics and counters."""
 
     metrics: dict[str, Estimate]
     replicates: dict[str, list[float]]
@@ -68,6 +69,7 @@ class Result(TypedDict, total=False):
     facts: dict[str, Any]
     units: dict[str, str]
     counted: dict[str, Any]
+    own: list[str]
 
 
 class Error(TypedDict):

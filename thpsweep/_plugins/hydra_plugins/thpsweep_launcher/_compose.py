@@ -3,7 +3,7 @@
 import copy
 import functools
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from thpsweep.config import PARTS, part_of, point_of
+from thpsweep.config import PARTS, made_of, part_of, point_of
 from thpsweep.errors import SweepError, ThpsweepError
 from thpsweep.sweep.records.schema import Point
 
@@ -55,10 +55,9 @@ class Composer:
             own: dict[str, Texts] = dict.fromkeys(PARTS, ())
             for text in values:
                 own[self._part_name(text)] += (text,)
-            parts = {name: self._part(groups, name, texts) for name, texts in own.items()}
+            return made_of({name: self._part(groups, name, texts) for name, texts in own.items()})
         except REFUSALS:
             return point_of(self.slow(overrides))
-        return cast(Point, {name: part for name, part in parts.items() if name != "sweep"})
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Give the config of one job, equal to what Hydra composes."""
