@@ -109,7 +109,9 @@ def test_an_interrupted_command_leaves_nothing_changed(command, number, code, af
     with bench_or_skip("khugepaged"):
         pass  # the machine can do it, and nobody else is at it
     before = machine()
-    kept = signal.signal(signal.SIGINT, signal.SIG_DFL)  # where we were started with it ignored, so would the command be
+    kept = signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # where we were started with it ignored, so would the command be
     process = subprocess.Popen(
         [sys.executable, "-m", "thpsweep", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
