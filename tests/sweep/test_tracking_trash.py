@@ -1,6 +1,7 @@
 """Each point has one active run, or a user deleted it and is told so: whatever was deleted, restored, renamed, tagged."""
 
 import dataclasses
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -180,6 +181,9 @@ KINDS = [
         SYNC,
     ],
 ]
+SEQUENCES = int(os.environ.get("TRASH_SEQUENCES", "40"))
+"""Tried at length: a sequence takes some seconds, so that a few hundred are for a machine that has nothing else to do."""
+
 HOW = {
     "deadline": None,
     "suppress_health_check": [HealthCheck.function_scoped_fixture],
@@ -203,7 +207,7 @@ def test_one_active_run_a_point_whatever_a_user_did(database: Path, steps: list,
 
 
 @pytest.mark.slow
-@settings(max_examples=300, **HOW)
+@settings(max_examples=SEQUENCES, **HOW)
 @given(steps=STEPS, first=FIRST)
 def test_one_active_run_a_point_whatever_a_user_did_at_length(database: Path, steps: list, first: list[int]) -> None:
     follow(database, steps, first)
