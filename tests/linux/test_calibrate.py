@@ -90,6 +90,14 @@ def test_a_migration_is_predicted_as_it_was_measured() -> None:
     assert prices.compaction_ns(counts, machine)[0] == pytest.approx(10 * (2_300 + 16 * 700))
 
 
+def test_no_price_is_negative_however_noisy_what_it_is_from() -> None:
+    """A slope between noisy figures can be: -240 ns a PMD, in one quick round beside other programs."""
+    names = {name for price in PRICES for name in price.needs}
+    for low in names:
+        raw = {name: 100.0 for name in names} | {low: -240.0}
+        assert all(value >= 0 for value in priced(raw).values()), low
+
+
 def test_what_was_not_measured_is_no_key() -> None:
     assert priced({"copy_page": 400.0}) == {"copy_page_ns": 400.0}
 

@@ -22,7 +22,7 @@ class PriceRule:
 
 
 def _direct(key: str, raw_name: str, method: str) -> PriceRule:
-    return PriceRule(key, method, (raw_name,), lambda raw: raw[raw_name], measured=True)
+    return PriceRule(key, method, (raw_name,), lambda raw: max(0.0, raw[raw_name]), measured=True)
 
 
 def _clear_ns(raw: Raw, slope: str) -> float:
