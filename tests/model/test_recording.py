@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.model.points import point
@@ -38,7 +39,9 @@ def test_pricing_anew_is_simulating_at_these_prices(
     mechanism: str, workload: dict[str, float], prices: dict[str, float]
 ) -> None:
     known = point(mechanism, **workload)
-    anew = recording(known, through_json(simulate(known))).cpu(**prices)
+    anew = recording(known, through_json(simulate(known))).cpu(
+        {f"machine.{name}": value for name, value in prices.items()}
+    )
     expected = simulate({**known, "machine": {**known["machine"], **prices}})["replicates"]
     for name, values in anew.items():
         assert values.tolist() == pytest.approx(expected[name], rel=1e-9, abs=1e-9, nan_ok=True), name
@@ -47,14 +50,26 @@ def test_pricing_anew_is_simulating_at_these_prices(
 def test_accesses_that_miss_scale_what_the_tlb_costs() -> None:
     quiet = {"hot_regions": 0.0}  # another rate is another scene, with other events
     known, thrice = (point("inplace_pmd", **quiet, random_accesses_per_s=rate) for rate in (1e6, 3e6))
-    anew = recording(known, simulate(known)).cpu(accesses=3.0)
+    anew = recording(known, simulate(known)).cpu({"workload.random_accesses_per_s": 3e6})
     assert anew["tradeoff/net_cpu_ms"].tolist() == pytest.approx(simulate(thrice)["replicates"]["tradeoff/net_cpu_ms"])
+
+
+@pytest.mark.parametrize(("mechanism", "workload"), CASES)
+def test_many_draws_at_once_are_each_priced_by_itself(mechanism: str, workload: dict[str, float]) -> None:
+    known = point(mechanism, **workload)
+    recorded, factors = recording(known, simulate(known)), np.array([[0.5], [1.0], [3.0]])
+    keys = {f"machine.{name}": known["machine"][name] for name in OTHER} | {"workload.random_accesses_per_s": 1e6}
+    together = recorded.cpu({key: value * factors for key, value in keys.items()})
+    for number, (factor,) in enumerate(factors):
+        alone = recorded.cpu({key: value * factor for key, value in keys.items()})
+        for name, values in alone.items():
+            assert together[name][number].tolist() == pytest.approx(values.tolist(), rel=1e-12, nan_ok=True), name
 
 
 def test_sizes_are_no_prices() -> None:
     known = point("inplace")
     with pytest.raises(ThpsweepError, match="tlb_l2_entries: not a price"):
-        recording(known, simulate(known)).cpu(tlb_l2_entries=4.0)
+        recording(known, simulate(known)).cpu({"machine.tlb_l2_entries": 4.0})
 
 
 @pytest.mark.parametrize("gate", ["payback", "budget"])

@@ -71,17 +71,17 @@ def faults_ns(counts: Counts, machine: Profile, shares_tables: bool) -> Floats:
     total = priced(counts, FAULT_PRICES, machine)
     if shares_tables:
         copy_ns = machine.clear_page_ns + HPAGE_PMD_NR * machine.fork_pte_small_ns + machine.tlb_flush_ns
-        total += counts.total["tables_unshared"] * copy_ns
+        total = total + counts.total["tables_unshared"] * copy_ns
     return total
 
 
 def priced(counts: Counts, prices: dict[str, str], machine: Profile) -> Floats:
-    """Sum counts times prices. Units: ns. Shapes: -> (n_replicates,)."""
+    """Sum counts times prices. Units: ns. Shapes: prices () or (n_draws, 1) -> (n_replicates,), (n_draws, n_replicates)."""
     total = np.zeros(next(iter(counts.total.values())).size)
     for operation, price in prices.items():
         amounts = counts.total[operation]
         if np.count_nonzero(amounts):
-            total += amounts * float(getattr(machine, price))
+            total = total + amounts * getattr(machine, price)
     return total
 
 
@@ -107,17 +107,19 @@ def collapse_ns(counts: Counts, machine: Profile, n_sharers: int) -> Floats:
     changed = np.sum([counts.total[kind] for kind in CHANGED_BY_WALKS], axis=0)
     idle_visits = np.maximum(0, counts.total["vmas_visited"] - changed)
     total = priced(counts, COLLAPSE_PRICES, machine) + idle_visits * machine.vma_visit_ns
-    unshare_ns = max(0.0, machine.cow_fault_ns - machine.copy_page_ns - machine.tlb_flush_ns)
+    unshare_ns = np.maximum(0.0, machine.cow_fault_ns - machine.copy_page_ns - machine.tlb_flush_ns)
     elsewhere = counts.total["ptes_unmapped"] + counts.total["ptes_cleared_compound"]
-    total -= elsewhere * machine.pte_clear_ns  # they are among ptes_cleared
-    total += counts.total["ptes_unshared"] * unshare_ns + compaction_ns(counts, machine) + own_ns(counts, machine)
+    total = total - elsewhere * machine.pte_clear_ns  # they are among ptes_cleared
+    total = total + (
+        counts.total["ptes_unshared"] * unshare_ns + compaction_ns(counts, machine) + own_ns(counts, machine)
+    )
     return np.asarray(total + ipis(counts, machine, n_sharers) * machine.ipi_ns)
 
 
 def own_ns(counts: Counts, machine: Profile) -> Floats:
     """Price the counters of a mechanism's own. Units: ns. Shapes: -> (n_replicates,)."""
     prices = {name: counter.price for name, counter in counts.own.items() if counter.price is not None}
-    each_ns = {name: float(getattr(machine, p) if isinstance(p, str) else p) for name, p in prices.items()}
+    each_ns = {name: getattr(machine, p) if isinstance(p, str) else p for name, p in prices.items()}
     nothing = np.zeros(counts.total["collapses"].size)
     return np.asarray(sum((counts.total[name] * ns for name, ns in each_ns.items()), nothing))
 
@@ -176,7 +178,7 @@ def aging_pass_ns(gauge: dict[str, Ints], machine: Profile) -> Floats:
 
 def at_prices(amounts: Mapping[str, Ints | Floats], machine: Profile) -> Floats:
     """Sum amounts, each named by its price. Units: ns."""
-    return np.asarray(sum(amount * float(getattr(machine, price)) for price, amount in amounts.items()))
+    return np.asarray(sum(amount * getattr(machine, price) for price, amount in amounts.items()))
 
 
 def reclaim_ns(counts: Counts, machine: Profile) -> Floats:

@@ -1,8 +1,9 @@
 """Counts, then prices: what a run counted, as plain data, and its CPU time at the prices of another machine."""
 
+import copy
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from thpsweep.model.state.counts import Counter, Counts
 from thpsweep.units import NS_PER_MS
 
 FED_BACK = "a gate compared costs, so that other prices would have let other collapses pass"
+
+ACCESSES = "workload.random_accesses_per_s"
 
 NOT_PRICES = ("cpus", "memory_bytes", "tlb_l1_entries", "tlb_l2_entries", "tlb_coalesce")
 """Fields of a profile that are sizes: what a run counts depends on them, so that they cannot be changed afterwards."""
@@ -65,27 +68,40 @@ class Recording:
     n_sharers: int
     duration_s: float
     shares_tables: bool
+    accesses_per_s: float = 1.0
 
-    def cpu(self, accesses: float = 1.0, **prices: float) -> dict[str, Floats]:
-        """Price the run with some prices changed, the accesses that may miss the TLB times a factor.
+    def cpu(self, values: Mapping[str, float | Floats] | None = None) -> dict[str, Floats]:
+        """Price the run with some keys changed, such as `machine.ipi_ns`: to a number, or to one for each of many draws.
 
-        Units: ms; payback_s in s. Shapes: -> each (n_replicates,). Raises: ThpsweepError for what is no price.
+        Units: ms; payback_s in s. Shapes: values () or (n_draws, 1) -> each (n_replicates,) or (n_draws, n_replicates).
+        Raises: ThpsweepError for what a run's counts depend on.
         """
-        refused = [name for name in prices if name in NOT_PRICES]
-        if refused:
-            raise ThpsweepError(f"machine.{refused[0]}: not a price; what a run counts depends on it: simulate it anew")
-        machine = dataclasses.replace(self.machine, **cast(Any, prices))
-        cost_ms = collapse_ns(self.policy.counts, machine, self.n_sharers) / NS_PER_MS
+        values = values or {}
+        machine = self._machine(values)
+        shape = np.broadcast_shapes((self.policy.integrals.first_collapse_s.size,), *map(np.shape, values.values()))
+        cost_ms = np.broadcast_to(collapse_ns(self.policy.counts, machine, self.n_sharers) / NS_PER_MS, shape)
         saved = saved_ms(self.baseline, self.policy, machine, self.shares_tables)
-        saved["tlb"] = saved["tlb"] * accesses
-        gain_ms = sum(saved.values(), np.zeros(cost_ms.size))
+        if ACCESSES in values:
+            saved["tlb"] = saved["tlb"] * (values[ACCESSES] / (self.accesses_per_s or 1.0))
+        gain_ms = sum(saved.values(), np.zeros(shape))
         return {
             "cost/cpu_ms": cost_ms,
-            **{f"benefit/{kind}_ms_saved": value for kind, value in saved.items()},
+            **{f"benefit/{kind}_ms_saved": np.broadcast_to(value, shape) for kind, value in saved.items()},
             "tradeoff/gain_cpu_ms": gain_ms,
             "tradeoff/net_cpu_ms": gain_ms - cost_ms,
             "tradeoff/payback_s": payback_s(self.policy, self.duration_s, cost_ms, gain_ms),
         }
+
+    def _machine(self, values: Mapping[str, float | Floats]) -> Profile:
+        """Give a price list with other prices."""
+        machine, names = copy.copy(self.machine), {field.name for field in dataclasses.fields(Profile)}
+        for key, value in values.items():
+            group, _, name = key.partition(".")
+            if key != ACCESSES and (group != "machine" or name not in names or name in NOT_PRICES):
+                raise ThpsweepError(f"{key}: not a price; what a run counts depends on it: simulate it anew")
+            if group == "machine":
+                setattr(machine, name, value)
+        return machine
 
 
 def recording(point: Mapping[str, Any], result: Mapping[str, Any]) -> Recording:
@@ -99,8 +115,10 @@ def recording(point: Mapping[str, Any], result: Mapping[str, Any]) -> Recording:
     mechanism = registry.build("mechanism", point["policy"]["mechanism"])
     policy, baseline = (_counted(record[run], mechanism.counters, first_s) for run in ("policy", "baseline"))
     machine = registry.build("machine", point["machine"])
-    n_sharers = result["facts"]["sharers"]
-    return Recording(policy, baseline, machine, n_sharers, record["duration_s"], mechanism.shares_tables)
+    n_sharers, accesses_per_s = result["facts"]["sharers"], point["workload"]["random_accesses_per_s"]
+    return Recording(
+        policy, baseline, machine, n_sharers, record["duration_s"], mechanism.shares_tables, accesses_per_s
+    )
 
 
 def _counted(amounts: Mapping[str, list[float]], own: Mapping[str, Counter], first_s: Floats) -> Counted:

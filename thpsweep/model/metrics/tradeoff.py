@@ -51,9 +51,9 @@ def metrics(pair: Pair, by_name: Metrics) -> Metrics:
 def payback_s(policy: Counted, duration_s: float, cost_ms: Floats, gain_ms: Floats) -> Floats:
     """Divide the cost by the mean rate of the gain from the first collapse on. Units: s. Shapes: -> (n_replicates,)."""
     after_s = since_s(policy, duration_s)
-    gain_ms_per_s = np.divide(gain_ms, after_s, out=np.zeros(gain_ms.size), where=np.isfinite(after_s) & (after_s > 0))
-    payback: Floats = np.divide(cost_ms, gain_ms_per_s, out=np.full(cost_ms.size, np.inf), where=gain_ms_per_s > 0)
-    payback[policy.counts.total["collapses"] == 0] = np.nan
+    gain_ms_per_s = np.divide(gain_ms, after_s, out=np.zeros(gain_ms.shape), where=np.isfinite(after_s) & (after_s > 0))
+    payback: Floats = np.divide(cost_ms, gain_ms_per_s, out=np.full(cost_ms.shape, np.inf), where=gain_ms_per_s > 0)
+    payback[..., policy.counts.total["collapses"] == 0] = np.nan
     return payback
 
 
