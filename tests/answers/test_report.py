@@ -150,7 +150,7 @@ def test_the_best_is_the_largest_mean_and_beats_every_other_pair_by_pair(debate:
 def test_with_too_few_replicates_there_is_no_winner(tmp_path: Path) -> None:
     swept(tmp_path, {DEGREE: ["2", "4"], WRITES: ["1"], "policy": ["inplace", "switch"]}, 1)
     found = report(read(tmp_path))
-    assert not any(one.resolved for one in found.judged.values())
+    assert not any(one.resolved for one in found.evidence.judged.values())
     winners, cost = found.answers[-2:]
     assert "not resolved" in winners and "`" not in winners and "interval unknown" in cost
     assert "not resolved" in unillustrated(tmp_path)

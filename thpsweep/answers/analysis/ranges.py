@@ -34,8 +34,8 @@ BASIS: Mapping[str, str] = {
     "measured": "as far as the rounds of most measured prices spread, / 1.33 to x 1.33",
     "derived": "as far off as prices derived from others were, x 0.67 to x 1.42",
     "documented": "of another machine: taken to be as far off as derived ones, x 0.67 to x 1.42",
-    "assumed": "unknown: a factor of 10 in all, / 3.16 to x 3.16",
-    UNKNOWN: "unknown: a factor of 10 in all, / 3.16 to x 3.16",
+    "assumed": "not known within a factor of 10, / 3.16 to x 3.16",
+    UNKNOWN: "not known within a factor of 10, / 3.16 to x 3.16",
 }
 
 _NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
@@ -111,7 +111,7 @@ def rate_range(key: str, value: float) -> Range:
     if stated is not None and stated.low <= value <= stated.high:
         return Range(key, value, stated.low, stated.high, "assumed", stated.source)
     low, high = (factor * value for factor in FACTORS["assumed"])
-    return Range(key, value, low, max(value, min(most, high)), "assumed", BASIS["assumed"])
+    return Range(key, value, low, max(value, min(most, high)), "assumed", f"assumed: {BASIS['assumed']}")
 
 
 def _of_line(key: str, value: float, kind: str, text: str) -> Range:

@@ -21,13 +21,24 @@ from thpsweep.answers.analysis.study import (
 )
 from thpsweep.answers.analysis.uncertainty import Odds
 from thpsweep.answers.charts.choose import HEADLINE_DEGREE, headline_scene
+from thpsweep.answers.report.evidence import Evidence
 from thpsweep.answers.report.figures import chance, code, percent
 from thpsweep.answers.terminal.table import significant
 
 MOST_LINES = 6
 MOST_NAMED = 3
 
-Odds_ = Mapping[Key, Odds]
+OddsByScene = Mapping[Key, Odds]
+
+
+def headlines(found: Evidence) -> tuple[str, ...]:
+    """Say from which share of page walks on it pays, how sure the winners are, and what would overturn them."""
+    best, where = found.judged[found.chosen].best, scene_name(found.chosen)
+    return (
+        break_even(found.study, found.odds),
+        chances(found.inputs, found.odds, found.chosen),
+        overturned(found.varied, best, where, len(found.odds)),
+    )
 
 
 def lowest(entries: Sequence[Entry]) -> Entry | None:
@@ -41,7 +52,7 @@ def _share(entry: Entry) -> float:
     return float(entry.values[BREAK_EVEN].mean())
 
 
-def break_even(known: Study, odds: Odds_ | None = None) -> str:
+def break_even(known: Study, odds: OddsByScene | None = None) -> str:
     """Say from which share of cycles in page walks on collapsing gains more than it costs, beside published shares."""
     best = {scene: lowest(entries) for scene, entries in known.scenes().items()}
     found = {scene: entry for scene, entry in best.items() if entry is not None}
@@ -98,7 +109,7 @@ def _where(rest: Key) -> str:
     return f"with {words}, " if rest else ""
 
 
-def chances(found: Inputs | str, odds: Odds_, chosen: Key) -> str:
+def chances(found: Inputs | str, odds: OddsByScene, chosen: Key) -> str:
     """Say how often each contender wins when all prices and rates are drawn from their ranges at once."""
     if isinstance(found, str):
         return f"How sure that is was not computed: {found}."
@@ -132,7 +143,7 @@ def _stretch(part: Sequence[tuple[Any, Odds]]) -> str:
     return f"{code(one.favourite)} in {said}{where}"
 
 
-def _often(odds: Odds_) -> str:
+def _often(odds: OddsByScene) -> str:
     """Count the scenes by favourite."""
     won: dict[str, list[float]] = {}
     for one in odds.values():

@@ -13,23 +13,23 @@ import jinja2
 import markupsafe
 
 from thpsweep.answers.analysis import frame
-from thpsweep.answers.analysis.inputs import Inputs, inputs
 from thpsweep.answers.analysis.prices import KINDS, Price, prices
 from thpsweep.answers.analysis.question import question_of
 from thpsweep.answers.analysis.ranges import Range
 from thpsweep.answers.analysis.ranking import Verdict, contestants, verdicts
-from thpsweep.answers.analysis.sensitivity import Sensitivity, sensitivities
+from thpsweep.answers.analysis.sensitivity import Sensitivity
 from thpsweep.answers.analysis.sobol import Index, indices
 from thpsweep.answers.analysis.study import COST, NET, UNRANKED, Entry, Key, Study, scene_name, study
-from thpsweep.answers.analysis.uncertainty import Odds, draws, odds
 from thpsweep.answers.charts.bars import decides, matters
 from thpsweep.answers.charts.base import Chart, PointLink
-from thpsweep.answers.charts.choose import directions, headline_scene
+from thpsweep.answers.charts.choose import directions
 from thpsweep.answers.charts.curves import curves
 from thpsweep.answers.charts.frontier import frontier
 from thpsweep.answers.charts.payback_map import payback_map
-from thpsweep.answers.report import headline, sentences
+from thpsweep.answers.report import sentences
+from thpsweep.answers.report.evidence import Evidence, evidence
 from thpsweep.answers.report.figures import EXACT_SAID, numbers
+from thpsweep.answers.report.headline import headlines
 from thpsweep.answers.report.tables import breaks, chances, own, published, records, winners
 from thpsweep.answers.terminal.table import footnotes, significant
 from thpsweep.errors import SweepError
@@ -46,16 +46,18 @@ QUANTITIES = {NET: "net gain", COST: "CPU of collapsing", "cost/stall_max_ms": "
 class Report:
     """All that a report says, before it is written."""
 
-    study: Study
     question: str
     answers: tuple[str, ...]
-    judged: Mapping[Key, Verdict]
+    evidence: Evidence
     anyhow: Mapping[Key, Verdict]
     charts: tuple[Chart, ...]
     missing: tuple[tuple[str, str], ...]
     prices: tuple[Price, ...]
-    inputs: Inputs | str
-    odds: Mapping[Key, Odds]
+
+    @property
+    def study(self) -> Study:
+        """All finished points."""
+        return self.evidence.study
 
 
 def write_report(sweep: Sweep, machine: Path | None = None) -> Path:
@@ -78,33 +80,19 @@ def report(sweep: Sweep, machine: Path | None = None) -> Report:
     if not known.entries:
         raise SweepError(f"{sweep.directory}: no point is done, so there is nothing to report")
     profile = known.entries[0].point["machine"]
-    found = inputs(known, lambda name: machine or option_file("machine", name))
+    found = evidence(known, lambda name: machine or option_file("machine", name))
     explained = tuple(prices(profile, machine or option_file("machine", str(profile.get("name", "")))))
-    judged, anyhow = verdicts(known, sharing_kept=True), verdicts(known, sharing_kept=False)
-    chosen = headline_scene(known)
-    drawn, varied = _varied(found, judged, chosen)
-    answers = (
-        headline.break_even(known, drawn),
-        headline.chances(found, drawn, chosen),
-        headline.overturned(varied, judged[chosen].best, scene_name(chosen), len(drawn)),
-        sentences.winners(known, judged),
-        sentences.hundred_thousand(known),
+    charts, missing = _charts(known, found.varied, found.judged[found.chosen])
+    answers = (*headlines(found), sentences.winners(known, found.judged), sentences.hundred_thousand(known))
+    return Report(
+        question_of(sweep.directory),
+        tuple(filter(None, answers)),
+        found,
+        verdicts(known, sharing_kept=False),
+        tuple(charts),
+        tuple(missing),
+        explained,
     )
-    charts, missing = _charts(known, varied, judged[chosen])
-    said = tuple(filter(None, answers))
-    question = question_of(sweep.directory)
-    return Report(known, question, said, judged, anyhow, tuple(charts), tuple(missing), explained, found, drawn)
-
-
-def _varied(
-    found: Inputs | str, judged: Mapping[Key, Verdict], chosen: Key
-) -> tuple[Mapping[Key, Odds], list[Sensitivity] | str]:
-    """Draw all prices and rates at once, and move each alone; or say why that may not be."""
-    if isinstance(found, str):
-        return {}, found
-    drawn = draws(found.keys)
-    known = odds(found, drawn, sharing_kept=True)
-    return known, sensitivities(found, judged, drawn, known, chosen) or found.left_out
 
 
 def _charts(
@@ -177,9 +165,9 @@ def html(found: Report, sweep: Sweep, pictures: Mapping[str, bytes]) -> str:
         question=found.question,
         sentences=found.answers,
         about=_about(found.study),
-        winners=winners(found.study, found.judged, found.anyhow),
+        winners=winners(found.study, found.evidence.judged, found.anyhow),
         winners_said=_winners_said(found),
-        chances=chances(found.study, found.odds),
+        chances=chances(found.study, found.evidence.odds),
         chances_said=_chances_said(found),
         published=published(),
         breaks=breaks(found.study),
@@ -229,30 +217,30 @@ def _winners_said(found: Report) -> str:
 
 def _chances_said(found: Report) -> str:
     """Say what was drawn, and what could not be."""
-    if isinstance(found.inputs, str):
-        return f"Not computed: {found.inputs}."
-    fixed = ", ".join(f"`{key}`" for key in found.inputs.fixed)
-    swept = ", ".join(f"`{key}`" for key in found.inputs.swept)
+    if isinstance(found.evidence.inputs, str):
+        return f"Not computed: {found.evidence.inputs}."
+    fixed = ", ".join(f"`{key}`" for key in found.evidence.inputs.fixed)
+    swept = ", ".join(f"`{key}`" for key in found.evidence.inputs.swept)
     return (
         "Each price and rate is drawn from its range (below), independently, the same draws for all points of a machine "
         "(scrambled Sobol' sequence, even in the logarithm); a win is the largest net gain in a draw and a replicate, not "
         "collapsing gaining zero. Intervals hold 95 % of draws and replicates. "
         + (f"Not drawn, as the sweep varies it: {swept}. " if swept else "")
         + f"Not drawn, as the counts depend on it, so that another value needs a simulation of its own: {fixed}."
-        + (f" {found.inputs.left_out}." if found.inputs.left_out else "")
+        + (f" {found.evidence.inputs.left_out}." if found.evidence.inputs.left_out else "")
     )
 
 
 def _sources(found: Report) -> list[tuple[Any, ...]]:
     """List each figure of the machine, and each rate that was drawn, with its range."""
-    if isinstance(found.inputs, str):
+    if isinstance(found.evidence.inputs, str):
         return [(p.key, p.value, p.unit, p.kind, "", "", p.about) for p in found.prices]
-    ranges = next(iter(found.inputs.ranges.values()))
+    ranges = next(iter(found.evidence.inputs.ranges.values()))
     rows: list[tuple[Any, ...]] = []
     for p in found.prices:
         one = ranges[f"machine.{p.key}"]
-        rows.append((p.key, p.value, p.unit, p.kind, *_ends(one, one.key in found.inputs.keys), p.about))
-    rates = [ranges[key] for key in found.inputs.keys if key.startswith("workload.")]
+        rows.append((p.key, p.value, p.unit, p.kind, *_ends(one, one.key in found.evidence.inputs.keys), p.about))
+    rates = [ranges[key] for key in found.evidence.inputs.keys if key.startswith("workload.")]
     rows += [(one.key, one.value, "", one.kind, *_ends(one, drawn=True), "") for one in rates]
     return rows
 

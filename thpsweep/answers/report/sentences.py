@@ -7,6 +7,7 @@ import numpy as np
 
 from thpsweep.answers.analysis import frame
 from thpsweep.answers.analysis.paired import Values, difference, estimate
+from thpsweep.answers.analysis.question import question_of
 from thpsweep.answers.analysis.ranking import (
     ALONE,
     UNRESOLVED,
@@ -32,13 +33,18 @@ from thpsweep.answers.analysis.study import (
     study,
 )
 from thpsweep.answers.charts.choose import HEADLINE_DEGREE, headline_scene
+from thpsweep.answers.report.evidence import evidence
 from thpsweep.answers.report.figures import EXACT_SAID, code, ends, ms, percent
-from thpsweep.answers.report.headline import break_even
+from thpsweep.answers.report.headline import break_even, headlines
 from thpsweep.answers.terminal.table import duration
+from thpsweep.shipped import option_file
 from thpsweep.sweep.records.journal import Sweep
 from thpsweep.units import HPAGE_PMD_NR, size
 
 MOST_CLAUSES = 6
+MOST_PRICED = 2000
+"""A sweep with more points is priced anew in its report only."""
+
 WALK_SHARE = "workload.page_walk_share"
 STALL, COLLAPSES = "cost/stall_max_ms", "cost/collapses"
 
@@ -52,7 +58,14 @@ def answer(sweep: Sweep) -> str:
         return ""
     judged = verdicts(known, sharing_kept=True)
     exact = EXACT_SAID if any(one.entry is not None and one.net.exact for one in judged.values()) else ""
-    return " ".join(filter(None, (break_even(known), winners(known, judged), exact)))
+    return " ".join(filter(None, (*_first(sweep, known), winners(known, judged), exact)))
+
+
+def _first(sweep: Sweep, known: Study) -> tuple[str, ...]:
+    """Say how sure it is, too, where a question is asked and there are not too many points to price anew."""
+    if question_of(sweep.directory) and len(known.entries) <= MOST_PRICED:
+        return headlines(evidence(study(sweep), lambda name: option_file("machine", name)))
+    return (break_even(known),)
 
 
 def winners(known: Study, judged: Mapping[Key, Verdict] | None = None) -> str:

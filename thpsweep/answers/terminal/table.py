@@ -146,7 +146,8 @@ def table(sweep: Sweep, *, width: int = 170) -> Table:
     columns = [*(column for column in COLUMNS if wide or not column.wide), *_own(rows)]
     units = [column.unit(rows) for column in columns]
     for column, (unit, _) in zip(columns, units, strict=True):
-        laid.add_column(f"{column.heading}\n{unit}".replace("\n\n", "\n").strip(), justify="right", overflow="fold")
+        heading = f"{column.heading}\n{unit}".replace("\n\n", "\n").strip()
+        laid.add_column(heading, justify="right", overflow="fold", no_wrap=wide)
     shown, hidden = (rows, 0) if len(rows) <= MOST_ROWS else (_ends(rows), len(rows) - MOST_ROWS)
     for row, following in zip(shown, [*shown[1:], None], strict=True):
         cells = [_text(row.get(key)) for key in leading] + [_policy(row)]
