@@ -161,6 +161,6 @@ def test_what_has_healed_is_not_lost_in_the_table_either() -> None:
 
 
 def test_what_takes_more_memory_than_there_is_is_marked() -> None:
-    large, small = row(**{"cost/memory_bytes_peak": 136e9}), row(**{"cost/memory_bytes_peak": 1e9})
+    large, small = row(**{"peak_bytes": 136e9}), row(**{"peak_bytes": 1e9})
     assert (table._policy(large), table._policy(small)) == ("copy (does not fit)", "copy")
     assert not fits(large) and fits(small) and fits(row())

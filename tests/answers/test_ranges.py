@@ -93,7 +93,8 @@ def test_a_price_that_was_given_in_the_command_is_as_uncertain_as_the_profiles(t
 def test_without_a_profile_all_is_unknown() -> None:
     found = machine_ranges(profiles.load(profiles.default_file()), None)
     assert {one.kind for one in found.values()} == {UNKNOWN}
-    assert all(one.high == pytest.approx(10 * one.low) for one in found.values())
+    assert all(found[f"machine.{price}"].high == pytest.approx(10 * found[f"machine.{price}"].low) for price in PRICES)
+    assert found["machine.tlb_coalesce"].low == 1  # fewer than one pte an entry there are not
 
 
 def test_the_range_of_measured_prices_holds_most_rounds_of_the_machine_that_was_calibrated() -> None:

@@ -66,8 +66,8 @@ def test_contenders_are_compared_in_the_same_draw_and_the_same_replicate() -> No
 
 
 def test_who_does_not_fit_never_wins() -> None:
-    large = entry("large", lambda of: 1e6 + 0 * of[P], KNOWN, **{"cost/memory_bytes_peak": 2e9})
-    small = entry("small", lambda of: 1.0 + 0 * of[P], KNOWN, **{"cost/memory_bytes_peak": 0.9e9})
+    large = entry("large", lambda of: 1e6 + 0 * of[P], KNOWN, **{"peak_bytes": 2e9})
+    small = entry("small", lambda of: 1.0 + 0 * of[P], KNOWN, **{"peak_bytes": 0.9e9})
     assert verdict(SCENE, contestants([large, small], sharing_kept=False)).best == "small"
     assert known_odds(large, small).chances == {"small": 1.0, ALONE: 0.0}
 

@@ -13,9 +13,10 @@ from thpsweep.sweep.records.schema import result_of
 
 Row = dict[str, Any]
 
-ASIDE = ("choices", "counted", "regions", "notes", "own", "memory_bytes", "duration_s")
+ASIDE = ("choices", "counted", "regions", "notes", "own", "memory_bytes", "peak_bytes", "duration_s")
 """Keys of a row that are no columns: the names of its choices, its outcomes with their counts, how many regions there
-are, what the model noted, the units of the user's own metrics, the machine's memory, the simulated time."""
+are, what the model noted, the units of the user's own metrics, the machine's memory and the most that was
+in use, the simulated time."""
 
 HEALED = 0.01
 """Shared memory that became double counts as healed where no more than this share of it is double at the end."""
@@ -85,8 +86,8 @@ def double_bytes(row: Row) -> float:
 
 
 def fits(row: Row) -> bool:
-    """Tell whether the machine has the memory that was in use at the peak, by the mean over replicates."""
-    return bool(row.get("cost/memory_bytes_peak", 0.0) <= row["memory_bytes"])
+    """Tell whether the machine has the memory that was in use at the peak, in every replicate."""
+    return bool(row.get("peak_bytes", 0.0) <= row["memory_bytes"])
 
 
 def write_csv(sweep: Sweep, path: Path) -> None:
@@ -123,6 +124,7 @@ def _row(sweep: Sweep, point_id: str) -> Row:
         return row | {"state": NOT_RUN, "outcomes": "", "error": ""}
     row["state"] = result["state"]
     facts = (result["result"] or {}).get("facts", {})
+    row["peak_bytes"] = max((result["result"] or {}).get("replicates", {}).get("cost/memory_bytes_peak", [0.0]))
     row |= {"counted": run_record.outcomes(result), "notes": tuple(run_record.notes(result))}
     row["own"] = run_record.own(result)
     row["regions"] = facts.get("regions")

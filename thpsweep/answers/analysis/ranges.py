@@ -12,7 +12,7 @@ from thpsweep import profiles
 from thpsweep.answers.analysis.paired import Values
 from thpsweep.answers.analysis.prices import GIVEN, UNKNOWN, prices
 from thpsweep.errors import ThpsweepError
-from thpsweep.model.machines.profile import Profile
+from thpsweep.model.machines.profile import BOUNDS, Profile
 
 UNKNOWN_FACTOR = math.sqrt(10.0)
 MEASURED_FACTOR = 4 / 3
@@ -121,7 +121,8 @@ def _of_line(key: str, value: float, kind: str, text: str) -> Range:
         if not low <= value <= high:
             raise ThpsweepError(f"{key}: its line says {low:g}..{high:g}; expected a range that holds {value:g}")
         return Range(key, value, low, high, kind, f"{kind}: {low:g} to {high:g}, as the profile says")
-    low, high = (factor * value for factor in FACTORS[kind])
+    least, most = BOUNDS.get(key.rpartition(".")[2], (0.0, math.inf))
+    low, high = (min(most, max(least, factor * value)) for factor in FACTORS[kind])
     return Range(key, value, low, high, kind, f"{kind}: {BASIS[kind]}")
 
 

@@ -99,7 +99,9 @@ def _moved(found: Inputs, entries: Sequence[Entry], shares: Values, keys: Sequen
             laid = np.full(shape, ranges[key].value)
             laid[at] = ranges[key].at(shares)
             values[key] = laid.reshape(-1, 1)
-        nets[entry.contender] = np.asarray(entry.priced.cpu(values)[NET].reshape(*shape, -1), np.float64)
+        priced = np.asarray(entry.priced.cpu(values)[NET], np.float64)
+        laid_out = np.broadcast_to(priced, (shape[0] * shape[1], entry.values[NET].size))
+        nets[entry.contender] = laid_out.reshape(*shape, -1)
     n_replicates = next((values.shape[2] for values in nets.values()), 1)
     return {ALONE: np.zeros((*shape, n_replicates)), **nets}
 

@@ -88,7 +88,7 @@ def odds(found: Inputs, drawn: Draws, *, sharing_kept: bool) -> dict[Key, Odds]:
 
 def _scene(scene: Key, entries: Sequence[Entry], found: Inputs, drawn: Draws) -> Odds:
     """Price the contestants of a scene. Who does exactly what another one does counts under the first one's name."""
-    cpu = {entry.contender: _priced(entry, drawn.values(found.of(entry))) for entry in entries}
+    cpu = {entry.contender: _priced(entry, drawn.values(found.of(entry)), len(drawn.shares)) for entry in entries}
     nets = {name: values[NET] for name, values in cpu.items()}
     shape = next(iter(nets.values())).shape if nets else (len(drawn.shares), 1)
     wins = winners({ALONE: np.zeros(shape)} | nets)
@@ -101,10 +101,14 @@ def _scene(scene: Key, entries: Sequence[Entry], found: Inputs, drawn: Draws) ->
     )
 
 
-def _priced(entry: Entry, values: Mapping[str, Values]) -> dict[str, Values]:
+def _priced(entry: Entry, values: Mapping[str, Values], n_draws: int) -> dict[str, Values]:
+    """Give net gain, and break-even where there is one. Shapes: -> each (n_draws, n_replicates)."""
     assert isinstance(entry.priced, Recording)
     cpu = entry.priced.cpu(values)
-    return {name: np.asarray(cpu[name], np.float64) for name in (NET, BREAK_EVEN) if name in cpu}
+    shape = (n_draws, entry.values[NET].size)
+    return {
+        name: np.broadcast_to(np.asarray(cpu[name], np.float64), shape) for name in (NET, BREAK_EVEN) if name in cpu
+    }
 
 
 def winners(nets: Mapping[str, Values]) -> dict[str, float]:
