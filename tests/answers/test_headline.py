@@ -52,7 +52,7 @@ def test_the_break_even_is_that_of_the_contender_with_the_lowest_share_beside_pu
 def test_no_share_pays_where_it_would_be_more_than_all_cycles() -> None:
     one = entry("one", lambda of: -of[P], KNOWN, scene(195), share=lambda of: np.inf)
     said = headline.break_even(planted_study(one))
-    assert "`one` pays at no share; more than the most that is published, 20 %" in said
+    assert "no share at 195 sharers. At 195 sharers it pays at no share" in said and "`one`" not in said
 
 
 def test_records_without_a_break_even_say_nothing_of_it() -> None:

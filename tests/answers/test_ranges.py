@@ -11,7 +11,7 @@ from tests.model.points import point
 from thpsweep import profiles
 from thpsweep.answers.analysis.prices import GIVEN, UNKNOWN
 from thpsweep.answers.analysis.published import PUBLISHED, beside
-from thpsweep.answers.analysis.ranges import FACTORS, RATES, SHARES, Range, machine_ranges, rate_range
+from thpsweep.answers.analysis.ranges import FACTORS, SHARES, STATED, Range, machine_ranges, rate_range
 from thpsweep.errors import ThpsweepError
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.metrics.repricing import recording
@@ -19,7 +19,7 @@ from thpsweep.model.simulate import simulate
 from thpsweep.shipped import option_file, options
 
 PRICES = [field.name for field in dataclasses.fields(Profile) if field.name.endswith("_ns")]
-RATES_PRICED = {"workload.random_accesses_per_s", *RATES, *SHARES}
+RATES_PRICED = {"workload.random_accesses_per_s", *STATED, *SHARES}
 """Rates that somebody has thought of a range for: a new one that counts can be priced with has to be among them."""
 
 
@@ -57,7 +57,7 @@ def test_every_key_that_counts_can_be_priced_with_has_a_range() -> None:
             recorded.cpu({key: 1.0})
         except ThpsweepError:
             continue
-        assert key in RATES_PRICED, f"{key} has no range in RATES"
+        assert key in RATES_PRICED, f"{key} has no range in STATED"
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,14 @@ def test_draws_are_even_in_the_logarithm() -> None:
     assert one.at(np.array([0.0, 0.25, 0.5, 1.0])).tolist() == pytest.approx([1, 100**0.25, 10, 100])
     fixed = dataclasses.replace(one, low=10.0, high=10.0)
     assert fixed.at(np.array([0.0, 0.3, 1.0])).tolist() == [10, 10, 10]
+
+
+def test_a_key_that_is_one_of_a_few_values_is_drawn_from_these() -> None:
+    machine, file = profiles.load(profiles.default_file()), profiles.default_file()
+    one = machine_ranges(machine, file)["machine.tlb_coalesce"]
+    assert one.levels == (1, 4) and one.at(np.array([0.0, 0.49, 0.51, 1.0])).tolist() == [1, 1, 4, 4]
+    arm = machine_ranges(dataclasses.replace(machine, tlb_coalesce=16.0), None)["machine.tlb_coalesce"]
+    assert arm.levels == (16.0,)
 
 
 def test_a_share_of_walks_reaches_from_little_to_the_most_published_and_no_share_beyond_all() -> None:

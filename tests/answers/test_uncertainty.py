@@ -8,6 +8,7 @@ import pytest
 
 from tests.answers.planted import SCENE, entry, planted_inputs
 from thpsweep.answers.analysis.inputs import inputs
+from thpsweep.answers.analysis.ranges import Range
 from thpsweep.answers.analysis.ranking import ALONE, contestants, verdict
 from thpsweep.answers.analysis.sensitivity import sensitivities
 from thpsweep.answers.analysis.study import Study
@@ -137,6 +138,19 @@ def test_the_turns_below_and_above_are_the_nearest_ones() -> None:
     half = math.sqrt(0.3)
     assert below == (pytest.approx(10 ** (1 - half), rel=0.01), ALONE)
     assert above == (pytest.approx(10 ** (1 + half), rel=0.01), ALONE)
+
+
+def test_a_key_of_few_values_turns_a_winner_at_one_of_them() -> None:
+    """Of 1, 4 and 16 it wins at 16 alone: in a third of the draws."""
+    levels = Range(P, 1.0, 1.0, 16.0, "assumed", "planted", (1.0, 4.0, 16.0))
+    one = entry("one", lambda of: of[P] - 10.0, {P: 1.0})
+    found = dataclasses.replace(planted_inputs([one], {P: (1.0, 1.0, 16.0)}), ranges={one.id: {P: levels}})
+    drawn = draws([P])
+    known = odds(found, drawn, sharing_kept=True)
+    assert known[SCENE].chances["one"] == pytest.approx(1 / 3, abs=0.002)
+    judged = {SCENE: verdict(SCENE, contestants([one], sharing_kept=True))}
+    (tried_one,) = sensitivities(found, judged, drawn, known, SCENE)
+    assert tried_one.turns == ((16.0, "one"),) and tried_one.at_high == 1
 
 
 def test_rank_correlation_of_what_decides_alone_is_one() -> None:

@@ -52,24 +52,38 @@ class Range:
     high: float
     kind: str
     source: str
+    levels: tuple[float, ...] = ()
+    """All that it can be, where that is a few values."""
 
     def at(self, share: Values) -> Values:
-        """Give the values below which these shares of the range lie: even in the logarithm; even, where it begins at 0."""
+        """Give the values below which these shares of the range lie: even in the logarithm; even, where it begins at 0.
+
+        Of levels each has as large a share.
+        """
+        if self.levels:
+            at = np.minimum(share * len(self.levels), len(self.levels) - 1).astype(np.int64)
+            return np.array([self.levels[one] for one in at.ravel()]).reshape(share.shape)
         if self.low <= 0 or self.low == self.high:
             return self.low + share * (self.high - self.low)
         return np.asarray(self.low * np.exp(share * math.log(self.high / self.low)), np.float64)
 
 
+LEVELS: Mapping[str, tuple[float, ...]] = {"machine.tlb_coalesce": (1.0, 4.0, 16.0)}
+"""Keys that are one of a few values; those that its range holds are drawn: no CPU coalesces two ptes, or five."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Stated:
-    """A range of a rate that holds whatever its value."""
+    """A range of a key that nobody has measured, whatever its value."""
 
     low: float
     high: float
     source: str
 
 
-RATES: Mapping[str, Stated] = {
+STATED: Mapping[str, Stated] = {
+    "machine.tlb_coalesce": Stated(1.0, 4.0, "none, or the 4 that Zen documents; 16 are arm64's contpte"),
+    "machine.page_free_ns": Stated(0.0, 286.0, "none beside pte_clear_ns, or what zen5_vm's rounds had"),
     "workload.page_walk_share": Stated(
         0.002, 0.2, "from next to nothing to the most published of data centres, 20 % of cycles (Contiguitas, ISCA'23)"
     ),
@@ -77,7 +91,7 @@ RATES: Mapping[str, Stated] = {
         0.3, 0.7, "caches: misses fall as size ** -0.3 to -0.7 (Hartstein et al., CF'06, doi:10.1145/1128022.1128064)"
     ),
 }
-"""Rates with a range of their own; any other has BASIS["assumed"]."""
+"""Assumed keys with a range of their own; any other has BASIS["assumed"]."""
 
 SHARES = ("workload.root_cpu_share", "workload.worker_cpu_share", "workload.page_walk_share")
 """Rates that cannot exceed 1."""
@@ -107,9 +121,9 @@ def machine_ranges(machine: Profile, file: Path | None) -> dict[str, Range]:
 def rate_range(key: str, value: float) -> Range:
     """Give the range of a rate of the workload."""
     most = 1.0 if key in SHARES else math.inf
-    stated = RATES.get(key)
+    stated = STATED.get(key)
     if stated is not None and stated.low <= value <= stated.high:
-        return Range(key, value, stated.low, stated.high, "assumed", stated.source)
+        return Range(key, value, stated.low, stated.high, "assumed", f"assumed: {stated.source}")
     low, high = (factor * value for factor in FACTORS["assumed"])
     return Range(key, value, low, max(value, min(most, high)), "assumed", f"assumed: {BASIS['assumed']}")
 
@@ -120,10 +134,21 @@ def _of_line(key: str, value: float, kind: str, text: str) -> Range:
         low, high = map(float, stated[-1])
         if not low <= value <= high:
             raise ThpsweepError(f"{key}: its line says {low:g}..{high:g}; expected a range that holds {value:g}")
-        return Range(key, value, low, high, kind, f"{kind}: {low:g} to {high:g}, as the profile says")
+        return _levelled(Range(key, value, low, high, kind, f"{kind}: {low:g} to {high:g}, as the profile says"))
+    own = STATED.get(key) if kind in ("assumed", UNKNOWN) else None
+    if own is not None and own.low <= value <= own.high:
+        return _levelled(Range(key, value, own.low, own.high, kind, f"{kind}: {own.source}"))
     least, most = BOUNDS.get(key.rpartition(".")[2], (0.0, math.inf))
     low, high = (min(most, max(least, factor * value)) for factor in FACTORS[kind])
-    return Range(key, value, low, high, kind, f"{kind}: {BASIS[kind]}")
+    return _levelled(Range(key, value, low, high, kind, f"{kind}: {BASIS[kind]}"))
+
+
+def _levelled(one: Range) -> Range:
+    """Leave of a key that is one of a few values those that its range holds, and the simulated one."""
+    if one.key not in LEVELS:
+        return one
+    held = {level for level in LEVELS[one.key] if one.low <= level <= one.high} | {one.value}
+    return dataclasses.replace(one, low=min(held), high=max(held), levels=tuple(sorted(held)))
 
 
 def _moved(one: Range, value: float) -> Range:

@@ -146,7 +146,8 @@ def _turns(one: Range, found: Inputs, entries: Sequence[Entry]) -> Iterator[tupl
             other = max(means, key=lambda name: means[name][at])
             if means[other][at] > means[best][at]:
                 ahead, behind = (means[best][step] - means[other][step] for step in (before, at))
-                yield float(steps[before] + (steps[at] - steps[before]) * ahead / (ahead - behind)), other
+                part = 1.0 if one.levels else ahead / (ahead - behind)
+                yield float(steps[before] + (steps[at] - steps[before]) * part), other
                 break
             before = at
 
@@ -155,6 +156,8 @@ def _share(one: Range) -> float:
     """Give which share of the range lies below the simulated value."""
     if one.low == one.high:
         return 0.0
+    if one.levels:
+        return (one.levels.index(one.value) + 0.5) / len(one.levels)
     if one.low <= 0:
         return (one.value - one.low) / (one.high - one.low)
     return math.log(one.value / one.low) / math.log(one.high / one.low)

@@ -27,6 +27,7 @@ from thpsweep.answers.terminal.table import significant
 
 MOST_LINES = 6
 MOST_NAMED = 3
+NO_SHARE = "it pays at no share, as no page walk is saved, or the whole of them is not enough"
 
 OddsByScene = Mapping[Key, Odds]
 
@@ -68,10 +69,10 @@ def break_even(known: Study, odds: OddsByScene | None = None) -> str:
     if odds and chosen in odds and entry.contender in odds[chosen].break_even:
         span = odds[chosen].break_even[entry.contender]
         sure = f", {percent(span.low)} to {percent(span.high)} in 95 % of the draws"
-    pays = f"pays from {percent(share)} on" if share <= 1 else "pays at no share"
+    pays = f"{code(entry.contender)} pays from {percent(share)} on{sure}; {beside(share)}" if share <= 1 else NO_SHARE
     return (
         f"Collapsing gains what it costs, memory staying shared, from this share of cycles in page walks on: "
-        f"{'; '.join(clauses)}. At {scene_name(chosen)} {code(entry.contender)} {pays}{sure}; {beside(share)}."
+        f"{'; '.join(clauses)}. At {scene_name(chosen)} {pays}."
     )
 
 
@@ -88,8 +89,12 @@ def _along(rest: Key, line: Sequence[tuple[Any, Entry]]) -> str:
     """Write the share at the first, the last and the headline's degree."""
     near = min(range(len(line)), key=lambda at: abs((line[at][0] or 0) - HEADLINE_DEGREE))
     shown = [line[at] for at in sorted({0, near, len(line) - 1})]
-    parts = [f"{percent(_share(entry))}{_at(degree)} ({code(entry.contender)})" for degree, entry in shown]
+    parts = [f"{percent(_share(entry))}{_at(degree)}{_by(entry)}" for degree, entry in shown]
     return f"{_where(rest)}{', '.join(parts)}"
+
+
+def _by(entry: Entry) -> str:
+    return f" ({code(entry.contender)})" if _share(entry) <= 1 else ""
 
 
 def _between(entries: Sequence[Entry]) -> str:

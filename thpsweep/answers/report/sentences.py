@@ -240,4 +240,6 @@ def _payback(entry: Entry) -> str:
         some = "" if late == values.size else f" in {late} of {values.size} replicates"
         return f"does not pay back within the run{some}"
     found = estimate(values)
+    if not found.mean:
+        return "pays back within the first tick"
     return f"pays back after {duration(found.mean)}{ends(found, duration)}"
