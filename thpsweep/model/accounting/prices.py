@@ -126,7 +126,9 @@ def collapse_ns(counts: Counts, machine: Profile, n_sharers: int) -> Floats:
     unshare_ns = np.maximum(0.0, machine.cow_fault_ns - machine.copy_page_ns - machine.tlb_flush_ns)
     elsewhere = counts.total["ptes_unmapped"] + counts.total["ptes_cleared_compound"]
     total = total - elsewhere * machine.pte_clear_ns  # they are among ptes_cleared
-    total = total + counts.total["ptes_unshared"] * unshare_ns + compaction_ns(counts, machine) + own_ns(counts, machine)
+    total = (
+        total + counts.total["ptes_unshared"] * unshare_ns + compaction_ns(counts, machine) + own_ns(counts, machine)
+    )
     return np.asarray(total + interrupts_ns(counts, machine, n_sharers))
 
 

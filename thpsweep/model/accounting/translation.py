@@ -29,7 +29,11 @@ WHO = ("root", "worker")
 FORMS = ("small", "compound", "pmd")
 PTE_BYTES = 8
 AMOUNTS = tuple(
-    f"{who}_{form}{part}_s" for who in WHO for form in FORMS for part in ("", "_uncached") if form + part != "pmd_uncached"
+    f"{who}_{form}{part}_s"
+    for who in WHO
+    for form in FORMS
+    for part in ("", "_uncached")
+    if form + part != "pmd_uncached"
 )
 """What a run adds up: seconds of processes, by the form in which their memory is mapped; _uncached of them count for as
 much as page tables did not fit the cache."""

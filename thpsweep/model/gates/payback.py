@@ -83,7 +83,10 @@ class Payback(Gate):
         law = Law(machine, rates, family.n_sharers, share)
         spent_ns = [
             law.ns(process_seconds(mine, _less(every, mine), _living(proposal) - 1, machine, rates, 1.0))
-            for mine, every in ((here, everyone), (there, Forms(*(a + b for a, b in zip(everyone, change, strict=True)))))
+            for mine, every in (
+                (here, everyone),
+                (there, Forms(*(a + b for a, b in zip(everyone, change, strict=True)))),
+            )
         ]
         fixed = 1.0 if self.miss_ns is None else self.miss_ns / law.walk_ns(share)
         return np.asarray((spent_ns[0] - spent_ns[1]) * fixed)

@@ -92,9 +92,7 @@ def _memory(pair: Pair) -> Metrics:
     family = pair.policy.family
     tables = family.n_sharers * family.n_regions
     runs = {"memory_bytes_peak": pair.policy, "memory_bytes_peak_baseline": pair.baseline}
-    return {
-        name: ((run.integrals.peak_pages + tables) * float(PAGE_SIZE_BYTES), "bytes") for name, run in runs.items()
-    }
+    return {name: ((run.integrals.peak_pages + tables) * float(PAGE_SIZE_BYTES), "bytes") for name, run in runs.items()}
 
 
 def _forks(pair: Pair) -> Metrics:

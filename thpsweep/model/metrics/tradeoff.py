@@ -66,7 +66,9 @@ def break_even(needed_ms: Floats, unit_ms: Floats) -> Floats:
 
     needed_ms is what must be saved in page walks; 0 where other gains pay for it all, inf where no share does.
     """
-    share = np.divide(needed_ms, unit_ms, out=np.full(np.broadcast(needed_ms, unit_ms).shape, np.inf), where=unit_ms > 0)
+    share = np.divide(
+        needed_ms, unit_ms, out=np.full(np.broadcast(needed_ms, unit_ms).shape, np.inf), where=unit_ms > 0
+    )
     share = np.where(share > 1.0, np.inf, share)
     return np.asarray(np.where(needed_ms <= 0, 0.0, share))
 

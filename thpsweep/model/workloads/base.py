@@ -112,7 +112,9 @@ class Workload(abc.ABC):
         checks.one_of("workload.worker_life_law", self.worker_life_law, LIFE_LAWS)
         checks.one_of("workload.reclaim", self.reclaim, RECLAIM)
         if self.reclaim == "none" and self.swap_outs_per_page_hour:
-            raise OptionError("workload.reclaim", "none", "classic or mglru, as workload.swap_outs_per_page_hour is not 0")
+            raise OptionError(
+                "workload.reclaim", "none", "classic or mglru, as workload.swap_outs_per_page_hour is not 0"
+            )
         checks.whole("workload.pages_per_request", self.pages_per_request, 1, HPAGE_PMD_NR)
 
     @property
