@@ -66,8 +66,6 @@ def _reason(mechanism: str, name: str, kernel: Did, model: Did, sharers: int) ->
         return "a visit that finds nothing to switch: the model looks for references on the mm's own pages, too"
     if mechanism != "switch_page":
         return ""
-    if name == "flushes" and mine["flushes"] == mine["ptes"] + (mine["protected"] > 0):
-        return "page by page, each pte is flushed under its lock, as KSM does; the model flushes once a sharer"
     if name == "visits" and its["vmas_visited"] < mine["visits"] <= mine["copied"] * sharers:
         return "a walk visits all VMAs under the page's anon_vma; the model, only the owner's where nobody else has it"
     return ""
