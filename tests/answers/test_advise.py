@@ -143,7 +143,7 @@ def test_it_says_what_was_measured_and_what_assumed(scene: AdviseScene) -> None:
     said = "\n".join(basis.lines(scene.machine, profiles.default_file(), True, scene.layout, scene.workload()))
     for words in (
         "measured",
-        "assumed prices: pte_switch_ns",
+        "assumed prices: page_free_ns, pmd_write_ns",
         "thpsweep calibrate",
         "was not watched",
         "reads_per_page_hour=60",
