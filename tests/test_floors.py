@@ -36,7 +36,8 @@ INNER = {
     "model": [
         {"bits", "checks", "registry"},
         {"draws", "plugins"},
-        {"state", "machines"},
+        {"state"},
+        {"machines"},
         {"mm", "memories"},
         {"capture"},
         {"workloads", "sharings"},

@@ -24,6 +24,7 @@ ZEROES = 0
 class Mechanisms:
     """Be the part of Twin that scans and collapses."""
 
+    version: tuple[int, int]
     n_sharers: int
     alive: set[int]
     trees: dict[int, list[AnonVma]]
@@ -123,13 +124,16 @@ class Mechanisms:
                     return "PAGE_COUNT", progress
         return None, HPAGE_PMD_NR
 
-    @staticmethod
-    def _refuse_after_walk(row: Row, mechanism: str, khugepaged: bool, young: int, extra_reference: bool) -> str | None:
+    def _refuse_after_walk(
+        self, row: Row, mechanism: str, khugepaged: bool, young: int, extra_reference: bool
+    ) -> str | None:
         if mechanism in ALL_SHARERS:
             if any(frame.folio is not None for frame in row.frames.values()):
                 return "PTE_MAPPED_HUGEPAGE"
             if not row.frames and not row.swapped:
                 return "PAGE_NULL"
+        if self.version < (6, 18) and mechanism in ONE_MM and not extra_reference and not row.exclusive:
+            return "PAGE_RO"  # no pte is writable; before it asks for young ones
         # One young pte is enough, but half must be where a page has to be swapped in.
         if khugepaged and (young == 0 or (row.swapped and young < HPAGE_PMD_NR // 2)):
             return "LACK_REFERENCED_PAGE"

@@ -10,6 +10,7 @@ from pathlib import Path
 from thpsweep.linux.calibrate.prices import PRICES
 from thpsweep.linux.calibrate.rounds import Calibration
 from thpsweep.model.machines.profile import Profile
+from thpsweep.model.state.rules import version_of
 
 _DIGITS = 3
 _BESIDE = {
@@ -44,7 +45,8 @@ _BESIDE = {
 
 def text(name: str, calibration: Calibration, fallback: Profile) -> str:
     """Write the YAML of a profile."""
-    lines = [*_header(), "defaults:", "  - base_profile", "  - _self_", f"name: {name}", f"cpus: {os.cpu_count()}"]
+    lines = [*_header(), "defaults:", "  - base_profile", "  - _self_", f"name: {name}"]
+    lines += [f'kernel: "{".".join(map(str, version_of(platform.release())))}"', f"cpus: {os.cpu_count()}"]
     for field in dataclasses.fields(Profile):
         if field.type is float:
             lines.append(_line(field.name, calibration, fallback))
