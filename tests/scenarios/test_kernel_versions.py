@@ -107,6 +107,22 @@ def test_what_switch_made_is_undone_where_no_pte_need_be_writable(version: tuple
     assert parent.collapse().name == "PMD_MAPPED" and parent.shared_pages(child) == NR
 
 
+@pytest.mark.parametrize(("version", "rss_kib"), [((6, 1), 4), ((6, 12), 4), ((6, 13), 2048), ((6, 18), 2048)])
+def test_the_first_write_to_the_huge_zero_page(version: tuple[int, int], rss_kib: int) -> None:
+    """MADV_COLLAPSE finds a PMD there, and allocates nothing."""
+    process = Scenario(regions=2, rules=Rules.of(version)).process()
+    process.write([NR])  # its VMA has an anon_vma
+    process.read_huge()
+    assert process.collapse(regions=[0]).name == "PMD_MAPPED" and process.rss_kib == 4
+    child = process.fork()
+    process.write([7])
+    assert process.rss_kib - 4 == rss_kib and process.is_huge() is (rss_kib == 2048)
+    assert child.rss_kib == 4 and child.scene.intact
+    child.discard([0])
+    child.write([0, 1])
+    assert child.rss_kib - 4 == 8 and child.scene.intact  # the rest of it is ptes to the zero page
+
+
 @pytest.mark.parametrize(("kernel", "collapsed"), [("6.1.0-40-amd64", False), ("6.12", False), ("6.18", True)])
 def test_the_kernel_of_a_machine_decides_in_a_run(kernel: str, collapsed: bool) -> None:
     """Nobody writes after the fork: kernels that want a writable pte refuse every region of every process."""

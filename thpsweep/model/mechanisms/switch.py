@@ -80,7 +80,8 @@ class Switch(Mechanism):
         def slices(size: int) -> Ints:
             own = bits.count_slices(source.slots, size) * np.count_nonzero(others.same, axis=1)
             found = folio_slices(family, others.row, folios[others.index], size)
-            return own + np.bincount(others.index, found, minlength=own.size).astype(np.int64)
+            np.add.at(own, others.index, found)
+            return np.asarray(own)
 
         taken = slices(self.slots_per_slice)
         return taken, slices(HPAGE_PMD_NR) if self.walk == "overwrite" else taken

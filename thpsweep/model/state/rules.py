@@ -54,8 +54,8 @@ _CHANGES = (
         "mm/memory.c __wp_can_reuse_large_anon_folio()", (6, 15), "seen on 6.18, not on 6.12",
     ),
     Change(
-        "collapses_read_only", "a collapse needs no writable pte; before, SCAN_PAGE_RO refuses what nobody wrote since a fork,"
-        " the product of `switch` that ptes map included, which a collapse now copies its caller off",
+        "collapses_read_only", "a collapse needs no writable pte; before, SCAN_PAGE_RO refuses what nobody wrote since a "
+        "fork, the product of `switch` that ptes map included, which a collapse now copies its caller off",
         "mm/khugepaged.c hpage_collapse_scan_pmd()", (6, 18), "EINVAL on 6.1 and 6.12, not on 6.18 and 7.3",
     ),
     Change(
