@@ -41,7 +41,8 @@ def entry(name: str, net: Formula, known: Mapping[str, float], scene: Key = SCEN
     """Make a finished point of a contender."""
     share = row.pop("share", None)
     row = {"mechanism": "inplace", "memory_bytes": 1e9, "policy": name, **dict(scene), **row}
-    priced = Planted(None, None, load(default_file()), 2, 3600.0, False, net=net, known=known, share=share)
+    nothing = dict.fromkeys(field.name for field in dataclasses.fields(Recording))
+    priced = Planted(**{**nothing, "machine": load(default_file())}, net=net, known=known, share=share)
     values = {name: np.asarray(value, np.float64) for name, value in priced.cpu().items()}
     point = {"machine": {"name": "milan_vm"}, "workload": {}, "run": {"duration_s": 3600.0}}
     return Entry(f"{name}-{scene}", scene, name, row, point, values, priced)
