@@ -1,12 +1,13 @@
 """Be the first process of a test machine: mount what validate needs, run it, tell the result, and power off.
 
-Nothing of thpsweep can be imported before the paths are set; the command's arguments stand in /arguments.json.
+The command's arguments stand in /arguments.json.
 """
 
 import base64
 import ctypes
 import json
 import os
+import runpy
 import sys
 import traceback
 import zlib
@@ -32,11 +33,10 @@ def main() -> None:
     try:
         _set_up()
         sys.path.insert(0, "/site")
-        from thpsweep.cli import main as run  # its packages are there only now
-
         given = json.loads(Path("/arguments.json").read_text())
+        sys.argv = ["thpsweep", "validate", *given, "--json", str(_RESULT)]
         try:
-            run(["validate", *given, "--json", str(_RESULT)])
+            runpy.run_module("thpsweep", run_name="__main__")
             code = 0
         except SystemExit as end:
             code = end.code

@@ -76,8 +76,10 @@ def _package(name: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _code(home: Path) -> Iterable[Path]:
-    return (path for path in home.rglob("*") if path.is_file() and not _LEFT_OUT.intersection(path.relative_to(home).parts[:-1]))
+def _code(home: Path) -> Iterator[Path]:
+    for path in home.rglob("*"):
+        if path.is_file() and not _LEFT_OUT.intersection(path.relative_to(home).parts[:-1]):
+            yield path
 
 
 def _programs() -> list[Path]:
