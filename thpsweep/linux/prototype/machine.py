@@ -48,11 +48,17 @@ def run(
 
 
 def boot(
-    image: Path, initramfs: Path, options: Sequence[str], timeout_s: float, arguments: str, memory_mib: int
+    image: Path,
+    initramfs: Path,
+    options: Sequence[str],
+    timeout_s: float,
+    arguments: str,
+    memory_mib: int,
+    cpu: str = "max",
 ) -> Iterator[str]:
     """Boot a kernel with an initramfs, and yield each line that it prints, as it comes. Raises: as run()."""
     command = [
-        EMULATOR, "-accel", "tcg,thread=single", "-cpu", "max", "-m", str(memory_mib), "-nodefaults", "-nographic",
+        EMULATOR, "-accel", "tcg,thread=single", "-cpu", cpu, "-m", str(memory_mib), "-nodefaults", "-nographic",
         "-serial", "stdio", "-no-reboot", *options, "-kernel", str(image), "-initrd", str(initramfs),
         "-append", f"{_COMMAND_LINE} {arguments}".rstrip(),
     ]  # fmt: skip
