@@ -21,6 +21,13 @@ _MOUNTS = (
     ("tracefs", "/sys/kernel/tracing"),
     ("cgroup2", "/sys/fs/cgroup"),
 )
+_ENVIRONMENT = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/tmp",
+    "XDG_CACHE_HOME": "/cache",
+    "TERM": "dumb",
+    "TTY_COMPATIBLE": "0",  # the console is a log: no colours, no bars
+}
 _INIT_MODULE, _POWER_OFF = 175, 0x4321FEDC
 _RESULT = Path("/tmp/result.json")
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -56,12 +63,7 @@ def _set_up() -> None:
         if _LIBC.mount(b"none", place.encode(), kind.encode(), 0, None):
             print(f"{kind} cannot be mounted: {os.strerror(ctypes.get_errno())}")
     Path("/sys/fs/cgroup/cgroup.subtree_control").write_text("+memory")
-    os.environ |= {
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": "/tmp",
-        "XDG_CACHE_HOME": "/cache",
-        "COLUMNS": "150",
-    }
+    os.environ |= _ENVIRONMENT
     for path in sorted(Path("/modules").glob("*.ko")) if Path("/modules").is_dir() else ():
         content = path.read_bytes()
         if _LIBC.syscall(_INIT_MODULE, content, ctypes.c_ulong(len(content)), b""):
