@@ -50,7 +50,14 @@ INNER = {
     ],
     "sweep": [{"records"}, {"tracking"}, {"planning"}, {"local", "search"}, {"ray", "driver"}],
     "answers": [{"analysis"}, {"picture", "terminal"}, {"charts", "advise"}, {"report"}],
-    "linux": [{"proc"}, {"live"}, {"activity", "calibrate", "prototype"}, {"capture", "validate"}, {"trial"}],
+    "linux": [
+        {"proc"},
+        {"live"},
+        {"activity", "calibrate", "prototype"},
+        {"capture", "validate"},
+        {"collapse"},
+        {"trial"},
+    ],
 }
 """Inside a room: what stands together in a set does not import each other."""
 

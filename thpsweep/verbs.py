@@ -50,6 +50,15 @@ def advise(options: argparse.Namespace) -> int:
     return run(request)
 
 
+def collapse(options: argparse.Namespace) -> int:
+    """Give a process tree huge pages from outside, or say what that would do."""
+    from thpsweep.linux.collapse.command import CollapseRequest, run
+    from thpsweep.linux.collapse.limits import parse_bytes
+
+    max_bytes = None if options.max_bytes is None else parse_bytes("--max-bytes", options.max_bytes)
+    return run(CollapseRequest(options.pid, not options.no_children, max_bytes, options.max_seconds, options.apply))
+
+
 def calibrate(options: argparse.Namespace) -> int:
     """Measure this machine's prices."""
     from thpsweep.linux.calibrate.command import CalibrateRequest, run
