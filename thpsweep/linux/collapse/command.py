@@ -14,6 +14,7 @@ from thpsweep.linux.collapse.apply import CollapseDone, apply
 from thpsweep.linux.collapse.call import require_permission
 from thpsweep.linux.collapse.plan import CollapsePlan, huge_now, planned
 from thpsweep.linux.collapse.sums import sharers, sums
+from thpsweep.linux.proc.room import available
 from thpsweep.linux.proc.tree import VanishedError, family
 from thpsweep.units import size
 
@@ -61,7 +62,7 @@ def _planned(request: CollapseRequest) -> tuple[CollapsePlan, str]:
     """Plan within the limit; say which one that is."""
     tree = family(request.pid, request.children)
     require_permission(request.pid)
-    room, whose = limits.available(request.pid)
+    room, whose = available(request.pid)
     max_bytes, limit = room // limits.SHARE, f"a quarter of what {whose}: {size(room // limits.SHARE)} (--max-bytes)"
     if request.max_bytes is not None:
         max_bytes, limit = request.max_bytes, f"--max-bytes ({size(request.max_bytes)})"
