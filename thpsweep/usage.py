@@ -158,7 +158,18 @@ def _add_advise(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     advise.add_argument("--hours", type=float, default=1.0, help="simulated time (default: 1)")
     advise.add_argument("--replicates", type=int, default=4, help="repetitions of the simulation (default: 4)")
     advise.add_argument("--dir", type=Path, default=Path("sweeps"), help="captures and journals (default: sweeps)")
-    advise.add_argument("command", nargs="*", metavar="COMMAND", help="with --try, behind --: what to start")
+    advise.add_argument(
+        "--walk-share",
+        type=float,
+        metavar="SHARE",
+        help="share of its cycles in page walks, as measured (default: 0.02)",
+    )
+    advise.add_argument(
+        "command",
+        nargs="*",
+        metavar="KEY=VALUE|COMMAND",
+        help="overrides: workload.KEY=VALUE, machine.KEY=VALUE, khugepaged.KEY=VALUE; with --try, behind --: what to start",
+    )
     advise.set_defaults(verb=verbs.advise)
 
 
