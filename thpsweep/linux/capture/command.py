@@ -4,6 +4,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from thpsweep.errors import ThpsweepError
@@ -53,7 +54,7 @@ def _watched(pid: int, children: bool, seconds: float, reads: bool, cpu: CpuWatc
     require_kernel()
     hidden = hidden_frames()
     columns = TextColumn("watching {task.description}"), BarColumn(), TimeRemainingColumn()
-    with Progress(*columns, transient=True) as bar:
+    with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
         task = bar.add_task(f"pid {pid}", total=seconds)
 
         def progress(passed_s: float) -> None:

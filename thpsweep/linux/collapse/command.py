@@ -86,7 +86,7 @@ def _applied(console: Console, plan: CollapsePlan, request: CollapseRequest) -> 
 
 def _with_a_bar(plan: CollapsePlan, max_seconds: float) -> CollapseDone:
     columns = TextColumn("collapsing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, transient=True) as bar:
+    with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=len(plan.wanted))
         return apply(plan.tree, plan.wanted, max_seconds, lambda n: bar.update(task, completed=n))
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
-from thpsweep.model import checks
+from thpsweep.errors import OptionError
 from thpsweep.model.workloads.base import Loaded, Workload
 
 
@@ -33,7 +33,8 @@ class Refork(Loaded):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("is_reforked", "is_frozen"):
-            checks.one_of(f"workload.{name}", getattr(self, name), (False, True))
+            if getattr(self, name) not in (False, True):
+                raise OptionError(f"workload.{name}", getattr(self, name), "true or false")
 
     def burst_share(self) -> float:
         """Join what is written in any case with what the levers that are not used would save."""
