@@ -121,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
         about_sweeps.add_argument("--dir", type=Path, default=Path("sweeps"), help="where sweeps are (default: sweeps)")
     for name, verb in parsers.choices.items():
         verb.epilog = f"example: thpsweep {EXAMPLES[name]}"
+        verb.set_defaults(usage_of=verb)
     return made
 
 

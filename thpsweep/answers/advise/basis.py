@@ -96,7 +96,8 @@ def _rates(layout: Layout, workload: dict[str, Any], given: Mapping[str, Any]) -
         watched = ", ".join(f"{name}={_number(workload[name])}" for name in seen) or "none"
         load = "" if busy is None else f"; it kept {busy.whole:.2f} CPUs busy, {busy.root:.2f} of them its root"
         yield f"rates watched for {activity.watched_s:.0f} s: {watched}{load}"
-        yield from (f"not seen: {sentence}" for sentence in activity.unseen)
+        if activity.unseen:
+            yield f"could not be seen here: {'; '.join(activity.unseen)}"
     measured = measured_shares(layout) if busy else {}
     if given:
         yield f"rates given: {', '.join(f'{name}={_number(value)}' for name, value in given.items())}"

@@ -24,7 +24,7 @@ from thpsweep.answers.advise.verdict import Prediction, later, predict
 from thpsweep.answers.advise.watched import settings_to_assume, unfit
 from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.linux import trial as live
-from thpsweep.linux.capture.command import observed
+from thpsweep.linux.capture.command import check_seconds, observed
 from thpsweep.model.capture.layout import Layout
 from thpsweep.model.machines.profile import Profile
 from thpsweep.sweep.driver.drive import ALL_DONE, drive
@@ -36,7 +36,7 @@ from thpsweep.sweep.records import journal
 from thpsweep.sweep.records.point import PlannedPoint
 from thpsweep.sweep.tracking.target import target
 
-WIDE_COLUMNS = 170
+WIDE_COLUMNS, INTERRUPTED = 170, 130
 
 LITTLE_WORK = 3e8
 """Up to so much predicted work (a minute or so) it is done here: Ray would take part of that to start."""
@@ -64,6 +64,7 @@ class AdviseRequest:
             raise ThpsweepError("advise: expected one of --pid PID, --capture FILE.npz, --try -- COMMAND ...")
         if not 0 < self.hours < math.inf:
             raise OptionError("--hours", self.hours, "a number above 0")
+        check_seconds(self.seconds)
         if self.replicates < 2:
             raise OptionError("--replicates", self.replicates, "2 or more: an interval needs them")
 
@@ -71,14 +72,33 @@ class AdviseRequest:
 def run(request: AdviseRequest) -> int:
     """Capture if need be, predict, show. Raises: ThpsweepError."""
     request.check()
+    kept: list[Path] = []
+    try:
+        return _run(request, kept)
+    except KeyboardInterrupt:
+        print(f"thpsweep: interrupted: {_kept(request, kept)}", file=sys.stderr)
+        raise
+
+
+def _kept(request: AdviseRequest, kept: Sequence[Path]) -> str:
+    """Say what is there after Ctrl-C, and how to go on."""
+    if not kept:
+        return "nothing had been captured, and nothing was kept"
+    return f"the capture and finished simulations are kept; this goes on: {_again(request, kept[0])}"
+
+
+def _run(request: AdviseRequest, kept: list[Path]) -> int:
     machine = request.overrides.priced(profiles.load(request.machine))
     if request.trial:
         scene = _tried(request, machine)
     else:
-        scene = _scene(request, machine, request.capture or keep(_observed(request, request.pid), request.root))
+        kept += [request.capture or keep(_observed(request, request.pid), request.root)]
+        scene = _scene(request, machine, kept[0])
     found, code, left = predictions(scene, request)
     if code == ALL_DONE:
         tell(scene, found, request, left)
+    elif code == INTERRUPTED:
+        print(f"thpsweep: {_kept(request, [scene.file])}", file=sys.stderr)
     return code
 
 
@@ -195,10 +215,6 @@ def circumstances(scene: AdviseScene, request: AdviseRequest) -> Circumstances:
     """Gather what the recommendation is judged by."""
     layout, given = scene.layout, request.overrides.workload.get(WALK_SHARE)
     room_kib = layout.provenance.get("memory_available_kib")
-    words = [
-        f"thpsweep advise --capture {scene.file}",
-        *([] if request.is_default else [f"--machine {request.machine}"]),
-    ]
     assumed = WalkShare(float(scene.workload().get(WALK_SHARE, ASSUMED)))
     return Circumstances(
         hours=request.hours,
@@ -206,8 +222,14 @@ def circumstances(scene: AdviseScene, request: AdviseRequest) -> Circumstances:
         room_bytes=None if room_kib is None else int(room_kib) * 1024,
         share=assumed if given is None else WalkShare.measured(float(given)),
         unfit=unfit(layout),
-        again=" ".join([*words, *request.overrides.words()]),
+        again=_again(request, scene.file),
     )
+
+
+def _again(request: AdviseRequest, file: Path) -> str:
+    """Spell the command that asks the same of a captured file."""
+    machine = [] if request.is_default else [f"--machine {request.machine}"]
+    return " ".join([f"thpsweep advise --capture {file}", *machine, *request.overrides.words()])
 
 
 def _section(console: Console, heading: str, lines: Sequence[str]) -> None:

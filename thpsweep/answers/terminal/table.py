@@ -173,6 +173,12 @@ def footnotes(rows: Sequence[Row], *, wide: bool = True) -> list[str]:
         lines.append(
             f"regions collapsed, the largest one and intervals are shown from {WIDE_COLUMNS} characters a line"
         )
+    captured = next((row for row in rows if row["workload"] == "captured" and "sharing.degree" in row), None)
+    if captured is not None:
+        lines.append(
+            f"{_where(captured)}: the captured tree with {captured['sharing.degree']} processes (sharing.degree); "
+            "sharing=captured takes as many as were captured"
+        )
     return lines + _notes(rows)
 
 
