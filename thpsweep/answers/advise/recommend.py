@@ -20,6 +20,8 @@ SURE = 0.9
 WORTH_PERCENT = 0.1
 """What brings less of a tree's CPU time is not worth a change of a running service."""
 
+STEP_S = 60.0
+
 PERF = (
     "perf stat -e cycles,dtlb_load_misses.walk_active,dtlb_store_misses.walk_active -p PID -- sleep 30 "
     "(Intel; the share is the sum of the last two over the first; many virtual machines have no such counters)"
@@ -110,7 +112,7 @@ def _beyond(each: Prediction, today: Sequence[Prediction]) -> Prediction:
 
 def _do(best: Prediction, paying: Sequence[Prediction], about: Circumstances) -> Iterator[str]:
     yield f"{best.choice.name}: {best.choice.what}."
-    yield f"It saves {_gain(best, about)}, takes {_memory(best)}, and is paid back after {duration(best.payback.mean)}."
+    yield f"It saves {_gain(best, about)}, takes {_memory(best)}, and is paid back {_payback(best)}."
     yield _sure(best, about)
     rivals = [each.choice.name for each in paying if each is not best and alike(best, each)]
     if rivals:
@@ -124,8 +126,14 @@ def _gain(each: Prediction, about: Circumstances) -> str:
     if mean is None:
         return f"{ms} (how much the tree takes in all is not known: it was not watched)"
     low, high = (about.percent(value) for value in (each.net.low, each.net.high))
-    width = "" if each.net.exact or low is None or high is None else f", {low:.2g} to {high:.2g} % by the events alone"
+    narrow = low is None or high is None or f"{low:.2g}" == f"{high:.2g}"
+    width = "" if narrow else f", {low:.2g} to {high:.2g} % by the events alone"
     return f"{mean:.2g} % of this tree's CPU time ({ms}{width})"
+
+
+def _payback(each: Prediction) -> str:
+    """Say when; less than a step of the simulation is not told apart."""
+    return f"after {duration(each.payback.mean)}" if each.payback.mean >= STEP_S else "within a minute"
 
 
 def _memory(each: Prediction) -> str:

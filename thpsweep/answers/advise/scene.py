@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from thpsweep.answers.advise.choices import NamedPolicy
-from thpsweep.answers.advise.watched import cpus, measured_shares
+from thpsweep.answers.advise.watched import measured_shares
 from thpsweep.errors import ThpsweepError
 from thpsweep.model import registry
 from thpsweep.model.capture import files
@@ -51,22 +51,18 @@ class AdviseScene:
     def workload(self, **changed: Any) -> dict[str, Any]:
         """Give the captured workload with the rates that the file has, and assumed ones."""
         shipped = option("workload", "captured")
-        busy = {key: value for key, value in measured_shares(self.layout).items() if key in shipped}
+        busy = measured_shares(self.layout)
         options = {"kind": "captured", **shipped, **busy, **self.overrides, **changed, "path": str(self.file)}
         built: Workload = registry.build("workload", options)
         return {**registry.spec(built), **built.identity()}
 
     @property
-    def cpu_ms(self) -> float | None:
-        """CPU time that the tree takes in the simulated time, as watched, or as assumed; None where neither is known."""
-        busy = cpus(self.layout)
-        if busy is not None:
-            return busy.whole * self.duration_s * MS_PER_S or None
+    def cpu_ms(self) -> float:
+        """CPU time that the tree takes in the simulated time, as it was watched, given or assumed."""
         rates = self.workload()
-        if "worker_cpu_share" not in rates:
-            return None
         n_workers = self.layout.n_processes - 1
-        return (rates["root_cpu_share"] + n_workers * rates["worker_cpu_share"]) * self.duration_s * MS_PER_S or None
+        busy = rates["root_cpu_share"] + n_workers * rates["worker_cpu_share"]
+        return float(busy * self.duration_s * MS_PER_S)
 
     @property
     def tick_s(self) -> float:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from thpsweep.answers.advise.chance import WalkShare, breakeven
 from thpsweep.answers.advise.commands import MAX_BYTES
-from thpsweep.answers.advise.recommend import Circumstances, Recommendation
+from thpsweep.answers.advise.recommend import STEP_S, Circumstances, Recommendation
 from thpsweep.answers.advise.verdict import ChoiceVerdict, Prediction, ordered, span
 from thpsweep.answers.terminal.table import NOTHING, duration
 from thpsweep.units import size
@@ -43,7 +43,8 @@ def table(found: Sequence[Prediction], title: str, about: Circumstances) -> Tabl
 def _cells(each: Prediction, about: Circumstances) -> list[str]:
     name = each.choice.name + (" *" if each.choice.restart else "")
     verdict = f"{each.verdict.value}: {each.refused}" if each.verdict is ChoiceVerdict.IDLE else each.verdict.value
-    payback = duration(each.payback.mean) if each.verdict in _PAYBACK_NEEDS else NOTHING
+    payback = "< 1 min" if each.payback.mean < STEP_S else duration(each.payback.mean)
+    payback = payback if each.verdict in _PAYBACK_NEEDS else NOTHING
     percent = about.percent(each.net.mean)
     memory = size(each.extra_bytes.mean) + ("" if about.fits(each) else " (does not fit)")
     return [
