@@ -36,7 +36,8 @@ INNER = {
     "model": [
         {"bits", "checks", "registry"},
         {"draws", "plugins"},
-        {"state", "machines"},
+        {"state"},
+        {"machines"},
         {"mm", "memories"},
         {"capture"},
         {"workloads", "sharings"},
@@ -52,8 +53,8 @@ INNER = {
     "answers": [{"analysis"}, {"picture", "terminal"}, {"charts", "advise"}, {"report"}],
     "linux": [
         {"proc"},
-        {"live"},
-        {"activity", "calibrate", "prototype"},
+        {"live", "prototype"},
+        {"activity", "calibrate"},
         {"capture", "validate"},
         {"collapse"},
         {"trial"},

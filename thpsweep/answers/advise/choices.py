@@ -6,6 +6,7 @@ from typing import Any
 
 from thpsweep.answers.advise.commands import Commands, ServiceName, collapse, restart, service, settings
 from thpsweep.model import registry
+from thpsweep.model.state.rules import has, is_vendor, version_of
 from thpsweep.units import HPAGE_PMD_NR
 
 KNOBS = "/sys/kernel/mm/transparent_hugepage/khugepaged"
@@ -104,7 +105,34 @@ def choices(
     ]
     if n_off := _number(provenance.get("thp_disabled_processes"), 0):
         today = [replace(each, notes=(*each.notes, OFF.format(n_off))) for each in today]
-    return [*today, *_to_come(first_s)]
+    return [*_known(today, str(provenance.get("kernel_release", ""))), *_to_come(first_s)]
+
+
+def _known(today: list[NamedPolicy], release: str) -> list[NamedPolicy]:
+    """Note where the version of the kernel of the capture does not say what it has."""
+    if not release:
+        return today
+    try:
+        version_of(release)
+    except ValueError:
+        return _doubted(today, f"kernel {release!r} names no version: whether it has this is not known")
+    if is_vendor(release):
+        return _doubted(
+            today, f"kernel {release} is a vendor's: it may have more, or do otherwise, than its version says"
+        )
+    return today
+
+
+def lacks_collapse(release: str) -> bool:
+    """Tell whether a kernel surely has no MADV_COLLAPSE: one whose version says nothing may have it."""
+    try:
+        return bool(release) and not is_vendor(release) and not has(version_of(release), "madv_collapse")
+    except ValueError:
+        return False
+
+
+def _doubted(today: list[NamedPolicy], note: str) -> list[NamedPolicy]:
+    return [replace(each, notes=(*each.notes, note)) for each in today]
 
 
 @dataclass(frozen=True)

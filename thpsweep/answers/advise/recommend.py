@@ -24,7 +24,8 @@ STEP_S = 60.0
 
 PERF = (
     "perf stat -e cycles,dtlb_load_misses.walk_active,dtlb_store_misses.walk_active -p PID -- sleep 30 "
-    "(Intel; the share is the sum of the last two over the first; many virtual machines have no such counters)"
+    "(Intel: the sum of the last two over the first). Where there are no such counters, as in many virtual machines: "
+    "compare CPU time a request before and after `thpsweep collapse --apply` on one instance"
 )
 
 

@@ -1,9 +1,8 @@
 """Which choices make no sense for a tree, and why: they are left out, with a word."""
 
-import re
 from collections.abc import Mapping, Sequence
 
-from thpsweep.answers.advise.choices import AS_SET, DEFAULTS, NamedPolicy
+from thpsweep.answers.advise.choices import AS_SET, DEFAULTS, NamedPolicy, lacks_collapse
 
 REDIS = ("redis-server", "valkey-server", "keydb-server")
 """Programs that call prctl(PR_SET_THP_DISABLE) as they start under enabled=always, unless told `disable-thp no`.
@@ -11,7 +10,6 @@ REDIS = ("redis-server", "valkey-server", "keydb-server")
 Source: redis.conf disable-thp, src/syscheck.c and server.c (Redis 7.2).
 """
 
-COLLAPSE_SINCE = (6, 1)
 FOR_WORKERS = ("MADV_COLLAPSE by parent", "MADV_COLLAPSE before fork", "THP off in workers")
 
 Left = dict[str, list[str]]
@@ -45,7 +43,7 @@ def _today(each: NamedPolicy, provenance: Mapping[str, str | int], n_processes: 
         )  # fmt: skip
     if n_processes == 1 and each.name in FOR_WORKERS:
         return "there are no workers"
-    if each.name.startswith("MADV_COLLAPSE") and _release(provenance) < COLLAPSE_SINCE:
+    if each.name.startswith("MADV_COLLAPSE") and lacks_collapse(str(provenance.get("kernel_release", ""))):
         return "MADV_COLLAPSE takes Linux 6.1"
     if each.name == "THP from the start" and program in REDIS:
         return f"{program} turns THP off for itself as it starts with enabled=always (`disable-thp yes` is its default)"
@@ -70,12 +68,6 @@ def _knob(each: NamedPolicy, provenance: Mapping[str, str | int]) -> str:
 def _later(each: NamedPolicy, provenance: Mapping[str, str | int], n_processes: int) -> str:
     del each, provenance
     return "one process shares nothing" if n_processes == 1 else ""
-
-
-def _release(provenance: Mapping[str, str | int]) -> tuple[int, int]:
-    """Read the kernel's version; one that is not told is taken to be new."""
-    matched = re.match(r"(\d+)\.(\d+)", str(provenance.get("kernel_release", "")))
-    return (int(matched[1]), int(matched[2])) if matched else (99, 0)
 
 
 def known_advice(provenance: Mapping[str, str | int]) -> list[str]:
