@@ -1,0 +1,101 @@
+"""Where the pages of a mapping are taken to lie: what is shared first, then what is private, from its first region on."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.linux.capture.imported.sums import Sums
+from thpsweep.units import HPAGE_PMD_NR
+
+Run = tuple[int, int]
+"""First slot and the slot after the last; slots are counted from address 0."""
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Lay one mapping of one process out, in runs of slots.
+
+    Large folios lie where they fit: in the shared pages, in the private ones, and one across both if it has to be.
+    folios: regions that map a folio whole; huge: those that do by a PMD.
+    """
+
+    process: int
+    shared: Run
+    private: tuple[Run, ...]
+    swapped: tuple[Run, ...]
+    folios: frozenset[int]
+    huge: frozenset[int]
+
+    @property
+    def regions(self) -> range:
+        """List the regions from the first to the last that has something."""
+        runs = (self.shared, *self.private, *self.swapped)
+        stop = max(stop for _, stop in runs)
+        return range(self.shared[0] // HPAGE_PMD_NR, -(-stop // HPAGE_PMD_NR))
+
+    def slots(self, runs: Sequence[Run], region: int) -> Flags:
+        """Mark the slots of a region that runs cover. Shapes: -> (512,)."""
+        found = np.zeros(HPAGE_PMD_NR, np.bool_)
+        begin = region * HPAGE_PMD_NR
+        for start, stop in runs:
+            found[max(0, start - begin) : max(0, stop - begin)] = True
+        return found
+
+    def cut(self, process: int, n_shared: int) -> "Placed":
+        """Make another process that has the same, but only the first of the shared pages."""
+        stop = self.shared[0] + n_shared
+        lost = {region for region in self.folios if stop < min(self.shared[1], (region + 1) * HPAGE_PMD_NR)}
+        lost = {region for region in lost if region * HPAGE_PMD_NR < self.shared[1]}
+        return dataclasses.replace(
+            self, process=process, shared=(self.shared[0], stop), folios=self.folios - lost, huge=self.huge - lost
+        )
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Count what did not fit into the whole regions of a mapping: it lies at its edges. Units: pages."""
+
+    private: int
+    shared: int
+    swapped: int
+
+
+def place(process: int, sums: Sums) -> tuple[Placed, Edges]:
+    """Lay a mapping out in its whole regions, and say what did not fit."""
+    first, stop = sums.span
+    capacity = (stop - first) * HPAGE_PMD_NR
+    over = max(0, sums.pages - capacity)
+    private = sums.private - min(over, sums.private)
+    shared = sums.shared - max(0, over - sums.private)
+    swapped = min(sums.swapped, capacity - private - shared)
+    edges = Edges(sums.private - private, sums.shared - shared, sums.swapped - swapped)
+    return _laid_out(process, first * HPAGE_PMD_NR, shared, private, swapped, sums), edges
+
+
+def _laid_out(process: int, base: int, shared: int, private: int, swapped: int, sums: Sums) -> Placed:
+    n_folios = min(sums.folios, (shared + private) // HPAGE_PMD_NR)
+    in_shared = min(n_folios, shared // HPAGE_PMD_NR)
+    in_private = min(n_folios - in_shared, private // HPAGE_PMD_NR)
+    across = n_folios - in_shared - in_private
+    whole, begun = divmod(shared, HPAGE_PMD_NR)
+    aligned = whole + (begun > 0)
+    small = private - in_private * HPAGE_PMD_NR
+    filled = min(small, aligned * HPAGE_PMD_NR - shared)
+    tail = (aligned + in_private) * HPAGE_PMD_NR + small - filled
+    holes = aligned * HPAGE_PMD_NR - shared - filled
+    first = base // HPAGE_PMD_NR
+    folios = [*range(in_shared), *([whole] if across else []), *range(aligned, aligned + in_private)]
+    here = min(swapped, holes)
+    return Placed(
+        process,
+        shared=(base, base + shared),
+        private=((base + shared, base + shared + filled), (base + aligned * HPAGE_PMD_NR, base + tail)),
+        swapped=((base + shared + filled, base + shared + filled + here), (base + tail, base + tail + swapped - here)),
+        folios=frozenset(first + region for region in folios),
+        huge=frozenset(first + region for region in folios[: sums.huge]),
+    )

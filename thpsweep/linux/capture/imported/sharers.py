@@ -1,0 +1,163 @@
+"""How many processes have to be added, and what they map, for Pss to be what it is; and where groups have to be apart."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from thpsweep.linux.capture.imported.placing import Placed
+from thpsweep.linux.capture.imported.sums import PAGE_KIB, Sums
+from thpsweep.units import HPAGE_PMD_NR, MAX_SHARERS
+
+LEAST_SHARERS = 2
+_CLOSE = 1e-9
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Hold mappings of all processes that overlap, of which forks can share pages. Units: pss in pages."""
+
+    placed: Sequence[Placed]
+    pss_low: float
+    pss_high: float
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Give the slots in which anything is shared."""
+        runs = [each.shared for each in self.placed if each.shared[0] < each.shared[1]]
+        return (min(start for start, _ in runs), max(stop for _, stop in runs)) if runs else (0, 0)
+
+    @property
+    def n_shared(self) -> int:
+        """Count the ptes of shared pages."""
+        return sum(stop - start for start, stop in (each.shared for each in self.placed))
+
+    @property
+    def least_sharers(self) -> int:
+        """Give the number that some page must have at least: the harmonic mean, rounded up."""
+        return math.ceil(self.n_shared / self.pss_high - _CLOSE) if self.n_shared and self.pss_high else 1
+
+    def mappers(self) -> Ints:
+        """Count the processes that share each slot of the span, if forks share what they can."""
+        start, stop = self.span
+        steps = np.zeros(stop - start + 1, np.int64)
+        for first, last in (each.shared for each in self.placed):
+            if first < last:
+                steps[first - start] += 1
+                steps[last - start] -= 1
+        return np.cumsum(steps)[:-1]
+
+
+def overlaps(placed: Sequence[tuple[Placed, Sums]]) -> list[Overlap]:
+    """Gather mappings that overlap."""
+    parts: list[list[tuple[Placed, Sums]]] = []
+    end_byte = -1
+    for each in sorted(placed, key=lambda each: each[1].first_byte):
+        if each[1].first_byte >= end_byte:
+            parts.append([])
+        parts[-1].append(each)
+        end_byte = max(end_byte, each[1].end_byte)
+    return [
+        Overlap(
+            [where for where, _ in part],
+            sum(_scaled(where, sums) * sums.pss_low for where, sums in part) / PAGE_KIB,
+            sum(_scaled(where, sums) * sums.pss_high for where, sums in part) / PAGE_KIB,
+        )
+        for part in parts
+    ]
+
+
+def _scaled(placed: Placed, sums: Sums) -> float:
+    """Give the part of a mapping's shared pages that was placed."""
+    return (placed.shared[1] - placed.shared[0]) / sums.shared if sums.shared else 0.0
+
+
+def n_missing(every: Sequence[Overlap], template: int, n_processes: int) -> int:
+    """Count the processes that are not in the text, by the page that most share."""
+    missing = 0
+    for overlap in every:
+        sharing = {each.process for each in overlap.placed if each.shared[0] < each.shared[1]}
+        least = max(LEAST_SHARERS, overlap.least_sharers)
+        if template in sharing and (n_processes == 1 or least > LEAST_SHARERS):
+            missing = max(missing, least - len(sharing))
+    return min(missing, MAX_SHARERS - n_processes)
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Say how many of the template's shared pages each added process maps, and how many groups share each slot.
+
+    Shapes: groups (slots of the span,): 1, or more where fewer share a page than could.
+    """
+
+    added: Sequence[int]
+    groups: Ints
+
+
+def solve(overlap: Overlap, template: int, n_added: int) -> Sharing:
+    """Let added processes map as much, or groups be apart, as Pss wants, to within a page where that can be."""
+    mappers = overlap.mappers()
+    mine = _slots_of(overlap, template)
+    none = Sharing([0] * n_added, np.ones(len(mappers), np.int64))
+    if not len(mappers):
+        return none
+    total = _least_ptes(overlap, mappers, mine, n_added) if len(mine) and n_added else 0
+    if total:
+        return Sharing([min(len(mine), max(0, total - n * len(mine))) for n in range(n_added)], none.groups)
+    more = round((overlap.pss_low + overlap.pss_high) / 2 - _pss(mappers, mine, 0))
+    return Sharing(none.added, _apart(overlap, mappers, more)) if more > 0 else none
+
+
+def _slots_of(overlap: Overlap, template: int) -> Ints:
+    start = overlap.span[0]
+    runs = [each.shared for each in overlap.placed if each.process == template]
+    return np.concatenate([np.zeros(0, np.int64), *(np.arange(first - start, last - start) for first, last in runs)])
+
+
+def _pss(mappers: Ints, mine: Ints, total: int) -> float:
+    """Give the Pss of what is shared, in pages, if added processes map so many ptes of the template's slots in all."""
+    sharers = mappers.copy()
+    if total:
+        whole, rest = divmod(total, len(mine))
+        sharers[mine] += whole
+        sharers[mine[:rest]] += 1
+    return float((mappers / np.maximum(LEAST_SHARERS, sharers)).sum())
+
+
+def _least_ptes(overlap: Overlap, mappers: Ints, mine: Ints, n_added: int) -> int:
+    """Find how many ptes the added processes have; whole processes are preferred to parts of one."""
+    alone = np.flatnonzero(mappers[mine] < LEAST_SHARERS)
+    least = low = int(alone[-1]) + 1 if len(alone) else 0
+    high = n_added * len(mine)
+    wanted = (overlap.pss_low + overlap.pss_high) / 2
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if _pss(mappers, mine, middle) > wanted else (low, middle)
+    whole = low // len(mine) * len(mine)
+    for total in (whole, whole + len(mine)):
+        if least <= total <= n_added * len(mine) and _fits(overlap, _pss(mappers, mine, total)):
+            return total
+    return low
+
+
+def _fits(overlap: Overlap, pss: float) -> bool:
+    return overlap.pss_low - _CLOSE <= pss <= overlap.pss_high + _CLOSE
+
+
+def _apart(overlap: Overlap, mappers: Ints, more: int) -> Ints:
+    """Let slots be shared by several groups of at least two, until there are so many frames more; folios stay whole."""
+    groups = np.ones(len(mappers), np.int64)
+    start = overlap.span[0]
+    small = np.ones(len(mappers), np.bool_)
+    for region in {region for each in overlap.placed for region in each.folios}:
+        begin = region * HPAGE_PMD_NR - start
+        small[max(0, begin) : max(0, begin + HPAGE_PMD_NR)] = False
+    for wanted in range(2, int(mappers.max()) // LEAST_SHARERS + 1):
+        slots = np.flatnonzero(small & (mappers // LEAST_SHARERS >= wanted))[: max(0, more)]
+        groups[slots] = wanted
+        more -= len(slots)
+    return groups
