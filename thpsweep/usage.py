@@ -151,7 +151,9 @@ def _add_import(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "that Pss gives, which are printed and stored. Rates are unknown. A line that cannot be is named."
     )
     imported = parsers.add_parser("import", help=ABOUT["import"], description=about)
-    imported.add_argument("file", nargs="+", metavar="FILE", help="text of one machine at one moment; - is standard input")
+    imported.add_argument(
+        "file", nargs="+", metavar="FILE", help="text of one machine at one moment; - is standard input"
+    )
     imported.add_argument("--out", type=Path, metavar="X.npz", help="captured layout to write (default: none)")
     imported.set_defaults(verb=verbs.import_text)
 

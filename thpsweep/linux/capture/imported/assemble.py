@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 class Assembled:
     """Hold the arrays of a layout, and what has to be said of them. Units: Pss in pages."""
 
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, Any]
     n_pasted: int
     n_added: int
     edges: Edges
@@ -48,7 +49,7 @@ def assemble(found: Sequence[Summed], parents: Sequence[int]) -> Assembled:
     return Assembled(arrays, len(found), n_added, total, pss, _mean_sharers(arrays, len(found), pss))
 
 
-def _mean_sharers(arrays: Mapping[str, np.ndarray], n_pasted: int, pss: float) -> float:
+def _mean_sharers(arrays: Mapping[str, Any], n_pasted: int, pss: float) -> float:
     """Give the harmonic mean of the sharers of what is shared, as the pasted processes see it."""
     mine = arrays["members"][:, :n_pasted].sum(axis=1)[arrays["cell_members"]]
     slots = np.bitwise_count(arrays["cell_slots"]).sum(axis=1, dtype=np.int64)
@@ -56,13 +57,13 @@ def _mean_sharers(arrays: Mapping[str, np.ndarray], n_pasted: int, pss: float) -
     shared = sharers > 1
     ptes = int((slots * mine)[shared].sum())
     private = int((slots * mine)[~shared].sum())
-    return ptes / (pss - private) if ptes else 1.0
+    return float(ptes / (pss - private)) if ptes else 1.0
 
 
 def _template(found: Sequence[Summed]) -> int:
-    """Name the process that the added ones are like: the one, other than the root, with the fewest private pages."""
-    own = [sum(sums.private for sums in each.sums) for each in found]
-    return 1 + int(np.argmin(own[1:])) if len(own) > 1 else 0
+    """Name the process that the added ones are like: the one that shares most, rather than the root."""
+    shared = [sum(sums.shared for sums in each.sums) for each in found]
+    return len(found) - 1 - int(np.argmax(shared[::-1]))
 
 
 def _with_added(overlap: Overlap, sharing: Sharing, template: int, n: int) -> list[Placed]:
@@ -79,7 +80,7 @@ def _with_added(overlap: Overlap, sharing: Sharing, template: int, n: int) -> li
 
 def _arrays(
     full: Sequence[Sequence[Placed]], solved: Sequence[Sharing], every: Sequence[Overlap], n: int, n_pasted: int
-) -> tuple[dict[str, np.ndarray], float]:
+) -> tuple[dict[str, Any], float]:
     """Fill the arrays of a layout, region by region; add up the Pss of the processes that are in the text."""
     by_region = _by_region(full)
     shape = (n, len(by_region))
@@ -131,7 +132,10 @@ def _by_region(full: Sequence[Sequence[Placed]]) -> dict[int, tuple[int, list[Pl
 
 def _has_something(placed: Placed, region: int) -> bool:
     begin, end = region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR
-    return any(start < end and stop > begin and start < stop for start, stop in (placed.shared, *placed.private, *placed.swapped))
+    return any(
+        start < end and stop > begin and start < stop
+        for start, stop in (placed.shared, *placed.private, *placed.swapped)
+    )
 
 
 def _groups(overlap: Overlap, sharing: Sharing, region: int) -> np.ndarray:
@@ -143,5 +147,3 @@ def _groups(overlap: Overlap, sharing: Sharing, region: int) -> np.ndarray:
     known = (inside >= 0) & (inside < len(sharing.groups))
     groups[known] = sharing.groups[inside[known]]
     return groups
-
-

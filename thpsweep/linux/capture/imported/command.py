@@ -11,12 +11,13 @@ from thpsweep.linux.capture.imported.facts import facts
 from thpsweep.linux.capture.imported.lines import Line, lines
 from thpsweep.linux.capture.imported.pasted import Pasted
 from thpsweep.linux.capture.imported.reader import read
-from thpsweep.linux.capture.imported.sums import Summed, summed
+from thpsweep.linux.capture.imported.summing import summed
+from thpsweep.linux.capture.imported.sums import Summed
 from thpsweep.model.capture.layout import MAX_PROCESSES, Layout
 
 STANDARD_INPUT = "-"
 MAX_BYTES = 1 << 30
-"""Most text of one file: smaps of a thousand processes with 5,000 mappings each is 5 GB, and nobody pastes that."""
+"""Most text of one file: a thousand processes with a thousand mappings each."""
 
 
 def run(files: Sequence[str], out: Path | None) -> int:
@@ -30,7 +31,9 @@ def run(files: Sequence[str], out: Path | None) -> int:
     for label, value in (*_rows(layout), *(("note", note) for note in pasted.notes)):
         print(f"{label + ':':<32} {value}")
     if out is None:
-        print("Nothing was written: --out X.npz does, for workload=captured workload.path=X.npz and advise --capture X.npz")
+        print(
+            "Nothing was written: --out X.npz does, for workload=captured workload.path=X.npz and advise --capture X.npz"
+        )
     else:
         print(f"Simulate it: thpsweep sweep workload=captured workload.path={out} policy=copy,inplace")
     return 0
@@ -71,14 +74,17 @@ def _in_order(found: Sequence[Summed]) -> tuple[list[Summed], list[int]]:
         ready = [each for each in waiting if each.process.parent_pid in pids or each in orphans] or waiting[:1]
         ordered += ready
         waiting = [each for each in waiting if not any(each is other for other in ready)]
-    at = {each.process.pid: number for number, each in reversed(list(enumerate(ordered))) if each.process.pid is not None}
+    at: dict[int | None, int] = {
+        each.process.pid: number for number, each in enumerate(ordered) if each.process.pid is not None
+    }
     parents = [at.get(each.process.parent_pid, 0) for each in ordered]
     return ordered, [parent if parent < number else 0 for number, parent in enumerate(parents)]
 
 
 _LABELS = (
     ("imported", "imported"), ("processes imported", "processes_imported"), ("processes assumed", "processes_assumed"),
-    ("sharers: some page has at least", "most_sharers_at_least"), ("sharers: some page has at most", "fewest_sharers_at_most"),
+    ("most sharers of a page", "most_sharers"), ("most sharers of a page, at least", "most_sharers_at_least"),
+    ("fewest sharers, at most", "fewest_sharers_at_most"),
     ("where pages lie", "placing"), ("rates", "rates"),
     ("of smaps_rollup", "assumed_of_smaps_rollup"), ("of numa_maps", "assumed_of_numa_maps"),
     ("left out, small mappings, kB", "small_mappings_left_out_kib"), ("left out, at edges, kB", "edges_left_out_kib"),

@@ -14,7 +14,9 @@ ASSUMPTION = (
     "assumed: text does not say who shares a page. Mappings at one address are taken to be of one fork family, all of whom "
     "share what is not private, as far as Pss allows"
 )
-PLACING = "assumed: the pages of a mapping lie side by side from its first region on, shared ones first, then private ones"
+PLACING = (
+    "assumed: the pages of a mapping lie side by side from its first region on, shared ones first, then private ones"
+)
 RATES = "unknown: text of one moment does not say what is written, read, forked or swapped; all are assumed"
 _OF_FORM = {
     ROLLUP: "smaps_rollup has no mappings: all anonymous memory is taken to be one; how much of it is private is assumed",
@@ -49,8 +51,7 @@ def facts(pasted: Pasted, found: Sequence[Summed], made: Assembled) -> Facts:
         "pss_kib": sum(sums.pss_kib for each in found for sums in each.sums),
         "pss_assumed_kib": round(made.pss_assumed * PAGE_KIB),
         **_left_out(found, made),
-        "thp_disabled_processes": sum(each.process.thp_off for each in found),
-        "regions_hugepage": len({n for s in found[0].sums if s.wants_huge for n in range(*s.span)}),
+        **_asked(found),
         **settings.provenance(pasted.settings),
         **_labels(found),
     }
@@ -80,6 +81,7 @@ def _bounds(shared: Sequence[Sums], made: Assembled, n_shared: int) -> Facts:
         "mean_sharers_low": f"{low:.6g}",
         "mean_sharers_high": _number(high, 6),
         "most_sharers_at_least": max(math.ceil(sums.low - 1e-9) for sums in shared),
+        **({"most_sharers": max(sums.mapmax for sums in shared)} if all(sums.mapmax for sums in shared) else {}),
         "fewest_sharers_at_most": _number(min(math.floor(s.high) if s.high < math.inf else s.high for s in shared)),
     }
 
@@ -91,12 +93,21 @@ def _number(value: float, digits: int = 4) -> str:
 def _left_out(found: Sequence[Summed], made: Assembled) -> Facts:
     edges = made.edges
     return {
-        "nohugepage_regions_left_out": len({region for each in found for region in each.forbidden}),
         "small_mappings_left_out_kib": sum(each.small_kib for each in found),
         "edges_left_out_kib": (edges.private + edges.shared) * PAGE_KIB,
         "edges_swap_left_out_kib": edges.swapped * PAGE_KIB,
-        "regions_dropped": 0,
     }
+
+
+def _asked(found: Sequence[Summed]) -> Facts:
+    """Say where huge pages are forbidden or asked for, if VmFlags and /proc/PID/status were in the text."""
+    said: Facts = {}
+    if any(mapping.flags is not None for each in found for mapping in each.process.mappings):
+        said["nohugepage_regions_left_out"] = len({region for each in found for region in each.forbidden})
+        said["regions_hugepage"] = len({n for s in found[0].sums if s.wants_huge for n in range(*s.span)})
+    if any(each.process.thp_off is not None for each in found):
+        said["thp_disabled_processes"] = sum(bool(each.process.thp_off) for each in found)
+    return said
 
 
 def _labels(found: Sequence[Summed]) -> Facts:

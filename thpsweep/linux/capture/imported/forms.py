@@ -24,10 +24,13 @@ FLAGS = re.compile(r"^VmFlags:\s*(.*)$")
 MORE_FLAGS = re.compile(r"^(?:(?:[a-z]{2}|\?\?)(?:\s+|$))+$")
 LABEL = re.compile(r"^((?:anon|file)-(?:thp|cont)-[\w-]+):\s+(\d+)\s*kB(?:\s*\(.*\))?$")
 POLICY = re.compile(
-    r"^([0-9a-f]{5,16})\s+(?:default|local|prefer|bind|interleave|weighted interleave)(?:[=: ][^\s]*)?(?:\s\(many\)\S*)?(?=\s|$)(.*)$"
+    r"^([0-9a-f]{5,16})\s+(?:default|local|prefer|bind|interleave|weighted interleave)(?: \(many\))?(?:[=:]\S*)?"
+    r"(?=\s|$)(.*)$"
 )
 MORE_POLICY = re.compile(r"^(?:(?:\w+=\S+|heap|stack|huge)(?:\s+|$))+$")
-CUT = re.compile(r"^\W*(?:\.\.\.+|…|(?:\.{2,}\W*)?(?:snip\w*|cut|truncated|omitted|skipped|more)\b)[\w\s]{0,30}\W*$", re.I)
+CUT = re.compile(
+    r"^\W*(?:\.\.\.+|…|(?:\.{2,}\W*)?(?:snip\w*|cut|truncated|omitted|skipped|more)\b)[\w\s]{0,30}\W*$", re.I
+)
 """A line that stands for others."""
 
 NOTHING = re.compile(r"^(?:\W*|\{\w+\})$")

@@ -54,13 +54,17 @@ class PastedProcess:
     pid: int | None = None
     name: str = ""
     parent_pid: int | None = None
-    thp_off: bool = False
+    thp_off: bool | None = None
     mappings: list[PastedMapping] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
 
     def of(self, form: str) -> list[PastedMapping]:
         """List the mappings that were found in one form of text."""
         return [mapping for mapping in self.mappings if mapping.form == form]
+
+    def last(self, form: str) -> PastedMapping | None:
+        """Give the latest mapping that was found in one form of text."""
+        return next((mapping for mapping in reversed(self.mappings) if mapping.form == form), None)
 
     @property
     def who(self) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from thpsweep.linux.capture.imported import forms
 from thpsweep.linux.capture.imported.lines import Line
@@ -15,9 +16,9 @@ from thpsweep.linux.capture.imported.pasted import (
     Number,
     Pasted,
     PastedMapping,
-    PastedProcess,
 )
 from thpsweep.linux.capture.imported.settings import Settings
+from thpsweep.linux.capture.imported.whose import Whose
 
 _SMAPS_ONLY = {*NEEDED, "Size", "Referenced", "Pss_Anon", "Pss_Dirty"}
 """Fields that no other file has: /proc/meminfo shares some names."""
@@ -33,57 +34,61 @@ def read(texts: Iterable[Sequence[Line]]) -> Pasted:
     for text in texts:
         reader.boundary(text[0].source if text else "")
         for position, line in enumerate(text):
-            reader.take(line, text[position + 1 :] if line.text else ())
+            reader.take(line, islice(text, position + 1, None))
         reader.finish()
     return reader.result()
 
 
 @dataclass
 class _Reader:
-    """Keep what the next line may go on with: the process, the mapping, a name or a number that is still to come."""
+    """Keep what the next line may go on with: the process, the mapping, a line that a mail has wrapped."""
 
     pasted: Pasted = field(default_factory=Pasted)
     settings: Settings = field(default_factory=Settings)
-    process: PastedProcess | None = None
+    whose: Whose = field(default_factory=Whose)
     mapping: PastedMapping | None = None
-    pids: list[int] = field(default_factory=list)
-    name: str = ""
     partial: Line | None = None
     is_begun: bool = False
     is_within: bool = False
     is_meminfo: bool = False
-    is_apart: bool = False
     last: str = ""
 
     def result(self) -> Pasted:
         """Give what was found."""
         self.pasted.settings = self.settings.found
-        self.pasted.processes = [each for each in self.pasted.processes if each.mappings or each.labels]
+        self.pasted.processes = [each for each in self.whose.processes if each.mappings or each.labels]
         return self.pasted
 
     def boundary(self, source: str) -> None:
         """Begin a file: what comes is another process, unless its pid or its form says otherwise."""
         self.close(may_be_cut=True)
-        self.is_apart, self.is_begun, self.pids = True, False, []
-        if found := forms.PROC_PID.search(source):
-            self._named([int(found[2])] if found[2] else [])
+        self.whose.apart()
+        self.is_begun = self.is_within = self.is_meminfo = False
+        if (found := forms.PROC_PID.search(source)) and found[2]:
+            self.whose.named([int(found[2])])
 
     def finish(self) -> None:
         """End a file, in which the last line may have been cut."""
         self.close(may_be_cut=True)
         if self.partial is not None:
-            self.pasted.notes.append(f"{self.partial.source}:{self.partial.number}: {self.partial.text!r}: cut short: left out")
+            self.pasted.notes.append(
+                f"{self.partial.source}:{self.partial.number}: {self.partial.text!r}: cut short: left out"
+            )
         self.partial = None
 
-    def take(self, line: Line, rest: Sequence[Line]) -> None:
+    def take(self, line: Line, rest: Iterable[Line]) -> None:
         """Read a line. Raises: CaptureError."""
         if self.partial is not None:
-            line, self.partial = Line(self.partial.source, self.partial.number, f"{self.partial.text} {line.text}"), None
+            line, self.partial = (
+                Line(self.partial.source, self.partial.number, f"{self.partial.text} {line.text}"),
+                None,
+            )
         if grepped := forms.GREPPED.match(line.text):
-            self._grepped(int(grepped[1]))
+            self._named([int(grepped[1])])
             line = Line(line.source, line.number, grepped[2].strip())
         kinds = (
-            self._mapping, self._label, self._fields, self._flags, self._policy, self._continued, self._setting, self._header,
+            self._mapping, self._label, self._fields, self._flags, self._policy, self._continued, self._setting,
+            self._header,
         )  # fmt: skip
         for kind in kinds:
             if kind(line):
@@ -101,14 +106,13 @@ class _Reader:
             mapping.form = THPMAPS if missing else SMAPS
         elif not mapping.fields:
             mapping.form = MAPS
-        elif missing and not may_be_cut:
+        elif missing and (mapping.flags is not None or not may_be_cut):
             raise mapping.line.fault(f"{', '.join(missing)} below it: all the fields of the mapping")
         elif missing:
             self._leave_out(mapping, f"cut short, without {missing[0]}")
 
     def _leave_out(self, mapping: PastedMapping, why: str) -> None:
-        assert self.process is not None
-        self.process.mappings.remove(mapping)
+        self.whose.drop(mapping)
         where = f"{mapping.line.source}:{mapping.line.number}"
         self.pasted.notes.append(f"{where}: {mapping.line.text.split(' ')[0]!r}: {why}: left out")
 
@@ -131,7 +135,7 @@ class _Reader:
         inode = str(int(inode, 16)) if pid else inode
         form = ROLLUP if name == "[rollup]" else THPMAPS if pid else SMAPS
         if pid:
-            self._named([int(pid)])
+            self.whose.named([int(pid)])
         head = f"{first}-{end} {permissions} {offset} {device} {inode} {name or ''}"
         self._open(PastedMapping(line, form, first_byte, end_byte, head))
         return True
@@ -142,8 +146,9 @@ class _Reader:
             return False
         if self.mapping is not None and self.mapping.form in _WITH_FIELDS:
             self.mapping.labels[found[1]] = int(found[2])
-        elif self.process is not None:
-            self.process.labels[found[1]] = self.process.labels.get(found[1], 0) + int(found[2])
+        elif self.whose.process is not None:
+            labels = self.whose.process.labels
+            labels[found[1]] = labels.get(found[1], 0) + int(found[2])
         return True
 
     def _fields(self, line: Line) -> bool:
@@ -202,7 +207,12 @@ class _Reader:
             mapping.head = f"{mapping.head} {text}".strip()
         elif mapping.flags is not None and self.last in ("_flags", "_continued") and forms.MORE_FLAGS.match(text):
             mapping.flags |= set(text.split())
-        elif not mapping.fields and mapping.form in (SMAPS, THPMAPS) and self.last == "_mapping" and forms.NAME_ALONE.match(text):
+        elif (
+            not mapping.fields
+            and mapping.form in (SMAPS, THPMAPS)
+            and self.last == "_mapping"
+            and forms.NAME_ALONE.match(text)
+        ):
             mapping.head += text
             mapping.form = ROLLUP if text == "[rollup]" else mapping.form
         elif not forms.UNIT_ALONE.match(text):
@@ -216,24 +226,38 @@ class _Reader:
         return True
 
     def _header(self, line: Line) -> bool:
-        found, status, pid = forms.PROC_PID.findall(line.text), forms.STATUS.match(line.text), forms.PID.match(line.text)
+        found, status, pid = (
+            forms.PROC_PID.findall(line.text),
+            forms.STATUS.match(line.text),
+            forms.PID.match(line.text),
+        )
         release = forms.RELEASE.match(line.text)
+        if not (release or status or pid or found or forms.TAIL.match(line.text)):
+            return False
+        self.close(may_be_cut=True)
+        self.is_begun = self.is_within = self.is_meminfo = False
         if release:
             self.pasted.kernel_release = release[1]
         elif status:
-            self._status(status[1], status[2])
-        elif pid or found:
-            pids = [int(pid[1])] if pid else [int(n) for many, one in found for n in (many or one or "0").split(",")]
-            self._named([n for n in dict.fromkeys(pids) if n])
-        elif not forms.TAIL.match(line.text):
-            return False
+            self.whose.status(status[1], status[2])
         else:
-            self.is_apart = True
-        self.close(may_be_cut=True)
-        self.is_begun = self.is_within = self.is_meminfo = False
+            several = [pid[1]] if pid else [number for many, one in found for number in (many or one).split(",")]
+            self._named([int(number) for number in dict.fromkeys(several) if number])
         return True
 
-    def _other(self, line: Line, rest: Sequence[Line]) -> None:
+    def _named(self, pids: Sequence[int]) -> None:
+        """Go on with a process by its pid; of another one only the end of a mapping may come."""
+        if self.whose.process is None or [self.whose.process.pid] != [*pids][:1]:
+            self.close(may_be_cut=True)
+            self.is_begun = False
+        self.whose.named(pids)
+
+    def _open(self, mapping: PastedMapping) -> None:
+        """Begin a mapping."""
+        self.whose.add(mapping)
+        self.mapping, self.is_begun, self.is_meminfo = mapping, True, False
+
+    def _other(self, line: Line, rest: Iterable[Line]) -> None:
         """Pass over what is none of ours, but not inside a mapping, where it may be a line that was spoilt."""
         mapping, named = self.mapping, forms.FIELD_NAME.match(line.text)
         if forms.PMAP.match(line.text):
@@ -250,59 +274,3 @@ class _Reader:
             self.close(may_be_cut=True)
         elif mapping.fields or named:
             raise line.fault(_COPIED)
-
-    # --- processes ----------------------------------------------------------------------------------------------------
-
-    def _named(self, pids: Sequence[int]) -> None:
-        """Go on with the process that was named; several are meant one after another."""
-        if not pids:
-            self.is_apart = True
-            return
-        self.pids = list(pids[1:])
-        known = next((each for each in self.pasted.processes if each.pid == pids[0]), None)
-        if known is None or known is not self.process:
-            self.close(may_be_cut=True)
-            self.process = known or self._new(pids[0])
-        self.is_apart = False
-
-    def _grepped(self, pid: int) -> None:
-        if self.process is None or self.process.pid != pid:
-            self._named([pid])
-            self.is_begun = False
-
-    def _new(self, pid: int | None) -> PastedProcess:
-        process = PastedProcess(Line("", 0, ""), pid)
-        self.pasted.processes.append(process)
-        return process
-
-    def _status(self, name: str, value: str) -> None:
-        """Take name, parent and THP from /proc/PID/status, in which the name comes before the pid."""
-        if name == "Name":
-            self.name, self.is_apart = value, True
-        elif self.process is not None and name == "PPid":
-            self.process.parent_pid, self.process.name, self.name = int(value), self.process.name or self.name, ""
-        elif self.process is not None:
-            self.process.thp_off = value == "0"
-
-    def _open(self, mapping: PastedMapping) -> None:
-        """Begin a mapping: of another process where addresses begin anew."""
-        process = self.process
-        before = process.of(mapping.form)[-1:] if process else []
-        anew = bool(before) and before[0].first_byte >= mapping.first_byte
-        if process is not None and anew and process.pid is not None and not self.pids:
-            if any(each.form != MAPS for each in process.of(mapping.form)):
-                raise mapping.line.fault(f"each process once, at one moment: {process.who} comes twice")
-        if process is None or anew or (self.is_apart and process.pid is None and (before or mapping.form == SMAPS)):
-            self.process = process = self._next()
-        elif self.is_apart and before and process.pid is not None:
-            self.process = process = self._next()
-        self.is_apart, self.is_begun, self.is_meminfo = False, True, False
-        if not process.mappings:
-            process.line = mapping.line
-        process.mappings.append(mapping)
-        self.mapping = mapping
-
-    def _next(self) -> PastedProcess:
-        pid = self.pids.pop(0) if self.pids else None
-        known = next((each for each in self.pasted.processes if pid is not None and each.pid == pid), None)
-        return known or self._new(pid)

@@ -51,7 +51,9 @@ class Settings:
     def _keep(self, name: str, text: str, line: Line) -> bool:
         value = _value(name, text, line)
         if name in self.lines and value != self.found[name] and not name.endswith(("full_scans", "pages_collapsed")):
-            raise line.fault(f"{self.found[name]!r} as in line {self.lines[name].number}, or the text of one machine only")
+            raise line.fault(
+                f"{self.found[name]!r} as in line {self.lines[name].number}, or the text of one machine only"
+            )
         self.found[name], self.lines[name] = value, line
         if name == "hpage_pmd_size" and value != str(HPAGE_PMD_SIZE_BYTES):
             raise line.fault(f"huge pages of {HPAGE_PMD_SIZE_BYTES} bytes: the model has no others")

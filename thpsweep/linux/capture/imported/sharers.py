@@ -24,6 +24,7 @@ class Overlap:
     placed: Sequence[Placed]
     pss_low: float
     pss_high: float
+    mapmax: int = 0
 
     @property
     def span(self) -> tuple[int, int]:
@@ -38,8 +39,9 @@ class Overlap:
 
     @property
     def least_sharers(self) -> int:
-        """Give the number that some page must have at least: the harmonic mean, rounded up."""
-        return math.ceil(self.n_shared / self.pss_high - _CLOSE) if self.n_shared and self.pss_high else 1
+        """Give the number that some page must have at least: as numa_maps has it, or the harmonic mean, rounded up."""
+        mean = self.n_shared / self.pss_high if self.n_shared and self.pss_high else 1.0
+        return max(self.mapmax, math.ceil(mean - _CLOSE))
 
     def mappers(self) -> Ints:
         """Count the processes that share each slot of the span, if forks share what they can."""
@@ -66,6 +68,7 @@ def overlaps(placed: Sequence[tuple[Placed, Sums]]) -> list[Overlap]:
             [where for where, _ in part],
             sum(_scaled(where, sums) * sums.pss_low for where, sums in part) / PAGE_KIB,
             sum(_scaled(where, sums) * sums.pss_high for where, sums in part) / PAGE_KIB,
+            max(sums.mapmax for _, sums in part),
         )
         for part in parts
     ]
