@@ -91,7 +91,8 @@ def _shared(rows: Sequence[_Row], alone: set[int], common: set[int], groups: Int
     shared = np.stack([row.shared for row in every])
     packed = np.packbits(shared, axis=0)
     columns = np.concatenate([packed, groups[None, :].astype(np.uint8)]) if groups.max() > 1 else packed
-    for pattern in np.unique(columns, axis=1).T:
+    is_plain = bool((columns == columns[:, :1]).all())
+    for pattern in columns[:, :1].T if is_plain else np.unique(columns, axis=1).T:
         slots = (columns == pattern[:, None]).all(axis=0)
         first = int(np.argmax(slots))
         members = [row.process for row, is_in in zip(every, shared[:, first], strict=True) if is_in]
