@@ -3,17 +3,26 @@
 The pastes have the form of what people posted; names, numbers and addresses are others.
 """
 
+import io
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from thpsweep.answers.advise.basis import cannot
+from thpsweep.answers.advise.basis import lines as lines_of_basis
+from thpsweep.answers.advise.choices import choices
+from thpsweep.answers.advise.scene import AdviseScene
+from thpsweep.cli import main
 from thpsweep.errors import CaptureError
 from thpsweep.linux.capture.imported.command import imported, run
 from thpsweep.linux.capture.imported.lines import lines
 from thpsweep.linux.capture.imported.reader import read
+from thpsweep.model import registry
 from thpsweep.model.capture.layout import Layout
+from thpsweep.profiles import load
+from thpsweep.shipped import machine_file
 
 PASTES = Path(__file__).parent / "pastes"
 REGION = 2 << 20
@@ -246,3 +255,35 @@ def test_a_large_paste_takes_little_time():
     layout = layout_of("".join(f"PID: {pid}\n{text}" for pid in range(4)))
     assert layout.n_regions == 400 and layout.n_processes == 4
     assert time.monotonic() - start < 10
+
+
+def test_the_command_reads_files_and_standard_input(tmp_path, monkeypatch, capsys):
+    text = mapping(pid=1, shared=4096, pss=2048) + mapping(pid=2, shared=4096, pss=2048)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    with pytest.raises(SystemExit) as ended:
+        main(["import", "-", "--out", str(tmp_path / "a.npz")])
+    assert ended.value.code == 0 and Layout.load(tmp_path / "a.npz").n_processes == 2
+    (tmp_path / "b.txt").write_text(text.replace("Pss:         2048", "Pss:         9048"))
+    with pytest.raises(SystemExit) as refused:
+        main(["import", str(tmp_path / "b.txt"), "--out", str(tmp_path / "b.npz")])
+    assert refused.value.code == 2 and not (tmp_path / "b.npz").exists()
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"thpsweep: {tmp_path}/b.txt:5: 'Pss:         9048 kB': expected Pss from 0 (what is private) to 4096 kB (Rss)"
+    ]
+
+
+def test_what_is_written_can_be_simulated_and_advised_on(tmp_path):
+    layout_of(paste("tail_headers"), "[always] madvise never").save(tmp_path / "a.npz")
+    scene = AdviseScene(tmp_path / "a.npz", load(machine_file("--machine", None)))
+    workload = registry.build("workload", {key: value for key, value in scene.workload().items() if key != "sha256"})
+    start, said = workload.start(6), workload.describe(6)
+    assert start.n_regions == 15 and said["captured_sharers"] == 2 and said["replicated_sharers"] == 4
+    assert "assumed: text does not say" in said["note_assumed_sharing"]
+    layout = scene.layout
+    basis = [
+        *cannot(layout),
+        *lines_of_basis(scene.machine, machine_file("--machine", None), True, layout, scene.workload()),
+    ]
+    assert any("imported from text, smaps of 2 processes" in line for line in basis)
+    assert "max_ptes_shared" in {choice.name.partition("=")[0] for choice in choices(layout.provenance, 60.0, 15)}

@@ -141,6 +141,7 @@ def _bounds_hold(said, family):
     assert said["fewest_sharers_at_most"] == "any number" or min(shared) <= int(said["fewest_sharers_at_most"])
 
 
+WAYS = ("cut", "drop", "twice", "letter", "join", "swap")
 TEXTS = sorted((Path(__file__).parent / "pastes").glob("*.txt"))
 
 
