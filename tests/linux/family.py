@@ -216,6 +216,14 @@ def build_moved():
     fork(lambda: None)
 
 
+def build_advised():
+    """Write a region that asks for huge pages of whatever size there is; a child writes one page of it."""
+    base = reserve(REGION)
+    _libc.madvise(base, REGION, _MADV_HUGEPAGE)
+    write(base, 0, range(512))
+    fork(lambda: write(base, 0, [5]))
+
+
 def build_shares_all():
     """Write a region, and run a child that has the same mm (CLONE_VM) and waits for the end of standard input."""
     base = reserve(REGION)
@@ -258,6 +266,7 @@ def build_except_advised():
 
 BUILDERS = {
     "moved": build_moved,
+    "advised": build_advised,
     "shares_all": build_shares_all,
     "dev_zero": build_dev_zero,
     "one_outside": build_one_outside,
