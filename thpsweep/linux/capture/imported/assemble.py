@@ -78,72 +78,83 @@ def _with_added(overlap: Overlap, sharing: Sharing, template: int, n: int) -> li
     return placed
 
 
+@dataclass
+class _Kind:
+    """Regions that look alike: one of them, what is mapped there, how many groups share each slot, where they all are."""
+
+    region: int
+    placed: Sequence[Placed]
+    groups: np.ndarray
+    at: list[int]
+
+
 def _arrays(
     full: Sequence[Sequence[Placed]], solved: Sequence[Sharing], every: Sequence[Overlap], n: int, n_pasted: int
 ) -> tuple[dict[str, Any], float]:
-    """Fill the arrays of a layout, region by region; add up the Pss of the processes that are in the text."""
-    by_region = _by_region(full)
-    shape = (n, len(by_region))
-    present, swapped = np.zeros((*shape, BOARD_WORDS), np.uint64), np.zeros((*shape, BOARD_WORDS), np.uint64)
-    huge, listed, numbers, pss = np.zeros(shape, np.bool_), list[tuple[int, RegionCell]](), dict[object, int](), 0.0
-    for at, region in enumerate(sorted(by_region)):
-        part = by_region[region][0]
-        placed = by_region[region][1]
-        for cell in cells(region, placed, _groups(every[part], solved[part], region)):
-            listed.append((at, cell))
-            board = boards(cell.slots[None, :])[0]
-            present[list(cell.members), at] |= board
+    """Fill the arrays of a layout, kind by kind; add up the Pss of the processes that are in the text."""
+    kinds, n_regions = _kinds(full, solved, every)
+    present, swapped = (np.zeros((n, n_regions, BOARD_WORDS), np.uint64) for _ in range(2))
+    huge, listed, pss = np.zeros((n, n_regions), np.bool_), list[tuple[RegionCell, list[int]]](), 0.0
+    for kind in kinds:
+        for cell in cells(kind.region, kind.placed, kind.groups):
+            listed.append((cell, kind.at))
+            present[np.ix_(cell.members, kind.at)] |= boards(cell.slots[None, :])[0]
             mine = sum(member < n_pasted for member in cell.members)
-            pss += int(cell.slots.sum()) * mine / (len(cell.members) + cell.outside)
-        for each in placed:
-            swapped[each.process, at] |= boards(each.slots(each.swapped, region)[None, :])[0]
-            huge[each.process, at] |= region in each.huge
-    sets = {members: number for number, members in enumerate(dict.fromkeys(cell.members for _, cell in listed))}
+            pss += len(kind.at) * int(cell.slots.sum()) * mine / (len(cell.members) + cell.outside)
+        for each in kind.placed:
+            swapped[each.process, kind.at] |= boards(each.slots(each.swapped, kind.region)[None, :])[0]
+            huge[each.process, kind.at] |= kind.region in each.huge
+    return {"present": present, "swapped": swapped, "huge": huge, **_cells(listed, n)}, pss
+
+
+def _cells(listed: Sequence[tuple[RegionCell, Sequence[int]]], n: int) -> dict[str, Any]:
+    """Spell cells out, region by region; folios get numbers of their own."""
+    sets = {members: number for number, members in enumerate(dict.fromkeys(cell.members for cell, _ in listed))}
     members = np.zeros((len(sets), n), np.bool_)
     for who, number in sets.items():
         members[number, list(who)] = True
-    folios = [numbers.setdefault((at, c.folio), len(numbers) + 1) if c.folio else 0 for at, c in listed]
+    region = np.concatenate([np.array(at, np.int64) for _, at in listed])
+    which = np.repeat(np.arange(len(listed)), [len(at) for _, at in listed])
+    order = np.argsort(region, kind="stable")
+    region, which = region[order], which[order]
+    local = np.array([cell.folio for cell, _ in listed], np.int64)[which]
+    folio = np.unique(np.append(0, (region + 1) * (1 + local.max()) * (local > 0) + local), return_inverse=True)[1][1:]
     return {
-        "present": present,
-        "swapped": swapped,
-        "huge": huge,
-        "cell_region": np.array([at for at, _ in listed], np.int32),
-        "cell_members": np.array([sets[cell.members] for _, cell in listed], np.int32),
-        "cell_slots": boards(np.stack([cell.slots for _, cell in listed])),
-        "cell_folio": np.array(folios, np.int32),
-        "cell_outside": np.array([cell.outside for _, cell in listed], np.int32),
+        "cell_region": region.astype(np.int32),
+        "cell_members": np.array([sets[cell.members] for cell, _ in listed], np.int32)[which],
+        "cell_slots": boards(np.stack([cell.slots for cell, _ in listed]))[which],
+        "cell_folio": folio.astype(np.int32),
+        "cell_outside": np.array([cell.outside for cell, _ in listed], np.int32)[which],
         "members": members,
-    }, pss
-
-
-def _by_region(full: Sequence[Sequence[Placed]]) -> dict[int, tuple[int, list[Placed]]]:
-    """List what is mapped in each region, and in which overlap it is. Two overlaps never meet in a region."""
-    found: dict[int, tuple[int, list[Placed]]] = {}
-    for number, placed in enumerate(full):
-        for each in placed:
-            for region in each.regions:
-                found.setdefault(region, (number, []))[1].append(each)
-    return {
-        region: (number, placed)
-        for region, (number, placed) in found.items()
-        if any(_has_something(each, region) for each in placed)
     }
 
 
-def _has_something(placed: Placed, region: int) -> bool:
-    begin, end = region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR
-    return any(
-        start < end and stop > begin and start < stop
-        for start, stop in (placed.shared, *placed.private, *placed.swapped)
-    )
+def _kinds(
+    full: Sequence[Sequence[Placed]], solved: Sequence[Sharing], every: Sequence[Overlap]
+) -> tuple[list[_Kind], int]:
+    """Gather the regions in which something is mapped by what is mapped in them; count them."""
+    placed: dict[int, list[Placed]] = {}
+    part: dict[int, int] = {}
+    for number, mine in enumerate(full):  # two overlaps never meet in a region
+        for each in mine:
+            for region in each.regions:
+                placed.setdefault(region, []).append(each)
+                part[region] = number
+    is_apart = [bool((sharing.groups > 1).any()) for sharing in solved]
+    kinds: dict[object, _Kind] = {}
+    used = [region for region in sorted(placed) if any(each.has_something(region) for each in placed[region])]
+    for at, region in enumerate(used):
+        number = part[region]
+        groups = _groups(every[number], solved[number], region) if is_apart[number] else none_apart()
+        key = tuple(each.look(region) for each in placed[region]), groups.tobytes() if is_apart[number] else b""
+        kinds.setdefault(key, _Kind(region, placed[region], groups, [])).at.append(at)
+    return list(kinds.values()), len(used)
 
 
 def _groups(overlap: Overlap, sharing: Sharing, region: int) -> np.ndarray:
-    if not len(sharing.groups) or sharing.groups.max() == 1:
-        return none_apart()
-    begin = region * HPAGE_PMD_NR - overlap.span[0]
+    """Cut the groups of a region out. Shapes: -> (512,)."""
     groups = none_apart()
-    inside = np.arange(begin, begin + HPAGE_PMD_NR)
+    inside = np.arange(HPAGE_PMD_NR) + region * HPAGE_PMD_NR - overlap.span[0]
     known = (inside >= 0) & (inside < len(sharing.groups))
     groups[known] = sharing.groups[inside[known]]
     return groups

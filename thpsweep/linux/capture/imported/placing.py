@@ -34,9 +34,26 @@ class Placed:
     @property
     def regions(self) -> range:
         """List the regions from the first to the last that has something."""
-        runs = (self.shared, *self.private, *self.swapped)
-        stop = max(stop for _, stop in runs)
+        stop = max(stop for _, stop in self._runs)
         return range(self.shared[0] // HPAGE_PMD_NR, -(-stop // HPAGE_PMD_NR))
+
+    @property
+    def _runs(self) -> tuple[Run, ...]:
+        return (self.shared, *self.private, *self.swapped)
+
+    def has_something(self, region: int) -> bool:
+        """Tell whether anything lies in a region."""
+        begin, end = region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR
+        return any(max(start, begin) < min(stop, end) for start, stop in self._runs)
+
+    def look(self, region: int) -> tuple[object, ...]:
+        """Give what two regions have in common that look alike."""
+        begin = region * HPAGE_PMD_NR
+        inside = (
+            (min(max(start - begin, 0), HPAGE_PMD_NR), min(max(stop - begin, 0), HPAGE_PMD_NR))
+            for start, stop in self._runs
+        )
+        return self.process, *inside, region in self.folios, region in self.huge
 
     def slots(self, runs: Sequence[Run], region: int) -> Flags:
         """Mark the slots of a region that runs cover. Shapes: -> (512,)."""
