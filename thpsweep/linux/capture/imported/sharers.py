@@ -104,45 +104,75 @@ class Sharing:
 def solve(overlap: Overlap, template: int, n_added: int) -> Sharing:
     """Let added processes map as much, or groups be apart, as Pss wants, to within a page where that can be."""
     mappers = overlap.mappers()
-    mine = _slots_of(overlap, template)
     none = Sharing([0] * n_added, np.ones(len(mappers), np.int64))
     if not len(mappers):
         return none
-    total = _least_ptes(overlap, mappers, mine, n_added) if len(mine) and n_added else 0
+    shares = _Shares.of(overlap, mappers, template)
+    total = _least_ptes(overlap, shares, n_added) if shares.n_mine and n_added else 0
     if total:
-        return Sharing([min(len(mine), max(0, total - n * len(mine))) for n in range(n_added)], none.groups)
-    more = round((overlap.pss_low + overlap.pss_high) / 2 - _pss(mappers, mine, 0))
+        return Sharing([min(shares.n_mine, max(0, total - n * shares.n_mine)) for n in range(n_added)], none.groups)
+    more = round((overlap.pss_low + overlap.pss_high) / 2 - shares.pss(0))
     return Sharing(none.added, _apart(overlap, mappers, more)) if more > 0 else none
 
 
-def _slots_of(overlap: Overlap, template: int) -> Ints:
-    start = overlap.span[0]
-    runs = [each.shared for each in overlap.placed if each.process == template]
-    return np.concatenate([np.zeros(0, np.int64), *(np.arange(first - start, last - start) for first, last in runs)])
+@dataclass(frozen=True)
+class _Shares:
+    """Hold the template's shared slots, run by run, with those who map them, and what all other slots have of Pss.
+
+    Shapes: mappers, lengths (runs,).
+    """
+
+    mappers: Ints
+    lengths: Ints
+    others: float
+
+    @classmethod
+    def of(cls, overlap: Overlap, mappers: Ints, template: int) -> "_Shares":
+        """Cut the slots into runs with the same number of mappers."""
+        start = overlap.span[0]
+        is_mine = np.zeros(len(mappers), np.bool_)
+        for first, last in (each.shared for each in overlap.placed if each.process == template):
+            is_mine[first - start : last - start] = True
+        mine, others = mappers[is_mine], mappers[~is_mine]
+        begins = np.flatnonzero(np.diff(mine, prepend=0))
+        return cls(mine[begins], np.diff(begins, append=len(mine)), _pss(others, others))
+
+    @property
+    def n_mine(self) -> int:
+        """Count the slots of the template."""
+        return int(self.lengths.sum())
+
+    @property
+    def n_needed(self) -> int:
+        """Count the slots up to the last one that nobody else in the text maps."""
+        alone = np.flatnonzero(self.mappers < LEAST_SHARERS)
+        return int(np.cumsum(self.lengths)[alone[-1]]) if len(alone) else 0
+
+    def pss(self, total: int) -> float:
+        """Give the Pss of what is shared, in pages, if added processes map so many ptes of the template's slots in all."""
+        whole, rest = divmod(total, self.n_mine) if total else (0, 0)
+        more = np.clip(rest - (np.cumsum(self.lengths) - self.lengths), 0, self.lengths)
+        sharers = self.mappers + whole
+        return (
+            self.others + _pss(self.mappers * more, sharers + 1) + _pss(self.mappers * (self.lengths - more), sharers)
+        )
 
 
-def _pss(mappers: Ints, mine: Ints, total: int) -> float:
-    """Give the Pss of what is shared, in pages, if added processes map so many ptes of the template's slots in all."""
-    sharers = mappers.copy()
-    if total:
-        whole, rest = divmod(total, len(mine))
-        sharers[mine] += whole
-        sharers[mine[:rest]] += 1
+def _pss(mappers: Ints, sharers: Ints) -> float:
     return float((mappers / np.maximum(LEAST_SHARERS, sharers)).sum())
 
 
-def _least_ptes(overlap: Overlap, mappers: Ints, mine: Ints, n_added: int) -> int:
+def _least_ptes(overlap: Overlap, shares: _Shares, n_added: int) -> int:
     """Find how many ptes the added processes have; whole processes are preferred to parts of one."""
-    alone = np.flatnonzero(mappers[mine] < LEAST_SHARERS)
-    least = low = int(alone[-1]) + 1 if len(alone) else 0
-    high = n_added * len(mine)
+    least = low = shares.n_needed
+    high = n_added * shares.n_mine
     wanted = (overlap.pss_low + overlap.pss_high) / 2
     while low < high:
         middle = (low + high) // 2
-        low, high = (middle + 1, high) if _pss(mappers, mine, middle) > wanted else (low, middle)
-    whole = low // len(mine) * len(mine)
-    for total in (whole, whole + len(mine)):
-        if least <= total <= n_added * len(mine) and _fits(overlap, _pss(mappers, mine, total)):
+        low, high = (middle + 1, high) if shares.pss(middle) > wanted else (low, middle)
+    whole = low // shares.n_mine * shares.n_mine
+    for total in (whole, whole + shares.n_mine):
+        if least <= total <= n_added * shares.n_mine and _fits(overlap, shares.pss(total)):
             return total
     return low
 
