@@ -66,7 +66,7 @@ def huge_kib(layout: Layout) -> list[int]:
         ("old_order", [6144], [6144], [0], 1),
         ("rollups", [11200, 11600, 12000], [7600, 8000, 8400], [0] * 3, 10),
         ("directory_prompt", [20000], [6628], [0], 14),
-        ("numa_maps", [8192 + 116], [1536 * 4 / 5 + 512 * 4 + 116], [0], 5),
+        ("numa_maps", [8192], [1536 * 4 / 5 + 512 * 4], [0], 5),
         ("settings", [12288], [12288], [12288], 1),
         ("thpmaps", [8192], [8192], [4096], 1),
         ("quoted_mail", [10240], [6144], [0], 2),
@@ -121,6 +121,12 @@ def test_what_was_cut_is_noted():
     assert pasted.notes == ["mail.txt:25: '7f4600000000-7f4600800000': cut short, without Shared_Dirty: left out"]
 
 
+def test_a_process_that_is_no_fork_of_the_others_is_noted():
+    pasted = read([list(lines((mapping(pid=1) + mapping(pid=2, first=1 << 40) + mapping(pid=3)).encode(), "a.txt"))])
+    imported(pasted)
+    assert pasted.notes == ["a.txt:14: process 2 has no mapping where another has one: no fork of theirs"]
+
+
 # --- text that somebody has changed -----------------------------------------------------------------------------------
 
 
@@ -160,6 +166,7 @@ def mapping(first=0x7F1200000000, regions=4, rss=4096, pss=None, shared=0, swap=
         (b"\x00\x01\x02smaps", "0.txt: is no text"),
         (mapping(shared=4096, pss=512) + "7f1200000000 default anon=1024 mapmax=3 N0=1024", "mapmax"),
         ("7f1200000000 default anon=1024 mapmax=3 N0=1000 N1=4 kernelpagesize_kB=4", "expected anon=1004, the sum of its"),
+        ("7f1200000000 default anon=1024 N0=10x4", "expected N0= and a whole number"),
         ("7f1200000000 default anon=1024 N0=1024\n7f1200001000 default", "expected anon=1 at most"),
     ],
 )  # fmt: skip

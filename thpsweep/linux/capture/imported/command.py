@@ -7,7 +7,7 @@ from pathlib import Path
 from thpsweep.errors import CaptureError, ThpsweepError
 from thpsweep.linux.capture.capture import summary
 from thpsweep.linux.capture.imported.assemble import assemble
-from thpsweep.linux.capture.imported.facts import facts
+from thpsweep.linux.capture.imported.facts import facts, strangers
 from thpsweep.linux.capture.imported.lines import Line, lines
 from thpsweep.linux.capture.imported.pasted import Pasted
 from thpsweep.linux.capture.imported.reader import read
@@ -44,6 +44,7 @@ def imported(pasted: Pasted) -> Layout:
     found, parents = _in_order(summed(pasted))
     if len(found) > MAX_PROCESSES:
         raise CaptureError(f"{len(found)} processes: expected 1..{MAX_PROCESSES}")
+    pasted.notes.extend(strangers(found))
     made = assemble(found, parents)
     return Layout(**made.arrays, provenance=facts(pasted, found, made))
 

@@ -1,8 +1,7 @@
 """What an imported layout says of itself: where it comes from, what is assumed, and between which bounds the truth is."""
 
 import math
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
 
 from thpsweep.linux.capture.imported import settings
 from thpsweep.linux.capture.imported.assemble import Assembled
@@ -35,7 +34,6 @@ def facts(pasted: Pasted, found: Sequence[Summed], made: Assembled) -> Facts:
         "program": next((each.process.name for each in found if each.process.name), "unknown"),
         "kernel_release": pasted.kernel_release or "unknown",
         "imported": _imported(found),
-        "imported_on": datetime.now(UTC).strftime("%Y-%m-%d"),
         "page_size": PAGE_SIZE_BYTES,
         "processes": made.n_pasted + made.n_added,
         "processes_imported": made.n_pasted,
@@ -56,6 +54,20 @@ def facts(pasted: Pasted, found: Sequence[Summed], made: Assembled) -> Facts:
         **_labels(found),
     }
     return known
+
+
+def strangers(found: Sequence[Summed]) -> Iterator[str]:
+    """Name the processes of a text none of whose mappings lies where another has one: they are no forks of each other."""
+    met, together, end_byte = set[int](), set[int](), -1
+    places = sorted((sums.first_byte, sums.end_byte, number) for number, each in enumerate(found) for sums in each.sums)
+    for first_byte, last_byte, number in places:
+        together = {*together, number} if first_byte < end_byte else {number}
+        end_byte = max(end_byte, last_byte)
+        met |= together if len(together) > 1 else set()
+    for number, each in enumerate(found):
+        if len(found) > 1 and number not in met and each.sums:
+            line = each.process.line
+            yield f"{line.source}:{line.number}: {each.process.who} has no mapping where another has one: no fork of theirs"
 
 
 def _imported(found: Sequence[Summed]) -> str:

@@ -41,8 +41,8 @@ def _of(process: PastedProcess, pasted: Pasted) -> Summed:
         return of_smaps(process, smaps)
     if process.of(ROLLUP):
         return Summed(process, ROLLUP, [rolled_up(process.of(ROLLUP)[-1])], set())
-    if numa := process.of(NUMA_MAPS):
-        return Summed(process, NUMA_MAPS, list(of_numa_maps(numa)), set())
+    if process.of(NUMA_MAPS):
+        return of_numa_maps(process)
     if thpmaps := process.of(THPMAPS):
         raise thpmaps[0].line.fault(
             f"smaps of {process.who} too (thpmaps --inc-smaps): thpmaps does not count small pages"
