@@ -66,7 +66,7 @@ def test_the_best_is_not_picked_where_it_is_not_resolved() -> None:
 
 def test_a_gain_by_the_tlb_alone_is_called_so() -> None:
     (line,) = sentences([predict(TODAY, result([10.0, 11.0], [20.0, 20.0]))], 1.0)
-    assert "random_accesses_per_s" in line
+    assert "page_walk_share" in line
 
 
 def test_what_can_be_done_is_apart_from_what_cannot() -> None:

@@ -105,7 +105,9 @@ def _best(found: Sequence[Prediction], among: str, hours: float) -> str:
         f"after {duration(best.payback.mean)}"
     )
     if best.verdict is ChoiceVerdict.BY_TLB:
-        text += "; that is the TLB's part alone, which rests on an assumed number of accesses (random_accesses_per_s)"
+        text += (
+            "; that is the TLB's part alone, which rests on an assumed share of cycles in page walks (page_walk_share)"
+        )
     rivals = [each for each in paying[1:] if each.choice.restart == best.choice.restart and _alike(best, each)]
     if rivals:
         text += f"; not resolved against {', '.join(each.choice.name for each in rivals)}"

@@ -9,11 +9,7 @@ import numpy as np
 from thpsweep.answers.analysis.paired import Values
 from thpsweep.answers.analysis.ranking import ALONE, Verdict, contestants, verdict
 from thpsweep.answers.analysis.study import NET, Entry, Key, Study
-from thpsweep.model.machines.profile import Profile
-from thpsweep.model.metrics.repricing import NOT_PRICES, Recording
-
-ACCESSES = "workload.random_accesses_per_s"
-"""Not a price, but as linear as one, and an assumption that most of the TLB's gain hangs on."""
+from thpsweep.model.metrics.repricing import Recording
 
 MOST = 2.0**20
 """Factors beyond this, or below its inverse, are no answer."""
@@ -46,7 +42,6 @@ def sensitivities(
     }
     if len(machines) > 1:
         return f"the sweep has {len(machines)} machines: {', '.join(machines)}"
-    (machine,) = machines.values()
     found = [
         Sensitivity(
             key,
@@ -59,19 +54,18 @@ def sensitivities(
                 _lead(scenes[chosen], judged[chosen].best, key, 2.0),
             ),
         )
-        for key, value in _keys(study, machine)
+        for key, value in _keys(study)
     ]
     return sorted(found, key=lambda one: (-(one.halved + one.doubled), _distance(one), one.key))
 
 
-def _keys(study: Study, machine: Profile) -> Iterator[tuple[str, float]]:
-    """List the prices that change any net gain of a competing entry."""
+def _keys(study: Study) -> Iterator[tuple[str, float]]:
+    """List the prices and rates that change any net gain of a competing entry."""
     competing = contestants(study.entries, sharing_kept=False)
-    for key in (field.name for field in dataclasses.fields(machine) if field.type is float):
-        if key not in NOT_PRICES and any(_matters(entry, key) for entry in competing):
-            yield key, float(getattr(machine, key))
-    if any(entry.values["benefit/tlb_ms_saved"].any() for entry in competing):
-        yield ACCESSES, float(competing[0].point["workload"]["random_accesses_per_s"])
+    known = next((entry.priced.keys for entry in competing if isinstance(entry.priced, Recording)), {})
+    for key, value in known.items():
+        if any(_matters(entry, key) for entry in competing):
+            yield key, value
 
 
 def _matters(entry: Entry, key: str) -> bool:
@@ -84,9 +78,7 @@ def _net(key: str, factor: float) -> Callable[[Entry], Values]:
     def net(entry: Entry) -> Values:
         priced = entry.priced
         assert isinstance(priced, Recording)
-        if key == ACCESSES:
-            return np.asarray(priced.cpu(accesses=factor)[NET], np.float64)
-        return np.asarray(priced.cpu(**{key: getattr(priced.machine, key) * factor})[NET], np.float64)
+        return np.asarray(priced.cpu({key: priced.keys[key] * factor})[NET], np.float64)
 
     return net
 
