@@ -190,6 +190,8 @@ def test_a_fault_is_one_line(text, said):
         ),
         lambda text: " ".join(text.split("\n")[:1]) + "\n" + " ".join(text.split("\n")[1:-2]) + "\nVmFlags: rd wr\n",
         lambda text: text.replace(" kB", "\nkB"),
+        lambda text: "".join(f" * {line}\n" for line in text.splitlines()),
+        lambda text: "-------------- snip -------\n" + text + '\n"hg" would be shown, are you sure?\n-- \n',
         lambda text: "&gt; " + text.replace("\n", "\n&gt; "),
         lambda text: "".join(f"{n:6}\t{line}\n" for n, line in enumerate(text.splitlines(), start=1)),
         lambda text: text.replace("00:00 0", "\n00:00 0\n[anon:arena]"),
@@ -237,6 +239,13 @@ def test_numa_maps_of_the_only_process_tell_its_family():
     )
     assert (alone.n_processes, both.n_processes) == (4, 6)
     assert both.provenance["most_sharers"] == 6 and pss_kib(both) == pytest.approx([1024], abs=4)
+
+
+def test_a_mail_in_quoted_printable():
+    text = "> 7f1200000000 default anon=1024 dirty=1024 mapmax=6 active=0 N0=1024 kernelpagesize_kB=4"
+    broken = text.replace("=", "=3D").replace("active", "ac=\ntive") + "\n> 7f1300000000 default=\n"
+    plain, changed = layout_of(text), layout_of(broken)
+    assert np.array_equal(plain.present, changed.present) and plain.n_processes == changed.n_processes == 6
 
 
 def test_where_pss_says_more_frames_groups_are_apart():

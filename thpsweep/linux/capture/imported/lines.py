@@ -9,7 +9,8 @@ from thpsweep.errors import CaptureError, shortened
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\u200b-\u200f\u2060\ufeff]")
 _BLANKS = re.compile(r"[\u00a0\u2007\u202f]")
-_QUOTES = re.compile(r"^(?:\s*>)+ ?")
+_QUOTES = re.compile(r"^(?:\s*(?:>|[*|](?=\s|$)))+ ?")
+_SOFT_BREAK, _EQUALS = re.compile(r"^\s*(?:>\s*)*\S.*=$"), "=3D"
 _NUMBERED = re.compile(r"^\s*\d+\t(?=\S)")
 _ENTITY = re.compile(r"&(?:\w+|#\d+);")
 _BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
@@ -34,11 +35,27 @@ class Line:
 
 def lines(data: bytes, source: str) -> Iterator[Line]:
     """Decode a file and clean each line: quoting, colours, entities and line numbers go. Raises: CaptureError."""
-    for number, raw in enumerate(re.split(r"\r\n|\r|\n", _decoded(data, source)), start=1):
+    for number, raw in _unbroken(re.split(r"\r\n|\r|\n", _decoded(data, source))):
         text = _BLANKS.sub(" ", _ESCAPES.sub("", raw))
         if _ENTITY.search(text):
             text = html.unescape(text)
         yield Line(source, number, _NUMBERED.sub("", _QUOTES.sub("", text)).strip())
+
+
+def _unbroken(raw: list[str]) -> Iterator[tuple[int, str]]:
+    """Number lines; undo what quoted-printable mail does to '=' and to long lines, if this is such a mail."""
+    if not any(_EQUALS in line for line in raw):
+        yield from enumerate(raw, start=1)
+        return
+    begun, first = "", 1
+    for number, line in enumerate(raw, start=1):
+        first = first if begun else number
+        begun += line
+        if _SOFT_BREAK.match(begun) and number < len(raw):
+            begun = begun[:-1]
+            continue
+        yield first, begun.replace(_EQUALS, "=")
+        begun = ""
 
 
 def _decoded(data: bytes, source: str) -> str:
