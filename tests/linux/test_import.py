@@ -106,6 +106,21 @@ def test_settings_are_those_of_the_text():
     assert (said["nohugepage_regions_left_out"], said["thp_disabled_processes"]) == (8, 0)
 
 
+@pytest.mark.parametrize(
+    ("text", "reclaim"),
+    [
+        ("", None),
+        ("MemTotal: 9 kB\nSwapTotal: 0 kB\n", "none"),
+        ("MemTotal: 9 kB\nSwapTotal: 8 kB\n", "classic"),
+        ("MemTotal: 9 kB\nSwapTotal: 8 kB\n/sys/kernel/mm/lru_gen/enabled:0x0007\n", "mglru"),
+        ("$ cat /sys/kernel/mm/lru_gen/enabled\n0x0000\nMemTotal: 9 kB\nSwapTotal: 8 kB\n", "classic"),
+    ],
+)
+def test_how_the_machine_reclaims_is_said_where_the_text_tells(text, reclaim):
+    assert layout_of(text + mapping()).provenance.get("reclaim") == reclaim
+    assert layout_of(mapping(swap=8)).provenance["reclaim"] == "classic"
+
+
 def test_what_thpmaps_says_is_kept():
     layout = layout_of(paste("thpmaps"))
     said = {label: kib for label, kib in layout.provenance.items() if label.startswith("anon-thp-")}

@@ -87,6 +87,7 @@ _LABELS = (
     ("most sharers of a page", "most_sharers"), ("most sharers of a page, at least", "most_sharers_at_least"),
     ("fewest sharers, at most", "fewest_sharers_at_most"),
     ("where pages lie", "placing"), ("rates", "rates"),
+    ("reclaim", "reclaim"), ("reclaim is", "reclaim_from"),
     ("of smaps_rollup", "assumed_of_smaps_rollup"), ("of numa_maps", "assumed_of_numa_maps"),
     ("left out, small mappings, kB", "small_mappings_left_out_kib"), ("left out, at edges, kB", "edges_left_out_kib"),
 )  # fmt: skip

@@ -50,6 +50,7 @@ def facts(pasted: Pasted, found: Sequence[Summed], made: Assembled) -> Facts:
         "pss_assumed_kib": round(made.pss_assumed * PAGE_KIB),
         **_left_out(found, made),
         **_asked(found),
+        **_reclaim(pasted, found),
         **settings.provenance(pasted.settings),
         **_labels(found),
     }
@@ -120,6 +121,19 @@ def _asked(found: Sequence[Summed]) -> Facts:
     if any(each.process.thp_off is not None for each in found):
         said["thp_disabled_processes"] = sum(bool(each.process.thp_off) for each in found)
     return said
+
+
+def _reclaim(pasted: Pasted, found: Sequence[Summed]) -> Facts:
+    """Say how the machine reclaims anonymous memory, as far as the text tells: by SwapTotal, pages in swap, lru_gen."""
+    has_swap = any(sums.swapped for each in found for sums in each.sums) or bool(pasted.swap_total_kib)
+    if not has_swap:
+        return {} if pasted.swap_total_kib is None else {"reclaim": "none"}
+    if pasted.lru_gen is None:
+        return {
+            "reclaim": "classic",
+            "reclaim_from": "assumed: there is swap, and no line of lru_gen/enabled says 0x0007",
+        }
+    return {"reclaim": "mglru" if pasted.lru_gen else "classic"}
 
 
 def _labels(found: Sequence[Summed]) -> Facts:

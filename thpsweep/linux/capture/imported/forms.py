@@ -47,4 +47,7 @@ TAIL = re.compile(r"^==> (.+) <==$")
 PMAP = re.compile(r"^(?:Address\s+(?:Kbytes|Perm)\b|PID\s+User\s+Command\s+Swap\s+USS)")
 """Tables of pmap and smem, which have no Pss of each mapping, or no mapping."""
 
+LRU_GEN = re.compile(r"^(?:\S*lru_gen/enabled:)?0x([0-9a-f]{4})$")
+"""What /sys/kernel/mm/lru_gen/enabled says: a mask, of which bit 0 is MGLRU."""
+
 RELEASE = re.compile(r"^Linux\s+(?:version\s+|\S+\s+)(\d+\.\d+[\w.+~-]*)(?=\s)")

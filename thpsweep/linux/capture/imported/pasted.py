@@ -79,6 +79,8 @@ class Pasted:
     processes: list[PastedProcess] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     kernel_release: str = ""
+    swap_total_kib: int | None = None
+    lru_gen: bool | None = None
     notes: list[str] = field(default_factory=list)
     stray: Line | None = None
     """The first field that stood without a mapping."""

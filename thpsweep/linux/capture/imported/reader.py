@@ -164,6 +164,8 @@ class _Reader:
 
     def _field(self, name: str, value: int, line: Line) -> None:
         mapping = self.mapping
+        if name == "SwapTotal":
+            self.pasted.swap_total_kib = value
         if mapping is None or mapping.form not in _WITH_FIELDS or mapping.flags is not None:
             if name in _SMAPS_ONLY and not self.is_meminfo:
                 self._stray(line)
@@ -232,12 +234,15 @@ class _Reader:
             forms.PID.match(line.text),
         )
         release = forms.RELEASE.match(line.text)
-        if not (release or status or pid or found or forms.TAIL.match(line.text)):
+        lru_gen = forms.LRU_GEN.match(line.text)
+        if not (release or status or pid or found or lru_gen or forms.TAIL.match(line.text)):
             return False
         self.close(may_be_cut=True)
         self.is_begun = self.is_within = self.is_meminfo = False
         if release:
             self.pasted.kernel_release = release[1]
+        elif lru_gen:
+            self.pasted.lru_gen = bool(int(lru_gen[1], 16) & 1)
         elif status:
             self.whose.status(status[1], status[2])
         else:
