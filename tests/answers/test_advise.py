@@ -143,7 +143,7 @@ def test_it_says_what_was_measured_and_what_assumed(scene: AdviseScene) -> None:
     said = "\n".join(basis.lines(scene.machine, profiles.default_file(), True, scene.layout, scene.workload()))
     for words in (
         "measured",
-        "assumed prices: pte_switch_ns",
+        "assumed prices: page_free_ns, pmd_write_ns",
         "thpsweep calibrate",
         "was not watched",
         "reads_per_page_hour=60",
@@ -253,3 +253,27 @@ def test_thp_off_unless_advised_is_as_enabled_madvise():
     by_name = {each.name: each for each in choices(captured, 60.0, 9)}
     assert "khugepaged as set" not in by_name
     assert "PR_SET_THP_DISABLE, 0" in by_name["enabled=always"].how[0]
+
+
+@pytest.mark.parametrize(
+    ("release", "offered", "doubted"),
+    [("5.15.0-91-generic", False, False), ("6.1.0-40-amd64", True, False), ("5.14.0-427.el9.x86_64", True, True),
+     ("custom", True, True)],
+)  # fmt: skip
+def test_nothing_is_offered_that_the_kernel_does_not_have(release: str, offered: bool, doubted: bool) -> None:
+    """MADV_COLLAPSE is of Linux 6.1; of a vendor's kernel its version says little, and so the advice says."""
+    found = choices({"thp_enabled": "always", "kernel_release": release}, 60.0, 9)
+    today = [choice for choice in found if choice.possible]
+    assert ("MADV_COLLAPSE by all" in {choice.name for choice in today}) is offered
+    assert {"THP off in workers", "THP from the start"} <= {choice.name for choice in today}
+    assert all(any(f"kernel {release}" in note or repr(release) in note for note in choice.notes) is doubted
+               for choice in today)  # fmt: skip
+    assert "switch_pmd" in {choice.name for choice in found}
+
+
+@pytest.mark.parametrize(("release", "kernel"), [("6.1.0-40-amd64", "6.1.0-40-amd64"), ("5.15.0", "6.18")])
+def test_the_kernel_of_the_capture_decides(scene: AdviseScene, tmp_path: Path, release: str, kernel: str) -> None:
+    layout = dataclasses.replace(scene.layout, provenance={**scene.layout.provenance, "kernel_release": release})
+    layout.save(tmp_path / "there.npz")
+    asked = dataclasses.replace(scene, file=tmp_path / "there.npz")
+    assert asked.point({}, asked.workload())["machine"]["kernel"] == kernel

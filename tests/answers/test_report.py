@@ -169,7 +169,7 @@ def test_each_price_of_the_profile_that_ships_says_how_it_is_known() -> None:
     machine = api.composed(SCENE)["machine"]
     found = {one.key: one for one in prices(machine, default_file())}
     assert found["copy_page_ns"].kind == "measured" and found["copy_page_ns"].unit == "ns"
-    assert found["pte_switch_ns"].kind == "assumed" and found["mglru_pte_ns"].kind == "derived"
+    assert found["pte_switch_ns"].kind == "derived" and found["mglru_pte_ns"].kind == "derived"
     assert {one.kind for one in found.values()} <= {"measured", "derived", "documented", "assumed", "unknown"}
     changed = {one.key: one for one in prices({**machine, "ipi_ns": 1.0}, default_file())}
     assert changed["ipi_ns"].kind == "given in the command"

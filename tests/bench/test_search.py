@@ -49,7 +49,7 @@ def test_points_and_cpu_seconds_to_a_bracket(tmp_path: Path, make_point: Callabl
         (few, few_s, change), (many, many_s, same) = bisected[rate], grid[rate]
         assert max(change.below, same.below) < min(change.above, same.above), "they contradict each other"
         print(
-            f"  {rate} of cycles in page walks: degree {change.below:g} to {change.above:g} by {few} points, {few_s:.2f} s of CPU",
+            f"  share {rate}: degree {change.below:g} to {change.above:g} by {few} points, {few_s:.2f} s of CPU",
             end="; ",
         )
         print(f"grid: {same.below:g} to {same.above:g} by {many}, {many_s:.2f} s", end=": ")

@@ -1,5 +1,7 @@
 """Does a command line lose everything that could be a value?"""
 
+from pathlib import Path
+
 import pytest
 
 from thpsweep.linux.capture.provenance import command, enabled_for_pmds, reclaim

@@ -46,9 +46,29 @@ def test_switch_touches_every_pte_once(degree: int) -> None:
     assert found["cost/ptes_protected"] == protected
     assert found["cost/pte_updates"] == 512 * degree * REGIONS + protected
     assert found["cost/tlb_flushes"] == degree * REGIONS + (REGIONS if degree == 1 else 0)
-    assert found["cost/rmap_walks"] == 512 * REGIONS
+    assert (found["cost/rmap_walks"], found["cost/vmas_visited"]) == (REGIONS, degree * REGIONS)
     assert found["cost/pmd_writes"] == found["cost/global_syncs"] == 0
     assert found["benefit/lru_entries_removed"] == 511 * REGIONS
+
+
+@pytest.mark.parametrize("mechanism", ["switch", "switch_pmd"])
+@pytest.mark.parametrize(
+    ("options", "flushes"),
+    [
+        ({"walk": "per_page"}, 512),
+        ({"walk": "per_range"}, 1),
+        ({"walk": "per_range", "slots_per_slice": 16}, 32),
+        ({"walk": "per_range", "slots_per_slice": 100}, 6),
+        ({"walk": "overwrite", "slots_per_slice": 16}, 1),
+    ],
+)
+def test_flushes_of_switch_follow_from_its_walk(mechanism: str, options: dict[str, object], flushes: int) -> None:
+    """A flush is owed for what is cleared under one pte lock, or once a sharer where nothing is cleared."""
+    degree, found = 16, totals(simulate(point(mechanism, 16, options=options, **QUIET)))
+    last_step = degree if mechanism == "switch_pmd" else 0
+    assert found["cost/tlb_flushes"] == (flushes * degree + last_step) * REGIONS
+    assert found["cost/rmap_walks"] == (512 if options["walk"] == "per_page" else 1) * REGIONS
+    assert found["cost/ptes_switched"] == 512 * degree * REGIONS
 
 
 @pytest.mark.parametrize("degree", DEGREES)

@@ -109,11 +109,28 @@ def test_the_worst_mmap_write_hold_of_copy_does_not_grow_with_the_sharers() -> N
 def test_switch_freezes_nothing(degree: int) -> None:
     found = run("switch", degree)
     assert found["lock_hold_folio_ms"] == found["lock_hold_empty_pmd_ms"] == found["lock_hold_mmap_write_ms"] == 0
-    walk_ns = PRICE["rmap_walk_ns"] + degree * PRICE["pte_switch_ns"]
+    table_ns = 512 * PRICE["pte_switch_ns"] + own_flush_ns(degree)
+    walk_ns = PRICE["rmap_walk_ns"] + degree * table_ns
     assert found["lock_hold_anon_vma_read_max_ms"] == pytest.approx(walk_ns / 1e6)
-    assert found["lock_hold_pte_max_ms"] == pytest.approx(PRICE["pte_switch_ns"] / 1e6)
-    assert found["lock_hold_pte_ms"] == pytest.approx(REGIONS * 512 * degree * PRICE["pte_switch_ns"] / 1e6)
+    assert found["lock_hold_pte_max_ms"] == pytest.approx(table_ns / 1e6)
+    assert found["lock_hold_pte_ms"] == pytest.approx(REGIONS * degree * table_ns / 1e6)
     assert found["stall_ms"] == 0 < found["stall_max_ms"] == found["call_max_ms"]  # nobody forks or exits
+
+
+@pytest.mark.parametrize(("walk", "in_slice", "flushed_in_slice"), [
+    ("per_page", 1, True), ("per_range", 64, True), ("overwrite", 64, False),
+])  # fmt: skip
+def test_a_pte_lock_of_switch_is_held_for_a_slice(walk: str, in_slice: int, flushed_in_slice: bool) -> None:
+    """The flush is part of the hold where ptes are cleared; an overwriting walk flushes under the anon_vma's lock only."""
+    degree = 16
+    found = run("switch", degree, options={"walk": walk, "slots_per_slice": 64})
+    slice_ns = in_slice * PRICE["pte_switch_ns"] + (own_flush_ns(degree) if flushed_in_slice else 0)
+    assert found["lock_hold_pte_max_ms"] == pytest.approx(slice_ns / 1e6)
+    assert found["lock_hold_pte_ms"] == pytest.approx(REGIONS * degree * (512 / in_slice) * slice_ns / 1e6)
+    walks = 512 if walk == "per_page" else 1
+    every_ns = REGIONS * (walks * PRICE["rmap_walk_ns"] + 512 * degree * PRICE["pte_switch_ns"])
+    every_ns += found["tlb_flushes"] * own_flush_ns(degree)
+    assert found["lock_hold_anon_vma_read_ms"] == pytest.approx(every_ns / 1e6)
 
 
 @pytest.mark.parametrize(("ptes_per_slice", "pieces"), [(512, [512]), (100, [100] * 5 + [12]), (4096, [512])])
@@ -174,7 +191,7 @@ def test_none_holds_nothing_and_nobody_waits() -> None:
 @pytest.mark.parametrize("degree", DEGREES)
 @pytest.mark.parametrize("walk_share", [1e-9, 1e-3, 0.5])
 def test_a_process_waits_from_its_first_page_walk_into_a_frozen_region_on(degree: int, walk_share: float) -> None:
-    """The walks of the mean process, spread over its memory: half the hold for each where they are rare, at most all of it."""
+    """Walks are spread over a process's memory: it waits half the hold where they are rare, at most all of it."""
     found = run("inplace", degree, page_walk_share=walk_share)
     busy = min(2.0, 0.25 * (degree - 1)) / degree
     lost = max(0.0, 1 - PRICE["page_table_cache_bytes"] / (degree * REGIONS * 512 * 8))

@@ -57,7 +57,7 @@ def test_processes_share_the_cpus_that_there_are() -> None:
 @pytest.mark.parametrize("exponent", [0.3, 0.5, 0.7])
 @pytest.mark.parametrize("degree", [1, 4, 40])
 def test_the_gain_of_pmds_is_the_share_of_cycles_that_they_remove(exponent: float, degree: int) -> None:
-    """c CPUs for 600 s, s of their cycles in walks; 512 ** -exponent of these remain, each as short as with a cached table."""
+    """c CPUs for 600 s, s of their cycles in walks; 512 ** -exponent of these remain, each to a cached entry."""
     found = gain(
         "inplace_pmd", degree, root_cpu_share=0.5, worker_cpu_share=0.5, reach_exponent=exponent, page_walk_share=0.1
     )

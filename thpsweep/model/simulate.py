@@ -127,6 +127,7 @@ def _prepare(setting: Setting, shares_tables: bool = False) -> _Running:
     """Lay out the memory, and put the policy's collapser beside it."""
     start, streams = setting.sharing.shape(setting.workload.start(setting.n_sharers)), setting.streams
     family = Family(len(streams), start.n_regions, setting.n_sharers)
+    family.rules = setting.machine.rules
     early = setting.trigger if setting.mechanism.active and isinstance(setting.trigger, Early) else None
     populate(family, unforked(start) if early else start)
     keys = draws.keys(streams, setting.scene_key)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from thpsweep.model import registry
+from thpsweep.model.state.rules import has, is_vendor, version_of
 from thpsweep.units import HPAGE_PMD_NR
 
 KNOBS = "/sys/kernel/mm/transparent_hugepage/khugepaged"
@@ -83,7 +84,26 @@ def choices(provenance: Mapping[str, str | int], first_s: float, n_regions: int)
     today = [*_knobs(now, enabled, asking, n_regions, enable), *_calls(first_s, enabled, enable)]
     if n_off := _number(provenance.get("thp_disabled_processes"), 0):
         today = [replace(each, notes=(*each.notes, OFF.format(n_off))) for each in today]
-    return [*today, *_to_come(first_s)]
+    return [*_known(today, str(provenance.get("kernel_release", ""))), *_to_come(first_s)]
+
+
+def _known(today: list[NamedPolicy], release: str) -> list[NamedPolicy]:
+    """Leave out what the kernel of the capture does not have; of one whose version says nothing, note that."""
+    if not release:
+        return today
+    try:
+        version = version_of(release)
+    except ValueError:
+        return _doubted(today, f"kernel {release!r} names no version: whether it has this is not known")
+    if is_vendor(release):
+        return _doubted(
+            today, f"kernel {release} is a vendor's: it may have more, or do otherwise, than its version says"
+        )
+    return [each for each in today if has(version, "madv_collapse") or not any(ADVISE in line for line in each.how)]
+
+
+def _doubted(today: list[NamedPolicy], note: str) -> list[NamedPolicy]:
+    return [replace(each, notes=(*each.notes, note)) for each in today]
 
 
 def _number(value: object, default: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from thpsweep.answers.advise.choices import NamedPolicy
-from thpsweep.errors import ThpsweepError
+from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.model import registry
 from thpsweep.model.capture import files
 from thpsweep.model.capture.layout import Layout
@@ -39,6 +39,15 @@ class AdviseScene:
         """Read the file. Raises: CaptureError."""
         return files.load(self.file)
 
+    @property
+    def machine_of_capture(self) -> Profile:
+        """Give the machine with the kernel of the capture, where its release names one whose rules are known."""
+        release = str(self.layout.provenance.get("kernel_release", ""))
+        try:
+            return dataclasses.replace(self.machine, kernel=release)
+        except OptionError:
+            return self.machine
+
     def workload(self, **changed: Any) -> dict[str, Any]:
         """Give the captured workload with the rates that the file has, and assumed ones."""
         options = {"kind": "captured", **option("workload", "captured"), **changed, "path": str(self.file)}
@@ -57,7 +66,7 @@ class AdviseScene:
             "workload": dict(workload),
             "sharing": {"kind": "fixed", "degree": self.layout.n_processes},
             "policy": policy,
-            "machine": registry.spec(self.machine),
+            "machine": registry.spec(self.machine_of_capture),
             "memory": {"kind": "plentiful"},
             "run": {
                 "seed": self.seed, "replicates": self.replicates, "duration_s": self.duration_s, "tick_s": self.tick_s,

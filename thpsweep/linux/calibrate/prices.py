@@ -75,7 +75,7 @@ PRICES = (
         ("collapse_pte_shared", *_PAGES), lambda raw: _clear_ns(raw, "collapse_pte_shared"),
     ),
     PriceRule(
-        "pte_clear_compound_ns", "the same of pte-mapped 2 MiB folios, mean of exclusive and shared",
+        "pte_clear_compound_ns", "the same of pte-mapped 2 MiB folios, mean of exclusive and shared; mostly noise",
         ("collapse_pte_compound", *_PAGES), lambda raw: _clear_ns(raw, "collapse_pte_compound"),
     ),
     PriceRule(
@@ -119,7 +119,7 @@ PRICES = (
     _direct("age_compound_pte_ns", "age_pte_compound", "the same, pte-mapped folios: per mapping of a subpage"),
     _direct("age_pmd_ns", "age_pmd", "the same, PMD-mapped folios: per PMD"),
 )  # fmt: skip
-"""All keys that a calibration can measure; the others of a profile are assumed."""
+"""All keys that a calibration can measure; the others of a profile are derived from instruction counts, or assumed."""
 
 
 def priced(raw: Raw) -> dict[str, float]:

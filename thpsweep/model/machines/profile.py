@@ -2,14 +2,19 @@
 
 import dataclasses
 
+from thpsweep.errors import OptionError
 from thpsweep.model import checks
 from thpsweep.model.checks import whole
+from thpsweep.model.state.rules import OLDEST, Rules, Version, version_of
 
 AS_PTE_CLEAR = -1.0
 """Default of pte_clear_compound_ns: what pte_clear_ns is."""
 
 LEAST_NS = 1e-3
 """Least price of a page walk, which others are set against."""
+
+NEWEST_MEASURED = "6.18"
+"""Default of kernel: that of the machine on which most prices were measured."""
 
 BOUNDS = {"tlb_coalesce": (1, 512), "memory_bytes": (1, 1e18), "page_walk_ns": (LEAST_NS, checks.MOST)}
 """Of what is neither a price nor a number of entries."""
@@ -23,6 +28,8 @@ class Profile:
     """
 
     name: str
+    kernel: str = dataclasses.field(default=NEWEST_MEASURED, kw_only=True)
+    """Version of Linux whose rules hold (state/rules.py), "6.18" or a release such as "6.1.0-40-amd64"."""
     cpus: int
     pte_scan_ns: float
     collapse_fixed_ns: float
@@ -88,8 +95,30 @@ class Profile:
     def __post_init__(self) -> None:
         if self.pte_clear_compound_ns == AS_PTE_CLEAR:
             self.pte_clear_compound_ns = self.pte_clear_ns
+        self._check_kernel()
         whole("machine.cpus", self.cpus, 1, 65_536)
         for field in dataclasses.fields(self):
             if field.type is float:
                 low, high = BOUNDS.get(field.name, (0, checks.MOST))
                 checks.in_range(f"machine.{field.name}", getattr(self, field.name), low, high)
+
+    def _check_kernel(self) -> None:
+        """Refuse what names no version that the model has rules of."""
+        expected = f'a version of Linux from {_dotted(OLDEST)} on, in quotes: "6.18", "v6.10" or a release'
+        if not isinstance(self.kernel, str):
+            raise OptionError("machine.kernel", self.kernel, expected)
+        try:
+            version = version_of(self.kernel)
+        except ValueError:
+            raise OptionError("machine.kernel", self.kernel, expected) from None
+        if version < OLDEST:
+            raise OptionError("machine.kernel", self.kernel, expected)
+
+    @property
+    def rules(self) -> Rules:
+        """What its kernel does."""
+        return Rules.of(version_of(self.kernel))
+
+
+def _dotted(version: Version) -> str:
+    return ".".join(map(str, version))
