@@ -38,7 +38,7 @@ def assemble(found: Sequence[Summed], parents: Sequence[int]) -> Assembled:
         but = f" but {n_forbidden} that forbid huge pages ({WHY_FORBIDDEN})" if n_forbidden else ""
         raise CaptureError(f"no 2 MiB region of private anonymous memory is in use{but}")
     template = _template(found)
-    every = overlaps(placed)
+    every = overlaps(placed, [(number, sums) for number, each in enumerate(found) for sums in each.beside])
     n_added = n_missing(every, template, len(found))
     solved = [(overlap, solve(overlap, template, n_added)) for overlap in every]
     n = len(found) + n_added
@@ -85,6 +85,7 @@ class _Kind:
     region: int
     placed: Sequence[Placed]
     groups: np.ndarray
+    outside: int
     at: list[int]
 
 
@@ -96,7 +97,7 @@ def _arrays(
     present, swapped = (np.zeros((n, n_regions, BOARD_WORDS), np.uint64) for _ in range(2))
     huge, listed, pss = np.zeros((n, n_regions), np.bool_), list[tuple[RegionCell, list[int]]](), 0.0
     for kind in kinds:
-        for cell in cells(kind.region, kind.placed, kind.groups):
+        for cell in cells(kind.region, kind.placed, kind.groups, kind.outside):
             listed.append((cell, kind.at))
             present[np.ix_(cell.members, kind.at)] |= boards(cell.slots[None, :])[0]
             mine = sum(member < n_pasted for member in cell.members)
@@ -146,8 +147,10 @@ def _kinds(
     for at, region in enumerate(used):
         number = part[region]
         groups = _groups(every[number], solved[number], region) if is_apart[number] else none_apart()
-        key = tuple(each.look(region) for each in placed[region]), groups.tobytes() if is_apart[number] else b""
-        kinds.setdefault(key, _Kind(region, placed[region], groups, [])).at.append(at)
+        outside = solved[number].outside
+        looks = tuple(each.look(region) for each in placed[region])
+        key = looks, outside, groups.tobytes() if is_apart[number] else b""
+        kinds.setdefault(key, _Kind(region, placed[region], groups, outside, [])).at.append(at)
     return list(kinds.values()), len(used)
 
 

@@ -23,6 +23,8 @@ def of_numa_maps(process: PastedProcess) -> Summed:
         end = end if stop is None else min(end, stop)
         if anon < HPAGE_PMD_NR or end - begin < HPAGE_PMD_SIZE_BYTES:
             result.small_kib += anon * PAGE_KIB
+            small = _sums(mapping, anon, mapping.first_byte + anon * PAGE_SIZE_BYTES)
+            result.beside += [small] if small.shared else []
         else:
             result.sums.append(_sums(mapping, anon, end))
     return result

@@ -83,12 +83,12 @@ class Edges:
 
 
 def place(process: int, sums: Sums) -> tuple[Placed, Edges]:
-    """Lay a mapping out in its whole regions, and say what did not fit."""
+    """Lay a mapping out in its whole regions, and say what did not fit: as much of what is shared as of what is private."""
     first, stop = sums.span
     capacity = (stop - first) * HPAGE_PMD_NR
     over = max(0, sums.pages - capacity)
-    private = sums.private - min(over, sums.private)
-    shared = sums.shared - max(0, over - sums.private)
+    private = sums.private - round(over * sums.private / max(1, sums.pages))
+    shared = min(sums.shared, capacity - private) if over else sums.shared
     swapped = min(sums.swapped, capacity - private - shared)
     edges = Edges(sums.private - private, sums.shared - shared, sums.swapped - swapped)
     return _laid_out(process, first * HPAGE_PMD_NR, shared, private, swapped, sums), edges

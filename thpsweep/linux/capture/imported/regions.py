@@ -41,15 +41,15 @@ class _Row:
         return self.has_folio and bool(self.shared.any()) and bool(self.private.any())
 
 
-def cells(region: int, placed: Sequence[Placed], groups: Ints) -> list[RegionCell]:
-    """Cut a region into cells. Shapes: groups (512,), how many groups share each slot."""
+def cells(region: int, placed: Sequence[Placed], groups: Ints, outside: int) -> list[RegionCell]:
+    """Cut a region into cells. outside: mappings that each shared page has beside. Shapes: groups (512,), as in Sharing."""
     rows = _rows(region, placed)
     sharing = [row for row in rows if row.has_folio and row.shared.any()]
     # Two who map one folio by PMDs have all of it in common: a process that has not, has a folio of its own.
     alone = {row.process for row in sharing if row.is_mixed and len(sharing) > 1}
     common = {row.process for row in sharing} - alone
     found: dict[tuple[tuple[int, ...], int], RegionCell] = {}
-    for cell in (*_shared(rows, alone, common, groups), *_private(rows, common)):
+    for cell in (*_shared(rows, alone, common, groups, outside), *_private(rows, common)):
         key = cell.members, cell.folio
         if key in found:
             found[key].slots |= cell.slots
@@ -81,10 +81,12 @@ def _private(rows: Sequence[_Row], common: set[int]) -> Iterator[RegionCell]:
             yield RegionCell((row.process,), _own(row, common), row.private.copy(), 0)
 
 
-def _shared(rows: Sequence[_Row], alone: set[int], common: set[int], groups: Ints) -> Iterator[RegionCell]:
+def _shared(
+    rows: Sequence[_Row], alone: set[int], common: set[int], groups: Ints, outside: int
+) -> Iterator[RegionCell]:
     for row in rows:
         if row.process in alone:
-            yield RegionCell((row.process,), _own(row, common), row.shared.copy(), LEAST_SHARERS - 1)
+            yield RegionCell((row.process,), _own(row, common), row.shared.copy(), max(outside, LEAST_SHARERS - 1))
     every = [row for row in rows if row.process not in alone and row.shared.any()]
     if not every:
         return
@@ -99,7 +101,7 @@ def _shared(rows: Sequence[_Row], alone: set[int], common: set[int], groups: Int
         for part in np.array_split(np.array(members, np.int64), int(groups[first])) if members else []:
             who = tuple(part.tolist())
             folio = _COMMON if common & set(who) else 0
-            yield RegionCell(who, folio, slots.copy(), max(0, LEAST_SHARERS - len(who)))
+            yield RegionCell(who, folio, slots.copy(), max(outside, LEAST_SHARERS - len(who)))
 
 
 def none_apart() -> Ints:

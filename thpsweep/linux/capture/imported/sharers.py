@@ -19,12 +19,16 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Overlap:
-    """Hold mappings of all processes that overlap, of which forks can share pages. Units: pss in pages."""
+    """Hold mappings of all processes that overlap, of which forks can share pages. Units: pss in pages.
+
+    beside: processes that share pages there, too, in mappings that can have no huge page.
+    """
 
     placed: Sequence[Placed]
     pss_low: float
     pss_high: float
     mapmax: int = 0
+    beside: frozenset[int] = frozenset()
 
     @property
     def span(self) -> tuple[int, int]:
@@ -54,8 +58,8 @@ class Overlap:
         return np.cumsum(steps)[:-1]
 
 
-def overlaps(placed: Sequence[tuple[Placed, Sums]]) -> list[Overlap]:
-    """Gather mappings that overlap."""
+def overlaps(placed: Sequence[tuple[Placed, Sums]], beside: Sequence[tuple[int, Sums]]) -> list[Overlap]:
+    """Gather mappings that overlap; those beside them, of processes, only tell that these share pages there."""
     parts: list[list[tuple[Placed, Sums]]] = []
     end_byte = -1
     for each in sorted(placed, key=lambda each: each[1].first_byte):
@@ -69,9 +73,15 @@ def overlaps(placed: Sequence[tuple[Placed, Sums]]) -> list[Overlap]:
             sum(_scaled(where, sums) * sums.pss_low for where, sums in part) / PAGE_KIB,
             sum(_scaled(where, sums) * sums.pss_high for where, sums in part) / PAGE_KIB,
             max(sums.mapmax for _, sums in part),
+            _beside(part, beside),
         )
         for part in parts
     ]
+
+
+def _beside(part: Sequence[tuple[Placed, Sums]], beside: Sequence[tuple[int, Sums]]) -> frozenset[int]:
+    first_byte, end_byte = part[0][1].first_byte, max(sums.end_byte for _, sums in part)
+    return frozenset(process for process, sums in beside if sums.first_byte < end_byte and sums.end_byte > first_byte)
 
 
 def _scaled(placed: Placed, sums: Sums) -> float:
@@ -86,7 +96,7 @@ def n_missing(every: Sequence[Overlap], template: int, n_processes: int) -> int:
         sharing = {each.process for each in overlap.placed if each.shared[0] < each.shared[1]}
         least = max(LEAST_SHARERS, overlap.least_sharers)
         if template in sharing and (n_processes == 1 or least > LEAST_SHARERS):
-            missing = max(missing, least - len(sharing))
+            missing = max(missing, least - len(sharing | overlap.beside))
     return min(missing, MAX_SHARERS - n_processes)
 
 
@@ -94,11 +104,13 @@ def n_missing(every: Sequence[Overlap], template: int, n_processes: int) -> int:
 class Sharing:
     """Say how many of the template's shared pages each added process maps, and how many groups share each slot.
 
+    outside: mappings of each page that nobody has who can have a huge page there.
     Shapes: groups (slots of the span,): 1, or more where fewer share a page than could.
     """
 
     added: Sequence[int]
     groups: Ints
+    outside: int = 0
 
 
 def solve(overlap: Overlap, template: int, n_added: int) -> Sharing:
@@ -109,22 +121,24 @@ def solve(overlap: Overlap, template: int, n_added: int) -> Sharing:
         return none
     shares = _Shares.of(overlap, mappers, template)
     total = _least_ptes(overlap, shares, n_added) if shares.n_mine and n_added else 0
-    if total:
-        return Sharing([min(shares.n_mine, max(0, total - n * shares.n_mine)) for n in range(n_added)], none.groups)
-    more = round((overlap.pss_low + overlap.pss_high) / 2 - shares.pss(0))
-    return Sharing(none.added, _apart(overlap, mappers, more)) if more > 0 else none
+    added = [min(shares.n_mine, max(0, total - n * shares.n_mine)) for n in range(n_added)]
+    more = (overlap.pss_low + overlap.pss_high) / 2 - shares.pss(total)
+    if more < 0:
+        return Sharing(added, none.groups, _outside(overlap, shares, total))
+    return Sharing(added, none.groups if total else _apart(overlap, mappers, round(more)))
 
 
 @dataclass(frozen=True)
 class _Shares:
-    """Hold the template's shared slots, run by run, with those who map them, and what all other slots have of Pss.
+    """Hold the template's shared slots, run by run, with those who map them, and all other slots by the same number.
 
-    Shapes: mappers, lengths (runs,).
+    Shapes: mappers, lengths (runs,); others, n_others (numbers of mappers,).
     """
 
     mappers: Ints
     lengths: Ints
-    others: float
+    others: Ints
+    n_others: Ints
 
     @classmethod
     def of(cls, overlap: Overlap, mappers: Ints, template: int) -> "_Shares":
@@ -135,7 +149,7 @@ class _Shares:
             is_mine[first - start : last - start] = True
         mine, others = mappers[is_mine], mappers[~is_mine]
         begins = np.flatnonzero(np.diff(mine, prepend=0))
-        return cls(mine[begins], np.diff(begins, append=len(mine)), _pss(others, others))
+        return cls(mine[begins], np.diff(begins, append=len(mine)), *np.unique(others, return_counts=True))
 
     @property
     def n_mine(self) -> int:
@@ -148,18 +162,26 @@ class _Shares:
         alone = np.flatnonzero(self.mappers < LEAST_SHARERS)
         return int(np.cumsum(self.lengths)[alone[-1]]) if len(alone) else 0
 
-    def pss(self, total: int) -> float:
+    def pss(self, total: int, outside: int = 0) -> float:
         """Give the Pss of what is shared, in pages, if added processes map so many ptes of the template's slots in all."""
         whole, rest = divmod(total, self.n_mine) if total else (0, 0)
         more = np.clip(rest - (np.cumsum(self.lengths) - self.lengths), 0, self.lengths)
-        sharers = self.mappers + whole
-        return (
-            self.others + _pss(self.mappers * more, sharers + 1) + _pss(self.mappers * (self.lengths - more), sharers)
+        sharers = self.mappers + whole + outside
+        parts = (
+            (self.mappers * more, sharers + 1),
+            (self.mappers * (self.lengths - more), sharers),
+            (self.others * self.n_others, self.others + outside),
         )
+        return sum(float((ptes / np.maximum(LEAST_SHARERS, each)).sum()) for ptes, each in parts)
 
 
-def _pss(mappers: Ints, sharers: Ints) -> float:
-    return float((mappers / np.maximum(LEAST_SHARERS, sharers)).sum())
+def _outside(overlap: Overlap, shares: _Shares, total: int) -> int:
+    """Find how many mappings more each page has, where Pss is lower than those who can have a huge page explain."""
+    wanted, outside = (overlap.pss_low + overlap.pss_high) / 2, 0
+    while outside < MAX_SHARERS and shares.pss(total, outside) > wanted:
+        outside += 1
+    closer = outside and wanted - shares.pss(total, outside) > shares.pss(total, outside - 1) - wanted
+    return outside - 1 if closer else outside
 
 
 def _least_ptes(overlap: Overlap, shares: _Shares, n_added: int) -> int:

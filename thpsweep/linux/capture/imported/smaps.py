@@ -27,7 +27,10 @@ def of_smaps(process: PastedProcess, smaps: list[PastedMapping]) -> Summed:
         if mapping.first_byte in mapmax and sums.shared:
             _cap(sums, mapmax[mapping.first_byte], mapping)
         first, stop = sums.span
-        if mapping.flags is not None and NO_HUGEPAGE in mapping.flags:
+        is_forbidden = mapping.flags is not None and NO_HUGEPAGE in mapping.flags
+        if sums.shared and (is_forbidden or first >= stop):
+            result.beside.append(sums)
+        if is_forbidden:
             result.forbidden |= set(range(first, stop)) if sums.pages or sums.swapped else set()
         elif first >= stop:
             result.small_kib += sums.pages * PAGE_KIB

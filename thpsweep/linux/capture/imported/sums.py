@@ -1,6 +1,6 @@
 """What is known of one private anonymous mapping: pages, how many are shared, and what these add to Pss."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from thpsweep.linux.capture.imported.pasted import PRIVATE, SHARED, PastedMapping, PastedProcess
 from thpsweep.linux.proc.maps import whole_regions
@@ -47,13 +47,17 @@ class Sums:
 
 @dataclass
 class Summed:
-    """Hold the mappings of a process that can have huge pages, and what was left out of it. Units: kB, regions."""
+    """Hold the mappings of a process that can have huge pages, and what was left out of it. Units: kB, regions.
+
+    beside: mappings that were left out and share pages, since others may share these where they can have huge pages.
+    """
 
     process: PastedProcess
     form: str
     sums: list[Sums]
     forbidden: set[int]
     small_kib: int = 0
+    beside: list[Sums] = field(default_factory=list)
 
 
 def check_pages(mapping: PastedMapping) -> None:
