@@ -270,6 +270,19 @@ def test_where_pss_says_more_frames_groups_are_apart():
     assert layout.provenance["mean_sharers"] == "1.999 to 2 by Pss, 2 as assumed"
 
 
+def test_copies_of_workers_lie_apart_where_pss_says_so():
+    """Of 1,000 frames four workers have copied 100 each, none of which another has: 600 are the family's, 400 lack one."""
+    root = mapping(pid=1, rss=4000, shared=4000, pss=(600 * 4) // 5 + 400)
+    worker = (mapping(pid=pid, rss=4000, shared=3600, pss=600 * 4 // 5 + 300 + 400) for pid in range(2, 6))
+    layout = layout_of(root + "".join(worker))
+    assert layout.n_processes == 5 and rss_kib(layout) == [4000] * 5
+    assert pss_kib(layout) == pytest.approx([880, 1180, 1180, 1180, 1180], abs=2)
+    pages = np.bitwise_count(layout.cell_slots).sum(axis=1, dtype=np.int64)
+    sharers = layout.members.sum(axis=1)[layout.cell_members]
+    found = [int(pages[sharers == n].sum()) for n in (1, 4, 5)]
+    assert found == pytest.approx([400, 400, 600], abs=6)  # Pss is cut off to whole kB
+
+
 def test_what_is_written_loads_and_says_that_it_was_imported(tmp_path, capsys):
     (tmp_path / "a.txt").write_text(mapping(shared=4096, pss=1024))
     assert run([str(tmp_path / "a.txt")], tmp_path / "a.npz") == 0

@@ -42,7 +42,7 @@ def assemble(found: Sequence[Summed], parents: Sequence[int]) -> Assembled:
     n_added = n_missing(every, template, len(found))
     solved = [(overlap, solve(overlap, template, n_added)) for overlap in every]
     n = len(found) + n_added
-    full = [_with_added(overlap, sharing, template, len(found)) for overlap, sharing in solved]
+    full = [_with_added(sharing, template, len(found)) for _, sharing in solved]
     arrays, pss = _arrays(full, [sharing for _, sharing in solved], every, n, len(found))
     arrays["parent"] = np.array([*parents, *[0] * n_added], np.int32)
     total = Edges(*(sum(getattr(edge, name) for edge in edges) for name in ("private", "shared", "swapped")))
@@ -66,12 +66,12 @@ def _template(found: Sequence[Summed]) -> int:
     return len(found) - 1 - int(np.argmax(shared[::-1]))
 
 
-def _with_added(overlap: Overlap, sharing: Sharing, template: int, n: int) -> list[Placed]:
+def _with_added(sharing: Sharing, template: int, n: int) -> list[Placed]:
     """Add the processes that are not in the text: each maps the first of the template's shared pages."""
-    placed = list(overlap.placed)
+    placed = list(sharing.placed)
     for number, n_shared in enumerate(sharing.added):
         left = n_shared
-        for mine in [each for each in overlap.placed if each.process == template]:
+        for mine in [each for each in sharing.placed if each.process == template]:
             length = mine.shared[1] - mine.shared[0]
             placed.append(mine.cut(n + number, min(left, length)))
             left -= min(left, length)

@@ -21,7 +21,8 @@ class Placed:
     """Lay one mapping of one process out, in runs of slots.
 
     Large folios lie where they fit: in the shared pages, in the private ones, and one across both if it has to be.
-    folios: regions that map a folio whole; huge: those that do by a PMD.
+    folios: regions that map a folio whole; huge: those that do by a PMD. end: where its whole regions end.
+    shared_runs: where the shared pages lie if it is not in one run.
     """
 
     process: int
@@ -30,6 +31,13 @@ class Placed:
     swapped: tuple[Run, ...]
     folios: frozenset[int]
     huge: frozenset[int]
+    end: int
+    shared_runs: tuple[Run, ...] = ()
+
+    @property
+    def sharing(self) -> tuple[Run, ...]:
+        """List the runs of shared pages."""
+        return self.shared_runs or (self.shared,)
 
     @property
     def regions(self) -> range:
@@ -39,7 +47,7 @@ class Placed:
 
     @property
     def _runs(self) -> tuple[Run, ...]:
-        return (self.shared, *self.private, *self.swapped)
+        return (*self.sharing, *self.private, *self.swapped)
 
     def has_something(self, region: int) -> bool:
         """Tell whether anything lies in a region."""
@@ -69,8 +77,9 @@ class Placed:
         lost = {region for region in self.folios if stop < min(self.shared[1], (region + 1) * HPAGE_PMD_NR)}
         lost = {region for region in lost if region * HPAGE_PMD_NR < self.shared[1]}
         return dataclasses.replace(
-            self, process=process, shared=(self.shared[0], stop), folios=self.folios - lost, huge=self.huge - lost
-        )
+            self, process=process, shared=(self.shared[0], stop), shared_runs=(), folios=self.folios - lost,
+            huge=self.huge - lost,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,4 +124,44 @@ def _laid_out(process: int, base: int, shared: int, private: int, swapped: int, 
         swapped=((base + shared + filled, base + shared + filled + here), (base + tail, base + tail + swapped - here)),
         folios=frozenset(first + region for region in folios),
         huge=frozenset(first + region for region in folios[: sums.huge]),
+        end=sums.span[1] * HPAGE_PMD_NR,
     )
+
+
+def spread(placed: Sequence[Placed], n_frames: int) -> list[Placed] | None:
+    """Let mappings of one place share so many frames: each lacks some of them, one after another, and has copies there.
+
+    That is what writes after a fork leave. None where it cannot be: with large folios, or mappings that begin elsewhere.
+    """
+    base = placed[0].shared[0]
+    gaps = [n_frames - (each.shared[1] - each.shared[0]) for each in placed]
+    alike = len({each.process for each in placed}) == len(placed) and {each.shared[0] for each in placed} == {base}
+    least = len(placed) - -(-sum(gaps) // max(1, n_frames))
+    fits = alike and min(gaps) >= 0 and least > 1 and all(base + n_frames <= each.end for each in placed)
+    if not fits or any(each.folios for each in placed):
+        return None
+    at = np.cumsum([0, *gaps[:-1]]) % n_frames
+    return [_apart(each, base, n_frames, int(start), gap) for each, start, gap in zip(placed, at, gaps, strict=True)]
+
+
+def _apart(placed: Placed, base: int, n_frames: int, start: int, gap: int) -> Placed:
+    """Lay a mapping out that lacks some of the frames, from one on, and begins again behind the last."""
+    over = max(0, start + gap - n_frames)
+    lacks = [(0, over), (start, min(n_frames, start + gap))]
+    has = [(over, start), (min(n_frames, start + gap), n_frames)]
+    free = [(base + first, base + stop) for first, stop in lacks] + [(base + n_frames, placed.end)]
+    private, free = _taken(free, sum(stop - first for first, stop in placed.private))
+    swapped, _ = _taken(free, sum(stop - first for first, stop in placed.swapped))
+    runs = tuple((base + first, base + stop) for first, stop in has)
+    return dataclasses.replace(placed, private=private, swapped=swapped, shared_runs=runs)
+
+
+def _taken(free: Sequence[Run], n_slots: int) -> tuple[tuple[Run, ...], list[Run]]:
+    """Take so many slots from the first free ones; give what is left."""
+    taken, left = list[Run](), list[Run]()
+    for first, stop in free:
+        here = min(n_slots, stop - first)
+        taken.append((first, first + here))
+        left.append((first + here, stop))
+        n_slots -= here
+    return tuple(taken), left

@@ -62,7 +62,7 @@ def cells(region: int, placed: Sequence[Placed], groups: Ints, outside: int) -> 
 def _rows(region: int, placed: Sequence[Placed]) -> list[_Row]:
     """Gather what each process maps; two mappings of one that meet in a region are none, since regions are whole."""
     rows = (
-        _Row(each.process, each.slots([each.shared], region), each.slots(each.private, region), region in each.folios)
+        _Row(each.process, each.slots(each.sharing, region), each.slots(each.private, region), region in each.folios)
         for each in placed
     )
     return [row for row in rows if row.shared.any() or row.private.any()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.linux.capture.imported.placing import Placed
+from thpsweep.linux.capture.imported.placing import Placed, spread
 from thpsweep.linux.capture.imported.sums import PAGE_KIB, Sums
 from thpsweep.units import HPAGE_PMD_NR, MAX_SHARERS
 
@@ -104,19 +104,20 @@ def n_missing(every: Sequence[Overlap], template: int, n_processes: int) -> int:
 class Sharing:
     """Say how many of the template's shared pages each added process maps, and how many groups share each slot.
 
-    outside: mappings of each page that nobody has who can have a huge page there.
+    outside: mappings of each page that nobody has who can have a huge page there. placed: the mappings of the text.
     Shapes: groups (slots of the span,): 1, or more where fewer share a page than could.
     """
 
     added: Sequence[int]
     groups: Ints
+    placed: Sequence[Placed]
     outside: int = 0
 
 
 def solve(overlap: Overlap, template: int, n_added: int) -> Sharing:
     """Let added processes map as much, or groups be apart, as Pss wants, to within a page where that can be."""
     mappers = overlap.mappers()
-    none = Sharing([0] * n_added, np.ones(len(mappers), np.int64))
+    none = Sharing([0] * n_added, np.ones(len(mappers), np.int64), overlap.placed)
     if not len(mappers):
         return none
     shares = _Shares.of(overlap, mappers, template)
@@ -124,8 +125,13 @@ def solve(overlap: Overlap, template: int, n_added: int) -> Sharing:
     added = [min(shares.n_mine, max(0, total - n * shares.n_mine)) for n in range(n_added)]
     more = (overlap.pss_low + overlap.pss_high) / 2 - shares.pss(total)
     if more < 0:
-        return Sharing(added, none.groups, _outside(overlap, shares, total))
-    return Sharing(added, none.groups if total else _apart(overlap, mappers, round(more)))
+        return Sharing(added, none.groups, overlap.placed, _outside(overlap, shares, total))
+    if total or round(more) == 0:
+        return Sharing(added, none.groups, overlap.placed)
+    spread_out = spread(overlap.placed, round((overlap.pss_low + overlap.pss_high) / 2))
+    if spread_out is not None:
+        return Sharing(added, none.groups, spread_out)
+    return Sharing(added, _apart(overlap, mappers, round(more)), overlap.placed)
 
 
 @dataclass(frozen=True)
