@@ -14,7 +14,8 @@ ASSUMPTION = (
     "share what is not private, as far as Pss allows"
 )
 PLACING = (
-    "assumed: the pages of a mapping lie side by side from its first region on, shared ones first, then private ones"
+    "assumed: the pages of a mapping lie side by side from its first region on, shared ones first, then private ones; "
+    "copies that forks have made lie apart from each other's where Pss says so"
 )
 RATES = "unknown: text of one moment does not say what is written, read, forked or swapped; all are assumed"
 _OF_FORM = {
