@@ -17,7 +17,7 @@ class Cursors:
 
     A sharer of n_sharers means before the first mm; registered tells its mm from an earlier one of that number. inside: the
     mmap lock is held, going on costs nothing; taking it, also again after an attempt, costs 1. asleep: in the middle of a
-    pass, after its first failed allocation. calm: passes since the last one in which something passed its scan.
+    pass, after its first failed allocation. calm: passes in a row in which nothing passed its scan, more or less.
     """
 
     sharer: Ints

@@ -24,8 +24,10 @@ AT_ONCE = 1 << 15
 """Rows that are laid out together at most, of all replicates."""
 ROWS_PER_PASS = 512
 """Rows of an mm for each pass that is to be made, up to which laying them out is worth it."""
-AHEAD = 4
-"""Passes that are tried for each that met nothing."""
+MOST, AHEAD = 1 << 11, 4
+"""Calm passes that are remembered, and how many are tried for each."""
+EXCITED = 8
+"""A pass in which something passes its scan leaves so small a part of the calm."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,22 +69,22 @@ def _stretch(family: Family, cursors: Cursors, replicate: int, pages: int, room:
     n_regions, sharer = family.n_regions, cursors.sharer[replicate]
     living = bits.where(family.alive[replicate])
     mms = living[np.argsort(family.registered[replicate, living])]
-    whole, at = mms.size * n_regions <= room, int(np.argmax(mms == sharer))
+    at, whole = int(np.argmax(mms == sharer)), mms.size * n_regions <= room
     if not whole:
         mms, at = mms[at : at + max(1, room // n_regions)], 0
-    begin, place = (
-        at * n_regions + int(cursors.region[replicate]),
-        at * (n_regions + 1) + int(cursors.region[replicate]),
-    )
-    if sharer == family.n_sharers:
-        begin, place = 0, mms.size * (n_regions + 1)
+    begin = at * n_regions + int(cursors.region[replicate])
     rows = (np.arange(n_regions) + replicate * n_regions) * family.n_sharers + mms[:, None]
     guess = guessed(family, rows, dearest_row)
     ahead = np.roll(guess.reshape(-1), -begin)
     chosen = np.roll(np.cumsum(ahead) - ahead < pages, begin).reshape(rows.shape)
     if not whole:
         chosen.reshape(-1)[:begin] = False
-    return Stretch(replicate, mms, rows, guess, chosen, place, whole)
+    used = bits.where(chosen.any(axis=1))
+    if used.size and used[0] >= at and used[-1] + 1 < mms.size:  # passes do not come to the end of the list
+        cut, at, whole = slice(at, used[-1] + 1), 0, False
+        mms, rows, guess, chosen = mms[cut], rows[cut], guess[cut], chosen[cut]
+    mm = mms.size if sharer == family.n_sharers else at
+    return Stretch(replicate, mms, rows, guess, chosen, mm * (n_regions + 1) + int(cursors.region[replicate]), whole)
 
 
 def tapes(
@@ -115,7 +117,7 @@ def advance(
     scanned = holds(tape, found, begins)
     counts.hold(part.rows[:1, 0].repeat(scanned.size), scanned=scanned)
     _move(cursors, family, part, place)
-    cursors.calm[part.replicate] += begins.size
+    cursors.calm[part.replicate] = min(MOST, cursors.calm[part.replicate] + begins.size)
     return begins.size
 
 

@@ -10,7 +10,7 @@ from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.checks import whole
 from thpsweep.model.collapse.allocation import NOT_REACHED
 from thpsweep.model.collapse.cursors import Cursors, earliest
-from thpsweep.model.collapse.forward import Stretch, advance, stretches, tapes
+from thpsweep.model.collapse.forward import EXCITED, Stretch, advance, stretches, tapes
 from thpsweep.model.collapse.lookahead import look_ahead
 from thpsweep.model.gates.base import is_steady
 from thpsweep.model.mechanisms.visit import ScanLimits
@@ -201,7 +201,7 @@ class Khugepaged(Trigger):
         found = collapser.ask(found, self._limits())
         passed[:] = False
         passed[usable] = found.passed
-        cursors.calm[going[passed.any(axis=1)]] = 0
+        cursors.calm[going[passed.any(axis=1)]] //= EXCITED
         # After an attempt the lock is taken anew, which costs 1 before the next region is looked at; so does entering an mm.
         taken = entered.copy()
         taken[:, 1:] |= passed[:, :-1]
