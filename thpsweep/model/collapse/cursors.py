@@ -18,6 +18,7 @@ class Cursors:
     A sharer of n_sharers means before the first mm; registered tells its mm from an earlier one of that number. inside: the
     mmap lock is held, going on costs nothing; taking it, also again after an attempt, costs 1. asleep: in the middle of a
     pass, after its first failed allocation. calm: passes in a row in which nothing passed its scan, more or less.
+    together: later mms that are scanned together, as long as nothing in them passes.
     """
 
     sharer: Ints
@@ -26,6 +27,7 @@ class Cursors:
     progress: Ints
     wraps: Ints
     calm: Ints
+    together: Ints
     inside: Bools
     going: Bools
     asleep: Bools
@@ -33,7 +35,7 @@ class Cursors:
     @classmethod
     def before_first(cls, n_replicates: int, n_sharers: int) -> "Cursors":
         """Place the cursors before the first mm."""
-        zeros, flags = np.zeros((5, n_replicates), np.int64), np.zeros((3, n_replicates), bool)
+        zeros, flags = np.zeros((6, n_replicates), np.int64), np.zeros((3, n_replicates), bool)
         return cls(np.full(n_replicates, n_sharers), *zeros, *flags)
 
 

@@ -57,16 +57,21 @@ def _before(amounts: Ints | Bools) -> Ints:
     return np.subtract(np.cumsum(amounts, axis=1, dtype=np.int64), amounts)
 
 
-def look_ahead(family: Family, going: Ints, sharer: Ints, region: Ints, left: Ints, dearest_row: int) -> Ahead:
-    """Lay out what passes with so many ptes left may get through: a guess on the high side.
+def look_ahead(
+    family: Family, going: Ints, sharer: Ints, region: Ints, left: Ints, dearest_row: int, most_mms: int = AT_ONCE
+) -> Ahead:
+    """Lay out what passes with so many ptes left may get through: a guess on the high side, of so many later mms at most.
 
     A row that is passed over costs 1, most of the others cost dearest_row. Shapes: each (n_cursors,), replicates in `going`.
     """
     ahead = _rest(family, going, sharer, region, left, dearest_row)
     if (ahead.regions[:, -1] < family.n_regions - 1).all():  # no mm ends before the pass does
         return ahead
+    most_mms = min(most_mms, AT_ONCE // (going.size * family.n_regions))
+    if not most_mms:
+        return ahead
     later = _later(family, going, sharer)
-    n_mms = min(int(later.sum(axis=1).max()), AT_ONCE // (going.size * family.n_regions))
+    n_mms = min(int(later.sum(axis=1).max()), most_mms)
     return _with_later(family, going, sharer, region, left, dearest_row, later, n_mms) if n_mms else ahead
 
 

@@ -11,7 +11,7 @@ from thpsweep.model.checks import whole
 from thpsweep.model.collapse.allocation import NOT_REACHED
 from thpsweep.model.collapse.cursors import Cursors, earliest
 from thpsweep.model.collapse.forward import EXCITED, Stretch, advance, stretches, tapes
-from thpsweep.model.collapse.lookahead import look_ahead
+from thpsweep.model.collapse.lookahead import AT_ONCE, look_ahead
 from thpsweep.model.gates.base import is_steady
 from thpsweep.model.mechanisms.visit import ScanLimits
 from thpsweep.model.triggers.base import Collapser, Trigger
@@ -190,10 +190,12 @@ class Khugepaged(Trigger):
         going = bits.where(cursors.going)
         left = self.pages_to_scan - cursors.progress[going]
         place = cursors.sharer[going], cursors.region[going]
-        ahead = look_ahead(collapser.family, going, *place, np.maximum(1, left), self._dearest_row(collapser))
+        most = np.maximum(1, left), self._dearest_row(collapser), int(cursors.together[going].max())
+        ahead = look_ahead(collapser.family, going, *place, *most)
         found = collapser.look(ahead.rows[ahead.chosen], self._limits(), tick, khugepaged=True)
         progress, passed = np.zeros(ahead.rows.shape, np.int64), np.zeros(ahead.rows.shape, bool)
         progress[ahead.chosen], passed[ahead.chosen] = found.progress, found.passed
+        cursors.together[going] = np.where(passed.any(axis=1), 0, np.minimum(AT_ONCE, 2 * cursors.together[going] + 1))
         entered = ahead.entered
         usable = ahead.usable(progress, passed, self._locked(collapser, ahead.rows, entered, tick), left)
         if usable is not ahead.chosen:
