@@ -2,6 +2,9 @@
 
 Seen by running the same programs on Debian's 6.1.187 and 6.12.117 under emulation and on 6.18.44; what no kernel at hand
 showed is of sources, and says so. Between two kernels that were looked at the change is taken where the source has it.
+
+Not followed: what max_ptes_shared counts of a large folio before MM ids (6.15). 6.12 guesses by the first subpage's mapcount
+(folio_likely_mapped_shared(), seen: a lone mapper of a part is no sharer), 6.1 asks each page; the model asks MM ids always.
 """
 
 import dataclasses
