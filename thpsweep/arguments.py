@@ -18,6 +18,7 @@ PLAIN_VERBS = (
     "capture",
     "import",
     "advise",
+    "collapse",
     "ui",
     "calibrate",
     "validate",

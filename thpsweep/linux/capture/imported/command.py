@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from thpsweep.errors import CaptureError, ThpsweepError
-from thpsweep.linux.capture.capture import summary
 from thpsweep.linux.capture.imported.assemble import assemble
 from thpsweep.linux.capture.imported.facts import facts, strangers
 from thpsweep.linux.capture.imported.lines import Line, lines
@@ -13,6 +12,7 @@ from thpsweep.linux.capture.imported.pasted import Pasted
 from thpsweep.linux.capture.imported.reader import read
 from thpsweep.linux.capture.imported.summing import summed
 from thpsweep.linux.capture.imported.sums import Summed
+from thpsweep.linux.capture.summary import summary
 from thpsweep.model.capture.layout import MAX_PROCESSES, Layout
 
 STANDARD_INPUT = "-"
