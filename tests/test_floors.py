@@ -51,7 +51,14 @@ INNER = {
     ],
     "sweep": [{"records"}, {"tracking"}, {"planning"}, {"local", "search"}, {"ray", "driver"}],
     "answers": [{"analysis"}, {"picture", "terminal"}, {"charts", "advise"}, {"report"}],
-    "linux": [{"proc"}, {"live", "prototype"}, {"activity", "calibrate"}, {"capture", "validate"}, {"trial"}],
+    "linux": [
+        {"proc"},
+        {"live", "prototype"},
+        {"activity", "calibrate"},
+        {"capture", "validate"},
+        {"collapse"},
+        {"trial"},
+    ],
 }
 """Inside a room: what stands together in a set does not import each other."""
 

@@ -17,7 +17,9 @@ EXAMPLES = {
     "sync": "sync",
     "ui": "ui",
     "capture": "capture --pid 1234 --out service.npz --seconds 10",
+    "import": "import smaps.txt --out service.npz",
     "advise": "advise --capture redis_bgsave --machine zen5_vm",
+    "collapse": "collapse --pid 1234 --max-bytes 512M",
     "calibrate": "calibrate --out here.yaml",
     "validate": "validate --machine here.yaml",
     "prototype": "prototype check --kernel 6.12",
@@ -35,7 +37,9 @@ ABOUT = {
     "sync": "add to MLflow what it lacks",
     "ui": "open the runs in MLflow, on this machine only",
     "capture": "store the memory layout of a running process tree",
+    "import": "make such a layout of pasted smaps, smaps_rollup, numa_maps or thpmaps",
     "advise": "say what would pay for a process tree, and how to do it",
+    "collapse": "give a running process tree huge pages from outside; a dry run unless --apply",
     "calibrate": "measure this machine's prices",
     "validate": "hold the model against this machine's kernel",
     "prototype": "run the mechanisms that no kernel has in one, under emulation",
@@ -70,7 +74,9 @@ def parser() -> argparse.ArgumentParser:
         "--no-reads", action="store_true", help="leave the young bits of its pages alone while watching"
     )
     capture.set_defaults(verb=verbs.capture)
+    _add_import(parsers)
     _add_advise(parsers)
+    _add_collapse(parsers)
     ui = parsers.add_parser("ui", help="open the runs in MLflow, on this machine only")
     ui.add_argument("--dir", type=Path, default=Path("sweeps"), help="the sweep.dir of the sweeps (default: sweeps)")
     ui.add_argument(
@@ -94,6 +100,9 @@ def parser() -> argparse.ArgumentParser:
     )
     validate.add_argument("--rounds", type=int, default=5, help="times each scenario is run for its time (default: 5)")
     validate.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file, too")
+    validate.add_argument(
+        "--kernel", metavar="NAME", help="in another kernel, under emulation: debian-6.1, -6.12, -7.3"
+    )
     validate.add_argument("--list", action="store_true", help="list the scenarios and run none")
     validate.set_defaults(verb=verbs.validate)
     _add_prototype(parsers)
@@ -118,6 +127,7 @@ def parser() -> argparse.ArgumentParser:
         about_sweeps.add_argument("--dir", type=Path, default=Path("sweeps"), help="where sweeps are (default: sweeps)")
     for name, verb in parsers.choices.items():
         verb.epilog = f"example: thpsweep {EXAMPLES[name]}"
+        verb.set_defaults(usage_of=verb)
     return made
 
 
@@ -140,6 +150,21 @@ def _add_prototype(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     prototype.set_defaults(verb=verbs.prototype)
 
 
+def _add_import(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = (
+        "Read /proc/PID/smaps, smaps_rollup or numa_maps, the output of the kernel's tools/mm/thpmaps, and settings of THP "
+        "(grep -r . /sys/kernel/mm/transparent_hugepage), as text that was pasted, mailed or collected by others: several "
+        "processes in one file are one family. Who shares a page is not in such text: it is assumed, within the bounds "
+        "that Pss gives, which are printed and stored. Rates are unknown. A line that cannot be is named."
+    )
+    imported = parsers.add_parser("import", help=ABOUT["import"], description=about)
+    imported.add_argument(
+        "file", nargs="+", metavar="FILE", help="text of one machine at one moment; - is standard input"
+    )
+    imported.add_argument("--out", type=Path, metavar="X.npz", help="captured layout to write (default: none)")
+    imported.set_defaults(verb=verbs.import_text)
+
+
 def _add_advise(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     advise = parsers.add_parser(
         "advise", help="say what would pay for a process tree on this machine, and how to do it"
@@ -155,5 +180,30 @@ def _add_advise(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     advise.add_argument("--hours", type=float, default=1.0, help="simulated time (default: 1)")
     advise.add_argument("--replicates", type=int, default=4, help="repetitions of the simulation (default: 4)")
     advise.add_argument("--dir", type=Path, default=Path("sweeps"), help="captures and journals (default: sweeps)")
-    advise.add_argument("command", nargs="*", metavar="COMMAND", help="with --try, behind --: what to start")
+    advise.add_argument(
+        "--walk-share",
+        type=float,
+        metavar="SHARE",
+        help="share of its cycles in page walks, as measured (default: 0.02)",
+    )
+    advise.add_argument(
+        "command",
+        nargs="*",
+        metavar="KEY=VALUE|COMMAND",
+        help="overrides: workload.KEY=VALUE, machine.KEY=VALUE, khugepaged.KEY=VALUE; with --try, behind --: what to start",
+    )
     advise.set_defaults(verb=verbs.advise)
+
+
+def _add_collapse(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    collapse = parsers.add_parser("collapse", help=ABOUT["collapse"])
+    collapse.add_argument("--pid", type=int, required=True, help="process whose tree gets huge pages (Linux 6.1, root)")
+    collapse.add_argument("--no-children", action="store_true", help="only the process itself")
+    collapse.add_argument(
+        "--max-bytes",
+        metavar="SIZE",
+        help="memory that it may take more: 0, 512M, 2G (default: a quarter of what is free)",
+    )
+    collapse.add_argument("--max-seconds", type=float, default=60.0, metavar="S", help="stop after (default: 60)")
+    collapse.add_argument("--apply", action="store_true", help="do it; without, it only says what it would do")
+    collapse.set_defaults(verb=verbs.collapse)

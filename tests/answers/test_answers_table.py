@@ -93,6 +93,12 @@ def test_failed_and_waiting_points_are_named(sweep_of):
     assert "1 of 3 points have not run" in text
 
 
+def test_a_captured_row_is_explained_where_it_stands(sweep_of):
+    text = table.text(sweep_of(degrees=(4,), policies=("copy",), workloads=("captured",)))
+    assert "captured x4: the captured tree with 4 processes" in text
+    assert "captured x" not in table.text(sweep_of(degrees=(4,), policies=("copy",)))
+
+
 def test_a_refusal_is_said_once_in_words_and_shown_in_each_row(sweep_of):
     facts = {"copy": {"note_refused": "nothing was collapsed: more shared ptes than max_ptes_shared"}}
     outcomes = {"copy": {"EXCEED_SHARED_PTE": 9, "LACK_REFERENCED_PAGE": 1}}

@@ -198,6 +198,12 @@ def footnotes(rows: Sequence[Row], *, wide: bool = True) -> list[str]:
         )
     if not all(map(frame.fits, done)):
         lines.append(f"{NO_FIT}: takes more memory at the peak than the machine has, so that it competes with nothing")
+    captured = next((row for row in rows if row["workload"] == "captured" and "sharing.degree" in row), None)
+    if captured is not None:
+        lines.append(
+            f"{_where(captured)}: the captured tree with {captured['sharing.degree']} processes (sharing.degree); "
+            "sharing=captured takes as many as were captured"
+        )
     return lines + _notes(rows)
 
 

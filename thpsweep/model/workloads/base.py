@@ -130,6 +130,10 @@ class Workload(abc.ABC):
         """Give the mean rate at which the root, or a worker, writes a hot, or cold, page."""
         return float(getattr(self, f"{'root' if root else 'worker'}_{'hot' if hot else 'cold'}_writes_per_page_hour"))
 
+    def burst_share(self) -> float:
+        """Give the share of all pages that a worker writes in the first burst_s of its life."""
+        return self.burst_pages_share
+
     def absent(self, n_sharers: int) -> int:
         """Count the workers, the last of the sharers, that do not live yet when the run begins."""
         del n_sharers
