@@ -97,6 +97,9 @@ def parser() -> argparse.ArgumentParser:
     )
     validate.add_argument("--rounds", type=int, default=5, help="times each scenario is run for its time (default: 5)")
     validate.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file, too")
+    validate.add_argument(
+        "--kernel", metavar="NAME", help="in another kernel, under emulation: debian-6.1, -6.12, -7.3"
+    )
     validate.add_argument("--list", action="store_true", help="list the scenarios and run none")
     validate.set_defaults(verb=verbs.validate)
     _add_prototype(parsers)

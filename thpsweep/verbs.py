@@ -1,6 +1,7 @@
 """The verbs that are no Hydra app: each takes its parsed options and gives an exit code."""
 
 import argparse
+import dataclasses
 import gc
 import os
 import sys
@@ -81,7 +82,8 @@ def validate(options: argparse.Namespace) -> int:
 
     machine = machine_file("--machine", options.machine)
     drawn = options.random, options.seed
-    return run(ValidateRequest(machine, options.only or [], *drawn, options.rounds, options.json, options.list))
+    request = ValidateRequest(machine, options.only or [], *drawn, options.rounds, options.json, options.list)
+    return run(dataclasses.replace(request, kernel=options.kernel))
 
 
 def prototype(options: argparse.Namespace) -> int:
