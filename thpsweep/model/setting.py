@@ -11,6 +11,7 @@ from typing import Any
 from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.model import checks, registry
 from thpsweep.model.checks import whole
+from thpsweep.model.collapse.forward import AT_ONCE
 from thpsweep.model.draws import Stream
 from thpsweep.model.events import draw, requests
 from thpsweep.model.events.scene import Scene
@@ -30,6 +31,9 @@ MAX_REPLICATES = 10_000
 MAX_STATE_BYTES = 8 << 30
 STEP_WORK = 1000.0
 """What a tick, or a pass of khugepaged, is taken to ask of the model whatever happens in it: NumPy's calls."""
+
+PASSES_A_TICK = 8
+"""Passes of khugepaged that a tick makes one by one; where more are due, most of them are gone over at once."""
 
 LISTING_BYTES = 300
 """Bytes of an entry and its share of a layer, where a shape cuts the memory into pieces that different sharers map."""
@@ -209,5 +213,7 @@ def _estimate(built: Setting) -> dict[str, float]:
     turnover = scene.forks_per_tick * n_ticks * n_regions * 2
     asked = draw.expected_writes(scene, n_ticks) + requests.expected(scene, n_ticks)
     passes = built.trigger.passes(built.duration_s) if built.mechanism.active else 0.0
-    work = asked + (n_ticks + passes) * STEP_WORK + rows + turnover
+    work = asked + (n_ticks + min(passes, PASSES_A_TICK * n_ticks)) * STEP_WORK + rows + turnover
+    if passes > PASSES_A_TICK * n_ticks:
+        work += n_ticks * min(rows, AT_ONCE)
     return {"state_bytes": state_bytes, "work": built.replicates * work}

@@ -57,16 +57,21 @@ def _before(amounts: Ints | Bools) -> Ints:
     return np.subtract(np.cumsum(amounts, axis=1, dtype=np.int64), amounts)
 
 
-def look_ahead(family: Family, going: Ints, sharer: Ints, region: Ints, left: Ints, dearest_row: int) -> Ahead:
-    """Lay out what passes with so many ptes left may get through: a guess on the high side.
+def look_ahead(
+    family: Family, going: Ints, sharer: Ints, region: Ints, left: Ints, dearest_row: int, most_mms: int = AT_ONCE
+) -> Ahead:
+    """Lay out what passes with so many ptes left may get through: a guess on the high side, of so many later mms at most.
 
     A row that is passed over costs 1, most of the others cost dearest_row. Shapes: each (n_cursors,), replicates in `going`.
     """
     ahead = _rest(family, going, sharer, region, left, dearest_row)
     if (ahead.regions[:, -1] < family.n_regions - 1).all():  # no mm ends before the pass does
         return ahead
+    most_mms = min(most_mms, AT_ONCE // (going.size * family.n_regions))
+    if not most_mms:
+        return ahead
     later = _later(family, going, sharer)
-    n_mms = min(int(later.sum(axis=1).max()), AT_ONCE // (going.size * family.n_regions))
+    n_mms = min(int(later.sum(axis=1).max()), most_mms)
     return _with_later(family, going, sharer, region, left, dearest_row, later, n_mms) if n_mms else ahead
 
 
@@ -76,7 +81,7 @@ def _rest(family: Family, going: Ints, sharer: Ints, region: Ints, left: Ints, d
     regions = region[:, None] + np.arange(min(n_regions, int(left.max())))
     inside = regions < n_regions
     rows = (np.minimum(regions, n_regions - 1) + going[:, None] * n_regions) * family.n_sharers + sharer[:, None]
-    guess = _before(_guessed(family, rows, dearest_row) * inside)
+    guess = _before(guessed(family, rows, dearest_row) * inside)
     chosen = inside & (guess < left[:, None])
     width = int(np.count_nonzero(chosen, axis=1).max())
     sharers = np.broadcast_to(sharer[:, None], (going.size, width))
@@ -85,7 +90,8 @@ def _rest(family: Family, going: Ints, sharer: Ints, region: Ints, left: Ints, d
     return Ahead(sharers, *cut, mm, mm, mm)
 
 
-def _guessed(family: Family, rows: Ints, dearest_row: int) -> Ints:
+def guessed(family: Family, rows: Ints, dearest_row: int) -> Ints:
+    """Guess what scans of rows cost. Shapes: (...) -> (...)."""
     return np.where(family.pmd[rows] | (family.record_of[rows] == 0), 1, dearest_row)
 
 
@@ -106,7 +112,7 @@ def _with_later(
     mm = np.concatenate((np.zeros(width, np.int64), np.arange(1, n_mms + 1).repeat(n_regions)))
     begin = np.where(mm == 0, 0, width + (mm - 1) * n_regions)
     end = np.where(mm == 0, width, begin + n_regions) - 1
-    before = _before(_guessed(family, rows, dearest_row) * inside)
+    before = _before(guessed(family, rows, dearest_row) * inside)
     guess = before - before[:, begin]
     chosen = inside & (guess < left[:, None]) & ((before[:, begin] + mm < left[:, None]) | (mm == 0))
     return Ahead(sharers, regions, rows, inside, chosen, guess, mm, begin, end)

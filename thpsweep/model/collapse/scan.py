@@ -10,6 +10,7 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Ints
 from thpsweep.model.mechanisms.base import NOBODY, Flags, Mechanism
 from thpsweep.model.mechanisms.visit import ALL_YOUNG, ScanLimits, View, Visit
+from thpsweep.model.mm.folding import one_a_record
 from thpsweep.model.mm.gup import held_slots
 from thpsweep.model.mm.links import linked_slots
 from thpsweep.model.mm.swap import bring_back, shared_in_swap
@@ -17,6 +18,9 @@ from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
+
+FEW = 64
+"""Rows up to which it is not worth it to look which of them map the same."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,26 +149,48 @@ def scan(
     reads_swap_first: references on what is in swap are not met here, but in the attempt.
     """
     records = family.record_of[rows].astype(np.int64)
-    present, swapped = bits.at(family.records.present, records), bits.at(family.records.swapped, records)
     results = np.full(rows.size, ScanResult.SUCCEED, np.int64)
-    progress = np.full(rows.size, HPAGE_PMD_NR, np.int64)
     results[records == 0] = ScanResult.NO_PTE_TABLE
     results[family.pmd[rows]] = ScanResult.PMD_MAPPED
-    progress[results != ScanResult.SUCCEED] = 1
+    progress = np.ones(rows.size, np.int64)
     by_pte = bits.where(results == ScanResult.SUCCEED)
     if by_pte.size:
-        in_swap = shared_in_swap(family, records[by_pte]) if all_sharers else swapped[by_pte]
-        kinds = [
-            (ScanResult.EXCEED_NONE_PTE, ~(present | swapped)[by_pte], limits.max_ptes_none),
-            (ScanResult.EXCEED_SWAP_PTE, in_swap, limits.max_ptes_swap),
-        ]
-        if not all_sharers and limits.max_ptes_shared < HPAGE_PMD_NR:
-            shared = family.shared_slots(records[by_pte])
-            kinds.append((ScanResult.EXCEED_SHARED_PTE, shared, limits.max_ptes_shared))
-        if family.pins.in_use:
-            kinds.append((ScanResult.PAGE_COUNT, held_slots(family, records[by_pte], not reads_swap_first), 0))
-        for result, boards, limit in kinds:
-            refuse_beyond(results, progress, by_pte, boards, limit, result)
+        records, which = _distinct(records[by_pte])
+        seen = _scan_records(family, records, limits, all_sharers, reads_swap_first)
+        results[by_pte], progress[by_pte] = (each[which] for each in seen)
+    return results, progress
+
+
+def _distinct(records: Ints) -> tuple[Ints, Ints]:
+    """Drop repetitions where there are many records; give where each was put. Shapes: (n,) -> (k,), (n,)."""
+    if records.size <= FEW:
+        return records, np.arange(records.size)
+    chosen = one_a_record(records)
+    place = np.zeros(int(records.max()) + 1, np.int64)
+    place[records[chosen]] = np.arange(chosen.size)
+    return records[chosen], place[records]
+
+
+def _scan_records(
+    family: Family, records: Ints, limits: ScanLimits, all_sharers: bool, reads_swap_first: bool
+) -> tuple[npt.NDArray[np.int64], Ints]:
+    """Scan what is mapped by ptes, record by record: (result, ptes looked at). Shapes: (n,) -> (n,), (n,)."""
+    results, progress = np.full(records.size, ScanResult.SUCCEED, np.int64), np.full(records.size, HPAGE_PMD_NR)
+    present, swapped = bits.at(family.records.present, records), bits.at(family.records.swapped, records)
+    kinds = [
+        (ScanResult.EXCEED_NONE_PTE, ~(present | swapped), limits.max_ptes_none),
+        (
+            ScanResult.EXCEED_SWAP_PTE,
+            shared_in_swap(family, records) if all_sharers else swapped,
+            limits.max_ptes_swap,
+        ),
+    ]
+    if not all_sharers and limits.max_ptes_shared < HPAGE_PMD_NR:
+        kinds.append((ScanResult.EXCEED_SHARED_PTE, family.shared_slots(records), limits.max_ptes_shared))
+    if family.pins.in_use:
+        kinds.append((ScanResult.PAGE_COUNT, held_slots(family, records, not reads_swap_first), 0))
+    for result, boards, limit in kinds:
+        refuse_beyond(results, progress, np.arange(records.size), boards, limit, result)
     if all_sharers:
         left = bits.where(results == ScanResult.SUCCEED)
         chosen = records[left]
@@ -184,8 +210,7 @@ def refuse_beyond(
     """Refuse rows with more than `limit` slots on their board, at the first slot beyond it, unless refused earlier."""
     over = bits.where(bits.count(boards) > limit)
     if over.size:
-        running = np.cumsum(bits.expand(boards[over]), axis=1, dtype=np.int64)
-        looked_at = np.argmax(running > limit, axis=1) + 1
+        looked_at = bits.nth(boards[over], limit) + 1
         earlier = looked_at < progress[index[over]]
         # A last slot beyond the limit makes 512 looked at, as a full walk does; only the result tells them apart.
         earlier |= (looked_at == HPAGE_PMD_NR) & (results[index[over]] == ScanResult.SUCCEED)

@@ -8,7 +8,7 @@ import numpy as np
 
 from thpsweep.errors import OptionError
 from thpsweep.model import registry
-from thpsweep.model.gates.base import Gate, Proposal
+from thpsweep.model.gates.base import Gate, Proposal, is_steady
 from thpsweep.model.mechanisms.base import Flags
 
 
@@ -28,6 +28,11 @@ class AllOf(Gate):
     def by_price(self) -> bool:
         """Prices decide where they do in one of the gates."""
         return any(gate.by_price for gate in self._made())
+
+    @property
+    def steady(self) -> bool:
+        """All of the gates have to be."""
+        return all(is_steady(gate) for gate in self._made())
 
     def begin(self, n_replicates: int) -> list[tuple[Gate, Any]]:
         """Make the gates and their states."""

@@ -18,6 +18,11 @@ class Always(Gate):
         """Prices decide nothing."""
         return False
 
+    @property
+    def steady(self) -> bool:
+        """What is proposed decides alone."""
+        return True
+
     def allow(self, state: Any, proposal: Proposal) -> Flags:
         """Refuse nothing."""
         del state

@@ -124,6 +124,13 @@ class Gate(abc.ABC):
         """Whether the machine's prices may decide, so that other prices would have made another run."""
         return True
 
+    @property
+    def steady(self) -> bool:
+        """Whether, within a tick, what it says of a row depends on the family's memory only: neither on its state nor on
+        counts, and asking leaves no trace. khugepaged asks such a gate once about a region that it comes to in many passes
+        of a tick while nothing changes, any other gate each time. Counts for the class that says it, not for those below."""
+        return False
+
     def begin(self, n_replicates: int) -> Any:
         """Make the state before the first tick."""
         del n_replicates
@@ -131,6 +138,11 @@ class Gate(abc.ABC):
     @abc.abstractmethod
     def allow(self, state: Any, proposal: Proposal) -> Flags:
         """Tell which of the attempts may be made. Shapes: -> (n,)."""
+
+
+def is_steady(gate: Gate) -> bool:
+    """Tell whether a gate's own class, which may decide otherwise than those above it, says that it is steady."""
+    return "steady" in vars(type(gate)) and gate.steady
 
 
 @dataclasses.dataclass

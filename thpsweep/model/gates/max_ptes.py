@@ -31,6 +31,11 @@ class MaxPtes(Gate):
         """Prices decide nothing."""
         return False
 
+    @property
+    def steady(self) -> bool:
+        """What is proposed decides alone."""
+        return True
+
     def allow(self, state: Any, proposal: Proposal) -> Flags:
         """Let pass what stays within the cap, exactly the cap included."""
         del state

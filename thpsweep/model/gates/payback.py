@@ -47,6 +47,11 @@ class Payback(Gate):
             if getattr(self, name) is not None:
                 checks.not_negative(f"policy.gate.{name}", getattr(self, name))
 
+    @property
+    def steady(self) -> bool:
+        """What is proposed decides alone."""
+        return True
+
     def allow(self, state: Any, proposal: Proposal) -> Flags:
         """Let pass where gain x horizon is more than the cost, strictly, as CBMM compares them."""
         del state

@@ -68,6 +68,14 @@ class Collapser:
         results[passed[~allowed]] = ScanResult.GATE_REFUSED
         return dataclasses.replace(found, results=results)
 
+    def ask_in_turn(self, found: Scanned, limits: ScanLimits, turns: Ints) -> Scanned:
+        """Ask the gate about rows of which those of a turn, counted from 0, have distinct regions, turn after turn."""
+        results = found.results.copy()
+        for turn in np.unique(turns[found.passed]):
+            mine = (turns == turn).nonzero()[0]
+            results[mine] = self.ask(found.where(mine), limits).results
+        return dataclasses.replace(found, results=results)
+
     def attempt(self, found: Scanned, limits: ScanLimits, until_failure: bool = False) -> np.ndarray:
         """Collapse where a scan passed and a block is to be had, and tally the outcomes of all. Shapes: -> results (n,).
 

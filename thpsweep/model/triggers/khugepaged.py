@@ -1,6 +1,7 @@
 """The kernel's own pace: one daemon, pages_to_scan a pass, a cursor over the mms."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -8,9 +9,11 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.checks import whole
 from thpsweep.model.collapse.allocation import NOT_REACHED
-from thpsweep.model.collapse.lookahead import look_ahead
+from thpsweep.model.collapse.cursors import Cursors, earliest
+from thpsweep.model.collapse.forward import EXCITED, Stretch, advance, stretches, tapes
+from thpsweep.model.collapse.lookahead import AT_ONCE, look_ahead
+from thpsweep.model.gates.base import is_steady
 from thpsweep.model.mechanisms.visit import ScanLimits
-from thpsweep.model.state.family import Family
 from thpsweep.model.triggers.base import Collapser, Trigger
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, MS_PER_S
@@ -18,31 +21,6 @@ from thpsweep.units import HPAGE_PMD_NR, MS_PER_S
 _UINT_MAX = (1 << 32) - 1
 """Most that the kernel takes for pages and sleeps. It takes scan_sleep_millisecs=0 too: passes without a pause, of which no
 tick would see the end."""
-
-
-@dataclasses.dataclass
-class _Cursors:
-    """Where the daemon stands in each replicate, and how far its pass is. Shapes: each (n_replicates,).
-
-    A sharer of n_sharers means before the first mm; registered tells its mm from an earlier one of that number. inside: the
-    mmap lock is held, going on costs nothing; taking it, also again after an attempt, costs 1. asleep: in the middle of a
-    pass, after its first failed allocation.
-    """
-
-    sharer: Ints
-    registered: Ints
-    region: Ints
-    progress: Ints
-    wraps: Ints
-    inside: Bools
-    going: Bools
-    asleep: Bools
-
-    @classmethod
-    def before_first(cls, n_replicates: int, n_sharers: int) -> "_Cursors":
-        """Place the cursors before the first mm."""
-        zeros, flags = np.zeros((4, n_replicates), np.int64), np.zeros((3, n_replicates), bool)
-        return cls(np.full(n_replicates, n_sharers), *zeros, *flags)
 
 
 @dataclasses.dataclass
@@ -55,7 +33,7 @@ class _Clock:
     next_pass: Ints
     slept_ms: Ints
     ticks: int = 0
-    cursors: _Cursors | None = None
+    cursors: Cursors | None = None
 
 
 @dataclasses.dataclass
@@ -96,28 +74,65 @@ class Khugepaged(Trigger):
         """Make the passes that are due in this tick, and go on with those that slept."""
         state.ticks += 1
         if state.cursors is None:
-            state.cursors = _Cursors.before_first(collapser.family.n_replicates, collapser.family.n_sharers)
+            state.cursors = Cursors.before_first(collapser.family.n_replicates, collapser.family.n_sharers)
         while True:
-            wakes_ms = state.next_pass * self.scan_sleep_millisecs + state.slept_ms
-            awake = wakes_ms <= state.ticks * (tick_s * MS_PER_S)
+            due = self._due(state, tick_s)
+            if (due > 0).any():
+                made = self._forward(state.cursors, collapser, tick, due)
+                state.next_pass += made
+                due -= made
+            awake = due > 0
             if not awake.any():
                 return
             self._pass(state.cursors, collapser, tick, awake)
             state.slept_ms[awake & state.cursors.asleep] += self.alloc_sleep_millisecs
             state.next_pass[awake & ~state.cursors.asleep] += 1
 
-    def _pass(self, cursors: _Cursors, collapser: Collapser, tick: int, awake: Bools) -> None:
+    def _due(self, state: _Clock, tick_s: float) -> Ints:
+        """Count the passes that are to begin, or to go on, by the end of this tick. Shapes: -> (n_replicates,)."""
+        last = (math.floor(state.ticks * (tick_s * MS_PER_S)) - state.slept_ms) // self.scan_sleep_millisecs
+        return np.asarray(np.maximum(0, last + 1 - state.next_pass))
+
+    def _forward(self, cursors: Cursors, collapser: Collapser, tick: int, due: Ints) -> Ints:
+        """Make passes that attempt nothing at once; give how many of those due were made. Shapes: -> (n_replicates,)."""
+        made, family = np.zeros(due.size, np.int64), collapser.family
+        parts = stretches(family, cursors, due, self.pages_to_scan, self._dearest_row(collapser))
+        if not parts:
+            return made
+        rows = np.concatenate([part.rows[part.chosen] for part in parts])
+        found = collapser.look(rows, self._limits(), tick, khugepaged=True)
+        steady = collapser.guard is None or is_steady(collapser.guard.gate)
+        if steady:
+            found = collapser.ask_in_turn(found, self._limits(), np.concatenate([part.turns for part in parts]))
+        busy = [self._busy_ahead(collapser, part, tick) for part in parts]
+        on_tapes = tapes(parts, found, self.pages_to_scan, busy, asked_ahead=not steady)
+        for part, (tape, results) in zip(parts, on_tapes, strict=True):
+            known = (part, tape, results, int(due[part.replicate]))
+            made[part.replicate] = advance(cursors, family, collapser.counts, collapser.outcomes, *known)
+        return made
+
+    @staticmethod
+    def _busy_ahead(collapser: Collapser, part: Stretch, tick: int) -> Bools:
+        """Tell where mms ahead have their lock held, behind their last region, too. Shapes: -> (n_mms, n_regions + 1)."""
+        shape = part.mms.size, part.rows.shape[1] + 1
+        if collapser.locked is None:
+            return np.zeros(shape, bool)
+        sharers, regions = part.mms.repeat(shape[1]), np.tile(np.arange(shape[1]), shape[0])
+        return collapser.locked(tick, np.full(sharers.size, part.replicate), sharers, regions).reshape(shape)
+
+    def _pass(self, cursors: Cursors, collapser: Collapser, tick: int, awake: Bools) -> None:
         """Scan where awake until pages_to_scan is used up, the list of mms has been begun twice, or allocations fail."""
         fresh = awake & ~cursors.asleep
         cursors.progress[fresh], cursors.wraps[fresh], cursors.inside[fresh], cursors.going[:] = 0, 0, False, awake
         waited = awake & cursors.asleep
         cursors.asleep[awake] = False
+        cursors.calm[awake] += 1
         while self._place(cursors, collapser, tick):
             failed = self._scan(cursors, collapser, tick)
             cursors.asleep |= failed & ~waited & (cursors.progress < self.pages_to_scan)
             cursors.going &= ~failed
 
-    def _place(self, cursors: _Cursors, collapser: Collapser, tick: int) -> bool:
+    def _place(self, cursors: Cursors, collapser: Collapser, tick: int) -> bool:
         """Bring every cursor whose pass is not over to the next region to scan; False where all are over."""
         family = collapser.family
         replicates = np.arange(family.n_replicates)
@@ -130,7 +145,7 @@ class Khugepaged(Trigger):
                 cursors.wraps[fresh] += 1
                 cursors.going &= ~(fresh & ((cursors.wraps >= 2) | ~family.alive.any(axis=1)))
                 fresh &= cursors.going
-                first, registered = _earliest(family, family.alive)
+                first, registered = earliest(family, family.alive)
                 cursors.sharer[fresh], cursors.registered[fresh] = first[fresh], registered[fresh]
                 cursors.region[fresh] = 0
                 moving &= cursors.going
@@ -148,7 +163,7 @@ class Khugepaged(Trigger):
         return bool(cursors.going.any())
 
     @staticmethod
-    def _busy(cursors: _Cursors, enter: Bools, collapser: Collapser, tick: int) -> Bools:
+    def _busy(cursors: Cursors, enter: Bools, collapser: Collapser, tick: int) -> Bools:
         """Tell which mms that are to be entered have their lock held: mmap_read_trylock() fails, they are passed over."""
         busy = np.zeros(enter.size, bool)
         tried = bits.where(enter)
@@ -167,19 +182,20 @@ class Khugepaged(Trigger):
             locked[tried] = collapser.locked(tick, *place)
         return locked
 
-    def _scan(self, cursors: _Cursors, collapser: Collapser, tick: int) -> Bools:
+    def _scan(self, cursors: Cursors, collapser: Collapser, tick: int) -> Bools:
         """Scan the rows ahead of each cursor, cut where its pass ends, and attempt what passed up to a failed allocation.
 
         Shapes: inside (cursors that go on, rows ahead) -> whether an allocation failed (n_replicates,).
         """
         going = bits.where(cursors.going)
         left = self.pages_to_scan - cursors.progress[going]
-        dearest_row = HPAGE_PMD_NR if collapser.mechanism.all_sharers else min(HPAGE_PMD_NR, self.max_ptes_shared + 1)
         place = cursors.sharer[going], cursors.region[going]
-        ahead = look_ahead(collapser.family, going, *place, np.maximum(1, left), dearest_row)
+        most = np.maximum(1, left), self._dearest_row(collapser), int(cursors.together[going].max())
+        ahead = look_ahead(collapser.family, going, *place, *most)
         found = collapser.look(ahead.rows[ahead.chosen], self._limits(), tick, khugepaged=True)
         progress, passed = np.zeros(ahead.rows.shape, np.int64), np.zeros(ahead.rows.shape, bool)
         progress[ahead.chosen], passed[ahead.chosen] = found.progress, found.passed
+        cursors.together[going] = np.where(passed.any(axis=1), 0, np.minimum(AT_ONCE, 2 * cursors.together[going] + 1))
         entered = ahead.entered
         usable = ahead.usable(progress, passed, self._locked(collapser, ahead.rows, entered, tick), left)
         if usable is not ahead.chosen:
@@ -187,6 +203,7 @@ class Khugepaged(Trigger):
         found = collapser.ask(found, self._limits())
         passed[:] = False
         passed[usable] = found.passed
+        cursors.calm[going[passed.any(axis=1)]] //= EXCITED
         # After an attempt the lock is taken anew, which costs 1 before the next region is looked at; so does entering an mm.
         taken = entered.copy()
         taken[:, 1:] |= passed[:, :-1]
@@ -213,27 +230,22 @@ class Khugepaged(Trigger):
         """Pages of zeroes beyond which reclaim splits a folio. Source: mm/huge_memory.c thp_underused() (v6.18)."""
         return self.max_ptes_none
 
+    def _dearest_row(self, collapser: Collapser) -> int:
+        """Give what a row costs as a rule that is neither mapped by a PMD nor without a table."""
+        return HPAGE_PMD_NR if collapser.mechanism.all_sharers else min(HPAGE_PMD_NR, self.max_ptes_shared + 1)
+
     def _limits(self) -> ScanLimits:
         return ScanLimits(self.max_ptes_none, self.max_ptes_swap, self.max_ptes_shared)
 
-    def _next_mm(self, cursors: _Cursors, chosen: Bools, collapser: Collapser) -> None:
+    def _next_mm(self, cursors: Cursors, chosen: Bools, collapser: Collapser) -> None:
         """Move cursors on to the next living mm, or to before the first, which ends a full scan."""
         if not chosen.any():
             return
         family = collapser.family
-        onward, registered = _earliest(family, family.alive & (family.registered > cursors.registered[:, None]))
+        onward, registered = earliest(family, family.alive & (family.registered > cursors.registered[:, None]))
         cursors.sharer[chosen], cursors.registered[chosen] = onward[chosen], registered[chosen]
         cursors.region[chosen], cursors.inside[chosen] = 0, False
         collapser.counts.add("full_scans", bits.where(chosen & (onward == family.n_sharers)), 1)
-
-
-def _earliest(family: Family, among: Bools) -> tuple[Ints, Ints]:
-    """Give the mm that was registered first of some in each replicate, n_sharers where there is none, and when it was.
-
-    Shapes: (n_replicates, n_sharers) -> (n_replicates,), (n_replicates,).
-    """
-    when = np.where(among, family.registered, np.iinfo(np.int64).max)
-    return np.where(among.any(axis=1), np.argmin(when, axis=1), family.n_sharers), when.min(axis=1)
 
 
 def _hold(collapser: Collapser, rows: Ints, progress: Ints, again: Bools, done: Bools) -> None:
