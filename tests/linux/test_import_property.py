@@ -91,7 +91,7 @@ families = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(families)
 def test_a_family_imports_to_exactly_its_totals(drawn):
     seed, n_processes, sizes, style = drawn
