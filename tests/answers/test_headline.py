@@ -162,5 +162,5 @@ def test_what_has_healed_is_not_lost_in_the_table_either() -> None:
 
 def test_what_takes_more_memory_than_there_is_is_marked() -> None:
     large, small = row(**{"peak_bytes": 136e9}), row(**{"peak_bytes": 1e9})
-    assert (table._policy(large), table._policy(small)) == ("copy (does not fit)", "copy")
+    assert (table._policy(large), table._policy(small)) == ("copy\ndoes not fit", "copy")
     assert not fits(large) and fits(small) and fits(row())

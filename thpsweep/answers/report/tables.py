@@ -12,7 +12,7 @@ from thpsweep.answers.analysis.paired import estimate
 from thpsweep.answers.analysis.published import PUBLISHED
 from thpsweep.answers.analysis.ranking import ALONE, Verdict
 from thpsweep.answers.analysis.study import BREAK_EVEN, NET, Key, Study, is_number, level_name, named, scene_name
-from thpsweep.answers.analysis.uncertainty import Odds
+from thpsweep.answers.analysis.uncertainty import Odds, Span
 from thpsweep.answers.charts.base import PointLink
 from thpsweep.answers.charts.choose import directions, lines
 from thpsweep.answers.report.figures import chance, percent, with_ends
@@ -75,7 +75,7 @@ def chances(study: Study, odds: Mapping[Key, Odds]) -> ReportTable:
             if known and entry.contender in known.net:
                 net, share = known.net[entry.contender], known.break_even.get(entry.contender)
                 simulated = estimate(entry.values[BREAK_EVEN]).mean if BREAK_EVEN in entry.values else math.nan
-                ends = "" if share is None else f"{percent(share.low)} to {percent(share.high)}"
+                ends = "" if share is None else _reach(share)
                 said = (chance(known.chances[entry.contender]), net.low, net.median, net.high, percent(simulated), ends)
                 rows.append((scene_name(scene), entry.contender, *said, PointLink(entry.id)))
             elif not entry.fits:
@@ -85,6 +85,11 @@ def chances(study: Study, odds: Mapping[Key, Odds]) -> ReportTable:
     net_ends = ("net gain (ms), 2.5 %", "median", "97.5 %")
     headings = ("scene", "contender", "wins", *net_ends, "break-even, simulated", "break-even, drawn", "point")
     return ReportTable(headings, rows)
+
+
+def _reach(share: Span) -> str:
+    low, high = percent(share.low), percent(share.high)
+    return low if low == high else f"{low} to {high}"
 
 
 def published() -> ReportTable:

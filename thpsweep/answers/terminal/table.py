@@ -139,7 +139,8 @@ def table(sweep: Sweep, *, width: int = 170) -> Table:
     )
     leading = _leading(rows)
     for key in leading:
-        laid.add_column(key.rpartition(".")[2], justify="left" if key == "workload" else "right")
+        least = max(len(_text(row.get(key))) for row in rows)
+        laid.add_column(key.rpartition(".")[2], justify="left" if key == "workload" else "right", min_width=least)
     laid.add_column("policy", overflow="fold", no_wrap=wide)
     if wide:
         laid.add_column("regions\ncollapsed", justify="right", no_wrap=True)
@@ -147,7 +148,7 @@ def table(sweep: Sweep, *, width: int = 170) -> Table:
     units = [column.unit(rows) for column in columns]
     for column, (unit, _) in zip(columns, units, strict=True):
         heading = f"{column.heading}\n{unit}".replace("\n\n", "\n").strip()
-        laid.add_column(heading, justify="right", overflow="fold", no_wrap=wide)
+        laid.add_column(heading, justify="right", overflow="fold", no_wrap=column.metric == PAYBACK and wide)
     shown, hidden = (rows, 0) if len(rows) <= MOST_ROWS else (_ends(rows), len(rows) - MOST_ROWS)
     for row, following in zip(shown, [*shown[1:], None], strict=True):
         cells = [_text(row.get(key)) for key in leading] + [_policy(row)]
@@ -244,8 +245,9 @@ def _label(row: Row, others: Sequence[str]) -> str:
 
 
 def _policy(row: Row) -> str:
-    state = row["state"] if row["state"] != "done" else "" if frame.fits(row) else NO_FIT
-    return f"{row['policy']} ({state})" if state else str(row["policy"])
+    if row["state"] != "done":
+        return f"{row['policy']} ({row['state']})"
+    return str(row["policy"]) if frame.fits(row) else f"{row['policy']}\n{NO_FIT}"
 
 
 def _regions(row: Row) -> str:
