@@ -21,7 +21,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from thpsweep.errors import CaptureError
-from thpsweep.linux.capture.capture import capture, summary
+from thpsweep.linux.capture.capture import capture
+from thpsweep.linux.capture.summary import summary
 
 VALUE_BYTES = 1_024
 CATALOGUE_KEYS, SESSION_KEYS = 80_000, 30_000

@@ -36,7 +36,8 @@ INNER = {
     "model": [
         {"bits", "checks", "registry"},
         {"draws", "plugins"},
-        {"state", "machines"},
+        {"state"},
+        {"machines"},
         {"mm", "memories"},
         {"capture"},
         {"workloads", "sharings"},
@@ -50,7 +51,14 @@ INNER = {
     ],
     "sweep": [{"records"}, {"tracking"}, {"planning"}, {"local", "search"}, {"ray", "driver"}],
     "answers": [{"analysis"}, {"picture", "terminal"}, {"charts", "advise"}, {"report"}],
-    "linux": [{"proc"}, {"live"}, {"activity", "calibrate", "prototype"}, {"capture", "validate"}, {"trial"}],
+    "linux": [
+        {"proc"},
+        {"live", "prototype"},
+        {"activity", "calibrate"},
+        {"capture", "validate"},
+        {"collapse"},
+        {"trial"},
+    ],
 }
 """Inside a room: what stands together in a set does not import each other."""
 

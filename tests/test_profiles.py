@@ -13,6 +13,7 @@ from thpsweep import api, profiles, shipped
 from thpsweep.answers.advise import basis
 from thpsweep.answers.analysis.prices import prices
 from thpsweep.errors import ThpsweepError
+from thpsweep.linux.prototype import derive, table
 from thpsweep.model.capture import files
 from thpsweep.model.checks import MOST
 from thpsweep.model.machines.profile import Profile
@@ -62,6 +63,23 @@ def test_the_figure_behind_one_without_a_comment_keeps_its_own(tmp_path: Path) -
     assert {key: (source.kind, source.about) for key, source in found.items()} == {
         "pte_scan_ns": ("measured", "a loop"), "ipi_ns": ("documented", "CPUID 1"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "of"), [("milan_vm", {}), ("zen5_vm", {
+    "fork_pte_small_ns": "fork of small pages that an earlier fork protected, ns a pte",
+    "fork_pte_compound_ns": "the same, pte-mapped folios, ns a pte",
+})])  # fmt: skip
+def test_prices_by_instructions_follow_from_what_the_profile_measured(name: str, of: dict[str, str]) -> None:
+    """The table's forks are of memory that an earlier fork protected: of these, where there is a figure of them."""
+    file = shipped.machine_file("--machine", name)
+    beside = file.read_text().partition("Measured too")[2].partition("first touch of a THP")[2]
+    known = {key: float(getattr(profiles.load(file), key)) for key in derive.MEASURED}
+    known |= {key: float(beside.partition(f"{about}: ")[2].split()[0]) for key, about in of.items()}
+    expected = derive.derivable(known, table.load()["6.12"])
+    assert set(expected) == set(derive.DERIVABLE)
+    for key, derived in expected.items():
+        assert getattr(profiles.load(file), key) == pytest.approx(derived.ns, rel=0.005)
+        assert profiles.sources(file)[key].text == derived.source
 
 
 @pytest.mark.parametrize("name", SHIPPED)

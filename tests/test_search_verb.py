@@ -11,7 +11,7 @@ from tests.test_cli import SMALL, Place
 SERIAL = "hydra/launcher=serial"
 BREAKEVEN = ["hydra/sweeper=breakeven", SERIAL, *SMALL]
 DEGREES = "sharing.degree=tag(log,interval(1,200))"
-SCENE = ["workload.random_accesses_per_s=200000", "run.replicates=8"]
+SCENE = ["workload.page_walk_share=1e-4", "run.replicates=8"]
 """Little for the TLB to gain: beyond some tens of sharers a collapse loses."""
 
 EXPERIMENT = """# @package _global_

@@ -17,6 +17,7 @@ PLAIN_VERBS = (
     "check",
     "capture",
     "advise",
+    "collapse",
     "ui",
     "calibrate",
     "validate",

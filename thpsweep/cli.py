@@ -125,7 +125,9 @@ def _plain(arguments: list[str]) -> int:
     if not arguments:
         print(overview())
         return 0
-    options = parser().parse_args(arguments)
+    options, unknown = parser().parse_known_args(arguments)
+    if unknown:
+        options.usage_of.error(f"unrecognized arguments: {' '.join(unknown)}")
     code: int = options.verb(options)
     return code
 

@@ -32,6 +32,11 @@ class Source:
         return "assumed" in self.text or self.kind == "assumed"
 
     @property
+    def is_inferred(self) -> bool:
+        """Whether it is inferred from counts of instructions: no hardware has timed it."""
+        return self.text.startswith("derived from instruction counts")
+
+    @property
     def about(self) -> str:
         """What the line says beside the kind."""
         word, colon, rest = self.text.partition(":")

@@ -18,6 +18,7 @@ EXAMPLES = {
     "ui": "ui",
     "capture": "capture --pid 1234 --out service.npz --seconds 10",
     "advise": "advise --capture redis_bgsave --machine zen5_vm",
+    "collapse": "collapse --pid 1234 --max-bytes 512M",
     "calibrate": "calibrate --out here.yaml",
     "validate": "validate --machine here.yaml",
     "prototype": "prototype check --kernel 6.12",
@@ -36,6 +37,7 @@ ABOUT = {
     "ui": "open the runs in MLflow, on this machine only",
     "capture": "store the memory layout of a running process tree",
     "advise": "say what would pay for a process tree, and how to do it",
+    "collapse": "give a running process tree huge pages from outside; a dry run unless --apply",
     "calibrate": "measure this machine's prices",
     "validate": "hold the model against this machine's kernel",
     "prototype": "run the mechanisms that no kernel has in one, under emulation",
@@ -71,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     )
     capture.set_defaults(verb=verbs.capture)
     _add_advise(parsers)
+    _add_collapse(parsers)
     ui = parsers.add_parser("ui", help="open the runs in MLflow, on this machine only")
     ui.add_argument("--dir", type=Path, default=Path("sweeps"), help="the sweep.dir of the sweeps (default: sweeps)")
     ui.add_argument(
@@ -94,6 +97,9 @@ def parser() -> argparse.ArgumentParser:
     )
     validate.add_argument("--rounds", type=int, default=5, help="times each scenario is run for its time (default: 5)")
     validate.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file, too")
+    validate.add_argument(
+        "--kernel", metavar="NAME", help="in another kernel, under emulation: debian-6.1, -6.12, -7.3"
+    )
     validate.add_argument("--list", action="store_true", help="list the scenarios and run none")
     validate.set_defaults(verb=verbs.validate)
     _add_prototype(parsers)
@@ -118,6 +124,7 @@ def parser() -> argparse.ArgumentParser:
         about_sweeps.add_argument("--dir", type=Path, default=Path("sweeps"), help="where sweeps are (default: sweeps)")
     for name, verb in parsers.choices.items():
         verb.epilog = f"example: thpsweep {EXAMPLES[name]}"
+        verb.set_defaults(usage_of=verb)
     return made
 
 
@@ -155,5 +162,30 @@ def _add_advise(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     advise.add_argument("--hours", type=float, default=1.0, help="simulated time (default: 1)")
     advise.add_argument("--replicates", type=int, default=4, help="repetitions of the simulation (default: 4)")
     advise.add_argument("--dir", type=Path, default=Path("sweeps"), help="captures and journals (default: sweeps)")
-    advise.add_argument("command", nargs="*", metavar="COMMAND", help="with --try, behind --: what to start")
+    advise.add_argument(
+        "--walk-share",
+        type=float,
+        metavar="SHARE",
+        help="share of its cycles in page walks, as measured (default: 0.02)",
+    )
+    advise.add_argument(
+        "command",
+        nargs="*",
+        metavar="KEY=VALUE|COMMAND",
+        help="overrides: workload.KEY=VALUE, machine.KEY=VALUE, khugepaged.KEY=VALUE; with --try, behind --: what to start",
+    )
     advise.set_defaults(verb=verbs.advise)
+
+
+def _add_collapse(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    collapse = parsers.add_parser("collapse", help=ABOUT["collapse"])
+    collapse.add_argument("--pid", type=int, required=True, help="process whose tree gets huge pages (Linux 6.1, root)")
+    collapse.add_argument("--no-children", action="store_true", help="only the process itself")
+    collapse.add_argument(
+        "--max-bytes",
+        metavar="SIZE",
+        help="memory that it may take more: 0, 512M, 2G (default: a quarter of what is free)",
+    )
+    collapse.add_argument("--max-seconds", type=float, default=60.0, metavar="S", help="stop after (default: 60)")
+    collapse.add_argument("--apply", action="store_true", help="do it; without, it only says what it would do")
+    collapse.set_defaults(verb=verbs.collapse)

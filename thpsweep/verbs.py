@@ -1,6 +1,7 @@
 """The verbs that are no Hydra app: each takes its parsed options and gives an exit code."""
 
 import argparse
+import dataclasses
 import gc
 import os
 import sys
@@ -30,11 +31,16 @@ def capture(options: argparse.Namespace) -> int:
 def advise(options: argparse.Namespace) -> int:
     """Say what would pay for a process tree."""
     from thpsweep.answers.advise.command import AdviseRequest, run
+    from thpsweep.answers.advise.overrides import parse, split
     from thpsweep.model.capture import files
     from thpsweep.shipped import machine_file
 
-    if options.trial != bool(options.command):
-        raise ThpsweepError("--try: expected --try -- COMMAND ...")
+    words, command = split(options.command)
+    if options.trial != bool(command):
+        what = (
+            "--try -- COMMAND ..." if options.trial else "workload.KEY=VALUE, machine.KEY=VALUE or khugepaged.KEY=VALUE"
+        )
+        raise ThpsweepError(f"{'--try' if options.trial else ' '.join(command)}: expected {what}")
     request = AdviseRequest(
         pid=options.pid,
         capture=None if options.capture is None else files.find("--capture", options.capture),
@@ -44,10 +50,20 @@ def advise(options: argparse.Namespace) -> int:
         seconds=options.seconds,
         hours=options.hours,
         replicates=options.replicates,
-        trial=tuple(options.command),
+        trial=tuple(command),
         only_parent=options.only_parent,
+        overrides=parse(words, options.walk_share),
     )
     return run(request)
+
+
+def collapse(options: argparse.Namespace) -> int:
+    """Give a process tree huge pages from outside, or say what that would do."""
+    from thpsweep.linux.collapse.command import CollapseRequest, run
+    from thpsweep.linux.collapse.limits import parse_bytes
+
+    max_bytes = None if options.max_bytes is None else parse_bytes("--max-bytes", options.max_bytes)
+    return run(CollapseRequest(options.pid, not options.no_children, max_bytes, options.max_seconds, options.apply))
 
 
 def calibrate(options: argparse.Namespace) -> int:
@@ -66,7 +82,8 @@ def validate(options: argparse.Namespace) -> int:
 
     machine = machine_file("--machine", options.machine)
     drawn = options.random, options.seed
-    return run(ValidateRequest(machine, options.only or [], *drawn, options.rounds, options.json, options.list))
+    request = ValidateRequest(machine, options.only or [], *drawn, options.rounds, options.json, options.list)
+    return run(dataclasses.replace(request, kernel=options.kernel))
 
 
 def prototype(options: argparse.Namespace) -> int:

@@ -1,19 +1,24 @@
 """The report of a small real sweep: what it says, that it needs nothing else, and that every figure leads to a record."""
 
+import dataclasses
 import html.parser
 import itertools
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.test_api import api
-from thpsweep.answers.analysis.assumptions import ACCESSES, sensitivities
+from thpsweep.answers.analysis.inputs import Inputs, inputs
 from thpsweep.answers.analysis.prices import prices
+from thpsweep.answers.analysis.ranges import Range
 from thpsweep.answers.analysis.ranking import ALONE, verdicts
+from thpsweep.answers.analysis.sensitivity import sensitivities
 from thpsweep.answers.analysis.study import DEGREE, NET, study
-from thpsweep.answers.report import sentences
+from thpsweep.answers.analysis.uncertainty import draws, odds
+from thpsweep.answers.report import figures
 from thpsweep.answers.report.report import html as page_of
 from thpsweep.answers.report.report import report, write_report
 from thpsweep.cli import main
@@ -122,15 +127,18 @@ def test_the_commands_repeat_the_sweep(page: str) -> None:
 
 def test_three_sentences_with_the_closed_form_of_the_hundred_thousand(debate: Path) -> None:
     found = report(read(debate))
-    winners, cost, overturned = found.answers
+    break_even, chances, overturned, winners, cost = found.answers
+    assert break_even.startswith("Collapsing gains what it costs") and "% at 195 sharers (`inplace_pmd`)" in break_even
+    assert "at 2.0 % of cycles in page walks, the best policy" in winners
     assert "`inplace_pmd` at 2–195 sharers" in winners and "If sharing may be lost, `copy` gains" in winners
-    assert "99,840 ptes at 195 sharers" in cost and "never" not in cost.split("`inplace_pmd`")[1]
+    assert "99,840 ptes at 195 sharers" in cost and "within the run" not in cost.split("`inplace_pmd`")[1]
     # 512 pages: two walks each, a copy; 99,840 entries set and restored; one flush with an interrupt; the fixed part; and as
     # every sharer advises, 195 scans.
     inplace_ms = (29_000 + 512 * (2 * 900 + 460) + 99_840 * (450 + 270) + 195 * 512 * 64 + 500 + 14_000) / 1e6
     said = float(re.search(r"`inplace` takes ([\d.]+) ms", cost)[1])  # type: ignore[index]
     assert said == pytest.approx(inplace_ms, rel=0.01)
-    assert re.search(r"pays back after .*beyond the simulated", cost) and "prices" in overturned
+    assert "does not pay back within the run" in cost.split("`switch`")[0]
+    assert "draws of" in chances and "prices and rates" in overturned
 
 
 def test_the_best_is_the_largest_mean_and_beats_every_other_pair_by_pair(debate: Path) -> None:
@@ -144,16 +152,17 @@ def test_the_best_is_the_largest_mean_and_beats_every_other_pair_by_pair(debate:
 def test_with_too_few_replicates_there_is_no_winner(tmp_path: Path) -> None:
     swept(tmp_path, {DEGREE: ["2", "4"], WRITES: ["1"], "policy": ["inplace", "switch"]}, 1)
     found = report(read(tmp_path))
-    assert not any(one.resolved for one in found.judged.values())
-    assert "not resolved" in found.answers[0]
-    assert "`" not in found.answers[0] and "interval unknown" in found.answers[1]
+    assert not any(one.resolved for one in found.evidence.judged.values())
+    winners, cost = found.answers[-2:]
+    assert "not resolved" in winners and "`" not in winners and "interval unknown" in cost
     assert "not resolved" in unillustrated(tmp_path)
 
 
 def test_prices_are_not_varied_where_a_gate_compared_costs(tmp_path: Path) -> None:
     swept(tmp_path, {DEGREE: ["2", "4"], "policy": ["inplace", "switch"]}, 2, ("policy/gate=payback",))
     found = report(read(tmp_path))
-    assert "Prices could not be varied: a gate compared costs" in found.answers[2]
+    assert "How sure that is was not computed: a gate compared costs" in found.answers[0]
+    assert "Prices could not be varied: a gate compared costs" in found.answers[1]
     assert "Which assumption would overturn the answer" in dict(found.missing)
 
 
@@ -169,7 +178,7 @@ def test_each_price_of_the_profile_that_ships_says_how_it_is_known() -> None:
     machine = api.composed(SCENE)["machine"]
     found = {one.key: one for one in prices(machine, default_file())}
     assert found["copy_page_ns"].kind == "measured" and found["copy_page_ns"].unit == "ns"
-    assert found["pte_switch_ns"].kind == "assumed" and found["tlb_l2_entries"].kind == "documented"
+    assert found["pte_switch_ns"].kind == "derived" and found["mglru_pte_ns"].kind == "derived"
     assert {one.kind for one in found.values()} <= {"measured", "derived", "documented", "assumed", "unknown"}
     changed = {one.key: one for one in prices({**machine, "ipi_ns": 1.0}, default_file())}
     assert changed["ipi_ns"].kind == "given in the command"
@@ -189,33 +198,36 @@ def test_the_verb(debate: Path, capsys: pytest.CaptureFixture[str], tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(math.inf, "never"), (math.nan, "–"), (99840.0, "99,840"), (1.23456, "1.235")]
+    ("value", "said"), [(math.inf, "not within the run"), (math.nan, "–"), (99840.0, "99,840"), (1.23456, "1.235")]
 )
 def test_numbers(value: float, said: str) -> None:
-    assert sentences.numbers(value) == said
+    assert figures.numbers(value) == said
 
 
-def test_the_factor_that_overturns_a_scene_does_so_when_it_is_simulated(debate: Path) -> None:
+def widened(ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """Let everything be a thousand times as low and as high."""
+    return {key: dataclasses.replace(one, low=one.value / 1000, high=one.value * 1000) for key, one in ranges.items()}
+
+
+def test_the_price_that_overturns_a_scene_does_so_when_it_is_simulated(debate: Path) -> None:
     known = study(read(debate))
     judged = verdicts(known, sharing_kept=True)
-    chosen = next(scene for scene in judged if dict(scene) == {DEGREE: 195, WRITES: 1})
-    found = sensitivities(known, judged, chosen, sharing_kept=True)
-    assert not isinstance(found, str)
-    turns = [
-        (one.key, factor, name)
-        for one in found
-        for factor, name in one.flips
-        if one.key != ACCESSES and 0.01 < factor < 100
-    ]
-    key, factor, name = turns[0]
+    chosen = next(scene for scene in judged if dict(scene) == {DEGREE: 195, WRITES: 0})
+    basis = inputs(known, lambda _: default_file())
+    assert isinstance(basis, Inputs)
+    basis = dataclasses.replace(basis, ranges={key: widened(ranges) for key, ranges in basis.ranges.items()})
+    drawn = draws(basis.keys, 64)
+    found = sensitivities(basis, judged, drawn, odds(basis, drawn, sharing_kept=True), chosen)
+    (turn, *_) = [(one, value, name) for one in found for value, name in one.turns if one.key.endswith("_ns")]
+    key, at, name = turn[0].key.removeprefix("machine."), turn[1], turn[2]
 
-    def winner(times: float) -> str:
+    def winner(value: float) -> str:
         means = {ALONE: 0.0}
         for entry in known.scenes()[chosen]:
             if entry.keeps_sharing:
-                machine = {**entry.point["machine"], key: entry.point["machine"][key] * times}
+                machine = {**entry.point["machine"], key: value}
                 means[entry.contender] = simulate({**entry.point, "machine": machine})["metrics"][NET]["mean"]
         return max(means, key=lambda one: means[one])
 
-    before, beyond = (factor * 0.98, factor * 1.02) if factor > 1 else (factor * 1.02, factor * 0.98)
+    before, beyond = (at * 0.98, at * 1.02) if at > turn[0].range.value else (at * 1.02, at * 0.98)
     assert winner(before) == judged[chosen].best and winner(beyond) == name

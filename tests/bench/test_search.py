@@ -27,8 +27,8 @@ pytestmark = pytest.mark.bench
 
 SCENE = ("policy=inplace_pmd", "workload.regions=2", "run.replicates=8", "run.duration_s=600")
 HIGH = 500
-RATE, RATES = "workload.random_accesses_per_s", (200_000, 500_000)
-"""Accesses that may miss the TLB: the more, the later the loss."""
+RATE, RATES = "workload.page_walk_share", (1e-4, 2.5e-4)
+"""Share of cycles in page walks: the more, the later the loss."""
 
 
 def fine(axis: Axis, resolution: float) -> int:
@@ -49,7 +49,7 @@ def test_points_and_cpu_seconds_to_a_bracket(tmp_path: Path, make_point: Callabl
         (few, few_s, change), (many, many_s, same) = bisected[rate], grid[rate]
         assert max(change.below, same.below) < min(change.above, same.above), "they contradict each other"
         print(
-            f"  {rate} accesses/s: degree {change.below:g} to {change.above:g} by {few} points, {few_s:.2f} s of CPU",
+            f"  share {rate}: degree {change.below:g} to {change.above:g} by {few} points, {few_s:.2f} s of CPU",
             end="; ",
         )
         print(f"grid: {same.below:g} to {same.above:g} by {many}, {many_s:.2f} s", end=": ")

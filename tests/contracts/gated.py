@@ -17,7 +17,9 @@ MECHANISMS = [name for name, cls in registry.options("mechanism").items() if cls
 SHARED = 3
 PTES = 512 * SHARED
 MACHINE = registry.build("machine", option("machine", "milan_vm"))
-WORKLOAD = registry.build("workload", {**option("workload", "prefork"), "worker_life_s": 600.0})
+WORKLOAD = registry.build(
+    "workload", {**option("workload", "prefork"), "worker_life_s": 600.0, "reclaim": "classic", "root_cpu_share": 0.25}
+)
 
 
 def plain(n_regions: int = 1, n_sharers: int = SHARED) -> Replay:

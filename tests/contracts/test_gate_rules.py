@@ -135,22 +135,13 @@ def test_gain_of_inplace_is_what_the_price_list_says() -> None:
     assert payback(gains=["tlb"]).gain_ns_per_s(asked)[0] == 0, "ptes only"
 
 
-def test_tlb_gains_are_what_fewer_entries_than_before_no_longer_cover() -> None:
-    """16 MiB, 8 of them beyond the second level: one region by PMD takes one entry for what missed but for 4 KiB."""
-    asked, price = proposal(plain(n_regions=8), "inplace_pmd"), option("machine", "milan_vm")
-    per_ns = WORKLOAD.random_accesses_per_s * (2 * 2**20 - 4096) / (16 * 2**20)
-    assert 16 * 2**20 - price["tlb_l2_entries"] * 4096 > 2 * 2**20
-    for given, miss_ns in (({}, price["page_walk_saved_ns"]), ({"miss_ns": 1.0}, 1.0)):
+def test_tlb_gains_are_the_page_walks_that_the_collapse_removes() -> None:
+    """One of 8 regions by PMD in each of 3 processes on 2 CPUs: of that eighth of the walks 512 ** -0.5 remain."""
+    asked = proposal(plain(n_regions=8), "inplace_pmd")
+    per_s = 3 * 0.25 * WORKLOAD.page_walk_share / 8 * (1 - 512**-WORKLOAD.reach_exponent)
+    for given, factor in (({}, 1.0), ({"miss_ns": 11.0}, 11.0 / MACHINE.page_walk_ns)):
         found = payback(gains=["tlb"], **given).gain_ns_per_s(asked)[0]
-        assert found == pytest.approx(per_ns * (miss_ns + price["tlb_l2_hit_ns"]))
-
-
-def test_memory_within_the_second_level_gains_its_hits_alone() -> None:
-    """2 MiB: all but 64 pages of it missed the first level; one PMD covers it."""
-    price = option("machine", "milan_vm")
-    share = (512 - price["tlb_l1_entries"]) / 512
-    found = payback(gains=["tlb"]).gain_ns_per_s(proposal(plain(), "inplace_pmd"))[0]
-    assert found == pytest.approx(WORKLOAD.random_accesses_per_s * share * price["tlb_l2_hit_ns"])
+        assert found == pytest.approx(per_s * factor * 1e9)
 
 
 def test_payback_refuses_what_only_costs() -> None:

@@ -16,7 +16,8 @@ from tests.linux.test_capture import first_region, sharing
 from thpsweep.linux.capture import capture as capture_module
 from thpsweep.linux.capture.assumed.groups import Region, cells, correct_pmds, groups, shares
 from thpsweep.linux.capture.assumed.pss import Sums, bound
-from thpsweep.linux.capture.capture import capture, hidden_frames, summary
+from thpsweep.linux.capture.capture import capture, hidden_frames
+from thpsweep.linux.capture.summary import summary
 from thpsweep.linux.proc import pagemap
 from thpsweep.linux.proc.maps import Vma
 from thpsweep.model.capture.layout import Layout

@@ -20,11 +20,14 @@ from thpsweep.linux.calibrate.samples import line, typical_ns
 from thpsweep.linux.calibrate.write import text
 from thpsweep.linux.live.actor import Reply
 from thpsweep.linux.live.tracing import Event
+from thpsweep.linux.prototype.derive import DERIVABLE, MEASURED
+from thpsweep.linux.prototype.kernels import DEFAULT
+from thpsweep.linux.prototype.table import load as load_tables
 from thpsweep.model.accounting import prices
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.model.state.counts import Counts
-from thpsweep.profiles import default_file, load
+from thpsweep.profiles import default_file, load, sources
 
 KEYS = [field.name for field in dataclasses.fields(Profile) if field.type is float]
 
@@ -100,15 +103,6 @@ def test_no_price_is_negative_however_noisy_what_it_is_from() -> None:
 
 def test_what_was_not_measured_is_no_key() -> None:
     assert priced({"copy_page": 400.0}) == {"copy_page_ns": 400.0}
-
-
-def test_a_second_level_tlb_hardly_larger_than_the_first_is_made_up() -> None:
-    """A hypervisor told 96 and 128 entries of a CPU that has 96 and 4096."""
-    assert priced({"tlb_entries_l1": 96.0, "tlb_entries_l2": 128.0}) == {"tlb_l1_entries": 96.0}
-
-
-def test_a_tlb_that_cpuid_does_not_tell_is_no_key() -> None:
-    assert priced({"tlb_entries_l1": 0.0, "tlb_entries_l2": 2048.0}) == {"tlb_l2_entries": 2048.0}
 
 
 def test_times_between_entries_are_of_walks_that_met_each_sharer() -> None:
@@ -190,6 +184,26 @@ def test_a_written_profile_says_of_each_key_where_it_comes_from(tmp_path) -> Non
     assert "# Not measured by swapped in 2 of 5 rounds, no swap" in path.read_text()
 
 
+def test_what_no_kernel_does_is_derived_from_instruction_counts(tmp_path) -> None:
+    """At half a nanosecond an instruction, a counted operation costs half its instructions; `again` is the fork counted."""
+    per_pte = load_tables()[DEFAULT].per_pte
+    figures = {key: Figure(0.5 * per_pte[operation], 1.0, 9.0, 5) for key, operation in MEASURED.items()}
+    figures["pte_clear_compound_ns"] = Figure(428.0, 1.0, 900.0, 5)
+    again = {"fork_pte_small_again": figures["fork_pte_small_ns"]}
+    found = Calibration({**figures, "fork_pte_small_ns": Figure(900.0, 800.0, 1000.0, 5)}, again)
+    path = tmp_path / "mine.yaml"
+    path.write_text(text("mine", found, load(default_file())))
+    written, known = load(path), sources(path)
+    assert written.fork_pte_small_ns == 900
+    for key, operation in DERIVABLE.items():
+        assert getattr(written, key) == pytest.approx(0.5 * per_pte[operation], rel=0.01)
+        assert known[key].kind == "derived" and known[key].is_inferred
+        assert re.search(r", (\d+)\.\.\1$", known[key].text), "seven prices that agree leave no range"
+    few = Calibration(dict(list(figures.items())[:2]), {})
+    assert not few.by_instructions
+    assert "# assumed: of profile milan_vm" in text("mine", few, load(default_file())).partition("pte_switch_ns")[2]
+
+
 def test_a_written_profile_is_an_option_of_a_sweep(tmp_path) -> None:
     (tmp_path / "machine").mkdir()
     found = Calibration({"copy_page_ns": Figure(412.3, 400.0, 500.0, 5)}, {})
@@ -224,8 +238,9 @@ def test_a_quick_calibration_of_this_machine(tmp_path, capsys) -> None:
         main(["calibrate", "--quick", "--out", str(out)])
     assert end.value.code == 0
     here, said = load(out), out.read_text()
-    missing = {price.key for price in PRICES if not re.search(rf"^{price.key}: .* # (measured|derived): ", said, re.M)}
-    assert missing <= excused(said) | {"tlb_l1_entries", "tlb_l2_entries"}  # CPUID need not tell them
+    known = r": .* # (measured|derived|derived from instruction counts): "
+    missing = {price.key for price in PRICES if not re.search(price.key + known, said)}
+    assert missing <= excused(said)
     # What has to be so on any machine: a copy reads and writes, a clear only writes; a huge page forks cheaper than 512.
     assert 10 < here.clear_page_ns < here.copy_page_ns < 20_000
     assert here.fork_pmd_ns < 512 * here.fork_pte_small_ns

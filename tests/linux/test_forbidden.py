@@ -8,8 +8,9 @@ import pytest
 from tests.linux.family import MARKER, REGION
 from tests.model.layouts import board
 from thpsweep.linux.capture import capture as capture_module
-from thpsweep.linux.capture.capture import capture, summary
+from thpsweep.linux.capture.capture import capture
 from thpsweep.linux.capture.forbidden import MOST_PROCESSES, is_except_advised, sort_advice
+from thpsweep.linux.capture.summary import summary
 from thpsweep.linux.proc.maps import Vma
 
 pytestmark = pytest.mark.live

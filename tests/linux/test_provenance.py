@@ -1,8 +1,10 @@
 """Does a command line lose everything that could be a value?"""
 
+from pathlib import Path
+
 import pytest
 
-from thpsweep.linux.capture.provenance import command, enabled_for_pmds
+from thpsweep.linux.capture.provenance import command, enabled_for_pmds, reclaim
 
 
 @pytest.mark.parametrize(
@@ -44,3 +46,18 @@ def test_what_is_enabled_for_pmds_is_their_own_setting_or_the_one_for_all_sizes(
         (tmp_path / "hugepages-2048kB").mkdir()
         (tmp_path / "hugepages-2048kB" / "enabled").write_text(f"x [{own}] y\n")
     assert enabled_for_pmds(tmp_path) == effective
+
+
+@pytest.mark.parametrize(
+    ("swaps", "enabled", "expected"),
+    [(0, "0x0007", "none"), (1, "0x0007", "mglru"), (1, "0x0000", "classic"), (1, None, "classic")],
+)
+def test_how_the_machine_reclaims(tmp_path: Path, swaps: int, enabled: str | None, expected: str) -> None:
+    """Without swap nothing; Debian has MGLRU compiled in and switched off."""
+    lines = ["Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority", *["/dev/zram0 partition 1000 0 100"] * swaps]
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/swaps").write_text("\n".join(lines) + "\n")
+    if enabled is not None:
+        (tmp_path / "sys/kernel/mm/lru_gen").mkdir(parents=True)
+        (tmp_path / "sys/kernel/mm/lru_gen/enabled").write_text(enabled + "\n")
+    assert reclaim(tmp_path) == expected

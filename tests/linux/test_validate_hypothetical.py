@@ -33,7 +33,7 @@ def test_a_source_that_is_assumed_in_part() -> None:
     assert not Source("measured", "measured: a loop").is_assumed
 
 
-def test_prices_that_no_mechanism_of_today_has_are_found_assumed(found) -> None:
+def test_prices_that_no_mechanism_of_today_has_are_tried(found) -> None:
     assumed = {name: {a.key for a in one.assumptions} for name, one in found.items()}
     assert "pte_switch_ns" in assumed["switch"] and "pte_switch_ns" not in assumed["inplace"]
 
@@ -67,7 +67,7 @@ def test_the_report_shows_both_ways(found) -> None:
     show(list(found.values()), "here", console)
     printed = console.export_text()
     assert "pte_switch_ns halved .. doubled" in printed and "measured or derived: " in printed
-    assert "pte_switch_ns: assumed: " in printed
+    assert "pte_switch_ns: derived from instruction counts: " in printed
     json.dumps(plain(list(found.values())), allow_nan=False)
 
 

@@ -25,10 +25,15 @@ def point(
     run: dict[str, Any] | None = None,
     **changed: Any,
 ) -> dict[str, Any]:
-    """Make a point of a small family; further keywords change the workload."""
+    """Make a point of a small family on a machine that swaps; further keywords change the workload."""
     madvise = {"kind": "madvise", "at_s": [60.0], "callers": "all"}
     return {
-        "workload": {**option("workload", workload), **({"regions": 4} if workload == "prefork" else {}), **changed},
+        "workload": {
+            **option("workload", workload),
+            **({"regions": 4} if workload == "prefork" else {}),
+            "reclaim": "classic",
+            **changed,
+        },
         "sharing": {"kind": "fixed", "degree": degree},
         "policy": {
             "name": mechanism,

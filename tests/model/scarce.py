@@ -5,7 +5,7 @@ from typing import Any
 from tests.model.points import option, point
 from thpsweep.model.simulate import simulate
 
-QUIET = {"hot_regions": 0.0, "random_accesses_per_s": 0.0}
+QUIET = {"hot_regions": 0.0, "page_walk_share": 0.0}
 ROOT = {"kind": "madvise", "at_s": [60.0], "callers": "root"}
 
 

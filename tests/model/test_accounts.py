@@ -40,28 +40,20 @@ def test_kcompactd_pays_for_what_it_moves() -> None:
 @pytest.mark.parametrize("mechanism", ACTIVE)
 @pytest.mark.parametrize("aging", [0.0, 1.0, 60.0])
 def test_payback_lies_within_the_run_just_where_the_net_gain_is_positive(mechanism: str, aging: float) -> None:
-    result = simulate(
-        point(mechanism, 5, aging_passes_per_hour=aging, random_accesses_per_s=2e4, run={"replicates": 3})
-    )
-    of = {name: result["replicates"][f"tradeoff/{name}"] for name in ("net_cpu_ms", "gain_cpu_ms", "payback_s")}
-    since_s = 600.0 - 60.0
-    beyond = 0
-    for net_ms, gain_ms, payback_s in zip(of["net_cpu_ms"], of["gain_cpu_ms"], of["payback_s"], strict=True):
-        assert (payback_s <= since_s) == (net_ms >= 0)
-        assert math.isinf(payback_s) == (gain_ms <= 0)
-        if gain_ms > 0:
-            assert payback_s == pytest.approx((gain_ms - net_ms) / gain_ms * since_s)
-        beyond += since_s < payback_s < math.inf
-    assert ("note_payback" in result["facts"]) == (beyond > 0)
+    result = simulate(point(mechanism, 5, reclaim="classic", aging_passes_per_hour=aging, run={"replicates": 3}))
+    of = {name: result["replicates"][f"tradeoff/{name}"] for name in ("net_cpu_ms", "payback_s")}
+    for net_ms, payback_s in zip(of["net_cpu_ms"], of["payback_s"], strict=True):
+        assert (payback_s <= 600.0) == (net_ms > 0)
+        assert math.isinf(payback_s) == (net_ms <= 0)
+    assert ("note_payback" in result["facts"]) == (0 < sum(map(math.isinf, of["payback_s"])) < 3)
 
 
 @pytest.mark.parametrize("mechanism", ["copy", "inplace_pmd", "retract"])
-def test_what_translation_can_save_does_not_grow_with_the_degree(mechanism: str) -> None:
-    """Accesses are those of all processes together: at most each of them walks, whoever makes it."""
-    accesses_per_s, duration_s = 1e6, 600.0
-    most_ms = accesses_per_s * duration_s * (PRICE["tlb_l2_hit_ns"] + PRICE["page_walk_saved_ns"]) / 1e6
+def test_what_translation_can_save_is_what_the_cpus_spend_on_it(mechanism: str) -> None:
+    duration_s = 600.0
+    most_ms = PRICE["cpus"] * duration_s * 1e3 * 0.02
     for degree in (1, 10, 100, 400):
-        found = totals(simulate(point(mechanism, degree, random_accesses_per_s=accesses_per_s, run={"replicates": 1})))
+        found = totals(simulate(point(mechanism, degree, page_walk_share=0.02, run={"replicates": 1})))
         assert abs(found["benefit/tlb_ms_saved"]) <= most_ms
 
 

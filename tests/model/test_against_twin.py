@@ -10,18 +10,20 @@ from tests.reference.families import play_tick, play_trigger, random_family, ran
 from tests.reference.twin import Twin
 from tests.reference.twin_khugepaged import Khugepaged
 from thpsweep.model.state.counts import OPERATIONS
+from thpsweep.model.state.rules import Rules
 from thpsweep.outcomes import ScanResult
 
 ONLY_OURS = {"family_flushes"}
 """Counts that the twin does not keep: how far a flush reaches is a matter of prices."""
 
 
-def compare(seed: int, n_ticks: int, n_replicates: int = 1) -> None:
-    """Play one script on both and compare state, counts and outcomes after every tick."""
+def compare(seed: int, n_ticks: int, n_replicates: int = 1, version: tuple[int, int] = (7, 3)) -> None:
+    """Play one script on both, by a kernel's rules, and compare state, counts and outcomes after every tick."""
     drawn = random_family(seed)
     script = random_script(seed, drawn, n_ticks)
     twin, daemon = Twin(*drawn), Khugepaged(**script["khugepaged"])
     replay = Replay(drawn, script["khugepaged"], n_replicates)
+    twin.version, replay.family.rules = version, Rules.of(version)
     last = n_replicates - 1
     assert snapshot(replay.family, last) == twin.snapshot()
     for number, tick in enumerate(script["ticks"]):
@@ -58,6 +60,19 @@ def test_random_scripts(seed: int) -> None:
 @given(st.integers(0, 2**32 - 1))
 def test_replicates_side_by_side_do_not_disturb_each_other(seed: int) -> None:
     compare(seed, n_ticks=5, n_replicates=3)
+
+
+@pytest.mark.parametrize("version", [(6, 1), (6, 12), (6, 14), (6, 18)])
+def test_random_scripts_by_the_rules_of_other_kernels(version: tuple[int, int]) -> None:
+    for seed in range(5):
+        compare(seed, n_ticks=4, version=version)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [(6, 1), (6, 12), (6, 18)])
+def test_many_scripts_by_the_rules_of_other_kernels(version: tuple[int, int]) -> None:
+    for seed in range(40):
+        compare(seed, n_ticks=6, version=version)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from tests.model.points import option, point, totals
 from thpsweep.model.simulate import simulate
 
 REGIONS = 4
-QUIET = {"hot_regions": 0.0, "random_accesses_per_s": 0.0}
+QUIET = {"hot_regions": 0.0, "page_walk_share": 0.0}
 DEGREES = [1, 2, 16, 98, 195, 512]
 
 
@@ -46,9 +46,29 @@ def test_switch_touches_every_pte_once(degree: int) -> None:
     assert found["cost/ptes_protected"] == protected
     assert found["cost/pte_updates"] == 512 * degree * REGIONS + protected
     assert found["cost/tlb_flushes"] == degree * REGIONS + (REGIONS if degree == 1 else 0)
-    assert found["cost/rmap_walks"] == 512 * REGIONS
+    assert (found["cost/rmap_walks"], found["cost/vmas_visited"]) == (REGIONS, degree * REGIONS)
     assert found["cost/pmd_writes"] == found["cost/global_syncs"] == 0
     assert found["benefit/lru_entries_removed"] == 511 * REGIONS
+
+
+@pytest.mark.parametrize("mechanism", ["switch", "switch_pmd"])
+@pytest.mark.parametrize(
+    ("options", "flushes"),
+    [
+        ({"walk": "per_page"}, 512),
+        ({"walk": "per_range"}, 1),
+        ({"walk": "per_range", "slots_per_slice": 16}, 32),
+        ({"walk": "per_range", "slots_per_slice": 100}, 6),
+        ({"walk": "overwrite", "slots_per_slice": 16}, 1),
+    ],
+)
+def test_flushes_of_switch_follow_from_its_walk(mechanism: str, options: dict[str, object], flushes: int) -> None:
+    """A flush is owed for what is cleared under one pte lock, or once a sharer where nothing is cleared."""
+    degree, found = 16, totals(simulate(point(mechanism, 16, options=options, **QUIET)))
+    last_step = degree if mechanism == "switch_pmd" else 0
+    assert found["cost/tlb_flushes"] == (flushes * degree + last_step) * REGIONS
+    assert found["cost/rmap_walks"] == (512 if options["walk"] == "per_page" else 1) * REGIONS
+    assert found["cost/ptes_switched"] == 512 * degree * REGIONS
 
 
 @pytest.mark.parametrize("degree", DEGREES)
@@ -109,8 +129,12 @@ def test_half_empty_regions_are_filled(mechanism: str) -> None:
 
 def test_none_costs_and_gains_nothing() -> None:
     found = totals(simulate(point("none", 16)))
-    unknown = {"tradeoff/pte_updates_per_lru_entry", "tradeoff/payback_s"}
-    assert all(value == 0 for name, value in found.items() if name not in unknown)
+    unknown = {"tradeoff/pte_updates_per_lru_entry", "tradeoff/payback_s", "tradeoff/break_even_walk_share"}
+    unknown |= {"cost/cow_bytes_per_fork", "cost/cow_bytes_per_fork_baseline"}  # nobody forks
+    as_baseline = {"cost/memory_bytes_peak", "cost/fork_pause_ms"}
+    assert all(found[name] == found[f"{name}_baseline"] > 0 for name in as_baseline)
+    beside = unknown | as_baseline | {f"{name}_baseline" for name in as_baseline}
+    assert all(value == 0 for name, value in found.items() if name not in beside)
     assert all(isnan(found[name]) for name in unknown)
 
 
@@ -139,7 +163,8 @@ def test_cpu_time_of_inplace_is_its_counts_times_the_price_list() -> None:
         + ptes * (price["migration_entry_set_ns"] + price["migration_entry_restore_ns"])
         + 2 * 512 * price["rmap_walk_ns"]
         + price["tlb_flush_ns"]
-        + price["ipi_ns"]  # one other CPU
+        + price["ipi_ns"]
+        + price["ipi_receiver_ns"]  # one other CPU
     )
     expected += visits * 512 * price["pte_scan_ns"]
     assert found["cost/cpu_ms"] == pytest.approx(expected / 1e6)
@@ -203,7 +228,10 @@ def test_cpu_time_of_retract_is_its_counts_times_the_price_list() -> None:
         + 512 * price["rmap_walk_ns"]
         + degree * (2 * price["pmd_write_ns"] + price["minor_fault_ns"])
         + (1 + degree) * price["tlb_flush_ns"]
-        + (1 + degree / degree) * price["ipi_ns"]  # one other CPU: the batch finds somebody there, each mm with 1 in 16
+        + (1 + degree / degree)
+        * (
+            price["ipi_ns"] + price["ipi_receiver_ns"]
+        )  # one other CPU: the batch finds somebody there, each mm with 1 in 16
         + 512 * price["pte_scan_ns"]  # the first sharer's request does the work,
         + (degree - 1) * price["pte_scan_ns"]  # the others find a PMD
     )

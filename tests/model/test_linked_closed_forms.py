@@ -8,7 +8,7 @@ from tests.model.points import point, totals
 from thpsweep.model.simulate import simulate
 
 REGIONS = 3
-QUIET = {"hot_regions": 0.0, "random_accesses_per_s": 0.0, "regions": REGIONS}
+QUIET = {"hot_regions": 0.0, "page_walk_share": 0.0, "regions": REGIONS}
 ROOT_ONLY = {"kind": "madvise", "at_s": [60.0], "callers": "root"}
 BOTH_COPIES_BYTES = 2 * 2**20
 

@@ -68,7 +68,7 @@ FACTORS: dict[str, dict[str, Any]] = {
     },
     "pressure": {"none": {"aging_passes_per_hour": 0.0}, "some": {}, "swap": {"swap_outs_per_page_hour": 2.0}},
     "lock": {"free": {}, "half": {"mmap_write_locked_share": 0.5}, "held": {"mmap_write_locked_share": 1.0}},
-    "reads": {"as it is": {}, "none": {"reads_per_page_hour": 0.0, "random_accesses_per_s": 0.0}},
+    "reads": {"as it is": {}, "none": {"reads_per_page_hour": 0.0, "page_walk_share": 0.0}},
     "run": {
         "ten ticks": {"duration_s": 600.0, "tick_s": 60.0, "replicates": 2},
         "one long tick": {"duration_s": 600.0, "tick_s": 1000.0, "replicates": 1},

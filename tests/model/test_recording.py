@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.model.points import point
@@ -22,7 +23,9 @@ OTHER = {
     "pte_switch_ns": 31.0,
     "ipi_ns": 1500.0,
     "age_folio_ns": 99.0,
-    "page_walk_saved_ns": 5.0,
+    "page_walk_ns": 5.0,
+    "page_walk_uncached_ns": 50.0,
+    "tlb_coalesce": 4.0,
     "cow_fault_ns": 700.0,
 }
 
@@ -37,24 +40,42 @@ def through_json(result: dict[str, Any]) -> dict[str, Any]:
 def test_pricing_anew_is_simulating_at_these_prices(
     mechanism: str, workload: dict[str, float], prices: dict[str, float]
 ) -> None:
-    known = point(mechanism, **workload)
-    anew = recording(known, through_json(simulate(known))).cpu(**prices)
+    known = point(mechanism, **workload, reclaim="classic", root_cpu_share=0.3)
+    changed = {f"machine.{name}": value for name, value in prices.items()}
+    anew = recording(known, through_json(simulate(known))).cpu(changed)
     expected = simulate({**known, "machine": {**known["machine"], **prices}})["replicates"]
     for name, values in anew.items():
         assert values.tolist() == pytest.approx(expected[name], rel=1e-9, abs=1e-9, nan_ok=True), name
 
 
-def test_accesses_that_miss_scale_what_the_tlb_costs() -> None:
+RATES = {"root_cpu_share": 0.1, "worker_cpu_share": 0.4, "page_walk_share": 0.07, "reach_exponent": 0.3}
+
+
+def test_rates_of_translation_are_priced_anew_too() -> None:
     quiet = {"hot_regions": 0.0}  # another rate is another scene, with other events
-    known, thrice = (point("inplace_pmd", **quiet, random_accesses_per_s=rate) for rate in (1e6, 3e6))
-    anew = recording(known, simulate(known)).cpu(accesses=3.0)
-    assert anew["tradeoff/net_cpu_ms"].tolist() == pytest.approx(simulate(thrice)["replicates"]["tradeoff/net_cpu_ms"])
+    known, other = point("inplace_pmd", **quiet, root_cpu_share=0.3), point("inplace_pmd", **quiet, **RATES)
+    anew = recording(known, simulate(known)).cpu({f"workload.{name}": value for name, value in RATES.items()})
+    expected = simulate(other)["replicates"]
+    for name in ("tradeoff/net_cpu_ms", "tradeoff/break_even_walk_share"):
+        assert anew[name].tolist() == pytest.approx(expected[name])
 
 
-def test_sizes_are_no_prices() -> None:
+def test_draws_of_many_prices_are_each_draw_alone() -> None:
+    known = point("inplace_pmd", reclaim="classic", worker_life_s=300.0)
+    found, rng = recording(known, simulate(known)), np.random.default_rng(1)
+    factors = {key: rng.uniform(0.5, 1.0, (5, 1)) for key in found.keys}
+    together = found.cpu({key: found.keys[key] * factor for key, factor in factors.items()})
+    for draw in range(5):
+        alone = found.cpu({key: found.keys[key] * float(factor[draw, 0]) for key, factor in factors.items()})
+        for name, values in alone.items():
+            assert np.broadcast_to(together[name], (5, 2))[draw].tolist() == pytest.approx(values.tolist()), name
+
+
+@pytest.mark.parametrize("key", ["machine.page_table_cache_bytes", "machine.cpus", "workload.regions", "machine.typo"])
+def test_sizes_are_no_prices(key: str) -> None:
     known = point("inplace")
-    with pytest.raises(ThpsweepError, match="tlb_l2_entries: not a price"):
-        recording(known, simulate(known)).cpu(tlb_l2_entries=4.0)
+    with pytest.raises(ThpsweepError, match=f"{key}: not a price"):
+        recording(known, simulate(known)).cpu({key: 4.0})
 
 
 @pytest.mark.parametrize("gate", ["payback", "budget"])

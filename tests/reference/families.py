@@ -25,6 +25,8 @@ from thpsweep.units import HPAGE_PMD_NR
 MECHANISMS = ("copy", "unshare", "inplace", "inplace_pmd", "switch", "switch_pmd", "retract", "shared_table")
 OPTIONS = {
     "walk": ("per_page", "per_range"),
+    "switch_walk": ("per_page", "per_range", "overwrite"),
+    "slots_per_slice": (1, 7, 64, 512),
     "check": ("per_page", "after_batch"),
     "deposit": ("old_table", "fresh_table"),
 }
@@ -33,8 +35,8 @@ OPTIONS_OF = {
     "copy": (),
     "unshare": (),
     "retract": ("walk",),
-    "switch": ("walk",),
-    "switch_pmd": ("walk", "deposit"),
+    "switch": ("switch_walk", "slots_per_slice"),
+    "switch_pmd": ("switch_walk", "slots_per_slice", "deposit"),
     "inplace": ("walk", "check"),
     "inplace_pmd": ("walk", "check", "deposit"),
     "shared_table": ("walk", "check"),
@@ -284,7 +286,8 @@ def _random_writes(rng: random.Random, twin: Twin) -> list[tuple[int, int, int]]
 
 
 def _random_trigger(rng: random.Random, twin: Twin, do: str, mechanism: str, with_races: bool) -> dict[str, Any]:
-    options = {name: rng.choice(OPTIONS[name]) for name in OPTIONS_OF[mechanism] if rng.random() < 0.5}
+    drawn = {name: rng.choice(OPTIONS[name]) for name in OPTIONS_OF[mechanism] if rng.random() < 0.5}
+    options = {name.removeprefix("switch_"): value for name, value in drawn.items()}
     trigger: dict[str, Any] = {"do": do, "mechanism": mechanism, "options": options}
     if do == "collapse":
         region, sharer = rng.randrange(twin.n_regions), rng.choice(sorted(twin.alive))

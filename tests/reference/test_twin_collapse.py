@@ -54,7 +54,28 @@ def test_switch_changes_512_ptes_a_sharer_once(n):
     twin = shared_by(n)
     twin.collapse("switch", 0, 0)
     assert ptes_changed(twin) == {"ptes_switched": 512 * n}
-    assert (twin.counts["tlb_flushes"], twin.counts["rmap_walks"], twin.counts["vmas_visited"]) == (n, 512, 512 * n)
+    assert (twin.counts["tlb_flushes"], twin.counts["rmap_walks"], twin.counts["vmas_visited"]) == (n, 1, n)
+
+
+@pytest.mark.parametrize(
+    ("options", "flushes", "walks"),
+    [
+        ({"slots_per_slice": 512}, 7, 1),
+        ({"slots_per_slice": 64}, 7 * 8, 1),
+        ({"slots_per_slice": 100}, 7 * 6, 1),
+        ({"slots_per_slice": 1}, 7 * 512, 1),
+        ({"walk": "per_page", "slots_per_slice": 64}, 7 * 512, 512),
+        ({"walk": "overwrite"}, 7, 1),
+        ({"walk": "overwrite", "slots_per_slice": 64}, 7, 1),
+    ],
+)
+def test_what_switch_flushes_depends_on_its_walk(options, flushes, walks):
+    twin = shared_by(7)
+    twin.collapse("switch", 0, 0, **options)
+    assert (twin.counts["tlb_flushes"], twin.counts["rmap_walks"], twin.counts["vmas_visited"]) == (
+        flushes, walks, 7 * walks,
+    )  # fmt: skip
+    assert ptes_changed(twin) == {"ptes_switched": 512 * 7}
 
 
 @pytest.mark.parametrize("mechanism", ALL_SHARERS)
@@ -85,9 +106,10 @@ def test_a_walk_over_the_range_replaces_one_walk_a_page():
     twin = shared_by(9)
     twin.collapse("inplace", 0, 0, walk="per_range")
     assert (twin.counts["rmap_walks"], twin.counts["vmas_visited"]) == (2, 18)
-    twin = shared_by(9)
-    twin.collapse("switch", 0, 0, walk="per_range")
-    assert (twin.counts["rmap_walks"], twin.counts["vmas_visited"]) == (1, 9)
+    for walk, walks in (("per_range", 1), ("per_page", 512)):
+        twin = shared_by(9)
+        twin.collapse("switch", 0, 0, walk=walk)
+        assert (twin.counts["rmap_walks"], twin.counts["vmas_visited"]) == (walks, 9 * walks)
 
 
 def test_a_page_is_looked_for_in_the_process_that_made_it_and_its_descendants():

@@ -28,6 +28,7 @@ class Twin(Mechanisms):
         pmd: Iterable[tuple[int, int]] = (),
         alive: Iterable[int] | None = None,
     ) -> None:
+        self.version = (7, 3)  # of Linux; 6.18 does the same in all that is done here
         self.n_regions = n_regions
         self.n_sharers = n_sharers
         self.alive = set(range(n_sharers)) if alive is None else set(alive)
@@ -377,11 +378,17 @@ class Twin(Mechanisms):
                 faults[slot] = "reuse the PMD"
             elif frame.mapcount > 1 or self._held(frame) or frame.in_swap is not None:
                 faults[slot] = "copy"
-            elif frame.folio is None or (not frame.folio.maybe_shared and frame.folio.mappings > 1):
+            elif frame.folio is None or self._reuses(frame.folio):
                 faults[slot] = "reuse"
             else:
                 faults[slot] = "copy"  # its folio is maybe shared; or this is all that keeps the folio alive
         return faults
+
+    def _reuses(self, folio: Folio) -> bool:
+        """Ask a folio whether a write may take a subpage that one process alone maps: mm/memory.c of each version."""
+        if self.version >= (6, 15):
+            return not folio.maybe_shared and folio.mappings > 1
+        return self.version < (6, 2) and folio.mappings == 1
 
     def _unshares(self, key: tuple[int, int], faults: dict[int, str]) -> bool:
         """Tell whether a row's first write is to a table that others use, if forks shared tables."""

@@ -24,6 +24,7 @@ ZEROES = 0
 class Mechanisms:
     """Be the part of Twin that scans and collapses."""
 
+    version: tuple[int, int]
     n_sharers: int
     alive: set[int]
     trees: dict[int, list[AnonVma]]
@@ -43,9 +44,10 @@ class Mechanisms:
         young: int = HPAGE_PMD_NR,
         extra_reference: bool = False,
         race_slot: int = NOBODY,
-        walk: str = "per_page",
+        walk: str | None = None,
         check: str = "per_page",
         deposit: str = "old_table",
+        slots_per_slice: int = HPAGE_PMD_NR,
     ) -> tuple[str | None, int, bool]:
         """Scan one row and, if it passes, collapse its region: (outcome, progress, was an attempt made).
 
@@ -53,6 +55,7 @@ class Mechanisms:
         """
         if mechanism == "none":
             return None, 0, False
+        walk = walk or ("per_range" if mechanism in ("switch", "switch_pmd") else "per_page")
         assert sharer in self.alive, f"sharer {sharer} does not live"
         row = self.rows[region, sharer]
         refusal, progress = self._scan_ptes(row, mechanism, max_ptes_none, max_ptes_swap, max_ptes_shared)
@@ -71,7 +74,7 @@ class Mechanisms:
         elif mechanism == "retract":
             outcome = self._retract(region, sharer, race_slot, walk)
         elif mechanism in ("switch", "switch_pmd"):
-            outcome = self._switch(region, sharer, race_slot, walk)
+            outcome = self._switch(region, sharer, race_slot, walk, slots_per_slice)
             if mechanism == "switch_pmd":
                 self._install_pmds(region, self.rows[region, sharer], max_ptes_none, deposit)
         elif mechanism == "inplace":
@@ -121,13 +124,16 @@ class Mechanisms:
                     return "PAGE_COUNT", progress
         return None, HPAGE_PMD_NR
 
-    @staticmethod
-    def _refuse_after_walk(row: Row, mechanism: str, khugepaged: bool, young: int, extra_reference: bool) -> str | None:
+    def _refuse_after_walk(
+        self, row: Row, mechanism: str, khugepaged: bool, young: int, extra_reference: bool
+    ) -> str | None:
         if mechanism in ALL_SHARERS:
             if any(frame.folio is not None for frame in row.frames.values()):
                 return "PTE_MAPPED_HUGEPAGE"
             if not row.frames and not row.swapped:
                 return "PAGE_NULL"
+        if self.version < (6, 18) and mechanism in ONE_MM and not extra_reference and not row.exclusive:
+            return "PAGE_RO"  # no pte is writable; before it asks for young ones
         # One young pte is enough, but half must be where a page has to be swapped in.
         if khugepaged and (young == 0 or (row.swapped and young < HPAGE_PMD_NR // 2)):
             return "LACK_REFERENCED_PAGE"
@@ -319,7 +325,7 @@ class Mechanisms:
         self._replace_sources(region, frozen)
         return "SUCCEED"
 
-    def _switch(self, region: int, sharer: int, race_slot: int, walk: str) -> str:
+    def _switch(self, region: int, sharer: int, race_slot: int, walk: str, slots_per_slice: int) -> str:
         """Copy first, then point every mapping straight at the new folio, as replace_page() of mm/ksm.c does."""
         row = self.rows[region, sharer]
         sources = list(row.frames.values())
@@ -330,7 +336,14 @@ class Mechanisms:
         self._count("ptes_protected", sum(writable))
         self._count("tlb_flushes", sum(ptes > 0 for ptes in writable))
         self._count("ptes_switched", sum(frame.mapcount for frame in sources))
-        self._count("tlb_flushes", len(mapping))
+        for r in mapping:
+            switched = [f.slot for f in sources if r.frames.get(f.slot) is f]
+            if walk == "per_page":  # each pte is flushed while its lock is held
+                self._count("tlb_flushes", len(switched))
+            elif walk == "per_range":  # so is each slice that has anything to switch
+                self._count("tlb_flushes", len({slot // slots_per_slice for slot in switched}))
+            else:  # overwrite: nothing is cleared, and the whole range is flushed in the end
+                self._count("tlb_flushes")
         self._count_walks(1, sources, walk)
         self._count("orphan_pages", race_slot in row.frames)
         for r in mapping:

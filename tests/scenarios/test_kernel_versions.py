@@ -5,10 +5,13 @@ Debian's 6.1.187 and 6.12.117 under emulation, 6.18.44 on hardware; p parent, c 
 
 import pytest
 
+from tests.model.points import point, totals
 from tests.scenarios.truths import NR
+from thpsweep.errors import OptionError
 from thpsweep.model.scenario.process import Process
 from thpsweep.model.scenario.scenario import Scenario
-from thpsweep.model.state.rules import Rules, version_of
+from thpsweep.model.simulate import simulate
+from thpsweep.model.state.rules import CHANGES, NEWEST, OLDEST, Rules, has, is_vendor, version_of
 from thpsweep.outcomes import ScanResult
 
 LTS = [(6, 1), (6, 12), (6, 18)]
@@ -90,3 +93,62 @@ def test_a_release_names_its_version(release: str, version: tuple[int, int]) -> 
 def test_a_release_without_a_version_is_refused() -> None:
     with pytest.raises(ValueError, match=r"kernel release 'custom': expected one that begins with a version"):
         version_of("custom")
+
+
+@pytest.mark.parametrize(("version", "result"), [*zip([*LTS, (7, 3)], ["PAGE_RO"] * 2 + ["SUCCEED"] * 2, strict=True)])
+def test_what_switch_made_is_undone_where_no_pte_need_be_writable(version: tuple[int, int], result: str) -> None:
+    """Seen on 7.3: MADV_COLLAPSE copies the parent off the family's folio that ptes map, and leaves a PMD alone."""
+    parent, child = parent_and_child(version)
+    assert parent.collapse("switch").name == "SUCCEED" and parent.shared_pages(child) == NR
+    assert parent.collapse().name == result
+    assert parent.shared_pages(child) == (NR if result == "PAGE_RO" else 0)
+    parent, child = parent_and_child(version)
+    parent.collapse("switch_pmd")
+    assert parent.collapse().name == "PMD_MAPPED" and parent.shared_pages(child) == NR
+
+
+@pytest.mark.parametrize(("version", "rss_kib"), [((6, 1), 4), ((6, 12), 4), ((6, 13), 2048), ((6, 18), 2048)])
+def test_the_first_write_to_the_huge_zero_page(version: tuple[int, int], rss_kib: int) -> None:
+    """MADV_COLLAPSE finds a PMD there, and allocates nothing."""
+    process = Scenario(regions=2, rules=Rules.of(version)).process()
+    process.write([NR])  # its VMA has an anon_vma
+    process.read_huge()
+    assert process.collapse(regions=[0]).name == "PMD_MAPPED" and process.rss_kib == 4
+    child = process.fork()
+    process.write([7])
+    assert process.rss_kib - 4 == rss_kib and process.is_huge() is (rss_kib == 2048)
+    assert child.rss_kib == 4 and child.scene.intact
+    child.discard([0])
+    child.write([0, 1])
+    assert child.rss_kib - 4 == 8 and child.scene.intact  # the rest of it is ptes to the zero page
+
+
+@pytest.mark.parametrize(("kernel", "collapsed"), [("6.1.0-40-amd64", False), ("6.12", False), ("6.18", True)])
+def test_the_kernel_of_a_machine_decides_in_a_run(kernel: str, collapsed: bool) -> None:
+    """Nobody writes after the fork: kernels that want a writable pte refuse every region of every process."""
+    asked = point("copy", 4, hot_regions=0.0)
+    result = simulate({**asked, "machine": {**asked["machine"], "kernel": kernel}})
+    assert set(result["outcomes"]) == ({"SUCCEED"} if collapsed else {"PAGE_RO"})
+    assert (totals(result)["cost/bytes_copied"] > 0) is collapsed
+
+
+@pytest.mark.parametrize("kernel", ["custom", "5.15", "", 6.18])
+def test_a_machine_of_a_kernel_without_rules_is_refused(kernel: object) -> None:
+    asked = point("copy", 4)
+    with pytest.raises(OptionError, match=r"machine\.kernel=.*expected a version of Linux from 6\.1 on"):
+        simulate({**asked, "machine": {**asked["machine"], "kernel": kernel}})
+
+
+def test_every_change_has_a_place_and_a_version_that_is_known() -> None:
+    for name, change in CHANGES.items():
+        assert OLDEST <= change.since <= NEWEST and change.where.count("/") and change.known, name
+        assert has(change.since, name) and not has((change.since[0], change.since[1] - 1), name)
+
+
+@pytest.mark.parametrize(
+    ("release", "vendor"),
+    [("5.14.0-427.el9.x86_64", True), ("6.1.119-129.201.amzn2023.x86_64", True), ("6.12.117+deb12-cloud-amd64", False),
+     ("6.18.44-fc-v669", False), ("6.8.0-1021-azure", True)],
+)  # fmt: skip
+def test_vendors_take_changes_into_older_versions(release: str, vendor: bool) -> None:
+    assert is_vendor(release) is vendor

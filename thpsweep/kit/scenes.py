@@ -36,7 +36,7 @@ EVENTS: Mapping[str, Mapping[str, Any]] = {
     "processes wrote": {"worker_cold_writes_per_page_hour": 1.0, "worker_hot_writes_per_page_hour": 20.0},
     "workers were recycled": {"worker_life_s": 200.0, "worker_cold_writes_per_page_hour": 1.0},
     "pages were pinned and spliced": {"pins_per_process_hour": 20.0, "vmsplices_per_process_hour": 20.0},
-    "pages were swapped out": {"swap_outs_per_page_hour": 2.0, "reads_per_page_hour": 1.0},
+    "pages were swapped out": {"reclaim": "classic", "swap_outs_per_page_hour": 2.0, "reads_per_page_hour": 1.0},
 }
 """What happened to a family, in words, and by which values of the workload `prefork`."""
 

@@ -5,12 +5,8 @@ Source: mm/madvise.c process_madvise_remote_valid(), madvise_vma_behavior() (v6.
 """
 
 import contextlib
-import ctypes
-import errno
 import mmap
 import os
-import platform
-import re
 import signal
 import subprocess
 import time
@@ -26,32 +22,16 @@ from thpsweep.errors import CaptureError, LiveError
 from thpsweep.linux.activity import snapshot
 from thpsweep.linux.activity.watch import orderly_end
 from thpsweep.linux.capture.capture import capture
-from thpsweep.linux.live.actor import Advice
+from thpsweep.linux.collapse.call import collapse as collapse_region
+from thpsweep.linux.collapse.call import opened
+from thpsweep.linux.collapse.sums import TreeSums, sums
 from thpsweep.linux.live.settings import uninterrupted
 from thpsweep.linux.proc import pagemap
-from thpsweep.linux.proc.tree import Tree, TreeProcess, VanishedError, family, look_up
+from thpsweep.linux.proc.tree import TreeProcess, VanishedError, family, look_up
 from thpsweep.model.capture.layout import Layout
 from thpsweep.units import HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
-_PROCESS_MADVISE = 440
-"""Number of the system call: the same on all architectures that came after 5.1's common table."""
-
 _POLL_S, _CALM_S, _PATIENCE_S, _GRACE_S = 0.25, 2.0, 60.0, 3.0
-_MADVISE_TRIES = 2
-"""A spurious EAGAIN was seen: the kernel's own selftest tries again once, too."""
-
-
-class _Range(ctypes.Structure):
-    _fields_ = (("start", ctypes.c_void_p), ("length", ctypes.c_size_t))
-
-
-@dataclass(frozen=True)
-class TreeSums:
-    """What the kernel says of all processes of a tree together. Units: KiB."""
-
-    huge_kib: int
-    pss_kib: int
-    tables_kib: int
 
 
 @dataclass(frozen=True)
@@ -182,19 +162,6 @@ def state(pid: int) -> TrialState:
     return TrialState(capture(pid), sums(family(pid, True)))
 
 
-def sums(tree: Tree) -> TreeSums:
-    """Add up what smaps_rollup and status say."""
-    totals = Counter[str]()
-    for each in tree.processes:
-        for name in ("smaps_rollup", "status"):
-            try:
-                text = Path(f"/proc/{each.pid}/{name}").read_text(errors="replace")
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            totals.update({key: int(n) for key, n in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)})
-    return TreeSums(totals["AnonHugePages"], totals["Pss_Anon"] or totals["Pss"], totals["VmPTE"])
-
-
 def collapse(pid: int, only_root: bool) -> Collapsed:
     """Let the kernel collapse each region of a tree that holds a page, process by process. Raises: LiveError."""
     done = Collapsed()
@@ -204,14 +171,11 @@ def collapse(pid: int, only_root: bool) -> Collapsed:
     for each in processes:
         try:
             regions = snapshot.take(each.pid, 0, scans).region
-            handle = os.pidfd_open(each.pid)
-        except (VanishedError, ProcessLookupError):
+            with opened(each.pid) as handle:
+                for region in regions.tolist():
+                    _collapse_region(handle, region, done)
+        except VanishedError:
             continue
-        try:
-            for region in regions.tolist():
-                _collapse_region(handle, region, done)
-        finally:
-            os.close(handle)
     return done
 
 
@@ -228,27 +192,8 @@ def _warm(n_bytes: int) -> None:
 
 def _collapse_region(handle: int, region: int, done: Collapsed) -> None:
     """Ask for one region; what has ended meanwhile is no error."""
-    for attempt in range(_MADVISE_TRIES):
-        wall_ns, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
-        error = _process_madvise(handle, region * HPAGE_PMD_SIZE_BYTES, HPAGE_PMD_SIZE_BYTES)
-        done.cpu_ns += time.thread_time_ns() - cpu_ns
-        done.wall_ns += time.monotonic_ns() - wall_ns
-        if error != errno.EAGAIN or attempt == _MADVISE_TRIES - 1:
-            done.outcomes["collapsed" if not error else errno.errorcode.get(error, str(error))] += 1
-            return
-
-
-def _process_madvise(handle: int, address: int, n_bytes: int) -> int:
-    """Give the errno of process_madvise(MADV_COLLAPSE), 0 for none. Raises: LiveError where it is not to be had."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    where = _Range(address, n_bytes)
-    result = libc.syscall(
-        ctypes.c_long(_PROCESS_MADVISE), ctypes.c_int(handle), ctypes.byref(where), ctypes.c_size_t(1),
-        ctypes.c_int(Advice.COLLAPSE), ctypes.c_uint(0),
-    )  # fmt: skip
-    error = ctypes.get_errno() if result == -1 else 0
-    if error == errno.EPERM:
-        raise LiveError("process_madvise: not permitted: run as root (CAP_SYS_NICE, and CAP_SYS_PTRACE)")
-    if error == errno.ENOSYS:
-        raise LiveError(f"process_madvise: Linux {platform.release()} does not have it (5.10; MADV_COLLAPSE: 6.1)")
-    return error
+    wall_ns, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
+    refusal = collapse_region(handle, region)
+    done.cpu_ns += time.thread_time_ns() - cpu_ns
+    done.wall_ns += time.monotonic_ns() - wall_ns
+    done.outcomes[refusal or "collapsed"] += 1

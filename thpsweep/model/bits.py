@@ -82,6 +82,14 @@ def nth(boards: Boards, number: int) -> Ints:
     return word * 64 + np.argmax(np.cumsum(in_word, axis=1, dtype=np.uint8) > (number - before)[:, None], axis=1)
 
 
+def count_slices(boards: Boards, size: int) -> Ints:
+    """Count the slices of `size` consecutive slots that have a slot set. Shapes: (n, 8) -> (n,)."""
+    if size == HPAGE_PMD_NR:
+        return any_slot(boards).astype(np.int64)
+    found = np.bitwise_or.reduceat(expand(boards), np.arange(0, HPAGE_PMD_NR, size), axis=1)
+    return np.asarray(found.sum(axis=1, dtype=np.int64))
+
+
 def expand(boards: Boards) -> npt.NDArray[np.uint8]:
     """Give one byte (0 or 1) a slot. Shapes: (n, 8) -> (n, 512)."""
     raw = np.ascontiguousarray(boards).view(np.uint8)

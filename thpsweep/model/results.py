@@ -23,7 +23,8 @@ def results(built: Setting, policy: Run, baseline: Run, outcomes: Ints) -> list[
     """
     n_points, duration_s = len(built.seeds), built.n_ticks * built.tick_s
     shares, payer = built.mechanism.shares_tables, built.trigger.payer
-    pair = Pair(policy, baseline, built.machine, built.n_sharers, duration_s, shares, payer)
+    known = built.machine, built.workload, built.n_sharers, duration_s, built.tick_s
+    pair = Pair(policy, baseline, *known, shares, payer)
     metrics = computed(pair, built.metrics)
     own = computed(pair, built.own_metrics, metrics)
     metrics |= own

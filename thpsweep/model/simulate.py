@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from thpsweep.model import draws, registry
-from thpsweep.model.accounting.integrals import Integrals
+from thpsweep.model.accounting.integrals import Integrals, Meter
 from thpsweep.model.accounting.locks import Locks
 from thpsweep.model.accounting.series import Series
 from thpsweep.model.bits import Ints
@@ -42,7 +42,7 @@ from thpsweep.model.triggers.base import Collapser, Early
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
-MODEL_VERSION = "11"
+MODEL_VERSION = "12"
 """Raised whenever the same point would give other numbers; part of a point's identity."""
 
 
@@ -55,7 +55,9 @@ def simulate_each(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Run points that differ in nothing but run.seed side by side; each has the result that it has alone."""
     built = side_by_side(points)
     baseline, _ = _baseline(_without_policy(built, points[0]))
-    policy, outcomes = (baseline, _no_outcomes(built)) if not built.mechanism.active else _run(built)
+    policy, outcomes = (
+        (baseline, _no_outcomes(built)) if not built.mechanism.active else _run(built, built.mechanism.shares_tables)
+    )
     return results(built, policy, baseline, outcomes)
 
 
@@ -65,6 +67,8 @@ class _Baseline:
 
     point: str
     seeds: tuple[int, ...]
+    shares_tables: bool
+    """Whether its own forks are priced as those of a kernel that shares page tables."""
     built: Setting = dataclasses.field(compare=False)
 
 
@@ -72,7 +76,7 @@ def _without_policy(built: Setting, point: Mapping[str, Any]) -> _Baseline:
     """Give the same point with the baseline's policy."""
     kept = {name: value for name, value in point.items() if name not in ("policy", "memory")}
     without = dataclasses.replace(built, **_plain())
-    return _Baseline(json.dumps(kept, sort_keys=True), built.seeds, without)
+    return _Baseline(json.dumps(kept, sort_keys=True), built.seeds, built.mechanism.shares_tables, without)
 
 
 @functools.cache
@@ -86,7 +90,7 @@ def _plain() -> dict[str, Any]:
 @functools.lru_cache(maxsize=1)
 def _baseline(baseline: _Baseline) -> tuple[Run, Ints]:
     """Run the baseline once for all points of a scene that come one after the other."""
-    return _run(baseline.built)
+    return _run(baseline.built, baseline.shares_tables)
 
 
 def _no_outcomes(built: Setting) -> Ints:
@@ -105,23 +109,25 @@ class _Running:
     collapser: Collapser
     trigger_state: Any
     integrals: Integrals
+    meter: Meter
     series: Series
     locks: Locks
     ticks: Iterable[tuple[draw.Tick, ...]]
 
 
-def _run(setting: Setting) -> tuple[Run, Ints]:
+def _run(setting: Setting, shares_tables: bool) -> tuple[Run, Ints]:
     """Run all replicates of one policy side by side; give the run at its end, and its outcomes."""
-    running = _prepare(setting)
+    running = _prepare(setting, shares_tables)
     for number, tick in enumerate(running.ticks):
         _step(running, number, tick)
     return _finish(running)
 
 
-def _prepare(setting: Setting) -> _Running:
+def _prepare(setting: Setting, shares_tables: bool = False) -> _Running:
     """Lay out the memory, and put the policy's collapser beside it."""
     start, streams = setting.sharing.shape(setting.workload.start(setting.n_sharers)), setting.streams
     family = Family(len(streams), start.n_regions, setting.n_sharers)
+    family.rules = setting.machine.rules
     early = setting.trigger if setting.mechanism.active and isinstance(setting.trigger, Early) else None
     populate(family, unforked(start) if early else start)
     keys = draws.keys(streams, setting.scene_key)
@@ -129,6 +135,7 @@ def _prepare(setting: Setting) -> _Running:
         family, setting.workload, keys, setting.tick_s, born_at_start(family), setting.mechanism.all_sharers
     )
     locks = Locks(family, setting.mechanism.locks, setting.machine, setting.workload)
+    integrals = Integrals.zero(len(streams))
     counts, clock = Counts(len(streams), locks.record, setting.mechanism.counters), Clock()
     if setting.mechanism.remembers_writes or setting.gate.remembers_writes:
         family.write_faults = np.zeros(family.record_of.size, np.int64)
@@ -150,13 +157,16 @@ def _prepare(setting: Setting) -> _Running:
             functools.partial(DrawnView, conditions),
         ),
         trigger_state=setting.trigger.begin(len(streams)),
-        integrals=Integrals.zero(len(streams)),
+        integrals=integrals,
+        meter=Meter(family, integrals, setting.machine, setting.workload, setting.tick_s, shares_tables),
         series=Series(setting.n_ticks, len(streams)),
         locks=locks,
         ticks=cache.ticks(scene, streams, setting.scene_key),
     )
     if early:
         _begin_early(early, running, start)
+    locks.begin()
+    running.meter.begin(family, counts)
     return running
 
 
@@ -172,15 +182,23 @@ def _step(running: _Running, number: int, tick: tuple[draw.Tick, ...]) -> None:
     _reclaim(running, tick, number)
     if setting.mechanism.active:
         _collapse(running, number)
-    running.integrals.add(family, setting.machine, setting.workload, setting.tick_s)
+    running.integrals.add(family, setting.tick_s)
+    running.meter.read(family, counts)
     running.series.add(number, family, counts)
 
 
 def _finish(running: _Running) -> tuple[Run, Ints]:
     """Account for what is still open, and hand over what was counted."""
-    setting = running.setting
-    running.integrals.settle(setting.machine, setting.workload, setting.tick_s)
-    run = Run(running.counts, running.integrals, running.family, running.series, running.locks)
+    running.meter.settle(running.counts)
+    run = Run(
+        running.counts,
+        running.integrals,
+        running.family,
+        running.series,
+        running.locks,
+        running.meter.root,
+        running.meter.cpu_time,
+    )
     return run, running.collapser.outcomes
 
 

@@ -1,11 +1,13 @@
 """The basis of a prediction: prices that were measured or assumed, rates that were watched or assumed."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from thpsweep import profiles
+from thpsweep.answers.advise import levers
+from thpsweep.answers.advise.watched import cpus, measured_shares, settings_lines
 from thpsweep.model.capture.activity import MEASURED
 from thpsweep.model.capture.layout import WHY_FORBIDDEN, Layout
 from thpsweep.model.machines.profile import Profile
@@ -13,26 +15,29 @@ from thpsweep.model.workloads.base import Workload
 
 
 def cannot(layout: Layout) -> Iterator[str]:
-    """Say first what the machine of the capture cannot do as it is."""
-    known = layout.provenance
-    if known.get("thp_enabled") == "absent":
+    """Say what the machine of the capture cannot do as it is."""
+    if layout.provenance.get("thp_enabled") == "absent":
         yield (
-            "The kernel of the capture has no transparent huge pages: what can be done today takes one that has "
-            "(CONFIG_TRANSPARENT_HUGEPAGE), and is predicted for such a one, with the kernel's own defaults."
-        )
-    if known.get("thp_disabled_processes", 0) == layout.n_processes:
-        yield (
-            "All processes have THP off (PR_SET_THP_DISABLE): the kernel makes nothing of theirs huge until they undo it; "
-            "predicted as if they had."
+            "The kernel of the capture has no transparent huge pages: anything that is done today takes one that has "
+            "(CONFIG_TRANSPARENT_HUGEPAGE)."
         )
 
 
-def lines(machine: Profile, file: Path, is_default: bool, layout: Layout, workload: dict[str, Any]) -> Iterator[str]:
-    """Say it in a few lines."""
+def lines(
+    machine: Profile,
+    file: Path,
+    is_default: bool,
+    layout: Layout,
+    workload: dict[str, Any],
+    given: Mapping[str, Any] | None = None,
+) -> Iterator[str]:
+    """Say it in a few lines. given: rates that a user gave."""
     yield from _assumed_sharing(layout)
     yield from _forbidden(layout)
+    yield from levers.lines(layout)
+    yield from settings_lines(layout)
     yield from _prices(machine, file, is_default)
-    yield from _rates(layout, workload)
+    yield from _rates(layout, workload, given or {})
 
 
 def _assumed_sharing(layout: Layout) -> Iterator[str]:
@@ -76,18 +81,40 @@ def _prices(machine: Profile, file: Path, is_default: bool) -> Iterator[str]:
         yield "they are not this machine's: thpsweep calibrate --out here.yaml, then --machine here.yaml"
 
 
-def _rates(layout: Layout, workload: dict[str, Any]) -> Iterator[str]:
+def _rates(layout: Layout, workload: dict[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     activity = layout.activity
     names = [field.name for field in dataclasses.fields(Workload)]
-    seen = [name for name in MEASURED if activity is not None and activity.option(name) == workload[name]]
+    seen = [
+        name
+        for name in MEASURED
+        if activity is not None and name not in given and activity.option(name) == workload[name]
+    ]
+    busy = cpus(layout)
     if activity is None:
         yield "the tree was not watched (--seconds): all rates are assumed"
     else:
         watched = ", ".join(f"{name}={_number(workload[name])}" for name in seen) or "none"
-        yield f"rates watched for {activity.watched_s:.0f} s: {watched}"
-        yield from (f"not seen: {sentence}" for sentence in activity.unseen)
-    assumed = [f"{name}={_number(workload[name])}" for name in names if name not in seen and workload[name]]
+        load = "" if busy is None else f"; it kept {busy.whole:.2f} CPUs busy, {busy.root:.2f} of them its root"
+        yield f"rates watched for {activity.watched_s:.0f} s: {watched}{load}"
+        if activity.unseen:
+            yield f"could not be seen here: {'; '.join(activity.unseen)}"
+    measured = measured_shares(layout) if busy else {}
+    if given:
+        yield f"rates given: {', '.join(f'{name}={_number(value)}' for name, value in given.items())}"
+        yield from _above(layout, given, measured)
+    known = {*seen, *given, *measured}
+    assumed = [f"{name}={_number(workload[name])}" for name in names if name not in known and workload[name]]
     yield f"rates assumed (the others: 0): {', '.join(assumed)}"
+
+
+def _above(layout: Layout, given: Mapping[str, Any], measured: Mapping[str, float]) -> Iterator[str]:
+    """Say of each rate that was given if more was given than was seen."""
+    rates = layout.activity.rates if layout.activity else {}
+    most = {name: rate.high for name, rate in rates.items()} | dict(measured)
+    for name, value in given.items():
+        high = most.get(name)
+        if high is not None and isinstance(value, int | float) and value > high:
+            yield f"workload.{name}={_number(value)} is above what was seen: at most {_number(float(high))}"
 
 
 def _number(value: object) -> str:

@@ -12,12 +12,19 @@ from rich.console import Console
 
 from thpsweep import profiles
 from thpsweep.answers.advise import basis, show, trial
+from thpsweep.answers.advise.chance import ASSUMED, WalkShare
 from thpsweep.answers.advise.choices import choices
+from thpsweep.answers.advise.commands import service
+from thpsweep.answers.advise.levers import levers
+from thpsweep.answers.advise.overrides import WALK_SHARE, Overrides
+from thpsweep.answers.advise.recommend import Circumstances, recommend
 from thpsweep.answers.advise.scene import AdviseScene, planned
-from thpsweep.answers.advise.verdict import Prediction, predict, sentences
+from thpsweep.answers.advise.suits import known_advice, sorted_out
+from thpsweep.answers.advise.verdict import Prediction, later, predict
+from thpsweep.answers.advise.watched import settings_to_assume, unfit
 from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.linux import trial as live
-from thpsweep.linux.capture.command import observed
+from thpsweep.linux.capture.command import check_seconds, observed
 from thpsweep.model.capture.layout import Layout
 from thpsweep.model.machines.profile import Profile
 from thpsweep.sweep.driver.drive import ALL_DONE, drive
@@ -29,7 +36,7 @@ from thpsweep.sweep.records import journal
 from thpsweep.sweep.records.point import PlannedPoint
 from thpsweep.sweep.tracking.target import target
 
-WIDE_COLUMNS = 170
+WIDE_COLUMNS, INTERRUPTED = 170, 130
 
 LITTLE_WORK = 3e8
 """Up to so much predicted work (a minute or so) it is done here: Ray would take part of that to start."""
@@ -49,6 +56,7 @@ class AdviseRequest:
     replicates: int
     trial: tuple[str, ...] = ()
     only_parent: bool = False
+    overrides: Overrides = dataclasses.field(default_factory=Overrides)
 
     def check(self) -> None:
         """Refuse what cannot be. Raises: OptionError."""
@@ -56,6 +64,7 @@ class AdviseRequest:
             raise ThpsweepError("advise: expected one of --pid PID, --capture FILE.npz, --try -- COMMAND ...")
         if not 0 < self.hours < math.inf:
             raise OptionError("--hours", self.hours, "a number above 0")
+        check_seconds(self.seconds)
         if self.replicates < 2:
             raise OptionError("--replicates", self.replicates, "2 or more: an interval needs them")
 
@@ -63,19 +72,38 @@ class AdviseRequest:
 def run(request: AdviseRequest) -> int:
     """Capture if need be, predict, show. Raises: ThpsweepError."""
     request.check()
-    machine = profiles.load(request.machine)
+    kept: list[Path] = []
+    try:
+        return _run(request, kept)
+    except KeyboardInterrupt:
+        print(f"thpsweep: interrupted: {_kept(request, kept)}", file=sys.stderr)
+        raise
+
+
+def _kept(request: AdviseRequest, kept: Sequence[Path]) -> str:
+    """Say what is there after Ctrl-C, and how to go on."""
+    if not kept:
+        return "nothing had been captured, and nothing was kept"
+    return f"the capture and finished simulations are kept; this goes on: {_again(request, kept[0])}"
+
+
+def _run(request: AdviseRequest, kept: list[Path]) -> int:
+    machine = request.overrides.priced(profiles.load(request.machine))
     if request.trial:
         scene = _tried(request, machine)
     else:
-        scene = _scene(request, machine, request.capture or keep(_observed(request, request.pid), request.root))
-    found, code = predictions(scene, request.root)
+        kept += [request.capture or keep(_observed(request, request.pid), request.root)]
+        scene = _scene(request, machine, kept[0])
+    found, code, left = predictions(scene, request)
     if code == ALL_DONE:
-        tell(scene, found, request)
+        tell(scene, found, request, left)
+    elif code == INTERRUPTED:
+        print(f"thpsweep: {_kept(request, [scene.file])}", file=sys.stderr)
     return code
 
 
 def _scene(request: AdviseRequest, machine: Profile, file: Path) -> AdviseScene:
-    return AdviseScene(file, machine, request.hours * 3600, request.replicates)
+    return AdviseScene(file, machine, request.hours * 3600, request.replicates, overrides=request.overrides.workload)
 
 
 def _observed(request: AdviseRequest, pid: int | None) -> Layout:
@@ -115,21 +143,35 @@ def keep(layout: Layout, root: Path) -> Path:
     return file
 
 
-def predictions(scene: AdviseScene, root: Path) -> tuple[list[Prediction], int]:
-    """Simulate every choice, journaled, so that the same command on the same file goes on; give the exit code, too."""
-    wanted = choices(scene.layout.provenance, scene.tick_s, scene.layout.n_regions)
+def predictions(scene: AdviseScene, request: AdviseRequest) -> tuple[list[Prediction], int, list[str]]:
+    """Simulate every choice that makes sense, journaled, so that the same command on the same file goes on.
+
+    Gives the exit code, too, and why choices were left out.
+    """
+    known = scene.layout.provenance
+    assumed, asked = settings_to_assume(scene.layout, request.overrides.khugepaged)
+    name = service(str(known.get("program", "")), request.pid)
+    every = choices(known, scene.tick_s, scene.layout.n_regions, name, assumed)
+    wanted, left = sorted_out(every, known, scene.layout.n_processes)
+    if not wanted:
+        return [], ALL_DONE, left
     points = planned(scene, wanted)
     work = sum(point.checked["work"] for point in points.values())
-    driven = drive(_plan(scene, root, points), run_serial if work < LITTLE_WORK else run_auto, _no_answer)
+    driven = drive(_plan(scene, request.root, points), run_serial if work < LITTLE_WORK else run_auto, _no_answer)
     if driven.exit_code != ALL_DONE:
-        return [], driven.exit_code
-    return [predict(choice, driven.results[points[choice.name].id]["result"]) for choice in wanted], ALL_DONE
+        return [], driven.exit_code, left
+    found = [predict(choice, driven.results[points[choice.name].id]["result"]) for choice in wanted]
+    found += levers(scene.layout, scene.machine, scene.workload(), scene.duration_s, scene.replicates)
+    return found, ALL_DONE, [*asked, *left]
 
 
 def _plan(scene: AdviseScene, root: Path, points: Mapping[str, PlannedPoint]) -> Plan:
     """Make a sweep of the points; MLflow is left out of it."""
     distinct = {point.id: point for point in points.values()}
-    about = {"advise": {"capture": str(scene.file), "duration_s": scene.duration_s, "machine": scene.machine.name}}
+    about = {
+        "advise": {"capture": str(scene.file), "duration_s": scene.duration_s, "machine": scene.machine.name},
+        "sweep": {"track": False},
+    }
     return Plan(
         root=root.absolute(),
         name="advise",
@@ -149,20 +191,45 @@ def _no_answer(sweep: journal.Sweep) -> None:
     del sweep
 
 
-def tell(scene: AdviseScene, found: Sequence[Prediction], request: AdviseRequest) -> None:
-    """Print answer, table, instructions, and its basis."""
-    layout = scene.layout
-    who = f"{layout.provenance.get('program', 'a tree')}: {layout.n_processes} processes, {layout.n_regions} regions"
+def tell(scene: AdviseScene, found: Sequence[Prediction], request: AdviseRequest, left: Sequence[str]) -> None:
+    """Print the recommendation, the table, the commands, and what all of it rests on."""
+    layout, about = scene.layout, circumstances(scene, request)
+    program = layout.provenance.get("program", "a tree")
+    who = f"{program}: {layout.n_processes} processes, {layout.n_regions} regions of 2 MiB"
     wide = _console()
-    for sentence in (*basis.cannot(layout), *sentences(found, request.hours)):
-        wide.print(sentence, highlight=False, markup=False)
-    wide.print(show.table(found, f"{who}, {request.hours:g} h at the prices of {scene.machine.name}"))
-    _section(wide, "", show.LEGEND)
-    _section(wide, "How to do it:", list(show.instructions(found)))
-    resting = basis.lines(scene.machine, request.machine, request.is_default, layout, scene.workload())
-    _section(wide, "Basis:", list(resting))
-    again = f"thpsweep advise --capture {scene.file}" + ("" if request.is_default else f" --machine {request.machine}")
-    print(f"Again, with other prices or longer: {again} --hours 24", file=sys.stdout)
+    first, *others = [*show.headline(recommend(found, about))]
+    wide.print(first, style="bold", highlight=False, markup=False, soft_wrap=True)
+    _section(wide, "", others)
+    if found:
+        wide.print(show.table(found, f"{who}, {request.hours:g} h at the prices of {scene.machine.name}", about))
+        _section(wide, "", show.LEGEND)
+    _section(wide, "", [*basis.cannot(layout), *left, *known_advice(layout.provenance), *later(found, request.hours)])
+    if found:
+        _section(wide, show.COMMANDS, list(show.instructions(found)))
+    resting = basis.lines(scene.machine, request.machine, request.is_default, layout, scene.workload(), scene.overrides)
+    _section(wide, "What this rests on:", list(resting))
+    print(f"Again, with other prices or longer: {about.again} --hours 24", file=sys.stdout)
+
+
+def circumstances(scene: AdviseScene, request: AdviseRequest) -> Circumstances:
+    """Gather what the recommendation is judged by."""
+    layout, given = scene.layout, request.overrides.workload.get(WALK_SHARE)
+    room_kib = layout.provenance.get("memory_available_kib")
+    assumed = WalkShare(float(scene.workload().get(WALK_SHARE, ASSUMED)))
+    return Circumstances(
+        hours=request.hours,
+        cpu_ms=scene.cpu_ms,
+        room_bytes=None if room_kib is None else int(room_kib) * 1024,
+        share=assumed if given is None else WalkShare.measured(float(given)),
+        unfit=unfit(layout),
+        again=_again(request, scene.file),
+    )
+
+
+def _again(request: AdviseRequest, file: Path) -> str:
+    """Spell the command that asks the same of a captured file."""
+    machine = [] if request.is_default else [f"--machine {request.machine}"]
+    return " ".join([f"thpsweep advise --capture {file}", *machine, *request.overrides.words()])
 
 
 def _section(console: Console, heading: str, lines: Sequence[str]) -> None:

@@ -17,7 +17,8 @@ from thpsweep.model.capture.activity import MEASURED
 from thpsweep.model.simulate import simulate
 from thpsweep.units import HPAGE_PMD_SIZE_BYTES, NS_PER_MS, PAGE_SIZE_BYTES, size
 
-_STILL = (*(name for name in MEASURED if name != "pages_per_request"), "random_accesses_per_s", "aging_passes_per_hour")
+_ASSUMED = ("root_cpu_share", "worker_cpu_share", "aging_passes_per_hour")
+_STILL = (*(name for name in MEASURED if name != "pages_per_request"), *_ASSUMED)
 """Rates that are 0 while a tree is collapsed: it takes a moment."""
 
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from thpsweep.answers.advise.choices import NamedPolicy
 from thpsweep.answers.analysis.paired import PairedEstimate, difference, estimate
-from thpsweep.answers.terminal.table import duration, significant
-from thpsweep.units import size
+from thpsweep.answers.terminal.table import significant
 
 Result = Mapping[str, Any]
 
@@ -20,7 +19,7 @@ class ChoiceVerdict(enum.Enum):
     """What comes of a choice."""
 
     PAYS = "pays"
-    BY_TLB = "pays by the TLB alone"
+    BY_TLB = "pays by page walks saved alone"
     LOSES = "costs more than it gains"
     OPEN = "not resolved"
     IDLE = "does nothing here"
@@ -30,8 +29,8 @@ class ChoiceVerdict(enum.Enum):
 class Prediction:
     """A choice with its figures: means over replicates with 95 % intervals, on the events of the baseline.
 
-    Units: ms of CPU time over the run, bytes, s. `dry` is the net gain without the TLB's part, which rests on an assumed
-    number of accesses.
+    Units: ms of CPU time over the run, bytes, s. `dry` is the net gain without the page walks that are saved, of which
+    there are as many as the tree has cycles in page walks.
     """
 
     choice: NamedPolicy
@@ -45,6 +44,7 @@ class Prediction:
     sharing_lost_bytes: PairedEstimate
     outcomes: Mapping[str, int]
     net_values: np.ndarray
+    dry_values: np.ndarray
 
     @property
     def verdict(self) -> ChoiceVerdict:
@@ -79,40 +79,30 @@ def predict(choice: NamedPolicy, result: Result) -> Prediction:
         sharing_lost_bytes=estimate(every["cost/sharing_lost_bytes"]),
         outcomes=result["outcomes"],
         net_values=net,
+        dry_values=net - every["benefit/tlb_ms_saved"],
     )
 
 
-def sentences(found: Sequence[Prediction], hours: float) -> list[str]:
-    """Say what is best today, whether that is sure, and what kernels to come could do."""
-    today = [each for each in found if each.choice.possible]
-    later = [each for each in found if not each.choice.possible]
-    lines = [_best(today, "Of what can be done today", hours)]
-    if later:
-        lines.append(_best(later, "Of what no released kernel does", hours))
-    return lines
+def ordered(found: Sequence[Prediction]) -> list[Prediction]:
+    """Put what can be done today before what cannot, and what brings more before what brings less."""
+    return sorted(found, key=lambda each: (not each.choice.possible, -each.net.mean))
 
 
-def _best(found: Sequence[Prediction], among: str, hours: float) -> str:
-    paying = sorted((each for each in found if each.net.sign > 0), key=lambda each: -each.net.mean)
+def later(found: Sequence[Prediction], hours: float) -> list[str]:
+    """Say what is best of what no released kernel does, and whether that is sure."""
+    paying = [each for each in ordered(found) if not each.choice.possible and each.net.sign > 0]
     if not paying:
-        open_ones = [each.choice.name for each in found if each.verdict is ChoiceVerdict.OPEN]
-        unsure = f"; not resolved: {', '.join(open_ones)} (more --replicates may tell)" if open_ones else ""
-        return f"{among}, nothing pays within {significant(hours)} h{unsure}."
+        return []
     best = paying[0]
+    rivals = [each.choice.name for each in paying[1:] if alike(best, each)]
     text = (
-        f"{among}, {best.choice.name} gains most: {span(best.net)} ms of CPU in {significant(hours)} h, for "
-        f"{significant(best.cost.mean)} ms and {size(max(0.0, best.extra_bytes.mean))} of memory at the peak; it pays back "
-        f"after {duration(best.payback.mean)}"
+        f"Of what no released kernel does, {best.choice.name} would bring most: {span(best.net)} ms of CPU in "
+        f"{significant(hours)} h"
     )
-    if best.verdict is ChoiceVerdict.BY_TLB:
-        text += "; that is the TLB's part alone, which rests on an assumed number of accesses (random_accesses_per_s)"
-    rivals = [each for each in paying[1:] if each.choice.restart == best.choice.restart and _alike(best, each)]
-    if rivals:
-        text += f"; not resolved against {', '.join(each.choice.name for each in rivals)}"
-    return text + "."
+    return [text + (f"; {', '.join(rivals)} as much, as far as {best.net.n} replicates tell." if rivals else ".")]
 
 
-def _alike(one: Prediction, other: Prediction) -> bool:
+def alike(one: Prediction, other: Prediction) -> bool:
     """Tell whether two choices cannot be told apart on the same events."""
     apart = difference(one.net_values, other.net_values)
     return apart.sign == 0 and not apart.exact

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ from thpsweep.sweep.records.schema import result_of
 
 Row = dict[str, Any]
 
-ASIDE = ("choices", "counted", "regions", "notes", "own")
+ASIDE = ("choices", "counted", "regions", "notes", "own", "memory_bytes", "peak_bytes", "duration_s")
 """Keys of a row that are no columns: the names of its choices, its outcomes with their counts, how many regions there
-are, what the model noted, the units of the user's own metrics."""
+are, what the model noted, the units of the user's own metrics, the machine's memory and the most that was
+in use, the simulated time."""
+
+HEALED = 0.01
+"""Shared memory that became double counts as healed where no more than this share of it is double at the end."""
 
 NOT_RUN = "not run"
 """State of a point that the journal has no result of."""
@@ -73,6 +78,18 @@ def varied(found: Sequence[Row]) -> list[str]:
     return [key for key in keys if key not in apart and len({str(row.get(key)) for row in found}) > 1]
 
 
+def double_bytes(row: Row) -> float:
+    """Give how much memory that was shared is double at the end: what private copies ended the sharing of, less what has
+    healed. 0 means that the sharing was kept, wherever that is said."""
+    lost, healed = (float(row.get(f"cost/sharing_{what}_bytes", 0.0)) for what in ("lost", "healed"))
+    return lost - healed if lost - healed > HEALED * lost else 0.0
+
+
+def fits(row: Row) -> bool:
+    """Tell whether the machine has the memory that was in use at the peak, in every replicate."""
+    return bool(row.get("peak_bytes", 0.0) <= row["memory_bytes"])
+
+
 def write_csv(sweep: Sweep, path: Path) -> None:
     """Write `rows` for a spreadsheet; columns in the order of first appearance, units in the names."""
     found = list(map(columns_of, rows(sweep)))
@@ -90,6 +107,7 @@ def columns_of(row: Row) -> Row:
 
 def _row(sweep: Sweep, point_id: str) -> Row:
     chosen = run_record.choices(sweep.points[point_id])
+    point = sweep.points[point_id]["point"]
     row: Row = {
         "id": point_id,
         "choices": tuple(chosen),
@@ -97,6 +115,8 @@ def _row(sweep: Sweep, point_id: str) -> Row:
         "regions": None,
         "notes": (),
         "own": {},
+        "memory_bytes": point.get("machine", {}).get("memory_bytes", math.inf),
+        "duration_s": point.get("run", {}).get("duration_s", math.inf),
         **chosen,
     }
     result = sweep.results.get(point_id)
@@ -104,6 +124,7 @@ def _row(sweep: Sweep, point_id: str) -> Row:
         return row | {"state": NOT_RUN, "outcomes": "", "error": ""}
     row["state"] = result["state"]
     facts = (result["result"] or {}).get("facts", {})
+    row["peak_bytes"] = max((result["result"] or {}).get("replicates", {}).get("cost/memory_bytes_peak", [0.0]))
     row |= {"counted": run_record.outcomes(result), "notes": tuple(run_record.notes(result))}
     row["own"] = run_record.own(result)
     row["regions"] = facts.get("regions")

@@ -30,15 +30,30 @@ class PairedEstimate:
         return self.low == self.mean == self.high
 
 
-def estimate(values: Values) -> PairedEstimate:
-    """Estimate the mean of independent replicates. Shapes: (n,)."""
-    found = intervals(np.asarray(values, np.float64)[None])[0]
+NOISE = 1e-9
+"""Sums of floats differ by their order: what is narrower, as a share of the values that went into it, is no variance."""
+
+
+def is_exact(low: float, high: float, scale: float) -> bool:
+    """Tell whether an interval is but the rounding of sums, of values as large as `scale`."""
+    return bool(abs(high - low) <= NOISE * abs(scale))
+
+
+def estimate(values: Values, scale: float = 0.0) -> PairedEstimate:
+    """Estimate the mean of independent replicates, computed from values as large as `scale`. Shapes: (n,)."""
+    values = np.asarray(values, np.float64)
+    if values.size > 1 and np.isfinite(values).all():
+        low, high = float(values.min()), float(values.max())
+        if is_exact(low, high, max(scale, abs(low), abs(high))):
+            values = np.full(values.size, values.mean())
+    found = intervals(values[None])[0]
     return PairedEstimate(found["mean"], found["low"], found["high"], values.size)
 
 
 def difference(one: Values, other: Values) -> PairedEstimate:
     """Estimate how much more one has than the other on the same events: what both share cancels out. Shapes: (n,)."""
-    return estimate(one - other)
+    both = np.abs([*one, *other])
+    return estimate(one - other, float(both.max()) if both.size and np.isfinite(both).all() else 0.0)
 
 
 def jackknife(whole: Values, without: Values) -> list[PairedEstimate]:

@@ -42,8 +42,8 @@ def recorded(entry: Entry) -> Values:
 
 
 def contestants(entries: Sequence[Entry], *, sharing_kept: bool) -> list[Entry]:
-    """Choose who competes: with sharing_kept only those that leave no memory double."""
-    return [entry for entry in entries if entry.ranked and (entry.keeps_sharing or not sharing_kept)]
+    """Choose who competes: who fits in memory; with sharing_kept only those that leave no memory double."""
+    return [entry for entry in entries if entry.ranked and entry.fits and (entry.keeps_sharing or not sharing_kept)]
 
 
 def verdict(scene: Key, entries: Sequence[Entry], net: Net = recorded) -> Verdict:

@@ -15,6 +15,9 @@ from thpsweep.sweep.records import run_record
 from thpsweep.sweep.records.journal import Sweep
 
 NET, COST, GAIN, PAYBACK = ("tradeoff/net_cpu_ms", "cost/cpu_ms", "tradeoff/gain_cpu_ms", "tradeoff/payback_s")
+BREAK_EVEN = "tradeoff/break_even_walk_share"
+"""The share of cycles in page walks at which a contender gains what it costs."""
+
 WORST_HOLD = "derived/worst_lock_hold_ms"
 DEGREE = "sharing.degree"
 
@@ -47,8 +50,12 @@ class Entry:
     @property
     def keeps_sharing(self) -> bool:
         """Whether no memory is left double at the end: none was copied privately, or all of it has healed."""
-        lost, healed = (float(self.values[f"cost/sharing_{what}_bytes"].mean()) for what in ("lost", "healed"))
-        return lost - healed <= 0.01 * lost
+        return frame.double_bytes(self.row) == 0
+
+    @property
+    def fits(self) -> bool:
+        """Whether the machine has the memory that it takes."""
+        return frame.fits(self.row)
 
     @property
     def ranked(self) -> bool:

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from thpsweep.answers.analysis.assumptions import Sensitivity
-from thpsweep.answers.analysis.prices import Price
+from thpsweep.answers.analysis.sensitivity import Sensitivity
 from thpsweep.answers.analysis.sobol import Index
 from thpsweep.answers.analysis.study import named
 from thpsweep.answers.charts.base import Chart, panels
@@ -66,52 +65,50 @@ def matters(found: Mapping[str, Sequence[Index]], caption: str) -> Chart:
     return Chart("parameters", "Which parameters matter", caption, alt + ".", figure, headings, rows)
 
 
-def decides(found: Sequence[Sensitivity], prices: Mapping[str, Price], where: str, best: str) -> Chart:
-    """Draw what half and double each price make of the winner's lead in one scene; the table has every price."""
-    widest = sorted(found, key=lambda one: -abs(one.swing_ms[1] - one.swing_ms[0]))[:MOST_BARS]
+def decides(found: Sequence[Sensitivity], where: str, best: str) -> Chart:
+    """Draw what each key, alone, makes of the winner's lead in one scene over its range; the table has every key."""
+    widest = sorted(found, key=lambda one: -abs(one.lead_ms[1] - one.lead_ms[0]))[:MOST_BARS]
     figure, (axes,) = panels(1, height_inches=0.8 + 0.26 * len(widest))
     at = np.arange(len(widest))[::-1]
-    axes.plot([one.swing_ms[0] for one in widest], at, "v", color=FIRST, label="halved", markersize=7)
-    axes.plot([one.swing_ms[1] for one in widest], at, "^", color=TOTAL, label="doubled", markersize=7)
-    axes.hlines(at, [min(one.swing_ms) for one in widest], [max(one.swing_ms) for one in widest], color="0.5")
+    axes.plot([one.lead_ms[0] for one in widest], at, "v", color=FIRST, label="lowest", markersize=7)
+    axes.plot([one.lead_ms[1] for one in widest], at, "^", color=TOTAL, label="highest", markersize=7)
+    axes.hlines(at, [min(one.lead_ms) for one in widest], [max(one.lead_ms) for one in widest], color="0.5")
     axes.axvline(0, color="black", linewidth=0.9)
-    kinds = [prices[one.key].kind if one.key in prices else "assumed" for one in widest]
-    axes.set_yticks(
-        at, [f"{one.key.split('.')[-1]} ({kind})" for one, kind in zip(widest, kinds, strict=True)], fontsize=8
-    )
+    axes.set_yticks(at, [f"{one.key.split('.')[-1]} ({one.range.kind})" for one in widest], fontsize=8)
     axes.set_xlabel(f"lead of {best} over the next best (ms of CPU); left of the line it has lost it", fontsize=8)
     axes.grid(True, axis="x", color="0.9")
     axes.tick_params(labelsize=7)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    rows = tuple(
-        (
-            one.key,
-            prices[one.key].kind if one.key in prices else "assumed",
-            one.value,
-            one.halved,
-            one.doubled,
-            *one.swing_ms,
-            "; ".join(f"{name} from x {factor:.3g}" for factor, name in one.flips) or "no factor does",
-        )
-        for one in found
-    )
-    lost = [one.key.split(".")[-1] for one in widest if min(one.swing_ms) < 0]
-    alt = (
-        f"Lead of {best} at {where} with each price halved and doubled; lost with: {', '.join(lost) or 'none of them'}."
-    )
+    lost = ", ".join(one.key.split(".")[-1] for one in widest if min(one.lead_ms) < 0)
+    alt = f"Lead of {best} at {where} with each key at both ends of its range; lost with: {lost or 'none of them'}."
     caption = (
-        f"The same counts at other prices. The picture is of one scene, {where}; the table counts all scenes in which "
-        "another contender wins, and is resolved, at half or double the price, and says from which factor on the picture's "
-        "scene has another winner. Stalls and lock holds are not priced anew."
+        f"The same counts at other prices, one key at a time over its range. The picture is of one scene, {where}; the "
+        "table counts all scenes in which another contender wins, and is resolved against the winner, at either end, and "
+        "says from which value on the picture's scene has another winner. The rank correlation is of a key with the "
+        "picture's lead when all keys are drawn at once; decisive: scenes where no other key's is stronger. Stalls and "
+        "lock holds are not priced anew."
     )
-    headings = (
-        "assumption",
-        "known how",
-        "value",
-        "scenes lost halved",
-        "scenes lost doubled",
-        "lead halved (ms)",
-        "lead doubled (ms)",
-        "overturned",
-    )
-    return Chart("assumptions", "Which assumption would overturn the answer", caption, alt, figure, headings, rows)
+    rows = tuple(map(_decided, found))
+    return Chart("assumptions", "Which assumption would overturn the answer", caption, alt, figure, DECIDES, rows)
+
+
+DECIDES = (
+    "key",
+    "known how",
+    "value",
+    "lowest",
+    "highest",
+    "scenes lost at the lowest",
+    "at the highest",
+    "lead at the lowest (ms)",
+    "at the highest (ms)",
+    "overturned",
+    "rank correlation",
+    "decisive",
+)
+
+
+def _decided(one: Sensitivity) -> tuple[Any, ...]:
+    known = (one.range.kind, one.range.value, one.range.low, one.range.high)
+    turns = "; ".join(f"{name} from {value:.3g}" for value, name in one.turns) or "nowhere in its range"
+    return one.key, *known, one.at_low, one.at_high, *one.lead_ms, turns, round(one.correlation, 2), one.decisive

@@ -8,6 +8,7 @@ from thpsweep.answers.analysis.paired import estimate
 from thpsweep.answers.analysis.pareto import front
 from thpsweep.answers.analysis.study import COST, DEGREE, GAIN, Entry, Key, Study, scene_name
 from thpsweep.answers.charts.base import Chart, PointLink, finish, panels, scale, style
+from thpsweep.answers.terminal.table import NO_FIT
 
 MOST_PANELS = 12
 EACH_FACTOR = 4
@@ -49,7 +50,7 @@ def frontier(study: Study) -> Chart:
 
 def _front(entries: list[Entry]) -> list[Entry]:
     """Find who is on the frontier of those that compete, doing nothing at (0, 0) among them."""
-    ranked = [entry for entry in entries if entry.ranked]
+    ranked = [entry for entry in entries if entry.ranked and entry.fits]
     means = [(float(entry.values[COST].mean()), float(entry.values[GAIN].mean())) for entry in ranked]
     kept = front([*means, (0.0, 0.0)])
     return [ranked[at] for at in kept if at < len(ranked)]
@@ -80,12 +81,18 @@ def _rows(scene: Key, entries: list[Entry], best: list[Entry]) -> list[tuple[Any
             entry.contender,
             float(entry.values[COST].mean()),
             float(entry.values[GAIN].mean()),
-            "yes" if entry.id in kept else "no" if entry.ranked else "does not compete",
+            "yes" if entry.id in kept else _why_not(entry),
             "yes" if entry.keeps_sharing else "no",
             PointLink(entry.id),
         )
         for entry in entries
     ]
+
+
+def _why_not(entry: Entry) -> str:
+    if not entry.ranked:
+        return "does not compete"
+    return "no" if entry.fits else NO_FIT
 
 
 def _shown(study: Study) -> list[Key]:

@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from thpsweep.answers.analysis.paired import estimate
+from thpsweep.answers.analysis.paired import Values, estimate
 from thpsweep.answers.analysis.study import DEGREE, NET, PAYBACK, Entry, Study, level_name, named
 from thpsweep.answers.charts.base import Chart, PointLink, panels, ticks
 from thpsweep.answers.charts.choose import headline_level
@@ -44,8 +44,8 @@ def payback_map(study: Study) -> Chart | None:
     _bar(figure, axes)
     rows = tuple(_row(entry, (x, y), third) for _, entries in maps for entry in entries)
     caption = (
-        "Mean seconds from the first collapse on until its gain has made up for its cost; darker is sooner. Hatched: never, "
-        "as there is no gain; a dash: nothing was collapsed, or not run. The line is break-even over the simulated time: "
+        "Mean seconds until the gain has made up for the cost, and stays ahead of it; darker is sooner. Hatched: not "
+        "within the run; a dash: nothing was collapsed, or not run. The line is break-even over the simulated time: "
         "inside it the run as a whole gains. "
         f"{_held(held)}"
     )
@@ -71,7 +71,7 @@ def _draw(axes: Axes, study: Study, entries: list[Entry], keys: tuple[str, str])
     seconds, net = np.full((len(ys), len(xs)), np.nan), np.full((len(ys), len(xs)), np.nan)
     for entry in entries:
         at = ys.index(entry.choice(keys[1])), xs.index(entry.choice(keys[0]))
-        seconds[at], net[at] = entry.values[PAYBACK].mean(), entry.values[NET].mean()
+        seconds[at], net[at] = _payback_s(entry).mean(), entry.values[NET].mean()
     norm = LogNorm(SHORTEST_S, LONGEST_S)
     shown = np.ma.masked_invalid(
         np.clip(seconds, SHORTEST_S, LONGEST_S, where=np.isfinite(seconds), out=seconds.copy())
@@ -100,16 +100,22 @@ def _bar(figure: Figure, axes: Sequence[Axes]) -> None:
     bar.set_label("seconds to pay back", fontsize=8)
 
 
+def _payback_s(entry: Entry) -> Values:
+    """Give what is within the run, inf for what is not. Shapes: -> (n_replicates,)."""
+    values = entry.values[PAYBACK]
+    return np.where(values > float(entry.point["run"]["duration_s"]), np.inf, values)
+
+
 def _short(value: float) -> str:
     if not math.isfinite(value):
-        return "–" if math.isnan(value) else "never"
+        return "–" if math.isnan(value) else ""
     number, unit = duration(value).split(" ")
     rounded = float(f"{float(number.replace(',', '')):.2g}")
     return f"{rounded:g}{unit}"
 
 
 def _row(entry: Entry, keys: tuple[str, str], third: str | None) -> tuple[Any, ...]:
-    found = estimate(entry.values[PAYBACK])
+    found = estimate(_payback_s(entry))
     where = [level_name(key, entry.choice(key)) for key in (*keys, *((third,) if third else ()))]
     return (*where, entry.contender, found.mean, found.low, found.high, PointLink(entry.id))
 

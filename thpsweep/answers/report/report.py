@@ -13,21 +13,25 @@ import jinja2
 import markupsafe
 
 from thpsweep.answers.analysis import frame
-from thpsweep.answers.analysis.assumptions import Sensitivity, sensitivities
 from thpsweep.answers.analysis.prices import KINDS, Price, prices
 from thpsweep.answers.analysis.question import question_of
+from thpsweep.answers.analysis.ranges import Range
 from thpsweep.answers.analysis.ranking import Verdict, contestants, verdicts
+from thpsweep.answers.analysis.sensitivity import Sensitivity
 from thpsweep.answers.analysis.sobol import Index, indices
 from thpsweep.answers.analysis.study import COST, NET, UNRANKED, Entry, Key, Study, scene_name, study
 from thpsweep.answers.charts.bars import decides, matters
 from thpsweep.answers.charts.base import Chart, PointLink
-from thpsweep.answers.charts.choose import directions, headline_scene
+from thpsweep.answers.charts.choose import directions
 from thpsweep.answers.charts.curves import curves
 from thpsweep.answers.charts.frontier import frontier
 from thpsweep.answers.charts.payback_map import payback_map
 from thpsweep.answers.report import sentences
-from thpsweep.answers.report.tables import breaks, own, records, winners
-from thpsweep.answers.terminal.table import footnotes
+from thpsweep.answers.report.evidence import Evidence, evidence
+from thpsweep.answers.report.figures import EXACT_SAID, numbers
+from thpsweep.answers.report.headline import headlines
+from thpsweep.answers.report.tables import breaks, chances, own, published, records, winners
+from thpsweep.answers.terminal.table import footnotes, significant
 from thpsweep.errors import SweepError
 from thpsweep.shipped import option_file
 from thpsweep.sweep.records import environment
@@ -42,14 +46,18 @@ QUANTITIES = {NET: "net gain", COST: "CPU of collapsing", "cost/stall_max_ms": "
 class Report:
     """All that a report says, before it is written."""
 
-    study: Study
     question: str
     answers: tuple[str, ...]
-    judged: Mapping[Key, Verdict]
+    evidence: Evidence
     anyhow: Mapping[Key, Verdict]
     charts: tuple[Chart, ...]
     missing: tuple[tuple[str, str], ...]
     prices: tuple[Price, ...]
+
+    @property
+    def study(self) -> Study:
+        """All finished points."""
+        return self.evidence.study
 
 
 def write_report(sweep: Sweep, machine: Path | None = None) -> Path:
@@ -72,24 +80,23 @@ def report(sweep: Sweep, machine: Path | None = None) -> Report:
     if not known.entries:
         raise SweepError(f"{sweep.directory}: no point is done, so there is nothing to report")
     profile = known.entries[0].point["machine"]
-    file = machine or option_file("machine", str(profile.get("name", "")))
-    explained = tuple(prices(profile, file))
-    judged, anyhow = verdicts(known, sharing_kept=True), verdicts(known, sharing_kept=False)
-    chosen = headline_scene(known)
-    varied = sensitivities(known, judged, chosen, sharing_kept=True)
-    by_key = {price.key: price for price in explained}
-    answers = (
-        sentences.winners(known, judged),
-        sentences.hundred_thousand(known),
-        sentences.overturned(varied, by_key, judged[chosen].best, scene_name(chosen), len(judged)),
+    found = evidence(known, lambda name: machine or option_file("machine", name))
+    explained = tuple(prices(profile, machine or option_file("machine", str(profile.get("name", "")))))
+    charts, missing = _charts(known, found.varied, found.judged[found.chosen])
+    answers = (*headlines(found), sentences.winners(known, found.judged), sentences.hundred_thousand(known))
+    return Report(
+        question_of(sweep.directory),
+        tuple(filter(None, answers)),
+        found,
+        verdicts(known, sharing_kept=False),
+        tuple(charts),
+        tuple(missing),
+        explained,
     )
-    charts, missing = _charts(known, varied, by_key, judged[chosen])
-    question = question_of(sweep.directory)
-    return Report(known, question, answers, judged, anyhow, tuple(charts), tuple(missing), explained)
 
 
 def _charts(
-    known: Study, prices: list[Sensitivity] | str, by_key: Mapping[str, Price], chosen: Verdict
+    known: Study, prices: list[Sensitivity] | str, chosen: Verdict
 ) -> tuple[list[Chart], list[tuple[str, str]]]:
     """Draw what the sweep allows, and say why the rest is not there."""
     charts, missing = [frontier(known)], []
@@ -107,7 +114,7 @@ def _charts(
     if isinstance(prices, str):
         missing.append(("Which assumption would overturn the answer", f"Prices could not be varied: {prices}."))
     elif prices:
-        charts.append(decides(prices, by_key, scene_name(chosen.scene), chosen.best))
+        charts.append(decides(prices, scene_name(chosen.scene), chosen.best))
     return charts, missing
 
 
@@ -158,14 +165,17 @@ def html(found: Report, sweep: Sweep, pictures: Mapping[str, bytes]) -> str:
         question=found.question,
         sentences=found.answers,
         about=_about(found.study),
-        winners=winners(found.judged, found.anyhow),
+        winners=winners(found.study, found.evidence.judged, found.anyhow),
         winners_said=_winners_said(found),
+        chances=chances(found.study, found.evidence.odds),
+        chances_said=_chances_said(found),
+        published=published(),
         breaks=breaks(found.study),
         breaks_said=BREAKS_SAID,
         own=own(found.study),
         charts=[_embedded(chart, pictures[chart.name]) for chart in found.charts],
         missing=found.missing,
-        sources=[(p.key, p.value, p.unit, p.kind, p.about) for p in found.prices],
+        sources=_sources(found),
         sources_said=f"Prices of machine profile {machine}: {counted}.",
         notes=footnotes(rows, wide=True),
         commands=commands(sweep),
@@ -194,8 +204,8 @@ def _about(known: Study) -> str:
     failed = f"; {open_} of {known.n_points} points have no result and are left out" if open_ else ""
     return (
         f"{len(known.entries)} points, {n} replicates each{failed}. All contenders of a scene meet the same events, and "
-        "differences are taken replicate by replicate; brackets hold 95 % intervals (Student's), left out where they would "
-        "only repeat the mean. A winner is named only where its paired difference to every other contender is resolved."
+        "differences are taken replicate by replicate; brackets hold 95 % intervals (Student's) of the events. "
+        f"{EXACT_SAID} A winner is named only where its paired difference to every other contender is resolved."
     )
 
 
@@ -203,6 +213,42 @@ def _winners_said(found: Report) -> str:
     shown = {entry.row["mechanism"] for entry in found.study.entries} & UNRANKED.keys()
     left_out = "".join(f" {UNRANKED[name]}." for name in UNRANKED if name in shown)
     return f"Net CPU time over the run; not collapsing gains zero.{left_out and ' Not ranked:'}{left_out}"
+
+
+def _chances_said(found: Report) -> str:
+    """Say what was drawn, and what could not be."""
+    if isinstance(found.evidence.inputs, str):
+        return f"Not computed: {found.evidence.inputs}."
+    fixed = ", ".join(f"`{key}`" for key in found.evidence.inputs.fixed)
+    swept = ", ".join(f"`{key}`" for key in found.evidence.inputs.swept)
+    return (
+        "Each price and rate is drawn from its range (below), independently, the same draws for all points of a machine "
+        "(scrambled Sobol' sequence, even in the logarithm); a win is the largest net gain in a draw and a replicate, not "
+        "collapsing gaining zero. Intervals hold 95 % of draws and replicates. "
+        + (f"Not drawn, as the sweep varies it: {swept}. " if swept else "")
+        + f"Not drawn, as the counts depend on it, so that another value needs a simulation of its own: {fixed}."
+        + (f" {found.evidence.inputs.left_out}." if found.evidence.inputs.left_out else "")
+    )
+
+
+def _sources(found: Report) -> list[tuple[Any, ...]]:
+    """List each figure of the machine, and each rate that was drawn, with its range."""
+    if isinstance(found.evidence.inputs, str):
+        return [(p.key, p.value, p.unit, p.kind, "", "", p.about) for p in found.prices]
+    ranges = next(iter(found.evidence.inputs.ranges.values()))
+    rows: list[tuple[Any, ...]] = []
+    for p in found.prices:
+        one = ranges[f"machine.{p.key}"]
+        rows.append((p.key, p.value, p.unit, p.kind, *_ends(one, one.key in found.evidence.inputs.keys), p.about))
+    rates = [ranges[key] for key in found.evidence.inputs.keys if key.startswith("workload.")]
+    rows += [(one.key, one.value, "", one.kind, *_ends(one, drawn=True), "") for one in rates]
+    return rows
+
+
+def _ends(one: Range, drawn: bool) -> tuple[str, str]:
+    if not drawn:
+        return "", "needs a simulation of its own"
+    return f"{significant(one.low)} to {significant(one.high)}", one.source
 
 
 def _environment(sweep: Sweep) -> str:
@@ -222,7 +268,7 @@ def _embedded(chart: Chart, picture: bytes) -> dict[str, Any]:
 def _template() -> jinja2.Template:
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page.filters["code"] = _code
-    page.filters["figure"] = sentences.numbers
+    page.filters["figure"] = numbers
     page.tests["point"] = lambda value: isinstance(value, PointLink)
     return page.from_string((Path(__file__).parent / "report.html.j2").read_text(encoding="utf-8"))
 

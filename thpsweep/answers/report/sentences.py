@@ -1,14 +1,13 @@
-"""The answer in three sentences: who wins where, what it costs, what would overturn it."""
+"""Who wins where at the rates that were simulated, and what the hundred thousand ptes of 2016 come to."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from thpsweep.answers.analysis.assumptions import Sensitivity
-from thpsweep.answers.analysis.paired import PairedEstimate, Values, difference, estimate
-from thpsweep.answers.analysis.prices import Price
+from thpsweep.answers.analysis import frame
+from thpsweep.answers.analysis.paired import Values, difference, estimate
+from thpsweep.answers.analysis.question import question_of
 from thpsweep.answers.analysis.ranking import (
     ALONE,
     UNRESOLVED,
@@ -34,11 +33,19 @@ from thpsweep.answers.analysis.study import (
     study,
 )
 from thpsweep.answers.charts.choose import HEADLINE_DEGREE, headline_scene
-from thpsweep.answers.terminal.table import count, duration, significant
+from thpsweep.answers.report.evidence import evidence
+from thpsweep.answers.report.figures import EXACT_SAID, code, ends, ms, percent
+from thpsweep.answers.report.headline import break_even, headlines
+from thpsweep.answers.terminal.table import duration
+from thpsweep.shipped import option_file
 from thpsweep.sweep.records.journal import Sweep
 from thpsweep.units import HPAGE_PMD_NR, size
 
 MOST_CLAUSES = 6
+MOST_PRICED = 2000
+"""A sweep with more points is priced anew in its report only."""
+
+WALK_SHARE = "workload.page_walk_share"
 STALL, COLLAPSES = "cost/stall_max_ms", "cost/collapses"
 
 
@@ -47,7 +54,18 @@ def answer(sweep: Sweep) -> str:
     known = study(sweep, repriced=False)
     if len(known.entries) == 1:
         return _alone(known.entries[0])
-    return winners(known) if known.entries else ""
+    if not known.entries:
+        return ""
+    judged = verdicts(known, sharing_kept=True)
+    exact = EXACT_SAID if any(one.entry is not None and one.net.exact for one in judged.values()) else ""
+    return " ".join(filter(None, (*_first(sweep, known), winners(known, judged), exact)))
+
+
+def _first(sweep: Sweep, known: Study) -> tuple[str, ...]:
+    """Say how sure it is, too, where a question is asked and there are not too many points to price anew."""
+    if question_of(sweep.directory) and len(known.entries) <= MOST_PRICED:
+        return headlines(evidence(study(sweep), lambda name: option_file("machine", name)))
+    return (break_even(known),)
 
 
 def winners(known: Study, judged: Mapping[Key, Verdict] | None = None) -> str:
@@ -55,7 +73,10 @@ def winners(known: Study, judged: Mapping[Key, Verdict] | None = None) -> str:
     judged = verdicts(known, sharing_kept=True) if judged is None else judged
     scene = headline_scene(known)
     anyhow = verdict(scene, contestants(known.scenes()[scene], sharing_kept=False))
-    head = f"By net gain in CPU time over {_horizon(known.entries[0])}, the best policy that keeps memory shared is"
+    rate = _rate(known.entries[0]) if WALK_SHARE not in known.factors else ""
+    head = (
+        f"By net gain in CPU time over {_horizon(known.entries[0])}{rate}, the best policy that keeps memory shared is"
+    )
     return f"{_best(known, judged, head)}{_without_sharing(anyhow)}"
 
 
@@ -79,18 +100,18 @@ def _best(known: Study, judged: Mapping[Key, Verdict], head: str) -> str:
     if not won:
         return f"{head} not resolved in any of {len(judged)} scenes."
     order = sorted(won.items(), key=lambda item: -len(item[1]))
-    clauses = [f"{_code(name)} in {len(found)} of {len(judged)} scenes{_range(name, found)}" for name, found in order]
+    clauses = [f"{code(name)} in {len(found)} of {len(judged)} scenes{_range(name, found)}" for name, found in order]
     rest = f"; in {len(open_)} the replicates cannot tell the best apart" if open_ else ""
     return f"{head} {', '.join(clauses)}{rest}."
 
 
 def _name(won: Mapping[str, list[Verdict]]) -> str:
     ((name, found),) = won.items()
-    return f"{_code(name)}{_range(name, found)}"
+    return f"{code(name)}{_range(name, found)}"
 
 
 def _rivals(one: Verdict) -> str:
-    return ", ".join(map(_code, [one.best, *one.tied]))
+    return ", ".join(map(code, [one.best, *one.tied]))
 
 
 def _alone(entry: Entry) -> str:
@@ -99,15 +120,23 @@ def _alone(entry: Entry) -> str:
     degree = entry.choice(DEGREE)
     where = f" at {scene_name(((DEGREE, degree),))}" if is_number(degree) else ""
     if not cost.mean and not net.mean:
-        return f"{_code(entry.contender)} collapsed nothing{where}."
+        return f"{code(entry.contender)} collapsed nothing{where}."
     verb = "gains" if net.mean >= 0 else "loses"
     size_ = dataclasses.replace(
         net, mean=abs(net.mean), low=min(abs(net.low), abs(net.high)), high=max(abs(net.low), abs(net.high))
     )
-    lost = estimate(entry.values["cost/sharing_lost_bytes"]).mean
+    lost = frame.double_bytes(entry.row)
     sharing = f"; private copies end the sharing of {size(lost)}" if lost else ""
-    head = f"{_code(entry.contender)}{where} {verb} {_ms(size_ if net.sign else net)} of CPU time net over {_horizon(entry)}"
-    return f"{head}, for {_ms(cost)} of collapsing, and {_payback(entry)}{sharing}."
+    head = (
+        f"{code(entry.contender)}{where} {verb} {ms(size_ if net.sign else net)} of CPU time net over {_horizon(entry)}"
+    )
+    return f"{head}, for {ms(cost)} of collapsing, and {_payback(entry)}{sharing}."
+
+
+def _rate(entry: Entry) -> str:
+    """Say which rate the TLB's part of a net gain rests on."""
+    share = entry.point["workload"].get(WALK_SHARE.partition(".")[2])
+    return "" if share is None else f", at {percent(float(share))} of cycles in page walks"
 
 
 def _horizon(entry: Entry) -> str:
@@ -124,35 +153,11 @@ def hundred_thousand(known: Study) -> str:
     clauses = [_costs(entry, "`inplace` takes")]
     if "switch" in found:
         saved = difference(_per_collapse(entry, COST), _per_collapse(found["switch"], COST))
-        clauses.append(_costs(found["switch"], "`switch`", f" ({_ms(saved)} less)"))
+        clauses.append(_costs(found["switch"], "`switch`", f" ({ms(saved)} less)"))
     clauses += [_costs(found[name], f"`{name}`") for name in ("inplace_pmd", "switch_pmd") if name in found]
     ptes = f"{HPAGE_PMD_NR * degree:,} ptes at {degree} sharers"
     head = f"The hundred thousand ptes of 2016 are {ptes}" if degree == HEADLINE_DEGREE else f"Each 2 MiB has {ptes}"
     return f"{head} ({scene_name(entry.scene)}). To collapse 2 MiB, {'; '.join(clauses)}."
-
-
-def overturned(found: Sequence[Sensitivity] | str, prices: Mapping[str, Price], best: str, where: str, n: int) -> str:
-    """Say which assumption would overturn it, and which cannot."""
-    if isinstance(found, str):
-        return f"Prices could not be varied: {found}."
-    loses = [one for one in found if one.halved or one.doubled]
-    clauses = ", ".join(_decides(one, prices, n) for one in loses[:3])
-    most = ", most of all" if len(loses) > 3 else ""
-    head = f"{len(loses)} of {len(found)} prices change a best policy when halved or doubled{most}: {clauses}"
-    if not loses:
-        head = f"Halving or doubling any one of {len(found)} prices changes the best policy nowhere"
-    return f"{head}; {_nearest(found, prices, best, where)}."
-
-
-def _nearest(found: Sequence[Sensitivity], prices: Mapping[str, Price], best: str, where: str) -> str:
-    """Name the assumed price that is nearest to having another winner in one scene."""
-    assumed = [one for one in found if one.key not in prices or prices[one.key].kind == "assumed"]
-    turns = [(abs(math.log(max(factor, 1e-9))), factor, name, one.key) for one in assumed for factor, name in one.flips]
-    if not turns:
-        return f"at {where} {_code(best)} stays best whatever the value of any one assumed price"
-    _, factor, name, key = min(turns)
-    price = f"`{key.split('.')[-1]}`, which is assumed, were {factor:.2g} times as high"
-    return f"at {where} {_code(name)} instead of {_code(best)} would be best if {price}"
 
 
 def _along(rest: Key, line: Sequence[WinningStretch], judged: Mapping[Key, Verdict]) -> str:
@@ -168,8 +173,8 @@ def _along(rest: Key, line: Sequence[WinningStretch], judged: Mapping[Key, Verdi
         if one.winner == UNRESOLVED:
             parts.append(f"not resolved at {degrees} {noun}")
         else:
-            gain = "" if one.winner == ALONE or not here else f" ({_ms(here[0].net)}{where_to})"
-            parts.append(f"{_code(one.winner)} at {degrees} {noun}{gain}")
+            gain = "" if one.winner == ALONE or not here else f" ({ms(here[0].net)}{where_to})"
+            parts.append(f"{code(one.winner)} at {degrees} {noun}{gain}")
     where = " and ".join(f"{named(key)} of {level_name(key, value)}" for key, value in rest)
     return (f"with {where}, " if where else "") + ", ".join(parts)
 
@@ -180,7 +185,7 @@ def _without_sharing(anyhow: Verdict) -> str:
         return ""
     more = estimate(anyhow.entry.values["cost/extra_bytes_peak"])
     where = f" at {scene_name(anyhow.scene)}" if anyhow.scene else ""
-    gains = f"{_code(anyhow.best)} gains {_ms(anyhow.net)}{where}"
+    gains = f"{code(anyhow.best)} gains {ms(anyhow.net)}{where}"
     return f" If sharing may be lost, {gains}, for {size(more.mean)} more memory."
 
 
@@ -193,8 +198,8 @@ def _range(name: str, found: Sequence[Verdict]) -> str:
         return ""
     nets = sorted(found, key=lambda one: one.net.mean)
     if nets[0] is nets[-1]:
-        return f" ({_ms(nets[0].net)})"
-    return f" ({_ms(nets[0].net)} to {_ms(nets[-1].net)})"
+        return f" ({ms(nets[0].net)})"
+    return f" ({ms(nets[0].net)} to {ms(nets[-1].net)})"
 
 
 def _at_headline(known: Study) -> dict[str, Entry]:
@@ -213,13 +218,13 @@ def _cost_of_best(known: Study) -> str:
     if not found:
         return "No contender finished in the scene that stands for the sweep."
     best = max(found, key=lambda entry: float(entry.values[NET].mean()))
-    return f"At {scene_name(best.scene)}, for each 2 MiB, {_costs(best, f'{_code(best.contender)} takes')}."
+    return f"At {scene_name(best.scene)}, for each 2 MiB, {_costs(best, f'{code(best.contender)} takes')}."
 
 
 def _costs(entry: Entry, who: str, beside: str = "") -> str:
     """Write the CPU time of a collapse, the worst stall and the payback."""
     cpu, stall = estimate(_per_collapse(entry, COST)), estimate(entry.values[STALL])
-    return f"{who} {_ms(cpu)} of CPU{beside} with a worst stall of {_ms(stall)}, and {_payback(entry)}"
+    return f"{who} {ms(cpu)} of CPU{beside} with a worst stall of {ms(stall)}, and {_payback(entry)}"
 
 
 def _per_collapse(entry: Entry, metric: str) -> Values:
@@ -228,52 +233,13 @@ def _per_collapse(entry: Entry, metric: str) -> Values:
 
 def _payback(entry: Entry) -> str:
     values, horizon_s = entry.values[PAYBACK], float(entry.point["run"]["duration_s"])
-    never = int(np.isinf(values).sum())
-    if np.isnan(values).any() and not never:
+    late = int((values > horizon_s).sum())
+    if np.isnan(values).any() and not late:
         return "collapses nothing in some replicates"
-    if never:
-        some = "" if never == values.size else f" in {never} of {values.size} replicates"
-        return f"never pays back{some}, as there is no gain"
+    if late:
+        some = "" if late == values.size else f" in {late} of {values.size} replicates"
+        return f"does not pay back within the run{some}"
     found = estimate(values)
-    late = f", beyond the simulated {duration(horizon_s)}" if found.mean > horizon_s else ""
-    return f"pays back after {duration(found.mean)}{_ends(found, duration)}{late}"
-
-
-def _decides(one: Sensitivity, prices: Mapping[str, Price], n: int) -> str:
-    kind = prices[one.key].kind if one.key in prices else "assumed"
-    return (
-        f"`{one.key.split('.')[-1]}` ({kind}; in {one.halved} of {n} scenes when halved, in {one.doubled} when doubled)"
-    )
-
-
-def _ms(found: PairedEstimate) -> str:
-    return f"{figure(found.mean, found)} ms{_ends(found, lambda value: figure(value, found))}"
-
-
-def figure(value: float, within: PairedEstimate) -> str:
-    """Write a value with as many digits as its interval calls for, three at least."""
-    width = within.high - within.low
-    if not (math.isfinite(width) and width > 0 and within.mean):
-        return significant(value)
-    return significant(value, digits=min(5, max(3, 1 + math.ceil(math.log10(abs(within.mean) / width)))))
-
-
-def _ends(found: PairedEstimate, write: Callable[[float], str]) -> str:
-    """Write an interval; one whose ends read as the mean, as where no page is written, is left out."""
-    if math.isnan(found.low):
-        return " [interval unknown: one replicate]" if found.n == 1 else " [interval unknown]"
-    low, high = write(found.low), write(found.high)
-    return "" if low == write(found.mean) == high else f" [{low}, {high}]"
-
-
-def _code(name: str) -> str:
-    return name if name == ALONE else f"`{name}`"
-
-
-def numbers(value: float) -> str:
-    """Write a figure of a table."""
-    if math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "never" if value > 0 else "-∞"
-    return count(value) if value == round(value) and abs(value) < 1e15 else significant(value, digits=4)
+    if not found.mean:
+        return "pays back within the first tick"
+    return f"pays back after {duration(found.mean)}{ends(found, duration)}"

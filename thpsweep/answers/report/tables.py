@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from thpsweep.answers.analysis.crossing import crossings
-from thpsweep.answers.analysis.paired import PairedEstimate, estimate
-from thpsweep.answers.analysis.ranking import Verdict
-from thpsweep.answers.analysis.study import NET, Key, Study, is_number, level_name, named, scene_name
+from thpsweep.answers.analysis.paired import estimate
+from thpsweep.answers.analysis.published import PUBLISHED
+from thpsweep.answers.analysis.ranking import ALONE, Verdict
+from thpsweep.answers.analysis.study import BREAK_EVEN, NET, Key, Study, is_number, level_name, named, scene_name
+from thpsweep.answers.analysis.uncertainty import Odds
 from thpsweep.answers.charts.base import PointLink
 from thpsweep.answers.charts.choose import directions, lines
-from thpsweep.answers.report.sentences import figure
-from thpsweep.answers.terminal.table import significant
+from thpsweep.answers.report.figures import chance, percent, with_ends
+from thpsweep.answers.terminal.table import NO_FIT, significant
 from thpsweep.sweep.records import run_record
 from thpsweep.sweep.records.journal import Sweep
 from thpsweep.units import size
@@ -28,22 +30,24 @@ class ReportTable:
     rows: Sequence[tuple[Any, ...]]
 
 
-def winners(judged: Mapping[Key, Verdict], anyhow: Mapping[Key, Verdict]) -> ReportTable:
+def winners(study: Study, judged: Mapping[Key, Verdict], anyhow: Mapping[Key, Verdict]) -> ReportTable:
     """List the winner of each scene, once among those that keep the sharing and once whatever it costs in memory."""
     rows = []
     for scene, kept in judged.items():
         free = anyhow[scene]
+        unfit = ", ".join(entry.contender for entry in study.scenes()[scene] if not entry.fits)
         memory = "" if free.entry is None else size(float(free.entry.values["cost/extra_bytes_peak"].mean()))
         rows.append(
             (
                 scene_name(scene),
                 kept.best if kept.resolved else f"not resolved: {', '.join([kept.best, *kept.tied])}",
-                _with_ends(kept.net),
+                with_ends(kept.net),
                 kept.second or "",
-                _with_ends(kept.margin) if kept.margin else "",
+                with_ends(kept.margin) if kept.margin else "",
                 free.best if free.resolved else "not resolved",
-                _with_ends(free.net),
+                with_ends(free.net),
                 memory,
+                unfit,
                 PointLink(kept.entry.id) if kept.entry else "",
             )
         )
@@ -56,9 +60,37 @@ def winners(judged: Mapping[Key, Verdict], anyhow: Mapping[Key, Verdict]) -> Rep
         "largest, sharing or not",
         "its net gain (ms)",
         "its extra memory",
+        NO_FIT,
         "point",
     )
     return ReportTable(headings, rows)
+
+
+def chances(study: Study, odds: Mapping[Key, Odds]) -> ReportTable:
+    """List how often each contender wins a scene, with the interval of its net gain and of its break-even."""
+    rows: list[tuple[Any, ...]] = []
+    for scene, entries in study.scenes().items():
+        known = odds.get(scene)
+        for entry in entries:
+            if known and entry.contender in known.net:
+                net, share = known.net[entry.contender], known.break_even.get(entry.contender)
+                simulated = estimate(entry.values[BREAK_EVEN]).mean if BREAK_EVEN in entry.values else math.nan
+                ends = "" if share is None else f"{percent(share.low)} to {percent(share.high)}"
+                said = (chance(known.chances[entry.contender]), net.low, net.median, net.high, percent(simulated), ends)
+                rows.append((scene_name(scene), entry.contender, *said, PointLink(entry.id)))
+            elif not entry.fits:
+                rows.append((scene_name(scene), entry.contender, NO_FIT, *[""] * 5, PointLink(entry.id)))
+        if known:
+            rows.append((scene_name(scene), ALONE, chance(known.chances[ALONE]), *[""] * 5, ""))
+    net_ends = ("net gain (ms), 2.5 %", "median", "97.5 %")
+    headings = ("scene", "contender", "wins", *net_ends, "break-even, simulated", "break-even, drawn", "point")
+    return ReportTable(headings, rows)
+
+
+def published() -> ReportTable:
+    """List what others measured of address translation."""
+    rows = [(percent(one.share), one.what, one.source) for one in PUBLISHED]
+    return ReportTable(("figure", "of what", "source"), rows)
 
 
 def breaks(study: Study) -> ReportTable:
@@ -95,7 +127,7 @@ def own(study: Study) -> ReportTable:
         (
             scene_name(entry.scene),
             entry.contender,
-            *(_with_ends(estimate(entry.values[name])) if name in entry.values else "" for name in units),
+            *(with_ends(estimate(entry.values[name])) if name in entry.values else "" for name in units),
             PointLink(entry.id),
         )
         for entry in study.entries
@@ -118,11 +150,6 @@ def records(sweep: Sweep) -> ReportTable:
 
 def _chosen(value: Any) -> Any:
     return value if is_number(value) else "" if value is None else run_record.as_text(value)
-
-
-def _with_ends(found: PairedEstimate) -> str:
-    ends = "" if found.exact or math.isnan(found.low) else f" [{figure(found.low, found)}, {figure(found.high, found)}]"
-    return f"{figure(found.mean, found)}{ends}"
 
 
 def _bound(value: float) -> str:

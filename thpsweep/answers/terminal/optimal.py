@@ -1,6 +1,7 @@
 """The answer of a search with several objectives: its front as a table, and as a file that a program can read."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,8 +9,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from thpsweep.answers.analysis.paired import is_exact
 from thpsweep.answers.terminal.breakeven import as_text, finite, varied
-from thpsweep.answers.terminal.table import NOTHING, significant
+from thpsweep.answers.terminal.table import EXACT, NOTHING, significant
 from thpsweep.sweep.records.journal import Sweep
 from thpsweep.sweep.search.pareto import Front
 
@@ -57,7 +59,9 @@ def table(sweep: Sweep, found: Front) -> Table:
     for key, chosen in zip(found.ids, params, strict=True):
         cells = [str(chosen.get(name, NOTHING)) for name in names]
         laid.add_row(*map(Text, [*cells, *(_cell(sweep, key, metric) for metric in found.objectives)]))
-    laid.caption = Text("\nby the means over replicates; ± half of the 95 % interval's width, a point's own")
+    laid.caption = Text(
+        f"\nby the means over replicates; ± half of the 95 % interval's width, a point's own; without ±: {EXACT}"
+    )
     return laid
 
 
@@ -78,4 +82,5 @@ def _metric(sweep: Sweep, key: str, metric: str) -> dict[str, float]:
 def _cell(sweep: Sweep, key: str, metric: str) -> str:
     found = _metric(sweep, key, metric)
     half = (found["high"] - found["low"]) / 2
-    return significant(found["mean"]) + (f" ±{significant(half, digits=2)}" if half > 0 else "")
+    shown = math.isfinite(half) and not is_exact(found["low"], found["high"], found["mean"])
+    return significant(found["mean"]) + (f" ±{significant(half, digits=2)}" if shown else "")

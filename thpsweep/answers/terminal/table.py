@@ -13,6 +13,7 @@ from rich.text import Text
 
 from thpsweep.answers.analysis import frame
 from thpsweep.answers.analysis.frame import Row
+from thpsweep.answers.analysis.paired import is_exact
 from thpsweep.model import registry
 from thpsweep.model.mechanisms.base import Mechanism
 from thpsweep.sweep.records import run_record
@@ -22,6 +23,14 @@ WIDE_COLUMNS = 150
 """Terminal columns below which the table leaves out its wide columns."""
 
 NOTHING = "–"
+EXACT = "exact in this model"
+"""Said of a mean that all replicates agree on."""
+
+NOT_WITHIN = "not within the run"
+"""Said of a payback that no replicate, or not every one, comes to."""
+
+NO_FIT = "does not fit"
+"""Said of a policy that takes more memory than the machine has."""
 
 
 def count(value: float) -> str:
@@ -67,7 +76,8 @@ class Column:
 
     def unit(self, rows: Sequence[Row]) -> tuple[str, float]:
         """Choose one unit for the whole column: the largest that leaves its smallest value readable."""
-        values = [abs(row[self.metric]) for row in rows if math.isfinite(row.get(self.metric, math.nan))]
+        known = (value_of(row, self.metric) for row in rows)
+        values = [abs(value) for value in known if value is not None and math.isfinite(value)]
         smallest = min((value for value in values if value), default=0.0)
         fitting = [unit for unit in self.units if smallest >= SMALLEST * unit[1] and max(values) >= unit[1]]
         return (fitting or self.units or [("", 1.0)])[-1 if fitting else 0]
@@ -78,19 +88,31 @@ def _size(value: float) -> str:
 
 
 def _payback(value: float) -> str:
-    return "never" if value == math.inf else significant(value)
+    return NOT_WITHIN if value == math.inf else significant(value)
 
 
+DOUBLE, PAYBACK, NET = "cost/sharing_lost_bytes", "tradeoff/payback_s", "tradeoff/net_cpu_ms"
 COLUMNS = (
     Column("pte updates,\nlargest region", "cost/pte_updates_worst_region", count, wide=True),
     Column("pte\nupdates", "cost/pte_updates", count),
     Column("LRU\nremoved", "benefit/lru_entries_removed", count),
     Column("per LRU\nentry", "tradeoff/pte_updates_per_lru_entry", significant),
     Column("CPU\nms", "cost/cpu_ms", significant),
-    Column("sharing\nlost", "cost/sharing_lost_bytes", _size, units=SIZES),
-    Column("net CPU\nms", "tradeoff/net_cpu_ms", significant, interval=True),
-    Column("payback", "tradeoff/payback_s", _payback, units=TIMES),
+    Column("sharing\nlost", DOUBLE, _size, units=SIZES),
+    Column("net CPU\nms", NET, significant, interval=True),
+    Column("payback", PAYBACK, _payback, units=TIMES),
 )
+
+
+def value_of(row: Row, metric: str) -> float | None:
+    """Look up what a column shows: of sharing, what is still lost at the end; a payback beyond the run is none."""
+    value: float | None = row.get(metric)
+    if value is not None and metric == DOUBLE:
+        return frame.double_bytes(row)
+    if value is not None and metric == PAYBACK and value > row.get("duration_s", math.inf):
+        return math.inf
+    return value
+
 
 HUGE_ALREADY = ("SUCCEED", "PMD_MAPPED", "PTE_MAPPED_HUGEPAGE", "NO_PTE_TABLE")
 """Results of visits that refuse nothing: collapsed now or before, or the process maps nothing there."""
@@ -124,7 +146,8 @@ def table(sweep: Sweep, *, width: int = 170) -> Table:
     columns = [*(column for column in COLUMNS if wide or not column.wide), *_own(rows)]
     units = [column.unit(rows) for column in columns]
     for column, (unit, _) in zip(columns, units, strict=True):
-        laid.add_column(f"{column.heading}\n{unit}".replace("\n\n", "\n").strip(), justify="right", overflow="fold")
+        heading = f"{column.heading}\n{unit}".replace("\n\n", "\n").strip()
+        laid.add_column(heading, justify="right", overflow="fold", no_wrap=wide)
     shown, hidden = (rows, 0) if len(rows) <= MOST_ROWS else (_ends(rows), len(rows) - MOST_ROWS)
     for row, following in zip(shown, [*shown[1:], None], strict=True):
         cells = [_text(row.get(key)) for key in leading] + [_policy(row)]
@@ -166,14 +189,30 @@ def footnotes(rows: Sequence[Row], *, wide: bool = True) -> list[str]:
     lines += [f"not in the results: {', '.join(missing)}"] if missing else []
     if wide:
         lines.append(
-            "means over replicates; ± half of the 95 % interval's width"
+            f"means over replicates; ± half of the 95 % interval's width{_exact(done)}"
             + ("; private: each process collapses a copy of its own" if any(map(_is_private, done)) else "")
         )
     else:
         lines.append(
             f"regions collapsed, the largest one and intervals are shown from {WIDE_COLUMNS} characters a line"
         )
+    if not all(map(frame.fits, done)):
+        lines.append(f"{NO_FIT}: takes more memory at the peak than the machine has, so that it competes with nothing")
+    captured = next((row for row in rows if row["workload"] == "captured" and "sharing.degree" in row), None)
+    if captured is not None:
+        lines.append(
+            f"{_where(captured)}: the captured tree with {captured['sharing.degree']} processes (sharing.degree); "
+            "sharing=captured takes as many as were captured"
+        )
     return lines + _notes(rows)
+
+
+def _exact(done: Sequence[Row]) -> str:
+    """Say what a net gain without ± is, where there is one; with a single replicate nothing is known."""
+    ends = [(row[f"{NET}_low"], row[f"{NET}_high"]) for row in done if NET in row]
+    if any(math.isnan(high - low) for low, high in ends):
+        return ", unknown with one replicate"
+    return f"; without: {EXACT}" if any(low == high for low, high in ends) else ""
 
 
 def _leading(rows: Sequence[Row]) -> list[str]:
@@ -205,7 +244,8 @@ def _label(row: Row, others: Sequence[str]) -> str:
 
 
 def _policy(row: Row) -> str:
-    return str(row["policy"]) if row["state"] == "done" else f"{row['policy']} ({row['state']})"
+    state = row["state"] if row["state"] != "done" else "" if frame.fits(row) else NO_FIT
+    return f"{row['policy']} ({state})" if state else str(row["policy"])
 
 
 def _regions(row: Row) -> str:
@@ -233,12 +273,18 @@ def _is_private(row: Row) -> bool:
 
 
 def _cell(row: Row, column: Column, unit: float, *, interval: bool) -> str:
-    mean = row.get(column.metric)
+    mean = value_of(row, column.metric)
     if mean is None or math.isnan(mean):
         return NOTHING
-    half = (row[f"{column.metric}_high"] - row[f"{column.metric}_low"]) / 2
-    shown = interval and column.interval and math.isfinite(half) and half > 0
-    return column.write(mean / unit) + (f" ±{significant(half / unit, digits=2)}" if shown else "")
+    low, high = row[f"{column.metric}_low"], row[f"{column.metric}_high"]
+    shown = interval and column.interval and math.isfinite(high - low) and not is_exact(low, high, _scale(row, column))
+    return column.write(mean / unit) + (f" ±{significant((high - low) / 2 / unit, digits=2)}" if shown else "")
+
+
+def _scale(row: Row, column: Column) -> float:
+    """Give how large the values are that a mean was computed from."""
+    names = (column.metric, *(("cost/cpu_ms", "tradeoff/gain_cpu_ms") if column.metric == NET else ()))
+    return max(abs(float(row.get(name, 0.0))) for name in names)
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:

@@ -18,7 +18,7 @@ REQUEST_LIFE_S = 600.0
 
 NEVER_SEEN = (
     "FOLL_GET references (vmsplice, O_DIRECT under way): no interface shows them",
-    "accesses that may miss the TLB (random_accesses_per_s): that takes hardware counters",
+    "cycles in page walks (page_walk_share): that takes hardware counters",
     "reads page by page: only how many pages of a VMA were touched",
     "how long pins are held, and pins of other kinds than VmPin counts",
 )

@@ -4,10 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from thpsweep.linux.calibrate.samples import Raw
+from thpsweep.model.machines.profile import LEAST_NS
 from thpsweep.units import HPAGE_PMD_NR
-
-_LARGER = 4
-"""Times that a second-level TLB has the entries of the first, at least: 512 and 40 (Bobcat) to 4096 and 96 (Zen 5)."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ PRICES = (
         ("collapse_pte_shared", *_PAGES), lambda raw: _clear_ns(raw, "collapse_pte_shared"),
     ),
     PriceRule(
-        "pte_clear_compound_ns", "the same of pte-mapped 2 MiB folios, mean of exclusive and shared",
+        "pte_clear_compound_ns", "the same of pte-mapped 2 MiB folios, mean of exclusive and shared; mostly noise",
         ("collapse_pte_compound", *_PAGES), lambda raw: _clear_ns(raw, "collapse_pte_compound"),
     ),
     PriceRule(
@@ -110,25 +108,20 @@ PRICES = (
     ),
     _direct("swap_in_ns", "swap_in", "reads of what was swapped out to zram"),
     _direct("swap_out_ns", "swap_out", "MADV_PAGEOUT of pages to zram"),
-    _direct("tlb_l1_entries", "tlb_entries_l1", "CPUID, first-level data TLB"),
-    _direct("tlb_l2_entries", "tlb_entries_l2", "CPUID, second-level TLB"),
     _direct("memory_bytes", "memory_bytes", "memory that the kernel manages"),
     PriceRule(
-        "page_walk_saved_ns", "dependent loads over 256 MiB, small less huge pages",
+        "page_walk_ns", "dependent loads over 256 MiB, small less huge pages",
         ("load_small_256_mib", "load_huge_256_mib"),
-        lambda raw: max(0.0, raw["load_small_256_mib"] - raw["load_huge_256_mib"]), measured=True,
+        lambda raw: max(LEAST_NS, raw["load_small_256_mib"] - raw["load_huge_256_mib"]), measured=True,
     ),
     _direct("age_folio_ns", "age_folio", "reclaim in a memory cgroup, all pages young: per page"),
     _direct("age_small_pte_ns", "age_small_pte", "the same: per mapping"),
     _direct("age_compound_pte_ns", "age_pte_compound", "the same, pte-mapped folios: per mapping of a subpage"),
     _direct("age_pmd_ns", "age_pmd", "the same, PMD-mapped folios: per PMD"),
 )  # fmt: skip
-"""All keys that a calibration can measure; the others of a profile are assumed."""
+"""All keys that a calibration can measure; the others of a profile are derived from instruction counts, or assumed."""
 
 
 def priced(raw: Raw) -> dict[str, float]:
     """Make the keys for which everything was measured."""
-    known = {name: value for name, value in raw.items() if value or not name.startswith("tlb_entries")}
-    if known.get("tlb_entries_l2", 0.0) < _LARGER * known.get("tlb_entries_l1", 0.0):
-        known.pop("tlb_entries_l2", None)  # what a hypervisor has made up
-    return {price.key: price.value(known) for price in PRICES if all(name in known for name in price.needs)}
+    return {price.key: price.value(raw) for price in PRICES if all(name in raw for name in price.needs)}

@@ -22,6 +22,9 @@ from thpsweep.linux.calibrate.probes import (
 )
 from thpsweep.linux.calibrate.samples import Raw
 from thpsweep.linux.live.bench import Bench
+from thpsweep.linux.prototype.derive import Derived, derivable
+from thpsweep.linux.prototype.kernels import DEFAULT
+from thpsweep.linux.prototype.table import load
 
 Probe = Callable[[Bench], Raw]
 
@@ -78,6 +81,15 @@ class Calibration:
     prices: dict[str, Figure]
     raw: dict[str, Figure]
     failures: dict[str, Failure] = field(default_factory=dict)
+
+    @property
+    def by_instructions(self) -> dict[str, Derived]:
+        """Prices of what no kernel does, or not by itself, from those that were measured and the instruction table."""
+        known = {key: figure.value for key, figure in self.prices.items()}
+        for form in ("small", "compound"):  # the table counts forks of memory that an earlier one has protected
+            if f"fork_pte_{form}_again" in self.raw:
+                known[f"fork_pte_{form}_ns"] = self.raw[f"fork_pte_{form}_again"].value
+        return derivable(known, load()[DEFAULT])
 
 
 def calibrate(

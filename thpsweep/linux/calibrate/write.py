@@ -10,6 +10,7 @@ from pathlib import Path
 from thpsweep.linux.calibrate.prices import PRICES
 from thpsweep.linux.calibrate.rounds import Calibration
 from thpsweep.model.machines.profile import Profile
+from thpsweep.model.state.rules import version_of
 
 _DIGITS = 3
 _BESIDE = {
@@ -44,7 +45,8 @@ _BESIDE = {
 
 def text(name: str, calibration: Calibration, fallback: Profile) -> str:
     """Write the YAML of a profile."""
-    lines = [*_header(), "defaults:", "  - base_profile", "  - _self_", f"name: {name}", f"cpus: {os.cpu_count()}"]
+    lines = [*_header(), "defaults:", "  - base_profile", "  - _self_", f"name: {name}"]
+    lines += [f'kernel: "{".".join(map(str, version_of(platform.release())))}"', f"cpus: {os.cpu_count()}"]
     for field in dataclasses.fields(Profile):
         if field.type is float:
             lines.append(_line(field.name, calibration, fallback))
@@ -62,10 +64,15 @@ def _header() -> list[str]:
         f"# Measured by `thpsweep calibrate` on {when}: {_cpu()}, {os.cpu_count()} CPUs, Linux {platform.release()}.",
         "# Medians over rounds; spread is the largest round over the smallest, which follow it. Times are CPU time in ns.",
         "# measured = one figure as it is; derived = arithmetic on several; assumed = taken from another profile.",
+        "# derived from instruction counts = those of linux/prototype/instructions.yaml, at what an instruction of the",
+        "# measured prices takes; the range is what predicting each of these from the others shows.",
     ]
 
 
 def _line(key: str, calibration: Calibration, fallback: Profile) -> str:
+    if key in calibration.by_instructions:
+        derived = calibration.by_instructions[key]
+        return _aligned(key, derived.ns, derived.source)
     price = next((price for price in PRICES if price.key == key), None)
     if price is None or key not in calibration.prices:
         value = float(getattr(fallback, key))

@@ -35,9 +35,21 @@ def describe(tree: Tree) -> dict[str, str | int]:
         "thp_pmd_setting": _setting(_THP / _PMD_SIZE / "enabled"),
         "thp_pmd_enabled": enabled_for_pmds(),
         "thp_defrag": _setting(_THP / "defrag"),
+        "reclaim": reclaim(),
         "thp_disabled_processes": sum(is_thp_off(process.pid) for process in tree.processes),
         **{f"khugepaged_{path.name}": _setting(path) for path in khugepaged},
     }
+
+
+def reclaim(home: Path = Path("/")) -> str:
+    """Say how this machine reclaims anonymous memory: `none` without swap, else `mglru` or `classic`.
+
+    Source: mm/vmscan.c can_reclaim_anon_pages(), lru_gen_enabled(); Documentation/admin-guide/mm/multigen_lru.rst (v6.18).
+    """
+    if len(_read(home / "proc/swaps").splitlines()) < 2:  # a title, then a line for each
+        return "none"
+    enabled = _read(home / "sys/kernel/mm/lru_gen/enabled") or "0"
+    return "mglru" if int(enabled, 16) & 1 else "classic"
 
 
 def command(program: str, arguments: Sequence[str]) -> str:

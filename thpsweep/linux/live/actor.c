@@ -5,9 +5,6 @@
  * CPU time is the thread's own (steadier than the wall on a busy machine); reading that clock costs under a microsecond.
  */
 #define _GNU_SOURCE
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -151,30 +148,6 @@ static long drop(long address, long n, const char *file)
 	}
 	close(fd);
 	return 0;
-}
-
-/*
- * entries LEVEL: entries for 4 KiB pages of the data TLB of a level; 0 where CPUID does not tell.
- * AMD: leaf 0x80000005 and 0x80000006. Intel: leaf 0x18, one subleaf a TLB: page sizes, ways, sets, kind (1 data,
- * 3 unified) and level.
- */
-static long tlb_entries(long level)
-{
-	long most = 0;
-#if defined(__x86_64__)
-	unsigned int a, b, c, d, last;
-	if (__get_cpuid(level == 1 ? 0x80000005 : 0x80000006, &a, &b, &c, &d))
-		most = level == 1 ? b >> 16 & 0xff : b >> 16 & 0xfff;
-	if (!most && __get_cpuid_count(0x18, 0, &last, &b, &c, &d))
-		for (unsigned int leaf = 0; leaf <= last; leaf++) {
-			__get_cpuid_count(0x18, leaf, &a, &b, &c, &d);
-			long entries = (long)(b >> 16) * c, kind = d & 31;
-			if ((kind == 1 || kind == 3) && (d >> 5 & 7) == level && (b & 1) && entries > most)
-				most = entries;
-		}
-#endif
-	(void)level;
-	return most;
 }
 
 static void give_back(int i)
@@ -377,8 +350,6 @@ static long obey(char *line)
 		return over(word[0], number[1], number[2], number[3], number[4]);
 	if (IS("drop"))
 		return drop(number[1], number[2], word[3]);
-	if (IS("entries"))
-		return tlb_entries(number[1]);
 	if (IS("fork"))
 		return fork_child(number[1], number[2]);
 	if (IS("pin"))

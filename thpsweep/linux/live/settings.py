@@ -1,5 +1,6 @@
 """Settings of the kernel that are changed for a while, and put back whatever happens."""
 
+import contextlib
 import fcntl
 import os
 import re
@@ -132,6 +133,19 @@ def _alone(patience_s: float) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def are_held() -> bool:
+    """Tell whether a thpsweep, this one included, works with this machine's settings, so that they may be its own."""
+    for path in Path(tempfile.gettempdir()).glob("thpsweep-live-*.lock"):
+        with contextlib.suppress(OSError):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                if not _locked(fd):
+                    return True
+            finally:
+                os.close(fd)
+    return False
 
 
 def _locked(fd: int) -> bool:

@@ -16,7 +16,10 @@ MEASURED = {
     "exit_pte_small_ns": "exit_small",
     "exit_pte_compound_ns": "exit_compound",
 }
-"""Prices that calibrate measures, and the operations of the table that they are prices of."""
+"""Prices that calibrate measures, and the operations of the table that they are prices of.
+
+The table's forks are of memory that an earlier fork has protected, and caches are no part of it: so should the forks be.
+"""
 
 DERIVABLE = {
     "pte_switch_ns": "switch",
@@ -25,6 +28,9 @@ DERIVABLE = {
 }
 """Prices of what kernels do not do, or not by itself."""
 
+BY_INSTRUCTIONS = "derived from instruction counts"
+"""How the line of a profile begins that has such a price."""
+
 _LEAST = 3
 
 
@@ -32,7 +38,7 @@ _LEAST = 3
 class Derived:
     """A price with its range: what leave-one-out shows that this way of deriving is wrong by, at most, either way.
 
-    Units: ns. ns_per_instruction is the geometric mean over the measured prices `of`.
+    Units: ns. ns_per_instruction is the geometric mean over the measured prices `of`; `kernel` is that of the table.
     """
 
     ns: float
@@ -40,12 +46,15 @@ class Derived:
     high_ns: float
     ns_per_instruction: float
     of: tuple[str, ...]
+    kernel: str
 
     @property
     def source(self) -> str:
         """Say where the price comes from, for a profile."""
         return (
-            f"derived from instruction counts and {len(self.of)} measured prices, {self.low_ns:.0f}-{self.high_ns:.0f}"
+            f"{BY_INSTRUCTIONS}: {self.ns / self.ns_per_instruction:.0f} of Linux {self.kernel} at "
+            f"{self.ns_per_instruction:.2f} ns, the mean of {len(self.of)} measured prices; leave-one-out, "
+            f"{self.low_ns:.0f}..{self.high_ns:.0f}"
         )
 
 
@@ -63,7 +72,15 @@ def derive(key: str, prices: Mapping[str, float], table: InstructionTable) -> De
     errors = left_out(rates)
     rate = _mean(rates.values())
     ns = rate * table.per_pte[DERIVABLE[key]]
-    return Derived(ns, ns / max(*errors.values(), 1.0), ns / min(*errors.values(), 1.0), rate, tuple(known))
+    low_ns, high_ns = ns / max(*errors.values(), 1.0), ns / min(*errors.values(), 1.0)
+    return Derived(ns, low_ns, high_ns, rate, tuple(known), table.kernel)
+
+
+def derivable(prices: Mapping[str, float], table: InstructionTable) -> dict[str, Derived]:
+    """Derive all that can be derived from these prices: nothing where too few of them were measured."""
+    if sum(prices.get(name, 0) > 0 for name in MEASURED) < _LEAST:
+        return {}
+    return {key: derive(key, prices, table) for key in DERIVABLE}
 
 
 def left_out(rates: Mapping[str, float]) -> dict[str, float]:

@@ -44,10 +44,23 @@ def run(
     initramfs = folder / f"{test}.cpio"
     content = {"init": built.init.read_bytes(), "shcollapse.ko": built.module.read_bytes(), **(files or {})}
     cpio.write(initramfs, content)
+    yield from boot(built.image, initramfs, options, timeout_s, f"shtest={test}", _MEMORY_MIB)
+
+
+def boot(
+    image: Path,
+    initramfs: Path,
+    options: Sequence[str],
+    timeout_s: float,
+    arguments: str,
+    memory_mib: int,
+    cpu: str = "max",
+) -> Iterator[str]:
+    """Boot a kernel with an initramfs, and yield each line that it prints, as it comes. Raises: as run()."""
     command = [
-        EMULATOR, "-accel", "tcg,thread=single", "-cpu", "max", "-m", str(_MEMORY_MIB), "-nodefaults", "-nographic",
-        "-serial", "stdio", "-no-reboot", *options, "-kernel", str(built.image), "-initrd", str(initramfs),
-        "-append", f"{_COMMAND_LINE} shtest={test}",
+        EMULATOR, "-accel", "tcg,thread=single", "-cpu", cpu, "-m", str(memory_mib), "-nodefaults", "-nographic",
+        "-serial", "stdio", "-no-reboot", *options, "-kernel", str(image), "-initrd", str(initramfs),
+        "-append", f"{_COMMAND_LINE} {arguments}".rstrip(),
     ]  # fmt: skip
     yield from _lines(command, timeout_s)
 

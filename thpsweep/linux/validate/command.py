@@ -12,6 +12,8 @@ from thpsweep.errors import LiveError, OptionError
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.validate import report_hypothetical
 from thpsweep.linux.validate.cases import cases
+from thpsweep.linux.validate.emulated.boot import validate_in
+from thpsweep.linux.validate.emulated.kernels import debian
 from thpsweep.linux.validate.hypothetical import HYPOTHETICAL, Findings, findings
 from thpsweep.linux.validate.random_cases import random_case
 from thpsweep.linux.validate.report import show, write_json
@@ -36,6 +38,7 @@ class ValidateRequest:
     rounds: int
     json: Path | None
     list_only: bool
+    kernel: str | None = None
 
 
 def run(request: ValidateRequest) -> int:
@@ -54,6 +57,8 @@ def run(request: ValidateRequest) -> int:
         raise OptionError("--rounds", request.rounds, "1 or more")
     if request.json is not None and not request.json.absolute().parent.is_dir():
         raise LiveError(f"--json {request.json}: expected a file in a folder that exists")
+    if request.kernel is not None:
+        return _elsewhere(request, request.kernel)
     machine = load(request.machine)
     verdicts = _validate(chosen, machine, request.rounds)
     console = Console() if Console().is_terminal else Console(width=_WIDTH)
@@ -65,6 +70,13 @@ def run(request: ValidateRequest) -> int:
     if request.json is not None:
         write_json(verdicts, machine.name, report_hypothetical.plain(assumptions), request.json)
     return _DIFFERS if any(verdict.differs for verdict in verdicts) else 0
+
+
+def _elsewhere(request: ValidateRequest, name: str) -> int:
+    """Run the same cases in another kernel, once each: times mean nothing there. Raises: ThpsweepError."""
+    drawn = ["--random", str(request.random), "--seed", str(request.seed)] if request.random else []
+    only = [part for word in request.only for part in ("--only", word)]
+    return validate_in(debian(name), [*only, *drawn, "--rounds", "1"], request.json)
 
 
 def choose(only: Sequence[str]) -> list[Case]:

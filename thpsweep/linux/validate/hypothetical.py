@@ -1,7 +1,8 @@
-"""Mechanisms that exist in no kernel: which of their prices were measured, which are assumed, and what hangs on these.
+"""Mechanisms that exist in no kernel: which of their prices were measured, which were not, and what hangs on these.
 
 A small standard scene is simulated with each key of the profile doubled: a key that changes nothing is none of the
-mechanism's. Those that are assumed are halved, too. The events are the same each time, and so the differences are exact.
+mechanism's. Those that are assumed, or inferred from instruction counts, are halved, too. The events are the same each
+time, and so the differences are exact.
 """
 
 import dataclasses
@@ -32,7 +33,7 @@ class CostAndGain:
 
 @dataclasses.dataclass(frozen=True)
 class Assumption:
-    """One assumed price: the answer with half of it and with twice of it."""
+    """One price that is assumed, or inferred from instruction counts: the answer with half of it and with twice of it."""
 
     key: str
     source: Source
@@ -77,7 +78,7 @@ def _of(mechanism: str, machine: Profile, sources: Mapping[str, Source]) -> Find
         if doubled == plain:
             continue
         source = sources.get(key, Source("assumed", "the profile does not say"))
-        if source.is_assumed:
+        if source.is_assumed or source.is_inferred:
             assumptions.append(Assumption(key, source, answer(key, max(price / 2, _LEAST.get(key, 0.0))), doubled))
         else:
             known.append(key)

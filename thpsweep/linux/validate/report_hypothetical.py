@@ -12,13 +12,13 @@ from thpsweep.linux.validate.hypothetical import REGIONS, SHARERS, CostAndGain, 
 
 
 def show(findings: Sequence[Findings], machine_name: str, console: Console) -> None:
-    """Print a row for each mechanism, and one for each price of it that is assumed."""
+    """Print a row for each mechanism, and one for each price of it that nobody measured."""
     title = (
         f"mechanisms that exist in no kernel, prices of {machine_name}: "
         f"workload prefork, {SHARERS} sharers, {REGIONS} regions, an hour"
     )
     table = Table(title=title, expand=False)
-    table.add_column("mechanism, assumed price", overflow="fold")
+    table.add_column("mechanism, price that nobody measured", overflow="fold")
     for column in ("CPU of collapsing, ms", "net CPU, ms", "pays back after, s"):
         table.add_column(column, justify="right")
     for one in findings:

@@ -1,62 +1,61 @@
-"""Quantities that build up over a run: integrals of the state, peaks."""
+"""Quantities that build up over a run: integrals of the state, peaks, and the CPU time up to each tick."""
 
 import dataclasses
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from thpsweep.model.accounting.prices import aging_visits, at_prices, tlb_misses_per_s
+from thpsweep.model.accounting.prices import aging_visits, collapse_ns, spent_ns
+from thpsweep.model.accounting.translation import Forms, Law, Rates, RootMemory, process_seconds, small_uncached
 from thpsweep.model.bits import Floats, Ints
 from thpsweep.model.machines.profile import Profile
+from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import GAUGES, Family
 from thpsweep.model.workloads.base import Workload
 from thpsweep.units import S_PER_HOUR
 
 _TOGETHER = 64
-_SHARERS = "sharers"
+"""Ticks that are priced together: NumPy takes hardly longer for many than for one."""
+
+
+class CpuTime(NamedTuple):
+    """CPU time up to the end of each tick. Units: ns. Shapes: each (n_ticks, n_replicates)."""
+
+    collapsing: Floats
+    other: Floats
+    """Forks, exits, faults, reclaim and address translation: what collapsing may save."""
+    attempts: Floats
+    """Attempts to collapse that began, so far."""
 
 
 @dataclasses.dataclass
 class Integrals:
     """What one run adds up tick by tick. Shapes: each (n_replicates,).
 
-    aged and missed have the visits of LRU aging and the accesses that the TLB did not cover, by the price of one.
+    aged has the visits of LRU aging by their price, translated the seconds of processes by how their memory is mapped.
     """
 
-    aged: dict[str, Floats]
-    missed: dict[str, Floats]
     peak_pages: Ints
     page_seconds: Floats
     first_collapse_s: Floats
     """End of the tick of the first collapse; inf where there was none."""
-    waiting: list[Ints] = dataclasses.field(default_factory=list)
-    """Gauges and living sharers of ticks that are still to be accounted for: NumPy takes hardly longer for many than one."""
+    small_uncached: Floats
+    """Share of the page tables in use that the cache would not hold at the start, with small pages alone."""
+    aged: dict[str, Floats] = dataclasses.field(default_factory=dict)
+    translated: dict[str, Floats] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def zero(cls, n_replicates: int) -> "Integrals":
         """Begin a run."""
         zero = np.zeros(n_replicates)
-        never = np.full(n_replicates, np.inf)
-        return cls({}, {}, np.zeros(n_replicates, np.int64), zero, never)
+        return cls(np.zeros(n_replicates, np.int64), zero, np.full(n_replicates, np.inf), zero)
 
-    def add(self, family: Family, machine: Profile, workload: Workload, tick_s: float) -> None:
-        """Account for a tick that ends in this state; for translation and aging by settle(), some ticks at a time."""
-        self.waiting.append(np.array([*(family.gauge[name] for name in GAUGES), family.alive.sum(axis=1)]))
-        if len(self.waiting) == _TOGETHER:
-            self.settle(machine, workload, tick_s)
+    def add(self, family: Family, tick_s: float) -> None:
+        """Account for the memory of a tick that ends in this state."""
         pages = family.pages_in_use
         self.peak_pages = np.maximum(self.peak_pages, pages)
         self.page_seconds += pages * tick_s
-
-    def settle(self, machine: Profile, workload: Workload, tick_s: float) -> None:
-        """Account for the ticks that wait."""
-        if not self.waiting:
-            return
-        gauge = dict(zip((*GAUGES, _SHARERS), np.stack(self.waiting, axis=1), strict=True))
-        self.waiting.clear()
-        _add(self.aged, aging_visits(gauge), workload.aging_passes_per_hour * (tick_s / S_PER_HOUR))
-        missed = tlb_misses_per_s(gauge, machine, workload.random_accesses_per_s, gauge[_SHARERS])
-        _add(self.missed, missed, tick_s)
 
     def collapsed(self, collapsed: Ints, before: Ints, family: Family, needed_pages: Ints, time_s: float) -> None:
         """Account for collapses in this tick: while one is made, its pages come on top of what there was."""
@@ -65,18 +64,85 @@ class Integrals:
         self.peak_pages = np.where(now, np.maximum(self.peak_pages, high), self.peak_pages)
         self.first_collapse_s = np.where(now & np.isinf(self.first_collapse_s), time_s, self.first_collapse_s)
 
-    def aging_ns(self, machine: Profile) -> Floats:
-        """Price LRU aging. Units: ns."""
-        return at_prices(self.aged, machine)
 
-    def tlb_ns(self, machine: Profile) -> Floats:
-        """Price address translation. Units: ns."""
-        return at_prices(self.missed, machine)
+class Meter:
+    """Watches a run tick by tick: who maps what in which form, and the CPU time that it has taken so far."""
+
+    def __init__(
+        self,
+        family: Family,
+        integrals: Integrals,
+        machine: Profile,
+        workload: Workload,
+        tick_s: float,
+        shares_tables: bool,
+    ) -> None:
+        self._integrals, self._machine, self._workload = integrals, machine, workload
+        self._rates = Rates.of(workload)
+        self._n_sharers, self._tick_s, self._shares_tables = family.n_sharers, tick_s, shares_tables
+        self._root = RootMemory(family)
+        self._gauges: list[Ints] = []
+        self._counters: list[Ints] = []
+        self._spent: list[CpuTime] = []
+
+    def begin(self, family: Family, counts: Counts) -> None:
+        """Look at the memory before the first tick."""
+        gauge, root = family.gauge, self._root.now(family, counts)
+        everyone = Forms(gauge["small_ptes"], gauge["compound_ptes"], gauge["pmds"])
+        workers = Forms(*(np.maximum(0, a - b) for a, b in zip(everyone, root, strict=True)))
+        self._integrals.small_uncached = small_uncached(root, workers, self._machine, self._rates)
+
+    def read(self, family: Family, counts: Counts) -> None:
+        """Read the state at the end of a tick."""
+        gauges = [family.gauge[name] for name in GAUGES]
+        self._gauges.append(np.array([*gauges, *self._root.now(family, counts), family.alive[:, 1:].sum(axis=1)]))
+        self._counters.append(counts.table.copy())
+        if len(self._gauges) == _TOGETHER:
+            self.settle(counts)
+
+    def settle(self, counts: Counts) -> None:
+        """Account for the ticks that were read since."""
+        if not self._gauges:
+            return
+        table, then = np.stack(self._gauges, axis=1), counts.at(np.stack(self._counters))
+        self._gauges.clear()
+        self._counters.clear()
+        gauge = dict(zip(GAUGES, table, strict=False))
+        root, n_workers = Forms(*table[len(GAUGES) : -1]), table[-1]
+        everyone = Forms(gauge["small_ptes"], gauge["compound_ptes"], gauge["pmds"])
+        workers = Forms(*(np.maximum(0, a - b) for a, b in zip(everyone, root, strict=True)))
+        machine, workload, tick_s = self._machine, self._workload, self._tick_s
+        rounds = workload.aging_rounds_per_hour * (tick_s / S_PER_HOUR)
+        aged = {name: visits * rounds for name, visits in aging_visits(gauge, workload.reclaim).items()}
+        aged = _up_to_each(self._integrals.aged, aged)
+        seconds = process_seconds(root, workers, n_workers, machine, self._rates, tick_s)
+        translated = _up_to_each(self._integrals.translated, seconds)
+        law = Law(machine, self._rates, self._n_sharers, self._integrals.small_uncached)
+        spent = spent_ns(then, aged, translated, law, self._shares_tables)
+        other = np.asarray(sum(spent.values(), np.zeros(table.shape[1:])))
+        attempts = (then.total["collapses"] + then.total["aborts"]) * 1.0
+        self._spent.append(CpuTime(collapse_ns(then, machine, self._n_sharers), other, attempts))
+
+    @property
+    def root(self) -> Forms:
+        """What the root maps. Shapes: each (n_replicates,)."""
+        return self._root.last
+
+    @property
+    def cpu_time(self) -> CpuTime:
+        """CPU time up to the end of each tick that was settled."""
+        return CpuTime(*(np.concatenate(part) for part in zip(*self._spent, strict=True)))
 
 
-def _add(sums: dict[str, Floats], amounts: Mapping[str, Ints | Floats], times: float) -> None:
-    """Add up tick after tick, in their order: a sum of floats depends on it. Shapes: amounts (n_ticks, n_replicates)."""
+def _up_to_each(sums: dict[str, Floats], amounts: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Add amounts of ticks up in their order, beginning with sums, which become the last of them.
+
+    Shapes: amounts (n_ticks, n_replicates) -> likewise; sums (n_replicates,).
+    """
+    running = {}
     for name, by_tick in amounts.items():
-        running = np.multiply(by_tick, times)
-        running[0] += sums.get(name, 0.0)
-        sums[name] = running.cumsum(axis=0)[-1]
+        by_tick = np.array(by_tick, np.float64)
+        by_tick[0] += sums.get(name, 0.0)
+        running[name] = by_tick.cumsum(axis=0)
+        sums[name] = running[name][-1]
+    return running

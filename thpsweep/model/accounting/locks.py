@@ -9,11 +9,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from thpsweep.model.accounting.prices import found_elsewhere
+from thpsweep.model.accounting.translation import Forms, Rates, small_uncached, walks_per_ns
 from thpsweep.model.bits import Floats, Ints
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.state.family import Family
-from thpsweep.model.workloads.base import Workload, hot_count
-from thpsweep.units import NS_PER_S, S_PER_HOUR
+from thpsweep.model.workloads.base import Workload
+from thpsweep.units import HPAGE_PMD_NR
 
 ONCE = "once"
 """Cut of a lock that is held from the first to the last of consecutive steps."""
@@ -107,7 +109,7 @@ def measures_of(sequence: tuple[LockStep, ...]) -> set[str]:
 
 
 def hold_prices(machine: Profile, n_sharers: int) -> dict[str, float]:
-    """Price what is done while something is held, interrupts included as prices.ipis() expects them.
+    """Price what is done while something is held, interrupts included as prices.interrupts() expects them.
 
     The machine's pte_clear_ns is measured over isolation and clearing together: isolating a page gets the price of a look
     at a pte, a lower bound, and clearing the rest. collapse_fixed_ns, the allocation above all, is spent before any lock
@@ -115,6 +117,7 @@ def hold_prices(machine: Profile, n_sharers: int) -> dict[str, float]:
     """
     others = machine.cpus - 1
     flush_ns = machine.tlb_flush_ns
+    own_ns = machine.ipi_ns * found_elsewhere(machine, n_sharers)
     return {
         "scan": machine.pte_scan_ns,
         "rmap_walk": machine.rmap_walk_ns,
@@ -129,14 +132,14 @@ def hold_prices(machine: Profile, n_sharers: int) -> dict[str, float]:
         "clear_isolated": max(0.0, machine.pte_clear_ns - machine.pte_scan_ns),
         "clear_isolated_compound": max(0.0, machine.pte_clear_compound_ns - machine.pte_scan_ns),
         "free": machine.page_free_ns,
-        "unshare": max(machine.cow_fault_ns, machine.copy_page_ns + flush_ns) + machine.ipi_ns * others / n_sharers,
+        "unshare": max(machine.cow_fault_ns, machine.copy_page_ns + flush_ns) + own_ns,
         "swap_in": machine.swap_in_ns,
         "copy": machine.copy_page_ns,
         "zero": machine.clear_page_ns,
         "pmd_write": machine.pmd_write_ns,
-        "own_flush": flush_ns + machine.ipi_ns * others / n_sharers,
-        "family_flush": flush_ns + machine.ipi_ns * min(others, n_sharers - 1),
-        "global_sync": machine.ipi_ns * others,
+        "own_flush": flush_ns + own_ns,
+        "family_flush": flush_ns + machine.ipi_ns * float(min(others, n_sharers - 1) > 0),
+        "global_sync": machine.ipi_ns * float(others > 0),
     }
 
 
@@ -147,7 +150,7 @@ _ALWAYS = [*spans((SCAN,)), *spans((SPLIT,))]
 class Locks:
     """Holds of a run by lock class, added up as mechanisms tell what they did.
 
-    squares are sums of squared hold times, hidden those of squared hold times times the accesses per ns that wait.
+    squares are sums of squared hold times, waited_ns what accesses to hidden pages wait in all.
     Shapes: each [class] (n_replicates,), each `by_class` (n_classes, n_replicates). Units: ns, ns2, ns.
     """
 
@@ -156,12 +159,21 @@ class Locks:
         self._spans = [*spans(sequence), *_ALWAYS]
         self._known = measures_of((*sequence, SCAN, SPLIT))
         self._prices = hold_prices(machine, family.n_sharers)
-        self._hot_regions = hot_count(family.n_regions, workload.hot_regions)
-        self._accesses_per_ns = [accesses_per_ns(workload, family.n_sharers, hot) for hot in (False, True)]
+        self._rates, self._machine = Rates.of(workload), machine
+        self._walks_per_page_ns: Floats = np.zeros(family.n_replicates)
         self._works: dict[frozenset[str], list[_Work]] = {}
         tables = np.zeros((4, len(CLASSES), family.n_replicates))
-        self.total_ns, self.max_ns, self.squares, self.hidden = (dict(zip(CLASSES, t, strict=True)) for t in tables)
+        self.total_ns, self.max_ns, self.squares, self.waited_ns = (dict(zip(CLASSES, t, strict=True)) for t in tables)
         self.total_ns_by_class, self.max_ns_by_class = tables[:2]
+
+    def begin(self) -> None:
+        """Spread the page walks of the mean process over what it maps before the first tick."""
+        gauge = self._family.gauge
+        everyone = Forms(gauge["small_ptes"], gauge["compound_ptes"], gauge["pmds"])
+        nobody = Forms(*np.zeros((3, self._family.n_replicates), np.int64))
+        share = small_uncached(nobody, everyone, self._machine, self._rates)
+        walks = walks_per_ns(self._rates, self._machine, self._family.n_sharers, share)
+        self._walks_per_page_ns = walks * self._family.n_sharers / np.maximum(everyone.pages, 1)
 
     def record(self, rows: Ints, measures: Mapping[str, Ints]) -> None:
         """Add the holds of attempts, or of one part of them, one after the other: how calls are cut changes no sum.
@@ -184,12 +196,8 @@ class Locks:
                 np.add.at(self.squares[lock], replicates, squares)
                 np.maximum.at(self.max_ns[lock], replicates, each_ns)
                 if hides is not None:
-                    np.add.at(self.hidden[lock], replicates, squares * (measures[hides] * self._rates(rows)))
-
-    def _rates(self, rows: Ints) -> Floats:
-        """Give how often processes access the region of each row. Units: accesses per ns."""
-        hot = self._family.region_of(rows) % self._family.n_regions < self._hot_regions
-        return np.where(hot, self._accesses_per_ns[1], self._accesses_per_ns[0])
+                    rates = self._walks_per_page_ns[replicates]
+                    np.add.at(self.waited_ns[lock], replicates, cuts * waits_ns(measures[hides], each_ns, rates))
 
     def _works_of(self, named: frozenset[str]) -> list[_Work]:
         """Choose the spans in which something of what is given is done; locks are held together while they can be.
@@ -213,8 +221,16 @@ class Locks:
         return works
 
 
-def accesses_per_ns(workload: Workload, n_sharers: int, hot: bool) -> float:
-    """Give how often the mean process reads or writes a hot, or cold, page. Units: accesses per ns."""
-    root, worker = (workload.writes_per_page_hour(who, hot) for who in (True, False))
-    writes = (root + (n_sharers - 1) * worker) / n_sharers
-    return (workload.reads_per_page_hour + writes) / (S_PER_HOUR * NS_PER_S)
+def waits_ns(hidden_ptes: Ints, hold_ns: Floats, walks_per_page_ns: Floats) -> Floats:
+    """Expect what processes wait for pages of theirs that are hidden meanwhile, so many mappings of one region in all.
+
+    A process that walks the page table to one of its k hidden pages at rate r meets the hold of length h after an
+    exponential time, and waits for the rest of it: h - (1 - exp(-r h)) / r, at most h. Page walks, of small pages, are
+    the accesses that are known (translation.py): others find the page in the TLB until it is flushed.
+    Units: ns. Shapes: each (n,).
+    """
+    pages = np.minimum(hidden_ptes, HPAGE_PMD_NR)
+    processes = np.divide(hidden_ptes, pages, out=np.zeros(hold_ns.size), where=pages > 0)
+    met = walks_per_page_ns * pages * hold_ns
+    waited = np.where(met < 1e-6, met / 2, 1 + np.expm1(-met) / np.maximum(met, 1e-6))
+    return np.asarray(processes * hold_ns * waited)

@@ -1,13 +1,14 @@
 """Counts x machine profile -> CPU time. The only place where an operation meets its price."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
+from thpsweep.model.accounting.translation import Law
 from thpsweep.model.bits import Floats, Ints
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.state.counts import Counts
-from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
+from thpsweep.units import HPAGE_PMD_NR
 
 COLLAPSE_PRICES = {
     "ptes_scanned": "pte_scan_ns",
@@ -71,30 +72,45 @@ def faults_ns(counts: Counts, machine: Profile, shares_tables: bool) -> Floats:
     total = priced(counts, FAULT_PRICES, machine)
     if shares_tables:
         copy_ns = machine.clear_page_ns + HPAGE_PMD_NR * machine.fork_pte_small_ns + machine.tlb_flush_ns
-        total += counts.total["tables_unshared"] * copy_ns
+        total = total + counts.total["tables_unshared"] * copy_ns
     return total
 
 
 def priced(counts: Counts, prices: dict[str, str], machine: Profile) -> Floats:
-    """Sum counts times prices. Units: ns. Shapes: -> (n_replicates,)."""
-    total = np.zeros(next(iter(counts.total.values())).size)
+    """Sum counts times prices, of which each may be an array of draws. Units: ns. Shapes: -> (n_replicates,)."""
+    total: Floats = np.zeros(counts.table.shape[1:])
     for operation, price in prices.items():
         amounts = counts.total[operation]
         if np.count_nonzero(amounts):
-            total += amounts * float(getattr(machine, price))
+            total = total + amounts * getattr(machine, price)
     return total
 
 
-def ipis(counts: Counts, machine: Profile, n_sharers: int) -> Floats:
-    """Expect the interrupts that flushes and global syncs send, the sharers running on all other CPUs.
+def interrupts(counts: Counts, machine: Profile, n_sharers: int) -> tuple[Floats, Floats]:
+    """Expect how often a flush or a global sync waits for other CPUs, and how many CPUs these interrupt in all, the sharers
+    running on all other CPUs.
 
-    A flush of one mm finds it on another CPU with probability 1 / sharers; a family-wide one finds some sharer on each of
-    min(CPUs - 1, sharers - 1); a global sync goes to every other online CPU. Shapes: -> (n_replicates,).
+    A flush of one mm finds it on one other CPU with probability others / sharers, at most; a family-wide one finds some
+    sharer on each of min(CPUs - 1, sharers - 1); a global sync goes to every other online CPU.
+    Shapes: -> (n_replicates,) senders, (n_replicates,) receivers.
     """
     others = machine.cpus - 1
-    own = counts.total["tlb_flushes"] - counts.total["family_flushes"]
-    wide = counts.total["family_flushes"] * min(others, n_sharers - 1)
-    return own * (others / n_sharers) + wide + counts.total["global_syncs"] * float(others)
+    family, syncs = counts.total["family_flushes"], counts.total["global_syncs"]
+    own = (counts.total["tlb_flushes"] - family) * found_elsewhere(machine, n_sharers)
+    at_once = min(others, n_sharers - 1)
+    senders = own + family * float(at_once > 0) + syncs * float(others > 0)
+    return senders, own + family * float(at_once) + syncs * float(others)
+
+
+def found_elsewhere(machine: Profile, n_sharers: int) -> float:
+    """Expect on how many other CPUs a flush of one mm finds it: it runs on one at most."""
+    return min(1.0, (machine.cpus - 1) / n_sharers)
+
+
+def interrupts_ns(counts: Counts, machine: Profile, n_sharers: int) -> Floats:
+    """Price interrupts: a sender's round trip, however many answer it, and each receiver's time. Units: ns."""
+    senders, receivers = interrupts(counts, machine, n_sharers)
+    return np.asarray(senders * machine.ipi_ns + receivers * machine.ipi_receiver_ns)
 
 
 def collapse_ns(counts: Counts, machine: Profile, n_sharers: int) -> Floats:
@@ -107,18 +123,20 @@ def collapse_ns(counts: Counts, machine: Profile, n_sharers: int) -> Floats:
     changed = np.sum([counts.total[kind] for kind in CHANGED_BY_WALKS], axis=0)
     idle_visits = np.maximum(0, counts.total["vmas_visited"] - changed)
     total = priced(counts, COLLAPSE_PRICES, machine) + idle_visits * machine.vma_visit_ns
-    unshare_ns = max(0.0, machine.cow_fault_ns - machine.copy_page_ns - machine.tlb_flush_ns)
+    unshare_ns = np.maximum(0.0, machine.cow_fault_ns - machine.copy_page_ns - machine.tlb_flush_ns)
     elsewhere = counts.total["ptes_unmapped"] + counts.total["ptes_cleared_compound"]
-    total -= elsewhere * machine.pte_clear_ns  # they are among ptes_cleared
-    total += counts.total["ptes_unshared"] * unshare_ns + compaction_ns(counts, machine) + own_ns(counts, machine)
-    return np.asarray(total + ipis(counts, machine, n_sharers) * machine.ipi_ns)
+    total = total - elsewhere * machine.pte_clear_ns  # they are among ptes_cleared
+    total = (
+        total + counts.total["ptes_unshared"] * unshare_ns + compaction_ns(counts, machine) + own_ns(counts, machine)
+    )
+    return np.asarray(total + interrupts_ns(counts, machine, n_sharers))
 
 
 def own_ns(counts: Counts, machine: Profile) -> Floats:
     """Price the counters of a mechanism's own. Units: ns. Shapes: -> (n_replicates,)."""
     prices = {name: counter.price for name, counter in counts.own.items() if counter.price is not None}
-    each_ns = {name: float(getattr(machine, p) if isinstance(p, str) else p) for name, p in prices.items()}
-    nothing = np.zeros(counts.total["collapses"].size)
+    each_ns = {name: getattr(machine, p) if isinstance(p, str) else p for name, p in prices.items()}
+    nothing = np.zeros(counts.table.shape[1:])
     return np.asarray(sum((counts.total[name] * ns for name, ns in each_ns.items()), nothing))
 
 
@@ -136,7 +154,7 @@ def collapse_ns_by_payer(
     total = counts.total
     refaults = total["ptes_refaulted"] * machine.migration_entry_restore_ns
     spent = {
-        "interrupted": ipis(counts, machine, n_sharers) * machine.ipi_ns,
+        "interrupted": interrupts_ns(counts, machine, n_sharers),
         "touching": refaults + total["pmds_refaulted"] * machine.minor_fault_ns,
         "kcompactd": compaction_ns(counts, machine, "kcompactd_"),
     }
@@ -156,27 +174,31 @@ def compaction_ns(counts: Counts, machine: Profile, payer: str = "") -> Floats:
     return np.asarray(pages * page_ns + ptes * pte_ns)
 
 
-def aging_visits(gauge: dict[str, Ints]) -> dict[str, Ints]:
-    """Count what one round of LRU aging visits in the memory as it is: folios, and each mapping; by its price.
+def aging_visits(gauge: Mapping[str, Ints], reclaim: str) -> dict[str, Ints]:
+    """Count what one round of LRU aging visits in the memory as it is, by its price.
 
-    Source: mm/vmscan.c shrink_inactive_list() -> folio_referenced(), one rmap walk a folio.
+    classic: folios, one rmap walk each, and each mapping. mglru: page tables, entry by entry, and folios that it sorts.
+    none: nothing, as anonymous memory is not scanned without swap.
+    Source: mm/vmscan.c shrink_inactive_list() -> folio_referenced(); walk_pte_range(), walk_pmd_range_locked(),
+    sort_folio(); get_scan_count() (v6.18).
     """
-    return {
-        "age_folio_ns": gauge["small_frames"] + gauge["folios"],
-        "age_small_pte_ns": gauge["small_ptes"],
-        "age_compound_pte_ns": gauge["compound_ptes"],
-        "age_pmd_ns": gauge["pmds"],
-    }
-
-
-def aging_pass_ns(gauge: dict[str, Ints], machine: Profile) -> Floats:
-    """Price one round of LRU aging over the memory as it is. Units: ns."""
-    return at_prices(aging_visits(gauge), machine)
+    folios = gauge["small_frames"] + gauge["folios"]
+    if reclaim == "classic":
+        return {
+            "age_folio_ns": folios,
+            "age_small_pte_ns": gauge["small_ptes"],
+            "age_compound_pte_ns": gauge["compound_ptes"],
+            "age_pmd_ns": gauge["pmds"],
+        }
+    if reclaim == "mglru":
+        ptes = gauge["small_ptes"] + gauge["compound_ptes"]
+        return {"mglru_folio_ns": folios, "mglru_pte_ns": ptes, "mglru_pmd_ns": gauge["pmds"]}
+    return {}
 
 
 def at_prices(amounts: Mapping[str, Ints | Floats], machine: Profile) -> Floats:
     """Sum amounts, each named by its price. Units: ns."""
-    return np.asarray(sum(amount * float(getattr(machine, price)) for price, amount in amounts.items()))
+    return np.asarray(sum((amount * getattr(machine, price) for price, amount in amounts.items()), np.zeros(1)))
 
 
 def reclaim_ns(counts: Counts, machine: Profile) -> Floats:
@@ -199,48 +221,15 @@ def split_ns(counts: Counts, machine: Profile) -> Floats:
     return np.asarray(counts.total["split_ptes"] * per_pte_ns + walks_ns)
 
 
-def tlb_ns_per_s(gauge: dict[str, Ints], machine: Profile, accesses_per_s: float, sharers: Ints) -> Floats:
-    """Price the address translation of one second, as tlb_misses_per_s() counts it.
-
-    Units: ns per s. Shapes: sharers (n,) living -> (n,).
-    """
-    return at_prices(tlb_misses_per_s(gauge, machine, accesses_per_s, sharers), machine)
-
-
-def tlb_misses_per_s(
-    gauge: dict[str, Ints], machine: Profile, accesses_per_s: float, sharers: Ints
+def spent_ns(
+    counts: Counts, aged: Mapping[str, Floats], translated: Mapping[str, Floats], law: Law, shares_tables: bool
 ) -> dict[str, Floats]:
-    """Count accesses of the whole family that a TLB level does not cover, by the price of one.
-
-    Accesses fall evenly on what a process maps. An entry of either level is worth the more the more bytes it covers: a
-    PMD's before those of a folio's ptes (tlb_coalesce of them in one), these before small pages', and so they are kept,
-    as least recently used ones go. What no entry of the first level covers costs tlb_l2_hit_ns; what none of the second
-    does, and is mapped by ptes, page_walk_saved_ns on top: only what a walk costs more than one to a PMD is priced.
-    Units: per s. Shapes: sharers (n,) living -> (n,).
-    """
-    page_bytes = HPAGE_PMD_SIZE_BYTES / HPAGE_PMD_NR
-    each = 1.0 / np.maximum(sharers, 1)
-    mapped_bytes = [
-        gauge["pmds"] * each * HPAGE_PMD_SIZE_BYTES,
-        gauge["compound_ptes"] * each * page_bytes,
-        gauge["small_ptes"] * each * page_bytes,
-    ]
-    entry_bytes = [HPAGE_PMD_SIZE_BYTES, page_bytes * machine.tlb_coalesce, page_bytes]
-    everything = np.maximum(mapped_bytes[0] + mapped_bytes[1] + mapped_bytes[2], 1.0)
-    huge, large, small = _uncovered(mapped_bytes, entry_bytes, [machine.tlb_l1_entries, machine.tlb_l2_entries])
-    beyond = {"tlb_l2_hit_ns": huge[0] + large[0] + small[0], "page_walk_saved_ns": large[1] + small[1]}
-    return {price: np.asarray(accesses_per_s * n_bytes / everything) for price, n_bytes in beyond.items()}
-
-
-def _uncovered(mapped_bytes: Sequence[Floats], entry_bytes: list[float], entries: list[float]) -> list[Floats]:
-    """Give of each kind of mapping, the best covering first, the bytes that so many entries do not cover.
-
-    Shapes: mapped (...), entries n -> (n, ...).
-    """
-    left: Floats = np.stack([np.full(mapped_bytes[0].shape, float(level)) for level in entries])
-    uncovered = []
-    for mapped, covers in zip(mapped_bytes, entry_bytes, strict=True):
-        covered = np.minimum(mapped, left * covers)
-        left = left - covered / covers
-        uncovered.append(mapped - covered)
-    return uncovered
+    """Price what processes and reclaim did, collapsing aside, by kind. Units: ns. Shapes: -> each (..., n_replicates)."""
+    machine = law.machine
+    return {
+        "fork": forks_ns(counts, machine, shares_tables),
+        "exit": exits_ns(counts, machine, shares_tables),
+        "refault": faults_ns(counts, machine, shares_tables),
+        "reclaim": at_prices(aged, machine) + reclaim_ns(counts, machine),
+        "tlb": law.ns(translated),
+    }

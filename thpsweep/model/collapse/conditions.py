@@ -110,7 +110,7 @@ class DrawnConditions:
 
         Source: mm/memory.c __copy_present_ptes(), which makes the child's ptes old (v6.18).
         """
-        run_hours, rounds = (tick + 1) * self.tick_s / S_PER_HOUR, self.workload.aging_passes_per_hour
+        run_hours, rounds = (tick + 1) * self.tick_s / S_PER_HOUR, self.workload.aging_rounds_per_hour
         past = max(0, math.ceil(run_hours * rounds - 1e-9) - 1) / rounds if rounds else 0.0
         alive_hours = (tick + 1 - self.born) * (self.tick_s / S_PER_HOUR)
         return np.asarray(self.workload.reads_per_page_hour * np.minimum(run_hours - past, alive_hours))

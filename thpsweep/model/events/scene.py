@@ -56,6 +56,6 @@ def sources(scene: Scene) -> list[Writers]:
             law = Law(n_regions * HPAGE_PMD_NR, mean, load.write_zipf_exponent)
             written.append(Writers(f"{writer}_{name}", low, law))
     if scene.n_sharers > 1:
-        mean = -math.log1p(-load.burst_pages_share) / scene.burst_ticks
+        mean = -math.log1p(-load.burst_share()) / scene.burst_ticks
         written.append(Writers("bursts", 0, Law(scene.n_regions * HPAGE_PMD_NR, mean)))
     return [source for source in written if source.law.mean > 0 and source.law.n_pages]

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from thpsweep.errors import OptionError
-from thpsweep.model import bits, checks
-from thpsweep.model.accounting.prices import aging_pass_ns, collapse_ns, tlb_ns_per_s
+from thpsweep.model import checks
+from thpsweep.model.accounting.prices import aging_visits, at_prices, collapse_ns
+from thpsweep.model.accounting.translation import Forms, Law, Rates, forms_of, process_seconds, small_uncached
 from thpsweep.model.bits import Floats, Ints
 from thpsweep.model.gates.base import Gate, Proposal
 from thpsweep.model.machines.profile import Profile
@@ -26,7 +27,7 @@ class Payback(Gate):
     Gains are what the state after the collapse saves against the state before it, at the workload's rates and the
     machine's prices, as if nothing else changed: neither later writes that undo it nor later collapses. The cost is that
     of the attempt alone by the price list. Options: gains, which of GAINS count; cost_ns, a fixed cost instead of the
-    price list's; miss_ns, a fixed price of a TLB miss instead of the machine's.
+    price list's; miss_ns, a fixed price of a page walk instead of the machine's.
     """
 
     loosens: ClassVar[tuple[str, ...]] = ("horizon_s",)
@@ -73,13 +74,46 @@ class Payback(Gate):
         return np.asarray(sum((by_kind[gain]() for gain in self.gains), np.zeros(proposal.rows.size)))
 
     def _tlb(self, proposal: Proposal) -> Floats:
-        machine, rate = proposal.machine, proposal.workload.random_accesses_per_s
-        if self.miss_ns is not None:
-            machine = dataclasses.replace(machine, page_walk_saved_ns=self.miss_ns)
-        before = {name: gauge[proposal.replicates] for name, gauge in proposal.family.gauge.items()}
-        after = {name: before[name] + change for name, change in proposal.rehearsal.stage.gauge.items()}
-        sharers = _living(proposal)
-        return tlb_ns_per_s(before, machine, rate, sharers) - tlb_ns_per_s(after, machine, rate, sharers)
+        """Price page walks before and after, with the other regions as they are."""
+        machine, rates, family = proposal.machine, Rates.of(proposal.workload), proposal.family
+        everyone = Forms(*(family.gauge[name][proposal.replicates] for name in _GAUGES))
+        stage = proposal.rehearsal.stage
+        change = Forms(*(stage.gauge[name] for name in _GAUGES))
+        n = proposal.rows.size
+        was, becomes = forms_of(family, _roots(proposal)), forms_of(stage, np.arange(n) * family.n_sharers)
+        root = _root_forms(family)
+        here = Forms(*(np.asarray(form[proposal.replicates]) for form in root))
+        there = Forms(*(a + c - b for a, b, c in zip(here, was, becomes, strict=True)))
+        share = small_uncached(here, _less(everyone, here), machine, rates)
+        law = Law(machine, rates, family.n_sharers, share)
+        spent_ns = [
+            law.ns(process_seconds(mine, _less(every, mine), _living(proposal) - 1, machine, rates, 1.0))
+            for mine, every in (
+                (here, everyone),
+                (there, Forms(*(a + b for a, b in zip(everyone, change, strict=True)))),
+            )
+        ]
+        fixed = 1.0 if self.miss_ns is None else self.miss_ns / law.walk_ns(share)
+        return np.asarray((spent_ns[0] - spent_ns[1]) * fixed)
+
+
+_GAUGES = ("small_ptes", "compound_ptes", "pmds")
+
+
+def _roots(proposal: Proposal) -> Ints:
+    """Give the root's rows of the proposed regions."""
+    return proposal.family.region_of(proposal.rows) * proposal.family.n_sharers
+
+
+def _root_forms(family: Family) -> Forms:
+    """Count what the root of each replicate maps. Shapes: -> each (n_replicates,)."""
+    rows = np.arange(family.n_replicates * family.n_regions) * family.n_sharers
+    return Forms(*(form.reshape(family.n_replicates, -1).sum(axis=1) for form in forms_of(family, rows)))
+
+
+def _less(everyone: Forms, root: Forms) -> Forms:
+    """Take the root from the family."""
+    return Forms(*(np.maximum(0, a - b) for a, b in zip(everyone, root, strict=True)))
 
 
 def _living(proposal: Proposal) -> Ints:
@@ -88,8 +122,9 @@ def _living(proposal: Proposal) -> Ints:
 
 
 def _aging(proposal: Proposal) -> Floats:
-    passes_per_s = proposal.workload.aging_passes_per_hour / S_PER_HOUR
-    return -aging_pass_ns(proposal.rehearsal.stage.gauge, proposal.machine) * passes_per_s
+    rounds_per_s = proposal.workload.aging_rounds_per_hour / S_PER_HOUR
+    visits = aging_visits(proposal.rehearsal.stage.gauge, proposal.workload.reclaim)
+    return -at_prices(visits, proposal.machine) * rounds_per_s
 
 
 def _turnovers_per_s(proposal: Proposal) -> Floats:
@@ -101,17 +136,15 @@ def _turnovers_per_s(proposal: Proposal) -> Floats:
 def _fork(proposal: Proposal) -> Floats:
     """A fork copies what the root maps."""
     family, stage, machine = proposal.family, proposal.rehearsal.stage, proposal.machine
-    roots = family.region_of(proposal.rows) * family.n_sharers
+    roots = _roots(proposal)
     staged = np.arange(proposal.rows.size) * family.n_sharers
     return (_fork_ns(family, roots, machine) - _fork_ns(stage, staged, machine)) * _turnovers_per_s(proposal)
 
 
 def _fork_ns(family: Family, rows: Ints, machine: Profile) -> Floats:
-    records, pmd = family.record_of[rows].astype(np.int64), family.pmd[rows]
-    large = bits.count(family.compound_slots(records))
-    small = bits.count(family.records.present[records]) - large
-    by_pte = small * machine.fork_pte_small_ns + large * machine.fork_pte_compound_ns
-    return np.where(pmd, machine.fork_pmd_ns, by_pte)
+    maps = forms_of(family, rows)
+    by_pte = maps.small * machine.fork_pte_small_ns + maps.compound * machine.fork_pte_compound_ns
+    return np.asarray(by_pte + maps.pmds * machine.fork_pmd_ns)
 
 
 def _exit(proposal: Proposal) -> Floats:

@@ -10,13 +10,15 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.errors import OptionError
-from thpsweep.model.accounting.integrals import Integrals
+from thpsweep.model.accounting.integrals import CpuTime, Integrals
 from thpsweep.model.accounting.locks import Locks
 from thpsweep.model.accounting.series import Series
+from thpsweep.model.accounting.translation import Forms, Law, Rates
 from thpsweep.model.bits import Floats
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
+from thpsweep.model.workloads.base import Workload
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Run(Counted):
     family: Family
     series: Series
     locks: Locks
+    root: Forms
+    """What the root maps at the end, in which form."""
+    cpu_time: CpuTime
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +48,18 @@ class Pair:
     policy: Run
     baseline: Run
     machine: Profile
+    workload: Workload
     n_sharers: int
     duration_s: float
+    tick_s: float
     shares_tables: bool = False
     payer: str = "khugepaged"
     """Whose CPU time collapsing took in the first place (triggers/base.py)."""
+
+    @property
+    def law(self) -> Law:
+        """How address translation is priced: in both runs by what page tables take of the cache at the start."""
+        return Law(self.machine, Rates.of(self.workload), self.n_sharers, self.baseline.integrals.small_uncached)
 
 
 Metrics = dict[str, tuple[Floats, str]]

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from thpsweep.model.accounting.prices import exits_ns, faults_ns, forks_ns, reclaim_ns
+from thpsweep.model.accounting.prices import spent_ns
+from thpsweep.model.accounting.translation import Law
 from thpsweep.model.bits import Floats
-from thpsweep.model.machines.profile import Profile
 from thpsweep.model.metrics.base import Counted, Metric, Metrics, Pair
 from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES
 
@@ -29,7 +29,7 @@ def metrics(pair: Pair) -> Metrics:
         "lru_reduction": ((before - after) / np.maximum(before, 1), "share"),
         "pmd_mapped_fraction": (pair.policy.family.pmd_mapped_fraction, "share"),
     }
-    saved = saved_ms(pair.baseline, pair.policy, pair.machine, pair.shares_tables)
+    saved = saved_ms(pair.baseline, pair.policy, pair.law, pair.shares_tables)
     by_name |= {f"{name}_ms_saved": (value, "ms") for name, value in saved.items()}
     # An anon collapse deposits the page table for a later split and frees none (mm/khugepaged.c
     # pgtable_trans_huge_deposit); a file collapse does. A table that a later split takes again is not set off.
@@ -38,17 +38,10 @@ def metrics(pair: Pair) -> Metrics:
     return {f"benefit/{name}": value for name, value in by_name.items()}
 
 
-def saved_ms(before: Counted, after: Counted, machine: Profile, shares_tables: bool) -> dict[str, Floats]:
+def saved_ms(before: Counted, after: Counted, law: Law, shares_tables: bool) -> dict[str, Floats]:
     """Price what one run spent less than another, by kind. Units: ms. Shapes: -> each (n_replicates,)."""
-    spent = [_spent_ns(run, machine, shares_tables) for run in (before, after)]
+    spent = [
+        spent_ns(run.counts, run.integrals.aged, run.integrals.translated, law, shares_tables)
+        for run in (before, after)
+    ]
     return {kind: (spent[0][kind] - spent[1][kind]) / NS_PER_MS for kind in spent[0]}
-
-
-def _spent_ns(run: Counted, machine: Profile, shares_tables: bool) -> dict[str, Floats]:
-    return {
-        "fork": forks_ns(run.counts, machine, shares_tables),
-        "exit": exits_ns(run.counts, machine, shares_tables),
-        "refault": faults_ns(run.counts, machine, shares_tables),
-        "reclaim": run.integrals.aging_ns(machine) + reclaim_ns(run.counts, machine),
-        "tlb": run.integrals.tlb_ns(machine),
-    }

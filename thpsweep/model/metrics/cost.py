@@ -5,9 +5,18 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from thpsweep.model.accounting.prices import collapse_ns, collapse_ns_by_payer, compaction_ns, ipis, split_ns
+from thpsweep.model.accounting.prices import (
+    FORK_PRICES,
+    TABLE_FORK_PRICES,
+    collapse_ns,
+    collapse_ns_by_payer,
+    compaction_ns,
+    forks_ns,
+    interrupts,
+    split_ns,
+)
 from thpsweep.model.bits import Floats, Ints
-from thpsweep.model.metrics.base import Metric, Metrics, Pair
+from thpsweep.model.metrics.base import Metric, Metrics, Pair, Run
 from thpsweep.model.state.counts import LARGEST, PTE_UPDATES
 from thpsweep.units import NS_PER_MS, PAGE_SIZE_BYTES, size
 
@@ -22,9 +31,9 @@ class Cost(Metric):
         return metrics(pair)
 
     def notes(self, pair: Pair, values: Mapping[str, Floats], replicates: slice) -> dict[str, str]:
-        """Say what became of the sharing."""
-        del pair, replicates
-        return facts(values)
+        """Say what became of the sharing, and whether it fits the machine."""
+        del replicates
+        return facts(values) | fits(values, pair.machine.memory_bytes)
 
 
 def metrics(pair: Pair) -> Metrics:
@@ -42,7 +51,7 @@ def metrics(pair: Pair) -> Metrics:
         by_name[name] = (total[name] * 1.0, name)
     for name, counter in counts.own.items():
         by_name[name] = (total[name] * 1.0, counter.unit)
-    by_name["ipis"] = (ipis(counts, pair.machine, pair.n_sharers), "ipis")
+    by_name["ipis"] = (interrupts(counts, pair.machine, pair.n_sharers)[1], "ipis")
     by_name["wasted_pte_updates"] = (total["wasted_pte_updates"] * 1.0, "ptes")
     by_name["ptes_scanned"] = (total["ptes_scanned"] * 1.0, "ptes")
     by_name["bytes_copied"] = (total["pages_copied"] * float(PAGE_SIZE_BYTES), "bytes")
@@ -74,7 +83,42 @@ def metrics(pair: Pair) -> Metrics:
     held = pair.policy.integrals.page_seconds - pair.baseline.integrals.page_seconds
     by_name["extra_bytes_peak"] = (peak * float(PAGE_SIZE_BYTES), "bytes")
     by_name["extra_byte_seconds"] = (held * float(PAGE_SIZE_BYTES), "byte seconds")
+    by_name |= _memory(pair) | _forks(pair)
     return {f"cost/{name}": value for name, value in by_name.items()}
+
+
+def _memory(pair: Pair) -> Metrics:
+    """Give the most memory that the family took, page tables included: one for each row, mapped by ptes or deposited."""
+    family = pair.policy.family
+    tables = family.n_sharers * family.n_regions
+    runs = {"memory_bytes_peak": pair.policy, "memory_bytes_peak_baseline": pair.baseline}
+    return {name: ((run.integrals.peak_pages + tables) * float(PAGE_SIZE_BYTES), "bytes") for name, run in runs.items()}
+
+
+def _forks(pair: Pair) -> Metrics:
+    """Give the pause of one fork by the root, and what copy-on-write copied for each fork of the run."""
+    by_name: Metrics = {}
+    for suffix, run in (("", pair.policy), ("_baseline", pair.baseline)):
+        by_name[f"fork_pause_ms{suffix}"] = (fork_pause_ns(pair, run) / NS_PER_MS, "ms")
+        copied, forks = run.counts.total["cow_faults"] * float(PAGE_SIZE_BYTES), run.counts.total["forks"]
+        each = np.divide(copied, forks, out=np.full(forks.size, np.nan), where=forks > 0)
+        by_name[f"cow_bytes_per_fork{suffix}"] = (each, "bytes")
+    return by_name
+
+
+def fork_pause_ns(pair: Pair, run: Run) -> Floats:
+    """Price the mean fork of a run; where there was none, one of the root's memory as it is at the end.
+
+    Redis calls it latest_fork_usec. Units: ns. Shapes: -> (n_replicates,).
+    """
+    forks = run.counts.total["forks"]
+    mean_ns = forks_ns(run.counts, pair.machine, pair.shares_tables) / np.maximum(forks, 1)
+    maps = dict(zip(FORK_PRICES.values(), run.root, strict=True))
+    if pair.shares_tables:
+        tables = np.full(forks.size, run.family.n_regions) - run.root.pmds
+        maps = dict(zip(TABLE_FORK_PRICES.values(), (tables, run.root.pmds), strict=True))
+    last_ns = sum((amount * getattr(pair.machine, price) for price, amount in maps.items()), np.zeros(forks.size))
+    return np.asarray(np.where(forks > 0, mean_ns, last_ns))
 
 
 def facts(by_name: Mapping[str, Floats]) -> dict[str, str]:
@@ -88,6 +132,14 @@ def facts(by_name: Mapping[str, Floats]) -> dict[str, str]:
         if healed > 0.005 * lost
         else f"private copies ended the sharing of {size(lost)}; at the end all of it was still double"
     }
+
+
+def fits(by_name: Mapping[str, Floats], memory_bytes: float) -> dict[str, str]:
+    """Say where the policy needs more memory than the machine has; nothing where it fits."""
+    peak = float(by_name["cost/memory_bytes_peak"].max())
+    if peak <= memory_bytes:
+        return {}
+    return {"note_does_not_fit": f"it would need {size(peak)}, and machine.memory_bytes is {size(memory_bytes)}"}
 
 
 def sharing_pages(pair: Pair) -> tuple[Ints, Ints]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from thpsweep.model.bits import Floats
 from thpsweep.model.metrics.base import Counted, Metric, Metrics, Pair
+from thpsweep.units import NS_PER_MS
 
 SAVED = ("fork", "exit", "refault", "reclaim", "tlb")
 """Kinds of CPU time in benefit/ that add up to the gain."""
@@ -24,37 +25,72 @@ class Tradeoff(Metric):
         return metrics(pair, known)
 
     def notes(self, pair: Pair, values: Mapping[str, Floats], replicates: slice) -> dict[str, str]:
-        """Say where payback_s is an extrapolation."""
-        return facts(values, since_s(pair.policy, pair.duration_s)[replicates])
+        """Say in how many replicates it does not pay back within the run."""
+        del pair, replicates
+        return facts(values)
 
 
 def metrics(pair: Pair, by_name: Metrics) -> Metrics:
     """Compute tradeoff/ from the other two groups.
 
-    net_cpu_ms is the gain less the cost over the whole run; payback_s how long the gain, at its mean rate from the first
-    collapse on, takes to make up for the cost: inf where there is no gain, nan where nothing was collapsed. So it lies
-    within the run just where net_cpu_ms is not negative; beyond, it takes for granted that the gain goes on.
-    Shapes: values (n_replicates,).
+    net_cpu_ms is the gain less the cost over the whole run. Shapes: values (n_replicates,).
     """
     updates, removed = by_name["cost/pte_updates"][0], by_name["benefit/lru_entries_removed"][0]
     cost_ms = by_name["cost/cpu_ms"][0]
     gain_ms = sum((by_name[f"benefit/{kind}_ms_saved"][0] for kind in SAVED), np.zeros(cost_ms.size))
     ratio = np.divide(updates, removed, out=np.full(updates.size, np.nan), where=removed > 0)
+    elsewhere_ms = gain_ms - by_name["benefit/tlb_ms_saved"][0]
+    none = pair.policy.counts.total["collapses"] == 0
+    unit_ms = walks_saved_ms(pair)
     return {
         "tradeoff/pte_updates_per_lru_entry": (ratio, "ptes per entry"),
         "tradeoff/gain_cpu_ms": (gain_ms, "ms"),
         "tradeoff/net_cpu_ms": (gain_ms - cost_ms, "ms"),
-        "tradeoff/payback_s": (payback_s(pair.policy, pair.duration_s, cost_ms, gain_ms), "s"),
+        "tradeoff/break_even_walk_share": (
+            np.where(none, np.nan, break_even(cost_ms - elsewhere_ms, unit_ms)),
+            "share of cycles",
+        ),
+        "tradeoff/payback_s": (np.where(none, np.nan, payback_s(pair)), "s"),
     }
 
 
-def payback_s(policy: Counted, duration_s: float, cost_ms: Floats, gain_ms: Floats) -> Floats:
-    """Divide the cost by the mean rate of the gain from the first collapse on. Units: s. Shapes: -> (n_replicates,)."""
-    after_s = since_s(policy, duration_s)
-    gain_ms_per_s = np.divide(gain_ms, after_s, out=np.zeros(gain_ms.size), where=np.isfinite(after_s) & (after_s > 0))
-    payback: Floats = np.divide(cost_ms, gain_ms_per_s, out=np.full(cost_ms.size, np.inf), where=gain_ms_per_s > 0)
-    payback[policy.counts.total["collapses"] == 0] = np.nan
-    return payback
+def walks_saved_ms(pair: Pair) -> Floats:
+    """Price the page walks saved as if all cycles were page walks: they are in proportion to page_walk_share. Units: ms."""
+    law = pair.law
+    before, after = (law.unit_ns(run.integrals.translated) for run in (pair.baseline, pair.policy))
+    return np.asarray((before - after) / NS_PER_MS)
+
+
+def break_even(needed_ms: Floats, unit_ms: Floats) -> Floats:
+    """Give the share of cycles in page walks from which on collapsing pays: net_cpu_ms is 0 there.
+
+    needed_ms is what must be saved in page walks; 0 where other gains pay for it all, inf where no share does.
+    """
+    share = np.divide(
+        needed_ms, unit_ms, out=np.full(np.broadcast(needed_ms, unit_ms).shape, np.inf), where=unit_ms > 0
+    )
+    share = np.where(share > 1.0, np.inf, share)
+    return np.asarray(np.where(needed_ms <= 0, 0.0, share))
+
+
+def payback_s(pair: Pair) -> Floats:
+    """Give the first time at which the cumulative net is and stays above 0; inf where that is not within the run.
+
+    Within a tick the net is taken to go in a straight line. Shapes: -> (n_replicates,).
+    """
+    spent, before = pair.policy.cpu_time, pair.baseline.cpu_time
+    return crossing_s((before.other + before.collapsing) - (spent.other + spent.collapsing), pair.tick_s)
+
+
+def crossing_s(net: Floats, tick_s: float) -> Floats:
+    """Give when a sum that is 0 at first is above 0 for good. Shapes: net (n_ticks, n), at ends of ticks -> (n,)."""
+    line = np.concatenate([np.zeros((1, net.shape[1])), net])
+    last = line.shape[0] - 1 - np.argmax(line[::-1] <= 0, axis=0)  # the last moment at which it is not above 0
+    inside = np.minimum(last, line.shape[0] - 2)
+    column = np.arange(line.shape[1])
+    below, above = line[inside, column], line[inside + 1, column]
+    step = np.divide(-below, above - below, out=np.zeros(below.size), where=above > below)
+    return np.asarray(np.where(last == line.shape[0] - 1, np.inf, (inside + step) * tick_s))
 
 
 def since_s(policy: Counted, duration_s: float) -> Floats:
@@ -62,13 +98,10 @@ def since_s(policy: Counted, duration_s: float) -> Floats:
     return duration_s - policy.integrals.first_collapse_s
 
 
-def facts(by_name: Mapping[str, Floats], after_s: Floats) -> dict[str, str]:
-    """Say where payback_s is an extrapolation, beyond what since_s() gives; nothing where it is none."""
+def facts(by_name: Mapping[str, Floats]) -> dict[str, str]:
+    """Say where it pays back in some replicates only; nothing where all agree."""
     paid_s = by_name["tradeoff/payback_s"]
-    beyond = int(np.count_nonzero(np.isfinite(paid_s) & (paid_s > after_s)))
-    if not beyond:
+    never = int(np.count_nonzero(np.isinf(paid_s)))
+    if not 0 < never < paid_s.size:
         return {}
-    return {
-        "note_payback": f"in {beyond} of {paid_s.size} replicates it pays back only after the end of the run, if "
-        "the gain goes on at its mean rate"
-    }
+    return {"note_payback": f"in {never} of {paid_s.size} replicates it does not pay back within the run"}

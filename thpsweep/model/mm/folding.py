@@ -2,14 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mm.rmap import Sources
 from thpsweep.model.state.family import Family
 from thpsweep.model.state.mm_slots import hand_out
+
+Value = TypeVar("Value", np.bool_, np.int64)
 
 
 def fold(family: Family, found: Sources) -> Ints:
@@ -126,16 +130,15 @@ def relatives(family: Family, rows: Ints) -> Relatives:
     return Relatives(same, index, others + ((regions - np.arange(rows.size)) * family.n_sharers)[index])
 
 
-def by_record(records: Ints, judge: Callable[[Ints], Bools]) -> Bools:
+def by_record(records: Ints, judge: Callable[[Ints], npt.NDArray[Value]]) -> npt.NDArray[Value]:
     """Ask once for each record instead of once for each row: judge gets indices of records that are all distinct.
 
     Shapes: records (n,), judge (k,) -> (k,), result (n,).
     """
-    if not records.size:
-        return np.zeros(0, bool)
     chosen = one_a_record(records)
-    verdict = np.zeros(int(records.max()) + 1, bool)
-    verdict[records[chosen]] = judge(chosen)
+    judged = judge(chosen)
+    verdict = np.zeros(int(records.max(initial=0)) + 1, judged.dtype)
+    verdict[records[chosen]] = judged
     return verdict[records]
 
 
@@ -148,15 +151,26 @@ def one_a_record(records: Ints) -> Ints:
 
 def maps_folio(family: Family, rows: Ints, folios: Ints) -> Bools:
     """Tell which rows map some subpage of their folio. Shapes: (n,), (n,) -> (n,)."""
-    records = family.record_of[rows].astype(np.int64)
+    return by_record(
+        family.record_of[rows].astype(np.int64),
+        lambda chosen: bits.any_slot(_folio_slots(family, rows[chosen], folios[chosen])),
+    )
 
-    def judge(chosen: Ints) -> Bools:
-        found = np.zeros(chosen.size, bool)
-        for index, entry in family.walk(records[chosen]):
-            layer = family.entries.layer[entry]
-            near = bits.where(family.layers.folio[layer] == folios[chosen[index]])
-            hit = bits.at(family.entries.slots, entry[near]) & bits.at(family.layers.compound, layer[near])
-            found[index[near]] |= bits.any_slot(hit)
-        return found
 
-    return by_record(records, judge)
+def folio_slices(family: Family, rows: Ints, folios: Ints, size: int) -> Ints:
+    """Count in how many slices of `size` slots each row maps subpages of its folio. Shapes: (n,), (n,) -> (n,)."""
+    return by_record(
+        family.record_of[rows].astype(np.int64),
+        lambda chosen: bits.count_slices(_folio_slots(family, rows[chosen], folios[chosen]), size),
+    )
+
+
+def _folio_slots(family: Family, rows: Ints, folios: Ints) -> Boards:
+    """Give the slots in which each row maps a subpage of its folio. Shapes: (n,), (n,) -> (n, 8)."""
+    found = bits.empty(rows.size)
+    for index, entry in family.walk(family.record_of[rows].astype(np.int64)):
+        layer = family.entries.layer[entry]
+        near = bits.where(family.layers.folio[layer] == folios[index])
+        hit = bits.at(family.entries.slots, entry[near]) & bits.at(family.layers.compound, layer[near])
+        found[index[near]] |= hit
+    return found

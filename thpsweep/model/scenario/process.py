@@ -47,6 +47,7 @@ class Process:
         n_pages = scene.family.n_regions * HPAGE_PMD_NR
         self._written, self._in_swap = np.zeros(n_pages, np.int64), np.zeros(n_pages, np.int64)
         self._young = np.zeros(n_pages, bool)
+        self._huge_zero = np.zeros(scene.family.n_regions, bool)
         self.write_protected = np.zeros(n_pages, bool)
         """Pages over whose ptes userfaultfd has a write protection, this process's alone."""
 
@@ -63,6 +64,7 @@ class Process:
     def read(self, pages: Iterable[int]) -> None:
         """Read pages: swapped ones come back, empty ones get the zero page."""
         chosen = np.array(list(pages), np.int64)
+        chosen = chosen[~self._huge_zero[chosen // HPAGE_PMD_NR]]
         madvise.read_empty(self.scene.family, self.scene.counts, self._rows, self._boards(chosen))
         self._young[chosen] = True
         back = chosen[self._has("swapped")[chosen]]
@@ -102,6 +104,12 @@ class Process:
         madvise.populate_huge(self.scene.family, self.scene.counts, self._rows[[region]])
         self.write(range(region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR))
 
+    def read_huge(self, region: int = 0) -> None:
+        """Read an empty region first where THP is enabled: a PMD maps the huge zero page, which is nobody's memory."""
+        if self.scene.family.record_of[self._rows[region]]:
+            raise ValueError("the huge zero page needs an empty page table")
+        self._huge_zero[region] = True
+
     def lone_subpages(self, pages: Iterable[int]) -> None:
         """Bring by mremap(), and write, one page each of as many split THPs of which nothing else is mapped."""
         chosen = list(pages)
@@ -111,6 +119,7 @@ class Process:
     def discard(self, pages: Iterable[int]) -> None:
         """Give pages back (MADV_DONTNEED)."""
         chosen = list(pages)
+        self._drop_huge_zero(np.array(chosen, np.int64))
         madvise.discard(self.scene.family, self.scene.counts, self._rows, self._boards(chosen))
         self._written[chosen] = 0
         self._protect(np.array(chosen, np.int64), False)
@@ -168,6 +177,7 @@ class Process:
         new = ledger.places(self._rows)
         ledger.renamed(old[new != old], new[new != old])
         child.advised, child.has_anon_vma = self.advised, self.has_anon_vma
+        child._huge_zero = self._huge_zero & self.has_anon_vma
         child._written, child._in_swap = self._written.copy(), self._in_swap.copy()
         ledger.learn(child.frames, contents)
         ledger.close_generation()
@@ -190,7 +200,11 @@ class Process:
         collapser = self.scene.collapser(mechanism, options)
         goes_on = _GOES_ON if self.scene.family.rules.goes_on_at_empty else _GOES_ON - {ScanResult.NO_PTE_TABLE}
         results: list[ScanResult] = []
-        for row in self._rows if regions is None else self._rows[list(regions)]:
+        for region in range(self._rows.size) if regions is None else regions:
+            row = self._rows[region]
+            if self._huge_zero[region]:  # a PMD is there already
+                results.append(ScanResult.PMD_MAPPED)
+                continue
             scanned = collapser.scan(np.array([row]), ScanLimits(), 0, khugepaged=False)
             results += [ScanResult(result) for result in collapser.attempt(scanned, ScanLimits())]
             if results[-1] not in goes_on:
@@ -283,8 +297,35 @@ class Process:
         """Let write faults happen on pages; give them sorted."""
         chosen = np.unique(np.array(list(pages), np.int64))
         self.has_anon_vma |= bool(chosen.size)
+        self._write_huge_zero(np.unique(chosen // HPAGE_PMD_NR))
         write(self.scene.family, self.scene.counts, self._keys(chosen))
         return chosen
+
+    def _write_huge_zero(self, regions: Ints) -> None:
+        """Let the first write to a huge zero page bring a THP of zeroes, or in kernels before that ptes to the zero page.
+
+        Source: mm/huge_memory.c do_huge_pmd_wp_page(), do_huge_zero_wp_pmd() (v6.18).
+        """
+        met = regions[self._huge_zero[regions]]
+        self._huge_zero[met] = False
+        if self.scene.family.rules.huge_zero_write:
+            madvise.populate_huge(self.scene.family, self.scene.counts, self._rows[met])
+        else:
+            self._map_zeroes(met)
+
+    def _drop_huge_zero(self, pages: Ints) -> None:
+        """Unmap the huge zero page where all of a region is given back; map the rest of it by ptes where a part is."""
+        regions, given = np.unique(pages // HPAGE_PMD_NR, return_counts=True)
+        regions, given = regions[self._huge_zero[regions]], given[self._huge_zero[regions]]
+        self._huge_zero[regions] = False
+        self._map_zeroes(regions[given < HPAGE_PMD_NR])
+
+    def _map_zeroes(self, regions: Ints) -> None:
+        """Map the zero page by every pte of regions: a split of the PMD, no fault."""
+        pages = (regions[:, None] * HPAGE_PMD_NR + np.arange(HPAGE_PMD_NR)).reshape(-1)
+        faults = self.scene.counts.total["minor_faults"].copy()
+        madvise.read_empty(self.scene.family, self.scene.counts, self._rows, self._boards(pages))
+        self.scene.counts.total["minor_faults"][:] = faults
 
     def _keys(self, pages: Ints) -> Ints:
         return np.asarray(self._rows[pages // HPAGE_PMD_NR] * HPAGE_PMD_NR + pages % HPAGE_PMD_NR)

@@ -1,6 +1,7 @@
 """The operations that a run counts; prices.py turns them into time and bytes."""
 
 import contextlib
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -127,20 +128,28 @@ class Totals(dict[str, Ints]):
 class Counts:
     """Counters of a run. Shapes: total[name] (n_replicates,) int64, largest[name] likewise.
 
-    own: those of the mechanism's own, which are in `total`, too.
+    own: those of the mechanism's own, which are in `total`, too. total's arrays are rows of `table`.
     """
 
     def __init__(
         self, n_replicates: int, record_holds: Holds | None = None, own: Mapping[str, Counter] | None = None
     ) -> None:
         self.own = dict(own or {})
-        self.total: dict[str, Ints] = Totals(
-            {name: np.zeros(n_replicates, np.int64) for name in (*OPERATIONS, *self.own)}
-        )
+        names = (*OPERATIONS, *self.own)
+        self.table = np.zeros((len(names), n_replicates), np.int64)
+        self.total: dict[str, Ints] = Totals(zip(names, self.table, strict=True))
         self.largest = {name: np.zeros(n_replicates, np.int64) for name in LARGEST.values()}
         self.needed_pages = np.full(n_replicates, HPAGE_PMD_NR)
         """Most pages that an attempt so far took on top of what was there."""
         self._record_holds = record_holds
+
+    def at(self, moments: Ints) -> "Counts":
+        """Give the counters as they were at several moments, to be priced. Shapes: (n, counters, n_replicates) of table
+        -> total[name] (n, n_replicates)."""
+        then = copy.copy(self)
+        then.table = moments.swapaxes(0, 1)
+        then.total = Totals(zip(self.total, then.table, strict=True))
+        return then
 
     @property
     def pte_updates(self) -> Ints:

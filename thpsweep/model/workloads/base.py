@@ -7,12 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from thpsweep.errors import OptionError
 from thpsweep.model import bits, checks
 from thpsweep.model.capture.start import Start
 from thpsweep.units import HPAGE_PMD_NR
 
 MAX_REGIONS = 1 << 20
 """2 TiB of memory."""
+
+RECLAIM = ("none", "classic", "mglru")
+"""none: no swap, so that anonymous memory is not scanned; classic: LRU lists, a folio at a time; mglru: page tables."""
 
 LIFE_LAWS = ("exponential", "fixed", "together")
 """exponential: memoryless; fixed: always the mean, each worker in a phase of its own; together: the mean, all in step."""
@@ -38,8 +42,13 @@ class Workload(abc.ABC):
     burst_s: float
     reads_per_page_hour: float
     """How often a process touches a page: decides whether khugepaged finds a young pte."""
-    random_accesses_per_s: float
-    """Accesses of all processes together that may miss the TLB, spread evenly over what they map."""
+    root_cpu_share: float
+    worker_cpu_share: float
+    """CPUs that the root, and each worker, keeps busy; together at most what the machine has."""
+    page_walk_share: float
+    """Share of their cycles in page walks, with small pages alone, in the family as it is at the start."""
+    reach_exponent: float
+    """TLB misses go with the reach of an entry to the power of minus this."""
     worker_life_s: float
     """Mean time from a worker's fork to its exit; 0 = lives on."""
     worker_gap_s: float
@@ -52,8 +61,10 @@ class Workload(abc.ABC):
     """Mean number that arrive at a page while one attempt is under way."""
     mmap_write_locked_share: float
     """Share of the time for which a process's mmap_lock is held for writing: khugepaged then passes its mm over."""
+    reclaim: str
+    """How anonymous memory is reclaimed: one of RECLAIM."""
     aging_passes_per_hour: float
-    """Rounds of LRU aging: memory pressure. Young bits are cleared by it."""
+    """Rounds of LRU aging: memory pressure. Young bits are cleared by it. Without reclaim there are none."""
     pins_per_process_hour: float
     """Rate at which a process pins a run of pages for long (FOLL_PIN: registered buffers, RDMA, VFIO)."""
     vmsplices_per_process_hour: float
@@ -68,6 +79,8 @@ class Workload(abc.ABC):
     RANGES: ClassVar[dict[str, tuple[float, float]]] = {
         "hot_regions": (0, 1),
         "mmap_write_locked_share": (0, 1),
+        "page_walk_share": (0, 1),
+        "reach_exponent": (0, 2),
         "burst_pages_share": (0, 0.999),
         "write_zipf_exponent": (0, 4),
     }
@@ -78,7 +91,8 @@ class Workload(abc.ABC):
         "worker_cold_writes_per_page_hour",
         "burst_s",
         "reads_per_page_hour",
-        "random_accesses_per_s",
+        "root_cpu_share",
+        "worker_cpu_share",
         "worker_life_s",
         "worker_gap_s",
         "extra_references_per_page",
@@ -96,7 +110,17 @@ class Workload(abc.ABC):
         for name in self.NOT_NEGATIVE:
             checks.not_negative(f"workload.{name}", getattr(self, name))
         checks.one_of("workload.worker_life_law", self.worker_life_law, LIFE_LAWS)
+        checks.one_of("workload.reclaim", self.reclaim, RECLAIM)
+        if self.reclaim == "none" and self.swap_outs_per_page_hour:
+            raise OptionError(
+                "workload.reclaim", "none", "classic or mglru, as workload.swap_outs_per_page_hour is not 0"
+            )
         checks.whole("workload.pages_per_request", self.pages_per_request, 1, HPAGE_PMD_NR)
+
+    @property
+    def aging_rounds_per_hour(self) -> float:
+        """Rounds of LRU aging that anonymous memory sees."""
+        return 0.0 if self.reclaim == "none" else self.aging_passes_per_hour
 
     @abc.abstractmethod
     def start(self, n_sharers: int) -> Start:
@@ -105,6 +129,10 @@ class Workload(abc.ABC):
     def writes_per_page_hour(self, root: bool, hot: bool) -> float:
         """Give the mean rate at which the root, or a worker, writes a hot, or cold, page."""
         return float(getattr(self, f"{'root' if root else 'worker'}_{'hot' if hot else 'cold'}_writes_per_page_hour"))
+
+    def burst_share(self) -> float:
+        """Give the share of all pages that a worker writes in the first burst_s of its life."""
+        return self.burst_pages_share
 
     def absent(self, n_sharers: int) -> int:
         """Count the workers, the last of the sharers, that do not live yet when the run begins."""

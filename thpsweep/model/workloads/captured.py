@@ -14,7 +14,7 @@ from thpsweep.model.capture.activity import MEASURED
 from thpsweep.model.capture.files import SAMPLES as SAMPLES
 from thpsweep.model.capture.layout import WHY_FORBIDDEN, Layout, content_hash
 from thpsweep.model.capture.start import Start
-from thpsweep.model.workloads.base import Workload, hot_count
+from thpsweep.model.workloads.base import RECLAIM, Workload, hot_count
 
 CAPTURED_OR = "captured_or"
 """Key of a rate that is the file's, where the file has it; its value is what stands for it elsewhere."""
@@ -43,12 +43,14 @@ class Captured(Workload):
     pins_per_process_hour: Any
     pages_per_request: Any
     swap_outs_per_page_hour: Any
+    reclaim: Any
     path: str
 
     def __post_init__(self) -> None:
         files.check_name("workload.path", self.path)
         for name in MEASURED:
             setattr(self, name, self._rate(name, getattr(self, name)))
+        self.reclaim = self._reclaim(self.reclaim)
         super().__post_init__()
 
     def _rate(self, name: str, value: object) -> object:
@@ -60,6 +62,17 @@ class Captured(Workload):
             value = value[CAPTURED_OR] if measured is None else measured
         is_whole = isinstance(value, int) and not isinstance(value, bool)
         return float(value) if is_whole and name != "pages_per_request" else value  # type: ignore[arg-type]
+
+    def _reclaim(self, value: object) -> object:
+        """Give how the captured machine reclaims; a file that does not say so, but saw pages swapped out, had LRU lists."""
+        if not isinstance(value, Mapping):
+            return value
+        if list(value) != [CAPTURED_OR]:
+            raise OptionError(
+                "workload.reclaim", dict(value), f"one of {', '.join(RECLAIM)}, or {{{CAPTURED_OR}: one}}"
+            )
+        told = files.load(self.file()).provenance.get("reclaim")
+        return told or ("classic" if self.swap_outs_per_page_hour else value[CAPTURED_OR])
 
     def _measured(self, name: str) -> float | int | None:
         try:

@@ -14,8 +14,6 @@ def walking(bench: Bench) -> Raw:
     raw: Raw = {}
     with LiveFamily() as family:
         actor = family.start()
-        for level in (1, 2):
-            raw[f"tlb_entries_l{level}"] = float(actor.do("entries", level).result)
         for huge, form in enumerate(("small", "huge")):
             for size in SIZES_MIB:
                 memory = actor.map(size // 2)

@@ -37,10 +37,9 @@ def differences(play: Play, kernel: Told, model: Told) -> list[Difference]:
     collapses = [step for step in play.steps if isinstance(step, Collapse)]
     found: list[Difference] = []
     for number, (step, mine, its) in enumerate(zip(collapses, kernel.did, model.did, strict=True)):
-        sharers = len(kernel.states[number])
         for name, some, other in _did(step.mechanism, mine, its):
             what = f"collapse {number} ({step.mechanism}): {name}: kernel {some}, model {other}"
-            found.append(Difference(what, _reason(step.mechanism, name, mine, its, sharers)))
+            found.append(Difference(what, _reason(step.mechanism, mine, its)))
     for number, (left, right) in enumerate(zip(kernel.states, model.states, strict=True)):
         found += (Difference(f"state {number}: {what}") for what in _state(left, right))
     for number, (few, many) in enumerate(zip(kernel.small_folios, model.small_folios, strict=True)):
@@ -59,17 +58,10 @@ def _did(mechanism: str, kernel: Did, model: Did) -> Iterator[tuple[str, object,
                 yield name, some, many
 
 
-def _reason(mechanism: str, name: str, kernel: Did, model: Did, sharers: int) -> str:
-    """Explain a difference of a result or a count, where it is of the size that the explanation gives."""
-    mine, its = kernel.counts, model.counts
+def _reason(mechanism: str, kernel: Did, model: Did) -> str:
+    """Explain a difference, where it is the one that the explanation gives."""
     if mechanism == "visit" and (kernel.result, model.result) == ("PTE_MAPPED_HUGEPAGE", "PAGE_COUNT"):
         return "a visit that finds nothing to switch: the model looks for references on the mm's own pages, too"
-    if mechanism != "switch_page":
-        return ""
-    if name == "flushes" and mine["flushes"] == mine["ptes"] + (mine["protected"] > 0):
-        return "page by page, each pte is flushed under its lock, as KSM does; the model flushes once a sharer"
-    if name == "visits" and its["vmas_visited"] < mine["visits"] <= mine["copied"] * sharers:
-        return "a walk visits all VMAs under the page's anon_vma; the model, only the owner's where nobody else has it"
     return ""
 
 

@@ -15,7 +15,7 @@ from thpsweep.units import HPAGE_PMD_NR
 
 MECHANISMS: dict[str, tuple[str, dict[str, Any]]] = {
     "switch": ("switch", {"walk": "per_range"}),
-    "switch_over": ("switch", {"walk": "per_range"}),
+    "switch_over": ("switch", {"walk": "overwrite"}),
     "switch_page": ("switch", {"walk": "per_page"}),
     "switch_pmd": ("switch_pmd", {"walk": "per_range"}),
     "inplace": ("inplace", {}),
