@@ -85,9 +85,13 @@ def ran(one: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     asked, clock = sorted(Alternating.asked, key=lambda each: each[0]), running.trigger_state
     run, outcomes = _finish(running)
     ends = [clock.cursors.sharer, clock.cursors.region, clock.cursors.registered, clock.next_pass, clock.slept_ms]
-    counted = [run.counts.total, run.counts.largest, run.locks.squares, run.locks.hidden, run.locks.total_ns]
-    counted += [run.locks.max_ns, run.integrals.aged, run.integrals.missed, run.family.gauge]
-    ends += [outcomes, run.series.table, *(value for values in counted for value in values.values())]
+    parts = (run.counts, run.locks, run.integrals, run.family)
+    counted = [value for part in parts for value in vars(part).values() if isinstance(value, dict)]
+    ends += [
+        outcomes,
+        run.series.table,
+        *(each for values in counted for each in values.values() if isinstance(each, np.ndarray)),
+    ]
     return [end.tolist() for end in ends], asked
 
 
@@ -184,3 +188,9 @@ def test_passes_are_gone_over_at_all(monkeypatch: pytest.MonkeyPatch, mechanism:
     run = {"replicates": 1, "duration_s": 600.0, "tick_s": 10.0}
     simulate(point(mechanism, 4, trigger={"kind": "khugepaged", "scan_sleep_millisecs": 10}, run=run))
     assert 0 < len(made) < 600.0 / 0.01 / 100
+
+
+def test_holds_end_where_the_last_mms_of_the_list_are_busy() -> None:
+    trigger = {"kind": "khugepaged", "scan_sleep_millisecs": 250}
+    run = {"replicates": 3, "duration_s": 40.0, "tick_s": 10.0}
+    same(point("inplace", 4, trigger=trigger, run=run, regions=2, mmap_write_locked_share=0.5))
