@@ -79,7 +79,8 @@ def nth(boards: Boards, number: int) -> Ints:
     words = boards[each, word]
     before = running[each, word] - np.bitwise_count(words)
     in_word = np.unpackbits(words.view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
-    return word * 64 + np.argmax(np.cumsum(in_word, axis=1, dtype=np.uint8) > (number - before)[:, None], axis=1)
+    found = np.cumsum(in_word, axis=1, dtype=np.uint8) > (number - before)[:, None]
+    return np.asarray(word * 64 + np.argmax(found, axis=1))
 
 
 def count_slices(boards: Boards, size: int) -> Ints:
