@@ -16,6 +16,7 @@ PLAIN_VERBS = (
     "new",
     "check",
     "capture",
+    "import",
     "advise",
     "collapse",
     "ui",

@@ -17,6 +17,7 @@ EXAMPLES = {
     "sync": "sync",
     "ui": "ui",
     "capture": "capture --pid 1234 --out service.npz --seconds 10",
+    "import": "import smaps.txt --out service.npz",
     "advise": "advise --capture redis_bgsave --machine zen5_vm",
     "collapse": "collapse --pid 1234 --max-bytes 512M",
     "calibrate": "calibrate --out here.yaml",
@@ -36,6 +37,7 @@ ABOUT = {
     "sync": "add to MLflow what it lacks",
     "ui": "open the runs in MLflow, on this machine only",
     "capture": "store the memory layout of a running process tree",
+    "import": "make such a layout of pasted smaps, smaps_rollup, numa_maps or thpmaps",
     "advise": "say what would pay for a process tree, and how to do it",
     "collapse": "give a running process tree huge pages from outside; a dry run unless --apply",
     "calibrate": "measure this machine's prices",
@@ -72,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
         "--no-reads", action="store_true", help="leave the young bits of its pages alone while watching"
     )
     capture.set_defaults(verb=verbs.capture)
+    _add_import(parsers)
     _add_advise(parsers)
     _add_collapse(parsers)
     ui = parsers.add_parser("ui", help="open the runs in MLflow, on this machine only")
@@ -145,6 +148,21 @@ def _add_prototype(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     prototype.add_argument("--seed", type=int, default=0, help="compare: which (default: 0)")
     prototype.add_argument("--out", type=Path, metavar="FILE.yaml", help="price: file to write the table to, too")
     prototype.set_defaults(verb=verbs.prototype)
+
+
+def _add_import(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = (
+        "Read /proc/PID/smaps, smaps_rollup or numa_maps, the output of the kernel's tools/mm/thpmaps, and settings of THP "
+        "(grep -r . /sys/kernel/mm/transparent_hugepage), as text that was pasted, mailed or collected by others: several "
+        "processes in one file are one family. Who shares a page is not in such text: it is assumed, within the bounds "
+        "that Pss gives, which are printed and stored. Rates are unknown. A line that cannot be is named."
+    )
+    imported = parsers.add_parser("import", help=ABOUT["import"], description=about)
+    imported.add_argument(
+        "file", nargs="+", metavar="FILE", help="text of one machine at one moment; - is standard input"
+    )
+    imported.add_argument("--out", type=Path, metavar="X.npz", help="captured layout to write (default: none)")
+    imported.set_defaults(verb=verbs.import_text)
 
 
 def _add_advise(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -28,6 +28,13 @@ def capture(options: argparse.Namespace) -> int:
     return capture(options.pid, options.out, not options.no_children, options.seconds, not options.no_reads)
 
 
+def import_text(options: argparse.Namespace) -> int:
+    """Make a memory layout of pasted text."""
+    from thpsweep.linux.capture.imported.command import run
+
+    return run(options.file, options.out)
+
+
 def advise(options: argparse.Namespace) -> int:
     """Say what would pay for a process tree."""
     from thpsweep.answers.advise.command import AdviseRequest, run

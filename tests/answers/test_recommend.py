@@ -228,6 +228,13 @@ def _shell(lines: list[str] | tuple[str, ...]) -> None:
     subprocess.run(["sh", "-eu", "-c", "\n".join(lines)], check=True)
 
 
+def test_a_setting_is_said_to_be_the_whole_machine_s() -> None:
+    by_setting = dataclasses.replace(TODAY, commands=settings({"/sys/x": 1}, {"/sys/x": 0}))
+    each = dataclasses.replace(made("good", [200.0, 202.0]), choice=by_setting)
+    assert "whole machine" in "\n".join(show.headline(recommend([each], HOUR)))
+    assert "whole machine" not in "\n".join(show.headline(recommend([made("good", [200.0, 202.0])], HOUR)))
+
+
 def test_a_unit_gets_a_drop_in() -> None:
     commands = collapse(ServiceName("7", "web.service"), only_root=True)
     assert commands.apply[0].startswith("thpsweep collapse --pid 7 --no-children")

@@ -18,14 +18,16 @@ MARKER = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377)
 COW, HOLES, ZERO, THP, LATE, UNMAPPED, LAST = range(1, 8)
 N_REGIONS = 8
 SPARSE_BYTES = 64 << 30
+N_GUARDED = 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _libc.mremap.argtypes = [ctypes.c_void_p, *[ctypes.c_size_t] * 2, ctypes.c_int, ctypes.c_void_p]
-_MADV_HUGEPAGE, _MADV_NOHUGEPAGE, _MAP_NORESERVE = 14, 15, 0x4000
+_MADV_HUGEPAGE, _MADV_NOHUGEPAGE, _MAP_NORESERVE, _PROT_NONE = 14, 15, 0x4000, 0
 _MREMAP_MAYMOVE, _MREMAP_FIXED, _CLONE_VM = 1, 2, 0x100
 _PR_SET_THP_DISABLE, _THP_DISABLE_EXCEPT_ADVISED = 41, 2
 _KEPT = []
@@ -127,6 +129,30 @@ def build():
     write(base, HOLES, [105])
 
 
+def build_guarded():
+    """Write regions that end where their mappings do; tell where they begin."""
+    n_bytes = N_GUARDED * REGION
+    start = _libc.mmap(None, n_bytes + 2 * REGION, _PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+    base = -(-(start + PAGE) // REGION) * REGION
+    _libc.mprotect(base, n_bytes, mmap.PROT_READ | mmap.PROT_WRITE)
+    write(base, 0, MARKER)
+    write(base, 1, range(512))
+    _libc.madvise(base + 2 * REGION, REGION, _MADV_HUGEPAGE)
+    write(base, 2, range(512))
+    write(base, 3, range(300))
+
+    def a():
+        write(base, 1, range(100))
+
+    def b():
+        write(base, 2, [7])
+        write(base, 3, range(10))
+
+    fork(a)
+    fork(b)
+    return base
+
+
 def build_sparse():
     """Reserve far more than is used, and touch the marker in the middle of it."""
     base = reserve(SPARSE_BYTES)
@@ -190,6 +216,14 @@ def build_moved():
     fork(lambda: None)
 
 
+def build_advised():
+    """Write a region that asks for huge pages of whatever size there is; a child writes one page of it."""
+    base = reserve(REGION)
+    _libc.madvise(base, REGION, _MADV_HUGEPAGE)
+    write(base, 0, range(512))
+    fork(lambda: write(base, 0, [5]))
+
+
 def build_shares_all():
     """Write a region, and run a child that has the same mm (CLONE_VM) and waits for the end of standard input."""
     base = reserve(REGION)
@@ -232,18 +266,22 @@ def build_except_advised():
 
 BUILDERS = {
     "moved": build_moved,
+    "advised": build_advised,
     "shares_all": build_shares_all,
     "dev_zero": build_dev_zero,
     "one_outside": build_one_outside,
     "except_advised": build_except_advised,
     "family": build,
     "sparse": build_sparse,
+    "guarded": build_guarded,
     "restless": build_restless,
     "forbidden": build_forbidden,
     "split": build_split,
 }
 
 if __name__ == "__main__":
-    BUILDERS[sys.argv[1]]()
+    place = BUILDERS[sys.argv[1]]()
     print("ready", flush=True)
+    if place is not None:
+        print(place, flush=True)
     os.read(0, 1)

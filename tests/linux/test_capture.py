@@ -18,6 +18,7 @@ from thpsweep.errors import CaptureError
 from thpsweep.linux.capture import capture as capture_module
 from thpsweep.linux.capture.capture import capture
 from thpsweep.linux.capture.summary import summary
+from thpsweep.linux.live.settings import THP as HUGEPAGES
 from thpsweep.linux.proc import pagemap, tree
 
 pytestmark = pytest.mark.live
@@ -176,6 +177,23 @@ def test_folios_that_do_not_lie_on_region_boundaries_are_counted_as_folios(thp, 
     assert rows["anon-thp-pte-unaligned-2048kB"] == f"{2 * 2 * 2048} kB"  # the inner two folios, in two processes
     n_pages = int(np.bitwise_count(layout.cell_slots).sum())
     assert layout.provenance["lru_entries"] == n_pages - 3 * 512 + 4  # three whole regions hold parts of four folios
+
+
+def test_folios_of_64_kib_are_counted_as_folios(thp, madvised, family):
+    """The child has copied one page of one of 32 folios, of which it maps the other 15."""
+    sizes = {size: HUGEPAGES / f"hugepages-{size}kB" / "enabled" for size in (64, 2048)}
+    if not sizes[64].exists():
+        pytest.skip("this kernel has no huge pages of 64 KiB")
+    with madvised.section():
+        madvised.set(sizes[2048], "never")
+        madvised.set(sizes[64], "madvise")
+        layout = capture(family("advised").pid)
+    rows = dict(summary(layout))
+    if rows.get("anon-thp-pte-aligned-64kB") != f"{(32 + 31) * 64} kB":
+        pytest.skip("the kernel had no pages of 64 KiB to give")
+    assert rows["anon-thp-pte-partial"] == f"{15 * 4} kB"
+    n_pages = int(np.bitwise_count(layout.cell_slots).sum())
+    assert layout.provenance["lru_entries"] == n_pages - 512 + 32
 
 
 def test_lru_entries_are_those_of_the_layout_where_all_folios_are_in_place(thp, captured):

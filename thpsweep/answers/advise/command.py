@@ -195,7 +195,8 @@ def tell(scene: AdviseScene, found: Sequence[Prediction], request: AdviseRequest
     """Print the recommendation, the table, the commands, and what all of it rests on."""
     layout, about = scene.layout, circumstances(scene, request)
     program = layout.provenance.get("program", "a tree")
-    who = f"{program}: {layout.n_processes} processes, {layout.n_regions} regions of 2 MiB"
+    n_processes = "1 process" if layout.n_processes == 1 else f"{layout.n_processes} processes"
+    who = f"{program}: {n_processes}, {layout.n_regions} regions of 2 MiB"
     wide = _console()
     first, *others = [*show.headline(recommend(found, about))]
     wide.print(first, style="bold", highlight=False, markup=False, soft_wrap=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from thpsweep.answers.advise.chance import WalkShare, at_most, breakeven, chance
 from thpsweep.answers.advise.choices import AS_SET
-from thpsweep.answers.advise.verdict import ChoiceVerdict, Prediction, alike, ordered
+from thpsweep.answers.advise.verdict import ChoiceVerdict, Prediction, alike, ordered, span
 from thpsweep.answers.advise.watched import Unfit
 from thpsweep.answers.analysis.paired import estimate
 from thpsweep.answers.terminal.table import duration, significant
@@ -138,7 +138,8 @@ def _payback(each: Prediction) -> str:
 
 
 def _memory(each: Prediction) -> str:
-    return f"{size(max(0.0, each.extra_bytes.mean))} more memory at its peak"
+    collapsing = f" and {span(each.cost)} ms of CPU to collapse" if each.cost.mean > 0 else ""
+    return f"{size(max(0.0, each.extra_bytes.mean))} more memory at its peak{collapsing}"
 
 
 def _sure(each: Prediction, about: Circumstances) -> str:

@@ -89,6 +89,8 @@ def headline(made: Recommendation) -> Iterator[str]:
             f"Beside huge pages: {made.beside.choice.name} would keep up to {size(-made.beside.extra_bytes.mean)} shared "
             "that every worker copies for itself now."
         )
+    if made.choice is not None and any(line.startswith("echo ") for line in made.choice.choice.commands.apply):
+        yield "It is a setting of the whole machine: other programs get huge pages by it, too."
     if made.choice is not None and made.choice.choice.possible:
         yield from steps(made.choice)
 

@@ -124,7 +124,7 @@ class Bench:
         self._warmer.write(memory, range(1))
         seen = look(self._warmer.pid, memory)
         self._warmer.unmap(memory)
-        if seen.huge is None:
+        if seen.swapped is None:
             raise LiveError(
                 "/proc/PID/pagemap is not there, or masked (CONFIG_PROC_PAGE_MONITOR): forms do not show either"
             )

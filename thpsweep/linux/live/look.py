@@ -12,7 +12,7 @@ import numpy.typing as npt
 from thpsweep.errors import CaptureError
 from thpsweep.linux.live.actor import LiveMemory
 from thpsweep.linux.proc.kpage import KPF_COMPOUND, KPF_IDLE, KPF_ZERO_PAGE, FrameTable, pmd_folio_heads
-from thpsweep.linux.proc.pagemap import ENTRY_BYTES, PAGE_IS_HUGE, Pagemap
+from thpsweep.linux.proc.pagemap import ENTRY_BYTES, PAGE_IS_HUGE, Pagemap, scan_works
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 _PRESENT, _SWAPPED, _FRAME = np.uint64(1 << 63), np.uint64(1 << 62), np.uint64((1 << 55) - 1)
@@ -27,9 +27,9 @@ class Look:
     """One process's memory at one moment.
 
     Shapes: frames (n_pages,) PFN or 0 for none and for the zero page; swapped, alone (mapped by nobody else) (n_pages,);
-    huge (n_regions,). `frames` is None where the kernel hides them, all four are where there is no pagemap. `kib` has the
-    fields of smaps summed over the range, n_vmas how many were summed. idle: whether another program marked a
-    folio of it idle, and took the young bits of its ptes for that.
+    huge (n_regions,). `frames` is None where the kernel hides them, `huge` before Linux 6.7, all four are where there is no
+    pagemap. `kib` has the fields of smaps summed over the range, n_vmas how many were summed. idle: whether another
+    program marked a folio of it idle, and took the young bits of its ptes for that.
     """
 
     frames: npt.NDArray[np.int64] | None
@@ -125,7 +125,10 @@ def _known(frames: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64] | None,
     return np.where(ours[index], frames, 0), bool(((words & KPF_IDLE) != 0)[ours].any())
 
 
-def _huge(pid: int, memory: LiveMemory) -> npt.NDArray[np.bool_]:
+def _huge(pid: int, memory: LiveMemory) -> npt.NDArray[np.bool_] | None:
+    """Tell which regions a PMD maps; nothing where the kernel does not (before Linux 6.7), but for the sum in smaps."""
+    if not scan_works():
+        return None
     huge = np.zeros(memory.n_regions, np.bool_)
     first = memory.address // HPAGE_PMD_SIZE_BYTES
     with Pagemap(pid) as pagemap:

@@ -21,7 +21,10 @@ def zram_swap(n_bytes: int) -> Iterator[None]:
     number = int((_CONTROL / "hot_add").read_text())
     device, block = f"/dev/zram{number}", Path(f"/sys/block/zram{number}")
     try:
-        (block / "disksize").write_text(str(n_bytes))
+        try:
+            (block / "disksize").write_text(str(n_bytes))
+        except OSError as error:
+            raise LiveError(f"no swap: {block}/disksize takes no size: {error.strerror}") from error
         _run("mkswap", device)
         _run("swapon", "--priority", "100", device)
         try:

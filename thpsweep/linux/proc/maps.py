@@ -50,7 +50,7 @@ def anonymous_spans(pid: int) -> list[Span]:
 
 def anonymous_ranges(pid: int) -> list[tuple[int, int]]:
     """List first and end address of each private anonymous VMA, ascending. Raises: VanishedError; CaptureError."""
-    ranges = (_anonymous_bytes(line) for line in _read(pid, "maps").splitlines())
+    ranges = (anonymous_bytes(line) for line in _read(pid, "maps").splitlines())
     return [each for each in ranges if each is not None]
 
 
@@ -66,7 +66,7 @@ def _vmas(text: str) -> Iterator[Vma]:
     place, kib, eligible = None, dict[str, int](), None
     for line in text.splitlines():
         if line[0] in "0123456789abcdef":
-            place, kib, eligible = _anonymous_bytes(line), {}, None
+            place, kib, eligible = anonymous_bytes(line), {}, None
         elif matched := _FIELD.match(line):
             kib[matched.group(1)] = int(matched.group(2))
         elif line.startswith("THPeligible:"):
@@ -77,14 +77,14 @@ def _vmas(text: str) -> Iterator[Vma]:
 
 def anonymous_span(line: str) -> Span | None:
     """Parse a line of maps: the whole regions in it, or None where it is no private anonymous VMA with one."""
-    place = _anonymous_bytes(line)
+    place = anonymous_bytes(line)
     if place is None:
         return None
     first, stop = whole_regions(*place)
     return (first, stop) if first < stop else None
 
 
-def _anonymous_bytes(line: str) -> tuple[int, int] | None:
+def anonymous_bytes(line: str) -> tuple[int, int] | None:
     """Parse a line of maps: first and end address, or None where it is no private anonymous VMA.
 
     A private mapping of /dev/zero is one, although it has a file.

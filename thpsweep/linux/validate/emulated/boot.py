@@ -18,6 +18,9 @@ from thpsweep.linux.validate.emulated.modules import in_order
 from thpsweep.linux.validate.emulated.root import files
 
 _NEEDED = ("apt-get", "dpkg-deb", EMULATOR)
+_MODULES = ("lzo_rle", "zram")
+"""For swap; the first is what zram compresses with before 6.12, though it names no need of it."""
+
 _MEMORY_MIB = 3072
 _CPU = "max,avx=off,avx2=off,fma=off,f16c=off"
 """Without what qemu 7.2 began to emulate: under it NumPy, which uses AVX2 where there is, went wrong now and then."""
@@ -38,7 +41,7 @@ def validate_in(kernel: DebianKernel, arguments: Sequence[str], out: Path | None
     unpacked = fetched(kernel, say)
     with tempfile.TemporaryDirectory(prefix="thpsweep-validate-") as name:
         initramfs = Path(name) / "root.cpio"
-        inside = files(in_order(unpacked.root, "zram"))
+        inside = files(in_order(unpacked.root, *_MODULES))
         inside["arguments.json"] = json.dumps(list(arguments)).encode()
         cpio.write_tree(initramfs, inside)
         say(f"booting {unpacked.version} under emulation: times there are the emulator's, and mean nothing")

@@ -9,11 +9,12 @@ _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
 _OPEN = {".xz": lzma.decompress, ".gz": gzip.decompress}
 
 
-def in_order(root: Path, wanted: str) -> list[bytes]:
-    """Give a module behind all that it needs; nothing where this kernel has no such module."""
+def in_order(root: Path, *wanted: str) -> list[bytes]:
+    """Give modules, each behind all that it needs; those that this kernel does not have are left out."""
     files = {path.name.partition(".ko")[0].replace("-", "_"): path for path in root.rglob("*.ko*")}
     found: dict[str, bytes] = {}
-    _add(files, wanted, found)
+    for name in wanted:
+        _add(files, name, found)
     return list(found.values())
 
 
