@@ -71,14 +71,6 @@ def any_slot(boards: Boards) -> Bools:
     return np.asarray(merged != 0)
 
 
-def count_slices(boards: Boards, size: int) -> Ints:
-    """Count the slices of `size` consecutive slots that have a slot set. Shapes: (n, 8) -> (n,)."""
-    if size == HPAGE_PMD_NR:
-        return any_slot(boards).astype(np.int64)
-    found = np.bitwise_or.reduceat(expand(boards), np.arange(0, HPAGE_PMD_NR, size), axis=1)
-    return np.asarray(found.sum(axis=1, dtype=np.int64))
-
-
 def nth(boards: Boards, number: int) -> Ints:
     """Give the slot of each board that has so many set ones before it; each has more. Shapes: (n, 8) -> (n,)."""
     running = np.cumsum(np.bitwise_count(boards), axis=1, dtype=np.int64)
@@ -87,7 +79,16 @@ def nth(boards: Boards, number: int) -> Ints:
     words = boards[each, word]
     before = running[each, word] - np.bitwise_count(words)
     in_word = np.unpackbits(words.view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
-    return word * 64 + np.argmax(np.cumsum(in_word, axis=1, dtype=np.uint8) > (number - before)[:, None], axis=1)
+    found = np.cumsum(in_word, axis=1, dtype=np.uint8) > (number - before)[:, None]
+    return np.asarray(word * 64 + np.argmax(found, axis=1))
+
+
+def count_slices(boards: Boards, size: int) -> Ints:
+    """Count the slices of `size` consecutive slots that have a slot set. Shapes: (n, 8) -> (n,)."""
+    if size == HPAGE_PMD_NR:
+        return any_slot(boards).astype(np.int64)
+    found = np.bitwise_or.reduceat(expand(boards), np.arange(0, HPAGE_PMD_NR, size), axis=1)
+    return np.asarray(found.sum(axis=1, dtype=np.int64))
 
 
 def expand(boards: Boards) -> npt.NDArray[np.uint8]:

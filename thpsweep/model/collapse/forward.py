@@ -79,7 +79,7 @@ def _stretch(family: Family, cursors: Cursors, replicate: int, pages: int, room:
     chosen = np.roll(np.cumsum(ahead) - ahead < pages, begin).reshape(rows.shape)
     if not whole:
         chosen.reshape(-1)[:begin] = False
-    used = bits.where(chosen.any(axis=1))
+    used = bits.where(np.asarray(chosen.any(axis=1)))
     if used.size and used[0] >= at and used[-1] + 1 < mms.size:  # passes do not come to the end of the list
         cut, at, whole = slice(at, used[-1] + 1), 0, False
         mms, rows, guess, chosen = mms[cut], rows[cut], guess[cut], chosen[cut]
@@ -93,7 +93,7 @@ def tapes(
     """Make tapes of what was found in the chosen rows of stretches; give each with its results (n_mms, n_regions)."""
     begin = 0
     for part, held in zip(parts, busy, strict=True):
-        end = begin + np.count_nonzero(part.chosen)
+        end = begin + int(np.count_nonzero(part.chosen))
         mine, begin = found.where(np.arange(begin, end)), end
         cost, results, obstacle = part.guess.copy(), np.zeros(part.rows.shape, np.int64), ~part.chosen
         cost[part.chosen], results[part.chosen], obstacle[part.chosen] = mine.progress, mine.results, mine.passed

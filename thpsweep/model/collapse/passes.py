@@ -172,7 +172,7 @@ def holds(tape: Tape, found: Passes, places: Ints) -> Ints:
     begins[own], ends[own], left[own] = begin[inner], end[inner], tape.limit - 1
     some = last > first
     final = starts[1:][some] - 1
-    ends[final] = found.until[places][some]
+    ends[final] = np.minimum(ends[final], found.until[places][some])  # a list may end with mms that are busy
     turn = tape.cost.size * (mm >= n_mms)
     turn[own] = 0
     return _cut(tape, begins - turn, ends - turn, left)

@@ -190,8 +190,8 @@ class Khugepaged(Trigger):
         going = bits.where(cursors.going)
         left = self.pages_to_scan - cursors.progress[going]
         place = cursors.sharer[going], cursors.region[going]
-        most = np.maximum(1, left), self._dearest_row(collapser), int(cursors.together[going].max())
-        ahead = look_ahead(collapser.family, going, *place, *most)
+        pages, dearest, mms = np.maximum(1, left), self._dearest_row(collapser), int(cursors.together[going].max())
+        ahead = look_ahead(collapser.family, going, *place, pages, dearest, mms)
         found = collapser.look(ahead.rows[ahead.chosen], self._limits(), tick, khugepaged=True)
         progress, passed = np.zeros(ahead.rows.shape, np.int64), np.zeros(ahead.rows.shape, bool)
         progress[ahead.chosen], passed[ahead.chosen] = found.progress, found.passed
