@@ -101,19 +101,24 @@ def test_the_break_even_share_is_where_the_net_is_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("net", "expected"),
+    ("gains", "costs", "expected"),
     [
-        ([-10, -5, 5, 10], 25.0),
-        ([-10, 5, -5, 5], 35.0),
-        ([10, 20], 0.0),
-        ([0, 10], 10.0),
-        ([-10, -5], np.inf),
-        ([5, -5], np.inf),
-        ([-10, 0], np.inf),
+        ([20, 20], [10, 0], 5.0),  # half of the first tick's gain makes up for its cost
+        ([5, 5, 10], [15, 0, 0], 25.0),
+        ([15, 0, 10], [10, 10, 0], 25.0),  # paid back, and lost again
+        ([20, 20], [0, 0], 0.0),
+        ([0, 10], [0, 0], 10.0),
+        ([5, 5], [15, 0], np.inf),
+        ([5, 5], [0, 15], np.inf),
+        ([5, 5], [10, 0], np.inf),  # zero is not above zero
+        ([-5, 10], [0, 0], 15.0),
     ],
 )
-def test_it_pays_back_when_the_net_is_above_zero_for_good(net: list[float], expected: float) -> None:
-    assert crossing_s(np.array(net, np.float64)[:, None], 10.0)[0] == pytest.approx(expected)
+def test_it_pays_back_when_the_net_is_above_zero_for_good(
+    gains: list[float], costs: list[float], expected: float
+) -> None:
+    gain, cost = (np.array(values, np.float64)[:, None] for values in (gains, costs))
+    assert crossing_s(gain, cost, 10.0)[0] == pytest.approx(expected)
 
 
 def test_when_it_pays_back_does_not_depend_on_the_length_of_the_run() -> None:

@@ -76,21 +76,29 @@ def break_even(needed_ms: Floats, unit_ms: Floats) -> Floats:
 def payback_s(pair: Pair) -> Floats:
     """Give the first time at which the cumulative net is and stays above 0; inf where that is not within the run.
 
-    Within a tick the net is taken to go in a straight line. Shapes: -> (n_replicates,).
+    Shapes: -> (n_replicates,).
     """
     spent, before = pair.policy.cpu_time, pair.baseline.cpu_time
-    return crossing_s((before.other + before.collapsing) - (spent.other + spent.collapsing), pair.tick_s)
+    cost = np.diff(spent.collapsing - before.collapsing, axis=0, prepend=0.0)
+    gain = np.diff(before.other - spent.other, axis=0, prepend=0.0)
+    return crossing_s(gain, cost, pair.tick_s)
 
 
-def crossing_s(net: Floats, tick_s: float) -> Floats:
-    """Give when a sum that is 0 at first is above 0 for good. Shapes: net (n_ticks, n), at ends of ticks -> (n,)."""
-    line = np.concatenate([np.zeros((1, net.shape[1])), net])
-    last = line.shape[0] - 1 - np.argmax(line[::-1] <= 0, axis=0)  # the last moment at which it is not above 0
-    inside = np.minimum(last, line.shape[0] - 2)
-    column = np.arange(line.shape[1])
-    below, above = line[inside, column], line[inside + 1, column]
-    step = np.divide(-below, above - below, out=np.zeros(below.size), where=above > below)
-    return np.asarray(np.where(last == line.shape[0] - 1, np.inf, (inside + step) * tick_s))
+def crossing_s(gain: Floats, cost: Floats, tick_s: float) -> Floats:
+    """Give when gains less costs are above 0 for good: a tick begins with its cost, then its gain comes evenly.
+
+    Shapes: gain and cost of each tick (n_ticks, n) -> (n,).
+    """
+    ends = (gain - cost).cumsum(axis=0)
+    begins = ends - gain
+    under = np.minimum(begins, ends) <= 0
+    never = ends[-1] <= 0
+    last = len(under) - 1 - np.argmax(under[::-1], axis=0)  # the last tick in which it is not above 0 throughout
+    column = np.arange(under.shape[1])
+    below, above = begins[last, column], ends[last, column]
+    inside = np.divide(-below, above - below, out=np.ones(below.size), where=(below <= 0) & (above > 0))
+    first = np.where(under.any(axis=0), (last + inside) * tick_s, 0.0)
+    return np.asarray(np.where(never, np.inf, first))
 
 
 def since_s(policy: Counted, duration_s: float) -> Floats:
