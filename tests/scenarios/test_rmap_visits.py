@@ -16,7 +16,8 @@ NR = 512
 def visits(process: Process, mechanism: str = "switch", walks: int = 1) -> int:
     """Collapse for all sharers, and give how many VMAs each walk over each page visited in all."""
     before = process.scene.counts.total["vmas_visited"][0]
-    assert process.collapse(mechanism) == ScanResult.SUCCEED
+    options = {"walk": "per_page"} if mechanism == "switch" else {}
+    assert process.collapse(mechanism, **options) == ScanResult.SUCCEED
     return int(process.scene.counts.total["vmas_visited"][0] - before) // walks
 
 

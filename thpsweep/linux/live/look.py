@@ -127,7 +127,7 @@ def _known(frames: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64] | None,
 
 def _huge(pid: int, memory: LiveMemory) -> npt.NDArray[np.bool_] | None:
     """Tell which regions a PMD maps; nothing where the kernel does not (before Linux 6.7), but for the sum in smaps."""
-    if not scan_works():
+    if not scan_works(pid):
         return None
     huge = np.zeros(memory.n_regions, np.bool_)
     first = memory.address // HPAGE_PMD_SIZE_BYTES

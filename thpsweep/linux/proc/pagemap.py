@@ -146,9 +146,12 @@ class Pagemap:
             start = _SCAN_ARG.unpack(argument)[4]
 
 
-def scan_works() -> bool:
-    """Tell whether this kernel has PAGEMAP_SCAN (Linux 6.7)."""
-    with Pagemap(os.getpid()) as pagemap:
+def scan_works(pid: int | None = None) -> bool:
+    """Tell whether this kernel has PAGEMAP_SCAN (Linux 6.7), on a process whose pagemap may be read: by default this one.
+
+    One that changed its user may not read its own.
+    """
+    with Pagemap(os.getpid() if pid is None else pid) as pagemap:
         try:
             list(pagemap.scan((0, 1), PAGE_IS_HUGE, 0))
         except OSError as error:
