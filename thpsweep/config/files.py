@@ -67,7 +67,9 @@ def values_of(file: Path) -> dict[str, Any]:
 def place(file: Path, key: str) -> str:
     """Write a file with the line on which a key at the top stands; the file alone where it stands on none."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    number = next((n for n, line in enumerate(lines, 1) if key and re.match(rf"['\"]?{re.escape(key)}['\"]?\s*:", line)), 0)
+    number = next(
+        (n for n, line in enumerate(lines, 1) if key and re.match(rf"['\"]?{re.escape(key)}['\"]?\s*:", line)), 0
+    )
     return f"{file}:{number}" if number else str(file)
 
 
