@@ -128,7 +128,7 @@ def test_a_hydra_that_the_notebook_has_initialized_stays(tmp_path: Path) -> None
 
 
 def test_a_class_of_a_notebook_is_simulated_and_compared_as_one_that_ships(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, \"_ADDED\", {group: {} for group in registry.GROUPS})  # other tests know no such class
+    monkeypatch.setattr(registry, "_ADDED", {group: {} for group in registry.GROUPS})  # other tests know no such class
 
     @dataclasses.dataclass
     class EverySecond(Inplace):
