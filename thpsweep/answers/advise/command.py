@@ -57,6 +57,7 @@ class AdviseRequest:
     trial: tuple[str, ...] = ()
     only_parent: bool = False
     overrides: Overrides = dataclasses.field(default_factory=Overrides)
+    all_commands: bool = False
 
     def check(self) -> None:
         """Refuse what cannot be. Raises: OptionError."""
@@ -202,11 +203,15 @@ def tell(scene: AdviseScene, found: Sequence[Prediction], request: AdviseRequest
     wide.print(first, style="bold", highlight=False, markup=False, soft_wrap=True)
     _section(wide, "", others)
     if found:
-        wide.print(show.table(found, f"{who}, {request.hours:g} h at the prices of {scene.machine.name}", about))
+        wide.print(
+            show.table(found, f"{who}, {request.hours:g} h simulated at the prices of {scene.machine.name}", about)
+        )
         _section(wide, "", show.LEGEND)
     _section(wide, "", [*basis.cannot(layout), *left, *known_advice(layout.provenance), *later(found, request.hours)])
     if found:
-        _section(wide, show.COMMANDS, list(show.instructions(found)))
+        pasted = list(show.instructions(found, request.all_commands))
+        _section(wide, show.COMMANDS if pasted else "", pasted)
+        _section(wide, "", [] if request.all_commands else [show.ALL_COMMANDS])
     resting = basis.lines(scene.machine, request.machine, request.is_default, layout, scene.workload(), scene.overrides)
     _section(wide, "What this rests on:", list(resting))
     print(f"Again, with other prices or longer: {about.again} --hours 24", file=sys.stdout)
@@ -224,6 +229,7 @@ def circumstances(scene: AdviseScene, request: AdviseRequest) -> Circumstances:
         share=assumed if given is None else WalkShare.measured(float(given)),
         unfit=unfit(layout),
         again=_again(request, scene.file),
+        pid="PID" if request.pid is None else str(request.pid),
     )
 
 
