@@ -147,6 +147,7 @@ def test_a_momentary_setting_is_asked_about(layout: Layout) -> None:
         ({}, 2, "THP from the start", "turns THP off for itself"),
         ({"thp_disabled_processes": 2}, 2, "enabled=always", "disable-thp no"),
         ({}, 1, "MADV_COLLAPSE by parent", "no workers"),
+        ({}, 2, "THP off in workers", "writes a snapshot and ends"),
         ({}, 1, "switch", "shares nothing"),
         ({"kernel_release": "5.15.0-91"}, 2, "MADV_COLLAPSE by all", "Linux 6.1"),
         ({"thp_enabled": "absent"}, 2, "enabled=always", "no transparent huge pages"),

@@ -17,12 +17,12 @@ from thpsweep.answers.advise.choices import choices
 from thpsweep.answers.advise.commands import service
 from thpsweep.answers.advise.levers import levers
 from thpsweep.answers.advise.overrides import WALK_SHARE, Overrides
-from thpsweep.answers.advise.recommend import Circumstances, recommend
+from thpsweep.answers.advise.recommend import Advice, Circumstances, recommend
 from thpsweep.answers.advise.scene import AdviseScene, planned
 from thpsweep.answers.advise.suits import known_advice, sorted_out
 from thpsweep.answers.advise.verdict import Prediction, later, predict
 from thpsweep.answers.advise.watched import settings_to_assume, unfit
-from thpsweep.errors import OptionError, ThpsweepError
+from thpsweep.errors import NoRegionError, OptionError, ThpsweepError
 from thpsweep.linux import trial as live
 from thpsweep.linux.capture.command import check_seconds, observed
 from thpsweep.model.capture.layout import Layout
@@ -37,6 +37,11 @@ from thpsweep.sweep.records.point import PlannedPoint
 from thpsweep.sweep.tracking.target import target
 
 WIDE_COLUMNS, INTERRUPTED = 170, 130
+
+NO_REGION = (
+    "All that is advised here concerns private anonymous memory. Shared memory, such as PostgreSQL's buffers, has settings of "
+    "its own: /sys/kernel/mm/transparent_hugepage/shmem_enabled, and huge_pages in postgresql.conf."
+)
 
 LITTLE_WORK = 3e8
 """Up to so much predicted work (a minute or so) it is done here: Ray would take part of that to start."""
@@ -76,6 +81,9 @@ def run(request: AdviseRequest) -> int:
     kept: list[Path] = []
     try:
         return _run(request, kept)
+    except NoRegionError as problem:
+        print(f"{Advice.NOTHING.value}: {problem}.", NO_REGION, sep="\n")
+        return ALL_DONE
     except KeyboardInterrupt:
         print(f"thpsweep: interrupted: {_kept(request, kept)}", file=sys.stderr)
         raise

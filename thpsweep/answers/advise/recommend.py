@@ -152,10 +152,12 @@ def _sure(each: Prediction, about: Circumstances) -> str:
     if not np.isfinite(least):
         return "How sure: it saves no page walks, and does not pay without them."
     if share.known:
-        return f"How sure: it pays from {_percent(least)} of cycles in page walks on; {_percent(share.value)} were given."
+        return (
+            f"How sure: it pays from {_percent(least)} of cycles in page walks on; {_percent(share.value)} were given."
+        )
     return (
         f"How sure: it pays from {_percent(least)} of cycles in page walks on. Services were found to spend "
-        f"{_percent(share.low)} to {_percent(share.high)}: it pays in {_percent(often)} of that range. This tree's share was "
+        f"{_percent(share.low)} to {_percent(share.high)}: it pays in {_percent(often)} of that range. This tree's was "
         f"not measured; {_percent(share.value)} is assumed."
     )
 
