@@ -9,7 +9,7 @@ import numpy as np
 
 from thpsweep.answers.analysis.crossing import crossings
 from thpsweep.answers.analysis.paired import estimate
-from thpsweep.answers.analysis.published import PUBLISHED
+from thpsweep.answers.analysis.published import gains, walks
 from thpsweep.answers.analysis.ranking import ALONE, Verdict
 from thpsweep.answers.analysis.study import BREAK_EVEN, NET, Key, Study, is_number, level_name, named, scene_name
 from thpsweep.answers.analysis.uncertainty import Odds, Span
@@ -94,8 +94,9 @@ def _reach(share: Span) -> str:
 
 def published() -> ReportTable:
     """List what others measured of address translation."""
-    rows = [(percent(one.share), one.what, one.source) for one in PUBLISHED]
-    return ReportTable(("figure", "of what", "source"), rows)
+    kinds = {"share of cycles": walks(), "performance gained": gains()}
+    rows = [(kind, percent(one.share), one.what, one.source) for kind, found in kinds.items() for one in found]
+    return ReportTable(("kind", "figure", "of what", "source"), rows)
 
 
 def breaks(study: Study) -> ReportTable:

@@ -7,8 +7,8 @@ pages, spends c s seconds a second on them. Of these a mapping leaves, for each 
 
 so that nothing is gained by who does not run, there is no cliff at the TLB's reach, and a walk costs the more the less of
 the page tables in use fits the cache. The power of the reach is the square-root rule of cache misses.
-Source of the law: A. Hartstein et al., doi:10.1145/1128022.1128064 (exponents 0.3 to 0.7); benefit in shares of cycles: the
-kernel's own counters, dtlb_load_misses.walk_active over cycles.
+Source of the law: A. Hartstein et al., "Cache miss behavior: is it sqrt(2)?", Computing Frontiers 2006 (exponents 0.3 to 0.7);
+benefit in shares of cycles: the kernel's own counters, dtlb_load_misses.walk_active over cycles.
 """
 
 import dataclasses
