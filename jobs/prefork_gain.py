@@ -3,10 +3,10 @@
     python jobs/prefork_gain.py --workers 1,4,16 --rounds 11
 
 Three `gunicorn --preload` services load 300 MiB each and fork their workers: `small`, `huge` (MADV_COLLAPSE of all that was
-loaded, before the first fork), and `again`, which is `small` a second time and shows what is noise. In each round each of them
-answers as many requests, in an order that changes; the CPU time of its workers for one is set against that of `small` in the
-same round. With --memory buffer requests only read what was loaded; with --memory objects they look up Python objects, which
-counts references, and so copies the pages that these lie in. One line of JSON for each number of workers.
+loaded, before the first fork), and `again`, which is `small` a second time and shows what is noise. In each round each of
+them answers as many requests, in an order that changes; the CPU time of its workers for one is compared with that of `small`
+in the same round. With --memory buffer requests only read what was loaded, with --memory objects they look up Python
+objects, which counts references, and so copies the pages that these lie in. One line of JSON for each number of workers.
 Needs gunicorn in this Python, and Linux 6.1.
 """
 

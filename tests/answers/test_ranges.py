@@ -147,5 +147,5 @@ def test_a_share_is_compared_with_shares_and_with_gains_apart() -> None:
 def test_published_shares_come_largest_first_and_have_a_source() -> None:
     for figures in (walks(), gains()):
         shares = [one.share for one in figures]
-        assert shares == sorted(shares, reverse=True) and 0 < shares[-1] and shares[0] < 1
+        assert shares == sorted(shares, reverse=True) and shares[-1] > 0 and shares[0] < 1
         assert all(one.what and one.source for one in figures)

@@ -22,12 +22,13 @@ class Published:
 class PublishedFork:
     """How long a fork took that copied so many ptes, which are priced by a key of a machine profile.
 
-    side: where it lies of the interval that the default profile predicts, `inside`, `below` or `above`, and why. Units: ms.
+    side: where it lies of the interval that the profile predicts, `inside`, `below` or `above`, and why. Units: ms.
     """
 
     ms: float
     ptes: int
     price: str
+    machine: str
     what: str
     source: str
     side: str
@@ -40,13 +41,18 @@ def walks() -> tuple[Published, ...]:
 
 
 def gains() -> tuple[Published, ...]:
-    """Give what cheaper translation gained in performance, the largest first: as much of the cycles it had taken at least."""
+    """Give what cheaper translation gained in performance, the largest first: it had taken as much of the cycles before."""
     return tuple(Published(**one) for one in _file()["gains"])
 
 
 def forks() -> tuple[PublishedFork, ...]:
     """Give the times of forks."""
     return tuple(PublishedFork(**one) for one in _file()["forks"])
+
+
+def aging() -> tuple[Published, ...]:
+    """Give shares of reclaim's CPU time in walks from pages to their ptes."""
+    return tuple(Published(**one) for one in _file()["aging"])
 
 
 def beside(share: float) -> str:
