@@ -27,7 +27,11 @@ from thpsweep.answers.terminal.table import significant
 
 MOST_LINES = 6
 MOST_NAMED = 3
-NO_SHARE = "it pays at no share, as no page walk is saved, or the whole of them is not enough"
+NO_SHARE = "it pays at no share: too few page walks are saved, or none"
+NOWHERE = (
+    "Collapsing gains what it costs, memory staying shared, in none of the scenes, whatever share of cycles goes into page "
+    "walks: too few of them are saved, or none."
+)
 
 OddsByScene = Mapping[Key, Odds]
 
@@ -59,6 +63,8 @@ def break_even(known: Study, odds: OddsByScene | None = None) -> str:
     found = {scene: entry for scene, entry in best.items() if entry is not None}
     if not found:
         return ""
+    if all(_share(entry) > 1 for entry in found.values()):
+        return NOWHERE
     chosen = headline_scene(known) if headline_scene(known) in found else next(iter(found))
     lines = _lines(found)
     clauses = [_along(rest, line) for rest, line in lines.items()]
