@@ -19,6 +19,7 @@ NET, COST, GAIN, PAYBACK = ("tradeoff/net_cpu_ms", "cost/cpu_ms", "tradeoff/gain
 BREAK_EVEN = "tradeoff/break_even_walk_share"
 """The share of cycles in page walks at which a contender gains what it costs."""
 
+BASELINE_PEAK = "cost/memory_bytes_peak_baseline"
 WORST_HOLD = "derived/worst_lock_hold_ms"
 DEGREE = "sharing.degree"
 
@@ -57,6 +58,11 @@ class Entry:
     def fits(self) -> bool:
         """Whether the machine has the memory that it takes."""
         return frame.fits(self.row)
+
+    @property
+    def baseline_fits(self) -> bool:
+        """Whether it has the memory that the processes take without any collapse."""
+        return bool(self.values.get(BASELINE_PEAK, np.zeros(1)).max() <= self.row["memory_bytes"])
 
     @property
     def ranked(self) -> bool:

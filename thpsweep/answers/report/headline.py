@@ -7,7 +7,7 @@ import numpy as np
 
 from thpsweep.answers.analysis.inputs import Inputs
 from thpsweep.answers.analysis.published import beside
-from thpsweep.answers.analysis.ranking import ALONE, contestants
+from thpsweep.answers.analysis.ranking import ALONE, NOTHING_FITS, contestants
 from thpsweep.answers.analysis.sensitivity import Sensitivity
 from thpsweep.answers.analysis.study import (
     BREAK_EVEN,
@@ -41,7 +41,7 @@ def headlines(found: Evidence) -> tuple[str, ...]:
     best, where = found.judged[found.chosen].best, scene_name(found.chosen)
     return (
         break_even(found.study, found.odds),
-        chances(found.inputs, found.odds, found.chosen),
+        " ".join(filter(None, (chances(found.inputs, found.odds, found.chosen), of_levels(found)))),
         overturned(found.varied, best, where, len(found.odds)),
     )
 
@@ -150,8 +150,9 @@ def _stretch(part: Sequence[tuple[Any, Odds]]) -> str:
     low, high = chance(shares[0]), chance(shares[-1])
     said = low if low == high else f"{low} to {high}"
     (first, one), (last, _) = part[0], part[-1]
+    said = "" if one.favourite == NOTHING_FITS else f" in {said}"
     where = _at(first) if first == last else f" at {first:,}–{last:,} sharers"
-    return f"{code(one.favourite)} in {said}{where}"
+    return f"{code(one.favourite)}{said}{where}"
 
 
 def _often(odds: OddsByScene) -> str:
@@ -166,8 +167,23 @@ def _often(odds: OddsByScene) -> str:
     )
 
 
+def of_levels(found: Evidence) -> str:
+    """Say who wins the chosen scene at each value of a key that is one of a few, of which none is drawn."""
+    clauses = [
+        f"`{key}` is not drawn: at {' and '.join(f'{level:g} {_wins(one)}' for level, one in levels.items())}"
+        for key, levels in found.levels.items()
+    ]
+    return " ".join(f"{clause}." for clause in clauses)
+
+
+def _wins(one: Odds) -> str:
+    return f"{code(one.favourite)} wins in {chance(one.chances[one.favourite])}"
+
+
 def _one(one: Odds) -> str:
     """Tell the chances in one scene, and how far the favourite's net gain reaches."""
+    if one.favourite == NOTHING_FITS:
+        return f"At {scene_name(one.scene)} nothing fits in memory."
     shares = list(one.chances.items())[: MOST_NAMED + 1]
     listed = ", ".join(f"{code(name)} wins in {chance(share)}" for name, share in shares if share)
     net = one.net.get(one.favourite)
