@@ -39,8 +39,8 @@ from thpsweep.sweep.tracking.target import target
 WIDE_COLUMNS, INTERRUPTED = 170, 130
 
 NO_REGION = (
-    "All that is advised here concerns private anonymous memory. Shared memory, such as PostgreSQL's buffers, has settings of "
-    "its own: /sys/kernel/mm/transparent_hugepage/shmem_enabled, and huge_pages in postgresql.conf."
+    "All that is advised here concerns private anonymous memory. Shared memory, such as PostgreSQL's buffers, has settings "
+    "of its own: /sys/kernel/mm/transparent_hugepage/shmem_enabled, and huge_pages in postgresql.conf."
 )
 
 LITTLE_WORK = 3e8
