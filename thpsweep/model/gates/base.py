@@ -103,6 +103,7 @@ def _stage(family: Family, rows: Ints) -> Family:
     number = np.zeros(family.n_replicates * family.n_regions, np.int32)
     number[regions] = np.arange(rows.size)
     stage.folios.region = number[stage.folios.region]
+    stage.runs = {order: runs[regions] for order, runs in family.runs.items()}
     return stage
 
 

@@ -106,8 +106,8 @@ def _last_subpages(family: Family, records: Ints) -> Boards:
     boards = np.zeros((records.size, BOARD_WORDS), np.uint64)
     for index, entry in family.walk(records):
         layer = family.entries.layer[entry]
-        last = family.folios.mapped[family.layers.folio[layer]] == 1
-        boards[index[last]] |= (bits.at(family.entries.slots, entry) & bits.at(family.layers.compound, layer))[last]
+        last = family.folio_boards(layer, lambda f: family.folios.mapped[f] == 1)
+        boards[index] |= bits.at(family.entries.slots, entry) & bits.at(family.layers.compound, layer) & last
     return boards
 
 

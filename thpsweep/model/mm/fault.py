@@ -151,7 +151,7 @@ def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bool
     copy[single] = kept
     large = single[events.at(single).of(family.layers.compound, layer[single])]
     if large.size:
-        folio = family.layers.folio[layer[large]].astype(np.int64)
+        folio = family.folios_at(layer[large], events.slot[large])
         mapped = family.folios.mapped[folio]
         copy[large] = _large_copied(family, folio, mapped.astype(np.int64))
     return np.asarray(copy)
@@ -206,7 +206,8 @@ def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> Ints:
         _, first = np.unique(layer[unmapped] * HPAGE_PMD_NR + events.slot[unmapped], return_index=True)
         ended = _free(family, events, layer, compound, unmapped[first])
     if compound.any():
-        folios = family.layers.folio.take(layer[indices(compound)]).astype(np.int64)
+        some = indices(compound)
+        folios = family.folios_at(layer[some], events.slot[some])
         run = bits.where(folios[1:] != folios[:-1]) + 1
         first = np.concatenate(([0], run))
         family.map_folios(folios[first], -np.diff(first, append=folios.size))
@@ -226,9 +227,8 @@ def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: In
     if family.holds_zeroes:
         events.clear(family.layers.zeroed, layer, chosen & events.of(family.layers.zeroed, layer))
     family.missing.ptes[family.layers.missing[layer[dead]], events.slot[dead]] = 0
-    family.lose(
-        events.row[large], family.layers.folio[layer[large]].astype(np.int64), np.ones(int(large.sum()), np.int64)
-    )
+    folios = family.folios_at(layer[large], events.slot[large])
+    family.lose(events.row[large], folios, np.ones(folios.size, np.int64))
     small = dead[~compound[dead]]
     family.adjust("small_frames", events.row[small], np.full(small.size, -1))
     return ended

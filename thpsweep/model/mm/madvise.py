@@ -27,7 +27,7 @@ def discard(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
 
     The page table goes where all 512 slots are given back, in kernels that do so; else it stays, though it may be empty.
     A PMD is zapped where all of it goes, split first where a part goes. A folio of which a page is still mapped keeps all
-    its 512. A zap costs what an exit's does, and is counted with it. The regions of the rows are distinct.
+    its pages. A zap costs what an exit's does, and is counted with it. The regions of the rows are distinct.
     Shapes: (n,), (n, 8).
     Source: mm/memory.c zap_pmd_range(), zap_present_ptes(), mm/huge_memory.c zap_huge_pmd(), mm/pt_reclaim.c
     reclaim_pt_is_enabled() (v6.18).
@@ -161,8 +161,8 @@ def _without_links(family: Family, counts: Counts, rows: Ints, boards: Boards) -
         layer = family.entries.layer[entry].astype(np.int64)
         mine, link = family.entries.slots[entry] & boards[index], family.layers.link[layer] != 0
         bound = np.where(link[:, None], mine, np.uint64(0))
-        of_folio = np.isin(family.layers.folio[layer], large)[:, None]
-        bound |= np.where(of_folio, mine & family.layers.compound[layer], np.uint64(0))
+        of_folio = family.folio_boards(layer, lambda folios: np.isin(folios, large))
+        bound |= mine & family.layers.compound[layer] & of_folio
         boards[index] &= ~bound
         deferred = bits.where(link & ~family.layers.isolated[layer])
         which, slot = bits.pairs(mine[deferred])
@@ -200,11 +200,11 @@ def _drop_swapped(family: Family, rows: Ints, records: Ints, boards: Boards) -> 
 
 
 def _splits(family: Family, records: Ints, out: Boards) -> Ints:
-    """List the folios of which some but not all 512 pages are on the boards. Shapes: (n,), (n, 8) -> (k,)."""
+    """List the folios of which some but not all pages are on the boards. Shapes: (n,), (n, 8) -> (k,)."""
     index, entry = (np.concatenate(part) for part in zip(*family.walk(records), strict=True))
     layer = family.entries.layer[entry].astype(np.int64)
     mine = family.entries.slots[entry] & family.layers.compound[layer]
-    folio = np.where(bits.any_slot(mine), family.layers.folio[layer], 0).astype(np.int64)
+    _, folio, leaving = family.by_folio(layer, mine & out[index])
     numbers, which = np.unique(folio, return_inverse=True)
-    leaving = np.bincount(which, weights=bits.count(mine & out[index]))
-    return np.asarray(numbers[(numbers != 0) & (leaving > 0) & (leaving < HPAGE_PMD_NR)])
+    left = (1 << family.folios.order[numbers].astype(np.int64)) - np.bincount(which, weights=leaving)
+    return np.asarray(numbers[left > 0])
