@@ -134,7 +134,7 @@ def by_block(boards: Boards, order: int) -> Ints:
 
 def spans(orders: npt.NDArray[np.integer[Any]], numbers: npt.NDArray[np.integer[Any]]) -> Boards:
     """Give the slots of blocks by their order and number in the region. Shapes: (n,), (n,) -> (n, 8)."""
-    return SPANS.take(_SPANS_OF[orders] + numbers, axis=0)
+    return at(SPANS, _SPANS_OF[orders] + numbers)
 
 
 def below(slots: Ints) -> Boards:

@@ -6,7 +6,7 @@ Everything is done by event (row, slot), not by board: a tick writes few slots o
 import numpy as np
 
 from thpsweep.model import bits
-from thpsweep.model.bits import Bools, Ints
+from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mm.cow import diverge
 from thpsweep.model.mm.slots import Events, entries_of, indices
 from thpsweep.model.mm.swap import take_back, written
@@ -213,6 +213,28 @@ def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> Ints:
         family.map_folios(folios[first], -np.diff(first, append=folios.size))
     settle(family)
     return ended
+
+
+def unmap_slots(family: Family, rows: Ints, records: Ints, boards: Boards) -> Ints:
+    """Unmap those of the slots that are present, in records that only one row points at; count per row the pages that
+    others still map. Shapes: (n,), (n,), (n, 8) -> (n,)."""
+    index, slot = bits.pairs(boards & family.records.present[records])
+    events = Events(rows[index], slot)
+    entry = entries_of(family, events, records[index])
+    mapcount = family.mapcounts(family.entries.layer[entry].astype(np.int64), slot)
+    unmap(family, events, entry, mapcount)
+    family.records.present[records] &= ~boards
+    family.records.exclusive[records] &= ~boards
+    return np.bincount(index[mapcount > 1], minlength=rows.size)
+
+
+def leave_slots(family: Family, rows: Ints, boards: Boards) -> Ints:
+    """Unmap slots of rows of distinct regions, those that map the zero page, too; count per row the pages that others still
+    map. Shapes: (n,), (n, 8) -> (n,)."""
+    records = diverge(family, rows)
+    still_mapped = unmap_slots(family, rows, records, boards)
+    family.records.zero[records] &= ~boards
+    return still_mapped
 
 
 def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: Ints) -> Ints:

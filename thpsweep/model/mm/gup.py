@@ -105,7 +105,7 @@ def held_slots(family: Family, records: Ints, swapped: bool) -> Boards:
     the record has in swap. Shapes: (n,) -> (n, 8)."""
     boards = bits.empty(records.size)
     for index, entry in family.walk(records):
-        layer = family.entries.layer[entry]
+        layer = family.entries.layer[entry].astype(np.int64)
         slots, compound = family.entries.slots[entry], family.layers.compound[layer]
         boards[index] |= slots & ~compound & family.layers.held[layer]
         if swapped and family.swaps:  # in the swap cache

@@ -8,10 +8,9 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.mm.cow import diverge
-from thpsweep.model.mm.fault import folio_of, split_pmds, unmap
+from thpsweep.model.mm.fault import folio_of, split_pmds, unmap_slots
 from thpsweep.model.mm.gup import kept_slots
 from thpsweep.model.mm.huge_memory import map_private
-from thpsweep.model.mm.slots import Events, entries_of
 from thpsweep.model.mm.swap import begin, hold_alone, read_in
 from thpsweep.model.mm.unmap import drop_swap_ptes, leave
 from thpsweep.model.mm.vmscan import linked_folios, split_folios, swap_out, switch_away
@@ -42,7 +41,7 @@ def discard(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
     leave(family, rows[whole])
     split_pmds(family, counts, rows[~whole])
     records = diverge(family, rows[~whole])
-    _unmap_slots(family, rows[~whole], records, gone[~whole])
+    unmap_slots(family, rows[~whole], records, gone[~whole])
     _drop_swapped(family, rows[~whole], records, gone[~whole])
     table.zero[records] &= ~gone[~whole]
 
@@ -141,16 +140,6 @@ def _count_zaps(family: Family, counts: Counts, rows: Ints, gone: Boards, whole:
     counts.add("exit_pmds", replicates, pmds.astype(np.int64))
 
 
-def _unmap_slots(family: Family, rows: Ints, records: Ints, boards: Boards) -> None:
-    """Unmap those of the slots that are present, in records that only one row points at."""
-    index, slot = bits.pairs(boards & family.records.present[records])
-    events = Events(rows[index], slot)
-    entry = entries_of(family, events, records[index])
-    unmap(family, events, entry, family.mapcounts(family.entries.layer[entry].astype(np.int64), slot))
-    family.records.present[records] &= ~boards
-    family.records.exclusive[records] &= ~boards
-
-
 def _without_links(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Boards:
     """Switch the mappers of old pages that are on the LRU, and leave out all that links refer to. Shapes: (n,), (n, 8)."""
     if not family.linking:
@@ -185,7 +174,7 @@ def _to_swap(family: Family, rows: Ints, records: Ints, boards: Boards) -> Ints:
         gone = family.entries.slots[entry] & (boards & ~large)[index]
         some = bits.where(bits.any_slot(gone))
         written[index[some]] += swap_out(family, layer[some], gone[some], rows[index[some]])
-    _unmap_slots(family, rows, records, large)
+    unmap_slots(family, rows, records, large)
     hold_alone(family, records, np.ones(rows.size, np.int64), large, zeroed, family.own_anon_vmas(rows))
     return written
 

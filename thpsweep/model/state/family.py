@@ -234,6 +234,17 @@ class Family:
             boards[index] |= slots & compound & shared
         return boards
 
+    def ptes_by_order(self) -> dict[int, Ints]:
+        """Count the ptes of subpages of folios of each order below PMD order that ever was. Shapes: -> (n_replicates,)."""
+        folios = self.folios.live() if self.runs else np.zeros(0, np.int64)
+        replicates, orders = self.folios.region[folios] // self.n_regions, self.folios.order[folios]
+        return {
+            order: np.bincount(
+                replicates[orders == order], self.folios.mapped[folios[orders == order]], self.n_replicates
+            ).astype(np.int64)
+            for order in sorted(self.runs)
+        }
+
     @property
     def lru_entries(self) -> Ints:
         """Folios on the LRU, of any order. Shapes: -> (n_replicates,)."""

@@ -131,7 +131,7 @@ class Folios(Columns):
         kept = free.size - min(n, free.size)
         reused, self._free_runs[order] = free[kept:], free[:kept]
         length = HPAGE_PMD_NR >> order
-        fresh = self.take_fresh((n - reused.size) * length).reshape(-1, length)
+        fresh: Ints = self.take_fresh((n - reused.size) * length).reshape(-1, length)
         self.order[fresh], self.head[fresh] = order, fresh[:, :1]
         return np.concatenate((reused, fresh[:, 0]))
 
@@ -155,11 +155,11 @@ class Folios(Columns):
         if not parts.size:
             return parts
         np.subtract.at(self.alive, self.head[parts], 1)
-        over = np.unique(self.head[parts]).astype(np.int64)
-        over = over[self.alive[over] == 0]
+        heads = np.unique(self.head[parts]).astype(np.int64)
+        over: Ints = heads[self.alive[heads] == 0]
         for order in np.unique(self.order[over]).tolist():
             freed = over[self.order[over] == order]
-            self._free_runs[order] = np.concatenate((self._free_runs[order], freed))
+            self._free_runs[order] = np.concatenate((self._free_runs.get(order, freed[:0]), freed))
         return over
 
     def live(self) -> Ints:
