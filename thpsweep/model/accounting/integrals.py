@@ -7,13 +7,23 @@ from typing import NamedTuple
 import numpy as np
 
 from thpsweep.model.accounting.prices import aging_visits, collapse_ns, spent_ns
-from thpsweep.model.accounting.translation import Forms, Law, Rates, RootMemory, process_seconds, small_uncached
+from thpsweep.model.accounting.translation import (
+    PTE_BYTES,
+    Forms,
+    Law,
+    Rates,
+    RootMemory,
+    process_seconds,
+    shared_ptes,
+    small_uncached,
+    uncached,
+)
 from thpsweep.model.bits import Floats, Ints
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import GAUGES, Family
 from thpsweep.model.workloads.base import Workload
-from thpsweep.units import S_PER_HOUR
+from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
 _TOGETHER = 64
 """Ticks that are priced together: NumPy takes hardly longer for many than for one."""
@@ -84,6 +94,7 @@ class Meter:
         self._orders: tuple[int, ...] = ()
         """Orders below PMD order of which there has been a folio."""
         self._gauges: list[Ints] = []
+        self._tables: list[Ints] = []
         self._counters: list[Ints] = []
         self._spent: list[CpuTime] = []
 
@@ -93,6 +104,9 @@ class Meter:
         everyone = Forms(gauge["small_ptes"], gauge["compound_ptes"], gauge["pmds"])
         workers = Forms(*(np.maximum(0, a - b) for a, b in zip(everyone, root, strict=True)))
         self._integrals.small_uncached = small_uncached(root, workers, self._machine, self._rates)
+        if self._shares_tables:
+            ptes = shared_ptes(family, self._rates) + HPAGE_PMD_NR * everyone.pmds
+            self._integrals.small_uncached = uncached(ptes * float(PTE_BYTES), self._machine)
 
     def read(self, family: Family, counts: Counts) -> None:
         """Read the state at the end of a tick."""
@@ -103,6 +117,8 @@ class Meter:
         by_order = [*family.ptes_by_order().values(), *self._root.orders.values()] if self._orders else []
         self._gauges.append(np.array([*gauges, *root, family.alive[:, 1:].sum(axis=1), *by_order]))
         self._counters.append(counts.table.copy())
+        if self._shares_tables:
+            self._tables.append(shared_ptes(family, self._rates))
         if len(self._gauges) == _TOGETHER:
             self.settle(counts)
 
@@ -111,6 +127,8 @@ class Meter:
         if not self._gauges:
             return
         table, then = np.stack(self._gauges, axis=1), counts.at(np.stack(self._counters))
+        table_bytes = np.stack(self._tables) * float(PTE_BYTES) if self._tables else None
+        self._tables.clear()
         self._gauges.clear()
         self._counters.clear()
         gauge = dict(zip(GAUGES, table, strict=False))
@@ -123,7 +141,7 @@ class Meter:
         rounds = workload.aging_rounds_per_hour * (tick_s / S_PER_HOUR)
         aged = {name: visits * rounds for name, visits in aging_visits(gauge, workload.reclaim).items()}
         aged = _up_to_each(self._integrals.aged, aged)
-        seconds = process_seconds(root, workers, n_workers, machine, self._rates, tick_s, below)
+        seconds = process_seconds(root, workers, n_workers, machine, self._rates, tick_s, table_bytes, below)
         translated = _up_to_each(self._integrals.translated, seconds)
         law = Law(machine, self._rates, self._n_sharers, self._integrals.small_uncached)
         spent = spent_ns(then, aged, translated, law, self._shares_tables)
