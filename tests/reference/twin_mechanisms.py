@@ -173,7 +173,7 @@ class Mechanisms:
         return chosen, None if chosen else (refusals or ["PAGE_NULL"])[0]
 
     def _refuse_after_walk(
-        self, row: Row, mechanism: str, khugepaged: bool, young: int, extra_reference: bool, order: int
+        self, row: Row, mechanism: str, khugepaged: bool, young: int, extra_reference: bool, order: int = 9
     ) -> str | None:
         if mechanism in ALL_SHARERS and order == 9:
             if any(frame.folio is not None for frame in row.frames.values()):
