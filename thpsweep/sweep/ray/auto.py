@@ -11,8 +11,8 @@ from thpsweep.sweep.local.attempt import Function
 from thpsweep.sweep.local.serial import Arrival, Remaining, Task, TaskSource, Terms, run_serial
 from thpsweep.sweep.planning.limits import RAY_BYTES, Room
 from thpsweep.sweep.ray.chunks import TimeEstimate
+from thpsweep.sweep.ray.errors import RayUnavailableError
 from thpsweep.sweep.ray.pool import run_pool
-from thpsweep.sweep.ray.start import RayUnavailableError
 
 RAY_START_S = 8.0
 """From the decision for Ray to its first results, and its end: measured 5 to 10 s on two cores."""

@@ -1,25 +1,34 @@
 """Run points in Ray actors that the driver owns and replaces."""
 
+import contextlib
 import dataclasses
 import functools
+import pickle
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
+from thpsweep.errors import SweepError
 from thpsweep.model.capture import files
 from thpsweep.model.plugins import carrying
 from thpsweep.model.simulate import simulate_each
 from thpsweep.sweep.local.attempt import Function
-from thpsweep.sweep.local.serial import Arrival, Remaining, Task, Terms, refuse_too_large
+from thpsweep.sweep.local.serial import Arrival, Remaining, Task, TaskSource, Terms, refuse_too_large
 from thpsweep.sweep.local.worker import Worker
-from thpsweep.sweep.planning.limits import RAY_BYTES, Room
+from thpsweep.sweep.planning.limits import RAY_BYTES, PointLimits, Room
 from thpsweep.sweep.ray.calls import Calls
+from thpsweep.sweep.ray.errors import RayLostError, RayUnavailableError
 from thpsweep.sweep.ray.join import Head, secure
 from thpsweep.sweep.ray.memory_queue import MemoryQueue
+from thpsweep.sweep.ray.process import Link, RayProcess
 from thpsweep.sweep.ray.slots import Machine, Slot, Slots
-from thpsweep.sweep.ray.start import RayLostError, RayUnavailableError, dead_parts, start
+from thpsweep.sweep.ray.start import start
 from thpsweep.sweep.records.identity import identity
 from thpsweep.sweep.records.schema import CheckedPoint
+
+ARRIVAL, MORE, RESULTS = "arrival", "more", "results"
+"""Messages of the process that holds Ray: points that ended, a question for more, the results of calls."""
 
 MAX_FRUITLESS = 3
 """Rays of our own in a row that may die before a single result came in; then the next one would, too."""
@@ -40,7 +49,10 @@ def run_pool(
     """
     terms = terms or Terms()
     if address != "local":
-        yield from _run_once(tasks, terms, address, actors, function)
+        try:
+            yield from _run_once(tasks, terms, address, actors, function)
+        except RayLostError as problem:
+            raise SweepError(f"{problem}; all results are kept, the same command goes on") from problem
         return
     left = Remaining(tasks, terms.source)
     terms = dataclasses.replace(terms, source=left)
@@ -60,14 +72,26 @@ def run_pool(
                 print(f"thpsweep: {problem}; starting Ray anew", file=sys.stderr)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What the process that holds Ray needs to know. `room` is the memory for points in a Ray of our own."""
+
+    tasks: Sequence[Task]
+    limits: PointLimits
+    address: str
+    actors: int | None
+    function: Function
+    room: Room | None
+    needs_token: bool
+
+
 def _run_once(
     tasks: Sequence[Task], terms: Terms, address: str, actors: int | None, function: Function
 ) -> Generator[Arrival, None, None]:
-    """Run points in one Ray, as long as it lives. Raises: RayLostError where a Ray of our own dies."""
+    """Run points in one Ray, as long as it lives. Raises: RayLostError where it dies."""
     alone = address == "local"
-    has_token = alone or secure()
-    reserved_bytes = RAY_BYTES if alone else 0
-    room = Room.beside(reserved_bytes) if alone else None
+    needs_token = not alone and secure()
+    room = Room.beside(RAY_BYTES) if alone else None
     fitting, refused = refuse_too_large(tasks, room) if room else (tasks, [])
     while room and refused:
         yield refused
@@ -76,35 +100,44 @@ def _run_once(
         fitting, refused = refuse_too_large(terms.source.more(1), room)
         if not fitting and not refused:
             return
-    ray = start(address, actors)
-    check = functools.partial(_check, ray) if alone else _accept
-    try:
-        queue = MemoryQueue(fitting, most_bytes=room.usable_bytes if room else sys.maxsize)
-        slots = Slots(_Alone(ray, room) if room else _Look(ray), actors, queue)
-        packed = ray.cloudpickle.dumps(functools.partial(Worker, carrying(function), terms.limits, reserved_bytes))
-        attachments = _Attachments(ray)
-        attachments.of(point for _, point in tasks)  # a file that cannot be read is found out before anything runs
-        given = (packed, has_token and not alone)
-        start_worker = functools.partial(_start_worker, ray.remote(_guard()), slots, not alone, given)
-        calls = Calls(ray, start_worker, slots, queue, terms, identity(), attachments.of, check, room)
-        yield from calls.arrivals()
-    except RayLostError:
-        raise
-    except Exception:  # whatever Ray's calls raise when it dies under them
-        check()
-        raise
-    finally:
-        ray.shutdown()
+    job = _Job(fitting, terms.limits, address, actors, function, room, needs_token)
+    with contextlib.closing(RayProcess(functools.partial(_work, job), is_own=alone)) as process:
+        for kind, content in process.messages(terms.draining):
+            if kind == ARRIVAL:
+                yield content
+            elif kind == MORE:
+                process.answer(terms.source.more(content))
 
 
-def _check(ray: Any) -> None:
-    """See that our own Ray lives: its calls would wait for a minute, and then end this process. Raises: RayLostError."""
-    if parts := dead_parts(ray):
-        raise RayLostError(f"Ray has lost {parts}")
+class _Driver(TaskSource):
+    """The driver's source of tasks, seen from the process that holds Ray."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def more(self, n_idle: int) -> Sequence[Task]:
+        """Ask the driver, which has taken all that was sent before."""
+        tasks: Sequence[Task] = self._link.ask(MORE, n_idle)
+        return tasks
 
 
-def _accept() -> None:
-    """Check nothing: a cluster's head is looked after where its machines are."""
+def _work(job: _Job, link: Link) -> None:
+    """Run points in Ray's actors; tell of what arrives."""
+    ray = start(job.address, job.actors)
+    link.started()
+    room = job.room
+    queue = MemoryQueue(job.tasks, most_bytes=room.usable_bytes if room else sys.maxsize)
+    slots = Slots(_Alone(ray, room) if room else _Look(ray), job.actors, queue)
+    reserved_bytes = RAY_BYTES if room else 0
+    packed = ray.cloudpickle.dumps(functools.partial(Worker, carrying(job.function), job.limits, reserved_bytes))
+    attachments = _Attachments(ray)
+    attachments.of(point for _, point in job.tasks)  # a file that cannot be read is found out before anything runs
+    given = (packed, job.needs_token)
+    start_worker = functools.partial(_start_worker, ray.remote(_guard()), slots, room is None, given)
+    terms = Terms(job.limits, link.draining, source=_Driver(link))
+    calls = Calls(ray, start_worker, slots, queue, terms, identity(), attachments.of, room)
+    for arrival in calls.arrivals():
+        link.tell(ARRIVAL, arrival)
 
 
 class _Attachments:
@@ -215,15 +248,25 @@ def call_each(calls: Sequence[Callable[[], Any]], *, address: str = "local", act
     if address != "local":
         secure()
     loaded: Any = sys.modules.get("ray")  # importing it here would be before its environment is set
-    has_begun = loaded is not None and loaded.is_initialized()
-    ray = loaded if has_begun else start(address, actors)
-    try:
-        call = ray.remote(num_cpus=1, max_retries=0)(_call)
-        results: list[Any] = ray.get([call.remote(function) for function in calls])
-        return results
-    finally:
-        if not has_begun:
-            ray.shutdown()
+    if loaded is not None and loaded.is_initialized():
+        return _results(loaded, calls)
+
+    def body(link: Link) -> None:
+        ray = start(address, actors)
+        link.started()
+        link.tell(RESULTS, ray.cloudpickle.dumps(_results(ray, calls)))
+
+    with contextlib.closing(RayProcess(body, is_own=address == "local")) as process:
+        results: list[Any] = []
+        for _, packed in process.messages(threading.Event()):
+            results = pickle.loads(packed)
+    return results
+
+
+def _results(ray: Any, calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    call = ray.remote(num_cpus=1, max_retries=0)(_call)
+    results: list[Any] = ray.get([call.remote(function) for function in calls])
+    return results
 
 
 def _call(function: Callable[[], Any]) -> Any:
