@@ -17,9 +17,10 @@ from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.check import planned_point
 from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.planning.plan import Plan
-from thpsweep.sweep.ray import auto, process
+from thpsweep.sweep.ray import auto, pool, process
 from thpsweep.sweep.ray.auto import run_auto
 from thpsweep.sweep.ray.pool import run_pool
+from thpsweep.sweep.ray.start import start
 from thpsweep.sweep.tracking.target import target
 
 LAUNCHERS = {
@@ -59,20 +60,23 @@ def main(file: str, root: str, launcher: str, function: str) -> int:
 
 def kill_in(note: Path, part: str, call: str) -> None:
     """Let a part of Ray die once, just before a call that needs it: `note` is there when it has."""
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # as `start` sets it, before Ray is imported
-    import ray
 
-    original = getattr(ray, call)
+    def starting(*arguments):
+        ray = start(*arguments)
+        original = getattr(ray, call)
 
-    def killing(*arguments, **options):
-        if not note.exists() and ray._private.worker._global_node is not None:
-            note.touch()
-            (info,) = ray._private.worker._global_node.all_processes[part]
-            info.process.kill()
-            info.process.wait()
-        return original(*arguments, **options)
+        def killing(*arguments, **options):
+            if not note.exists():
+                note.touch()
+                (info,) = ray._private.worker._global_node.all_processes[part]
+                info.process.kill()
+                info.process.wait()
+            return original(*arguments, **options)
 
-    setattr(ray, call, killing)
+        setattr(ray, call, killing)
+        return ray
+
+    pool.start = starting
 
 
 def kill_in_start(part: str, delay_s: float) -> None:

@@ -3,13 +3,10 @@
 import contextlib
 import dataclasses
 import functools
-import pickle
 import sys
-import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
-from thpsweep.errors import SweepError
 from thpsweep.model.capture import files
 from thpsweep.model.plugins import carrying
 from thpsweep.model.simulate import simulate_each
@@ -27,8 +24,8 @@ from thpsweep.sweep.ray.start import start
 from thpsweep.sweep.records.identity import identity
 from thpsweep.sweep.records.schema import CheckedPoint
 
-ARRIVAL, MORE, RESULTS = "arrival", "more", "results"
-"""Messages of the process that holds Ray: points that ended, a question for more, the results of calls."""
+ARRIVAL, MORE = "arrival", "more"
+"""Messages of the process that holds Ray: points that ended, and a question for more."""
 
 MAX_FRUITLESS = 3
 """Rays of our own in a row that may die before a single result came in; then the next one would, too."""
@@ -49,10 +46,7 @@ def run_pool(
     """
     terms = terms or Terms()
     if address != "local":
-        try:
-            yield from _run_once(tasks, terms, address, actors, function)
-        except RayLostError as problem:
-            raise SweepError(f"{problem}; all results are kept, the same command goes on") from problem
+        yield from _run_once(tasks, terms, address, actors, function)
         return
     left = Remaining(tasks, terms.source)
     terms = dataclasses.replace(terms, source=left)
@@ -74,7 +68,7 @@ def run_pool(
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """What the process that holds Ray needs to know. `room` is the memory for points in a Ray of our own."""
+    """What is to be run in Ray. `room` is the memory for points in a Ray of our own."""
 
     tasks: Sequence[Task]
     limits: PointLimits
@@ -101,7 +95,29 @@ def _run_once(
         if not fitting and not refused:
             return
     job = _Job(fitting, terms.limits, address, actors, function, room, needs_token)
-    with contextlib.closing(RayProcess(functools.partial(_work, job), is_own=alone)) as process:
+    yield from _beside(job, terms) if alone and "ray" not in sys.modules else _within(job, terms)
+
+
+def _within(job: _Job, terms: Terms) -> Generator[Arrival, None, None]:
+    """Use Ray in this process: that of a cluster, or one where Ray is loaded already."""
+    ray = start(job.address, job.actors)
+    try:
+        yield from _calls(ray, job, terms).arrivals()
+    finally:
+        ray.shutdown()
+
+
+def _beside(job: _Job, terms: Terms) -> Generator[Arrival, None, None]:
+    """Use a Ray of our own, in a process beside this one. Raises: RayLostError where it dies."""
+
+    def work(link: Link) -> None:
+        ray = start(job.address, job.actors)
+        link.started()
+        theirs = Terms(job.limits, link.draining, source=_Driver(link))
+        for arrival in _calls(ray, job, theirs).arrivals():
+            link.tell(ARRIVAL, arrival)
+
+    with contextlib.closing(RayProcess(work)) as process:
         for kind, content in process.messages(terms.draining):
             if kind == ARRIVAL:
                 yield content
@@ -121,10 +137,8 @@ class _Driver(TaskSource):
         return tasks
 
 
-def _work(job: _Job, link: Link) -> None:
-    """Run points in Ray's actors; tell of what arrives."""
-    ray = start(job.address, job.actors)
-    link.started()
+def _calls(ray: Any, job: _Job, terms: Terms) -> Calls:
+    """Make ready to run points in Ray's actors."""
     room = job.room
     queue = MemoryQueue(job.tasks, most_bytes=room.usable_bytes if room else sys.maxsize)
     slots = Slots(_Alone(ray, room) if room else _Look(ray), job.actors, queue)
@@ -132,12 +146,10 @@ def _work(job: _Job, link: Link) -> None:
     packed = ray.cloudpickle.dumps(functools.partial(Worker, carrying(job.function), job.limits, reserved_bytes))
     attachments = _Attachments(ray)
     attachments.of(point for _, point in job.tasks)  # a file that cannot be read is found out before anything runs
-    given = (packed, job.needs_token)
-    start_worker = functools.partial(_start_worker, ray.remote(_guard()), slots, room is None, given)
-    terms = Terms(job.limits, link.draining, source=_Driver(link))
-    calls = Calls(ray, start_worker, slots, queue, terms, identity(), attachments.of, room)
-    for arrival in calls.arrivals():
-        link.tell(ARRIVAL, arrival)
+    start_worker = functools.partial(
+        _start_worker, ray.remote(_guard()), slots, room is None, (packed, job.needs_token)
+    )
+    return Calls(ray, start_worker, slots, queue, terms, identity(), attachments.of, room)
 
 
 class _Attachments:
@@ -248,25 +260,15 @@ def call_each(calls: Sequence[Callable[[], Any]], *, address: str = "local", act
     if address != "local":
         secure()
     loaded: Any = sys.modules.get("ray")  # importing it here would be before its environment is set
-    if loaded is not None and loaded.is_initialized():
-        return _results(loaded, calls)
-
-    def body(link: Link) -> None:
-        ray = start(address, actors)
-        link.started()
-        link.tell(RESULTS, ray.cloudpickle.dumps(_results(ray, calls)))
-
-    with contextlib.closing(RayProcess(body, is_own=address == "local")) as process:
-        results: list[Any] = []
-        for _, packed in process.messages(threading.Event()):
-            results = pickle.loads(packed)
-    return results
-
-
-def _results(ray: Any, calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    call = ray.remote(num_cpus=1, max_retries=0)(_call)
-    results: list[Any] = ray.get([call.remote(function) for function in calls])
-    return results
+    has_begun = loaded is not None and loaded.is_initialized()
+    ray = loaded if has_begun else start(address, actors)
+    try:
+        call = ray.remote(num_cpus=1, max_retries=0)(_call)
+        results: list[Any] = ray.get([call.remote(function) for function in calls])
+        return results
+    finally:
+        if not has_begun:
+            ray.shutdown()
 
 
 def _call(function: Callable[[], Any]) -> Any:

@@ -86,10 +86,12 @@ class _Stderr(io.TextIOBase):
 
 
 class RayProcess:
-    """A process that runs `body`, which starts or joins Ray and says so; `is_own` where it is a Ray of our own."""
+    """A process that runs `body`, which starts a Ray of our own and says so.
 
-    def __init__(self, body: Callable[[Link], None], *, is_own: bool) -> None:
-        self._is_own = is_own
+    It cannot be made where Ray is loaded already: a child has none of the threads that Ray's libraries count on.
+    """
+
+    def __init__(self, body: Callable[[Link], None]) -> None:
         self._oom_kills = oom_kills()
         self._connection, theirs = CONTEXT.Pipe()
         self._child = fork("thpsweep-ray", functools.partial(_hold, body, theirs))
@@ -110,7 +112,7 @@ class RayProcess:
                 os.kill(self._child.pid or 0, DRAIN)
                 has_drained = True
             message = self._next()
-            if message is None and not has_started and self._is_own:
+            if message is None and not has_started:
                 said_s = _waited(began_s, said_s)
             elif message is None:
                 continue
@@ -156,8 +158,8 @@ class RayProcess:
         return None
 
     def _check(self) -> None:
-        """See that our own Ray lives: its calls would wait for a minute otherwise. Raises: RayLostError."""
-        if self._is_own and (dead := self._dead_parts()):
+        """See that Ray lives: its calls would wait for a minute otherwise. Raises: RayLostError."""
+        if dead := self._dead_parts():
             raise RayLostError(f"Ray has lost {' and '.join(dead)}")
 
     def _dead_parts(self) -> list[str]:
