@@ -66,8 +66,8 @@ def _run_here(
                 left.estimate.measured(key, max(ended["wall_s"] - warming_s, 0.0))
                 warming_s = max(warming_s - ended["wall_s"], 0.0)
             yield arrival
-            n_later, abreast = left.ahead()
-            saved = saved_s(left.estimate, min(n_workers, len(left.points) + abreast), n_later)
+            n_later, n_parallel = left.ahead()
+            saved = saved_s(left.estimate, min(n_workers, len(left.points) + n_parallel), n_later)
             if saved > RAY_START_S and Room.beside(RAY_BYTES).holds_all(left.points.values()):
                 return
 
