@@ -9,9 +9,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from thpsweep.config import GROUPS, plan_of, point_of, register
+from thpsweep.config.explain import BASE, explain
+from thpsweep.config.plan import plan_of
+from thpsweep.config.point import point_of
+from thpsweep.config.register import register
+from thpsweep.config.schema import GROUPS
 from thpsweep.errors import ThpsweepError
-from thpsweep.explain import BASE, explain
 from thpsweep.model import registry
 from thpsweep.model.setting import check
 from thpsweep.shipped import conf_dir

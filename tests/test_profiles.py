@@ -79,7 +79,7 @@ def test_prices_by_instructions_follow_from_what_the_profile_measured(name: str,
     assert set(expected) == set(derive.DERIVABLE)
     for key, derived in expected.items():
         assert getattr(profiles.load(file), key) == pytest.approx(derived.ns, rel=0.005)
-        assert profiles.sources(file)[key].text == derived.source
+        assert profiles.sources(file)[key].text.startswith(derived.source)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -25,8 +25,8 @@ MODULES = (
     "thpsweep.api",
     "thpsweep.application",
     "thpsweep.cli",
-    "thpsweep.config_files",
-    "thpsweep.explain",
+    "thpsweep.config.files",
+    "thpsweep.config.explain",
     "thpsweep.model.simulate",
     "thpsweep.sweep.driver.drive",
 )

@@ -150,9 +150,10 @@ def composed(overrides: tuple[Any, ...]) -> "Point":
     """Give the point that overrides make, as the command line would. Raises: ThpsweepError for what it refuses."""
     from hydra import compose, initialize_config_dir
 
-    from thpsweep.config import hydra_defaults, point_of, register
-    from thpsweep.config_files import only_values
-    from thpsweep.explain import explain
+    from thpsweep.config.explain import explain
+    from thpsweep.config.files import only_values
+    from thpsweep.config.point import point_of
+    from thpsweep.config.register import hydra_defaults, register
     from thpsweep.shipped import conf_dir
     from thpsweep.sweep.planning.where import as_override
 

@@ -50,7 +50,7 @@ class Application:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
-        from thpsweep.config import point_of
+        from thpsweep.config.point import point_of
         from thpsweep.model.simulate import simulate
 
         self.refuse_to_run()
@@ -136,7 +136,8 @@ class Application:
     def _run_alone(self, config: "DictConfig") -> Any:
         from hydra.core.hydra_config import HydraConfig
 
-        from thpsweep.config import plan_of, point_of
+        from thpsweep.config.plan import plan_of
+        from thpsweep.config.point import point_of
         from thpsweep.sweep.local.serial import run_serial
         from thpsweep.sweep.planning.axes import Job
 

@@ -115,16 +115,21 @@ def _overrides_first(arguments: list[str]) -> list[str]:
 
 def load_plugins(arguments: list[str]) -> list[str]:
     """Load what --plugin and THPSWEEP_PLUGINS name; give the arguments, and leave the line to complete, without it."""
-    from thpsweep.model import plugins
-
     words, named = _without_plugins(os.environ.get("COMP_LINE", "").split(" "))
     if named:
         os.environ["COMP_LINE"] = " ".join(words)
     rest, also_named = _without_plugins(arguments)
-    in_environment = os.environ.get("THPSWEEP_PLUGINS", "").split(os.pathsep)
-    for path in filter(None, [*in_environment, *named, *also_named]):
-        plugins.load(plugins.read(path))
+    load_files([*named, *also_named])
     return rest
+
+
+def load_files(named: Sequence[str]) -> None:
+    """Load the files that THPSWEEP_PLUGINS names, then those given. Raises: PluginError."""
+    from thpsweep.model import plugins
+
+    in_environment = os.environ.get("THPSWEEP_PLUGINS", "").split(os.pathsep)
+    for path in filter(None, [*in_environment, *named]):
+        plugins.load(plugins.read(path))
 
 
 def _without_plugins(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -74,9 +74,9 @@ def _hydra(arguments: list[str]) -> int:
     import hydra
 
     from thpsweep.application import Application
-    from thpsweep.config import hydra_defaults, register
-    from thpsweep.config_files import only_values
-    from thpsweep.explain import explain
+    from thpsweep.config.explain import explain
+    from thpsweep.config.files import only_values
+    from thpsweep.config.register import hydra_defaults, register
     from thpsweep.shipped import conf_dir
 
     for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"

@@ -121,6 +121,9 @@ def parser() -> argparse.ArgumentParser:
     sync.set_defaults(verb=verbs.sync)
     report = parsers.add_parser("report", help="answer a sweep's question in one HTML file, with its charts")
     report.add_argument("--machine", metavar="FILE.yaml|NAME", help="profile that says where its prices come from")
+    report.add_argument(
+        "--plugin", action="append", metavar="FILE.py", help="file of your own that the sweep was run with; repeatable"
+    )
     report.set_defaults(verb=verbs.report)
     for about_sweeps in (status, sync, report):
         about_sweeps.add_argument("sweep", type=Path, nargs="*", metavar="SWEEP", help="its directory (default: all)")

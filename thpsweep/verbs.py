@@ -110,7 +110,7 @@ def new(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> int:
     """Try a file of the user's own; 1 where it breaks a rule."""
-    from thpsweep.config import spec_of_own
+    from thpsweep.config.own import spec_of_own
     from thpsweep.kit.check import check
     from thpsweep.model import plugins
 
@@ -125,7 +125,7 @@ def check(options: argparse.Namespace) -> int:
 
 def ui(options: argparse.Namespace) -> int:
     """Become the server of the runs' database; returns only where that fails, or where a server has the runs."""
-    from thpsweep.config import target_of
+    from thpsweep.config.recorded import target_of
     from thpsweep.sweep.records.status import found
     from thpsweep.sweep.tracking import ui
     from thpsweep.sweep.tracking.target import target
@@ -174,7 +174,7 @@ def _with_each(sweeps: Sequence[Path], do: Callable[[Path], int]) -> int:
 
 def _lag(known: "Status", questions: "Questions") -> str:
     """Say how MLflow stands to a sweep, which is no reason to say nothing of the sweep."""
-    from thpsweep.config import is_tracked, target_of
+    from thpsweep.config.recorded import is_tracked, target_of
 
     try:
         target = target_of(known.directory, None)
@@ -187,7 +187,7 @@ def _lag(known: "Status", questions: "Questions") -> str:
 
 def sync(options: argparse.Namespace) -> int:
     """Bring MLflow in line with journals; 1 where one of them could not be, the others are."""
-    from thpsweep.config import target_of
+    from thpsweep.config.recorded import target_of
     from thpsweep.sweep.records.status import found
 
     sweeps = found(options.sweep, options.dir)
@@ -197,7 +197,7 @@ def sync(options: argparse.Namespace) -> int:
 
 
 def _sync(directory: Path, target: "Target") -> int:
-    from thpsweep.config import labels_of
+    from thpsweep.config.recorded import labels_of
     from thpsweep.sweep.records.status import holder
     from thpsweep.sweep.tracking.tracker import SweepIsRunning, track
 
@@ -216,10 +216,12 @@ def _sync(directory: Path, target: "Target") -> int:
 def report(options: argparse.Namespace) -> int:
     """Answer the questions of sweeps, each in a file in its directory."""
     from thpsweep.answers.report.report import write_report
+    from thpsweep.arguments import load_files
     from thpsweep.shipped import machine_file
     from thpsweep.sweep.records import journal
     from thpsweep.sweep.records.status import found
 
+    load_files(options.plugin or [])
     machine = None if options.machine is None else machine_file("--machine", options.machine)
 
     def write(directory: Path) -> int:

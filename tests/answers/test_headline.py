@@ -51,8 +51,13 @@ def test_the_break_even_is_that_of_the_contender_with_the_lowest_share_beside_pu
 
 def test_no_share_pays_where_it_would_be_more_than_all_cycles() -> None:
     one = entry("one", lambda of: -of[P], KNOWN, scene(195), share=lambda of: np.inf)
-    said = headline.break_even(planted_study(one))
-    assert "no share at 195 sharers. At 195 sharers it pays at no share" in said and "`one`" not in said
+    other = entry("other", lambda of: of[P], KNOWN, scene(2), share=lambda of: 0.5)
+    assert "gains what it costs, memory staying shared, in none of the scenes" in headline.break_even(
+        planted_study(one)
+    )
+    said = headline.break_even(planted_study(other, one))
+    assert "50 % at 2 sharers (`other`), no share at 195 sharers. At 195 sharers it pays at no share" in said
+    assert "`one`" not in said
 
 
 def test_records_without_a_break_even_say_nothing_of_it() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.model.points import point
 from thpsweep import profiles
 from thpsweep.answers.analysis.prices import GIVEN, UNKNOWN
-from thpsweep.answers.analysis.published import PUBLISHED, beside
+from thpsweep.answers.analysis.published import beside, gains, walks
 from thpsweep.answers.analysis.ranges import FACTORS, SHARES, STATED, Range, machine_ranges, rate_range
 from thpsweep.errors import ThpsweepError
 from thpsweep.model.machines.profile import Profile
@@ -127,21 +127,25 @@ def test_a_key_that_is_one_of_a_few_values_is_drawn_from_these() -> None:
 
 
 def test_a_share_of_walks_reaches_from_little_to_the_most_published_and_no_share_beyond_all() -> None:
-    walks = rate_range("workload.page_walk_share", 0.02)
-    assert walks.high == max(one.share for one in PUBLISHED if one.walks) and walks.low < 0.01
-    own = rate_range("workload.page_walk_share", 0.5)
-    assert own.low == pytest.approx(0.158, rel=0.01) and own.high == 1
+    found = rate_range("workload.page_walk_share", 0.02)
+    assert found.high == max(one.share for one in walks()) and found.low < 0.01
+    own = rate_range("workload.page_walk_share", 0.6)
+    assert own.low == pytest.approx(0.19, rel=0.01) and own.high == 1
     assert rate_range("workload.worker_cpu_share", 0.8).high == 1
     idle = rate_range("workload.root_cpu_share", 0.0)
     assert idle.low == idle.high == 0
 
 
-@pytest.mark.parametrize(
-    ("share", "said"), [(0.001, "less than the least"), (0.05, "published: 1.8 %"), (0.9, "more than the most")]
-)
-def test_a_share_is_set_beside_published_ones(share: float, said: str) -> None:
-    assert beside(share).startswith(said)
+def test_a_share_is_compared_with_shares_and_with_gains_apart() -> None:
+    cycles, gained = beside(0.05).split("; ")
+    assert "below the least, 10 % (Basu" in cycles and "1.8 % (Usama Arif" in gained and "7.7 % (Temeraire" in gained
+    cycles, gained = beside(0.15).split("; ")
+    assert "between 10 % (Basu" in cycles and "and 20 % (Contiguitas" in cycles and "and 18 % (Ingens" in gained
+    assert beside(0.9).count("above the largest") == 2 and beside(0.001).count("below the least") == 2
 
 
-def test_every_published_figure_has_a_source() -> None:
-    assert all(0 < one.share < 1 and one.what and one.source for one in PUBLISHED)
+def test_published_shares_come_largest_first_and_have_a_source() -> None:
+    for figures in (walks(), gains()):
+        shares = [one.share for one in figures]
+        assert shares == sorted(shares, reverse=True) and shares[-1] > 0 and shares[0] < 1
+        assert all(one.what and one.source for one in figures)

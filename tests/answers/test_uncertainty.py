@@ -9,10 +9,10 @@ import pytest
 from tests.answers.planted import SCENE, entry, planted_inputs
 from thpsweep.answers.analysis.inputs import inputs
 from thpsweep.answers.analysis.ranges import Range
-from thpsweep.answers.analysis.ranking import ALONE, contestants, verdict
+from thpsweep.answers.analysis.ranking import ALONE, NOTHING_FITS, contestants, judge, verdict
 from thpsweep.answers.analysis.sensitivity import sensitivities
 from thpsweep.answers.analysis.study import Study
-from thpsweep.answers.analysis.uncertainty import draws, odds
+from thpsweep.answers.analysis.uncertainty import draws, odds, scene_odds
 from thpsweep.model.metrics.repricing import FED_BACK
 
 P, Q = "machine.pte_switch_ns", "machine.ipi_ns"
@@ -118,7 +118,7 @@ def test_draws_are_the_same_each_time_and_even_in_every_key() -> None:
 def tried(*entries, ranges=RANGES):
     found = planted_inputs(list(entries), ranges)
     drawn = draws(list(ranges))
-    judged = {scene: verdict(scene, contestants(them, sharing_kept=True)) for scene, them in found.scenes.items()}
+    judged = {scene: judge(scene, them, sharing_kept=True) for scene, them in found.scenes.items()}
     known = odds(found, drawn, sharing_kept=True)
     return {one.key: one for one in sensitivities(found, judged, drawn, known, SCENE)}
 
@@ -141,14 +141,14 @@ def test_the_turns_below_and_above_are_the_nearest_ones() -> None:
 
 
 def test_a_key_of_few_values_turns_a_winner_at_one_of_them() -> None:
-    """Of 1, 4 and 16 it wins at 16 alone: in a third of the draws."""
+    """Of 1, 4 and 16 it wins at 16 alone: in none of the draws, which are of 1."""
     levels = Range(P, 1.0, 1.0, 16.0, "assumed", "planted", (1.0, 4.0, 16.0))
     one = entry("one", lambda of: of[P] - 10.0, {P: 1.0})
     found = dataclasses.replace(planted_inputs([one], {P: (1.0, 1.0, 16.0)}), ranges={one.id: {P: levels}})
     drawn = draws([P])
     known = odds(found, drawn, sharing_kept=True)
-    assert known[SCENE].chances["one"] == pytest.approx(1 / 3, abs=0.002)
-    judged = {SCENE: verdict(SCENE, contestants([one], sharing_kept=True))}
+    assert known[SCENE].chances["one"] == 0
+    judged = {SCENE: judge(SCENE, [one], sharing_kept=True)}
     (tried_one,) = sensitivities(found, judged, drawn, known, SCENE)
     assert tried_one.turns == ((16.0, "one"),) and tried_one.at_high == 1
 
@@ -192,3 +192,26 @@ def test_what_the_sweep_varies_is_not_drawn_and_what_is_refused_is_listed() -> N
     found = inputs(study, lambda _: None)
     assert not isinstance(found, str)
     assert found.keys == (Q,) and found.swept == (P,) and "machine.cpus" in found.fixed
+
+
+def test_where_not_even_the_processes_fit_nothing_wins() -> None:
+    peaks = {"peak_bytes": 3e9}
+    one = entry("one", lambda of: 1e6 + 0 * of[P], KNOWN, **peaks)
+    one.values["cost/memory_bytes_peak_baseline"] = np.array([2e9, 2e9])
+    assert judge(SCENE, [one], sharing_kept=False).best == NOTHING_FITS
+    assert known_odds(one).chances == {NOTHING_FITS: 1.0} and known_odds(one).favourite == NOTHING_FITS
+    assert tried(one) == {}
+
+
+def test_a_key_that_is_one_of_a_few_values_is_a_scene_and_no_draw() -> None:
+    """It gains at 4 alone: half of the draws would have it gain, had they the right to be on so many CPUs of each kind."""
+    key = "machine.tlb_coalesce"
+    one = entry("one", lambda of: of[key] - 2 + 0 * of[P], {key: 1.0, P: 10.0})
+    few = {
+        key: Range(key, 1.0, 1.0, 4.0, "assumed", "planted", (1.0, 4.0)),
+        P: Range(P, 10.0, 1.0, 100.0, "assumed", ""),
+    }
+    found = dataclasses.replace(planted_inputs([one], RANGES), keys=(key, P), ranges={one.id: few})
+    drawn = draws(found.keys)
+    assert odds(found, drawn, sharing_kept=True)[SCENE].chances == {ALONE: 1.0, "one": 0.0}
+    assert scene_odds(SCENE, found, drawn, sharing_kept=True, given={key: 4.0}).chances == {"one": 1.0, ALONE: 0.0}

@@ -11,7 +11,8 @@ import hydra
 import mlflow
 from omegaconf import DictConfig
 
-from thpsweep.config import point_of, register
+from thpsweep.config.point import point_of
+from thpsweep.config.register import register
 from thpsweep.model.simulate import simulate
 from thpsweep.shipped import conf_dir
 from thpsweep.sweep.records import run_record, run_series

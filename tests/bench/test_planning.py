@@ -12,7 +12,8 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 
-from thpsweep.config import point_of, register
+from thpsweep.config.point import point_of
+from thpsweep.config.register import register
 from thpsweep.shipped import conf_dir
 from thpsweep.sweep.planning.plan import planned
 

@@ -11,7 +11,7 @@ import pytest
 from tests.kit.conftest import Load
 from tests.model.points import option
 from thpsweep.arguments import KINDS
-from thpsweep.config import spec_of_own
+from thpsweep.config.own import spec_of_own
 from thpsweep.errors import ThpsweepError
 from thpsweep.kit.check import check
 from thpsweep.kit.lines import Line
@@ -146,6 +146,12 @@ def test_one_for_all_that_says_it_is_private_moves_others(load: Load) -> None:
             "changed the family or its",
         ),
         ("gate", "so_far + proposal.ptes <=", "so_far + proposal.ptes >", "lets pass what"),
+        (
+            "gate",
+            "return so_far",
+            "self.again = getattr(self, 'again', 0) + 1\n        return (self.again % 2) * 1e12 + so_far",
+            "expected a state that follows proposal.counts",
+        ),
         ("trigger", "family.rows_of(replicate, 0)", "family.rows_of(replicate, family.n_sharers - 1)", "have exited"),
         ("trigger", "family.rows_of(replicate, 0)", "np.arange(family.n_sharers)", "of the same region"),
         ("workload", "return self.load * super()", "return 1 / 0 * super()", "ZeroDivisionError"),
@@ -186,7 +192,7 @@ def test_the_command_says_it_and_ends_with_1(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "thpsweep", "check", "mine.py"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == code, done.stdout + done.stderr
-        assert ("BROKEN" in done.stdout) == bool(code)
+        assert done.stdout.count("ZeroDivisionError") == code  # said once, though three rules meet it
 
 
 @pytest.mark.slow

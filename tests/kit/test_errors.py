@@ -67,9 +67,9 @@ def test_a_class_that_is_none_is_refused_in_one_line(load: Load, old: str, new_t
 @pytest.mark.parametrize(
     ("old", "new_text", "said"),
     [
-        ("load: 1.0", "# load", "mine.yaml: expected a value of load, too; it has regions, present_ptes"),
-        ("load: 1.0", "lod: 1.0", "mine.yaml: expected keys that mine.py has: hot_regions"),
-        ("load: 1.0", "load: much", "mine.yaml: expected values of the types that mine.py has"),
+        ("load: 1.0", "# load", "mine.yaml: no value of load; expected `load: VALUE`, or a default in mine.py"),
+        ("load: 1.0", "lod: 1.0", "mine.yaml:2: lod: no option of mine.py; expected load?"),
+        ("load: 1.0", "load: much", "mine.yaml:2: load='much': expected a value of type float"),
         ("load: 1.0", "load: {_target_: os.system}", "mine.yaml: expected values; load._target_=os.system names code"),
         ("load: 1.0", "load: [", "mine.yaml: expected KEY: VALUE lines that can be read as YAML"),
         ("load: 1.0", "load: -1.0", "workload.load=-1.0: expected 0..100"),

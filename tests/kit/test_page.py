@@ -51,6 +51,27 @@ def test_the_example_grows(line: str, folder: Path) -> None:
         assert any("cost/double_bytes_per_pte" in head and "cost/ptes_tested" in head for head in heads)
 
 
+@pytest.mark.slow
+def test_the_report_prices_a_mechanism_anew_with_its_file(folder: Path) -> None:
+    run("thpsweep sweep --plugin hot_blocks.py policy=hot_blocks workload=prefork sweep.name=priced", folder)
+    (sweep,) = (folder / "sweeps").glob("priced-*")
+    for plugin, missing in (("", True), (re.findall(r"`thpsweep report (--plugin \w+\.py)`", PAGE)[0], False)):
+        done = run(f"thpsweep report {plugin} {sweep}", folder)
+        assert done.returncode == 0, done.stderr
+        assert ("expected --plugin hot_blocks.py" in (sweep / "report.html").read_text()) == missing
+
+
+@pytest.mark.slow
+def test_an_option_of_some_of_the_policies_is_swept(folder: Path) -> None:
+    (words,) = re.findall(r"`(policy=switch,hot '.*?')`", PAGE)
+    (folder / "some").mkdir()
+    assert run("thpsweep new mechanism hot --dir some", folder).returncode == 0
+    done = run(f"thpsweep sweep --plugin some/hot.py {words} workload=prefork", folder)
+    assert done.returncode == 0 and "3 points" in done.stdout, done.stdout + done.stderr
+    wrong = run(f"thpsweep sweep --plugin some/hot.py {words} workload=prefork".replace("?=", "="), folder)
+    assert "min_young?=VALUE sets it in those policies alone that have it" in wrong.stderr
+
+
 def test_the_policy_by_one_name_is_one(folder: Path) -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     (folder / "my" / "policy").mkdir(parents=True)

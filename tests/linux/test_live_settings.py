@@ -14,14 +14,15 @@ import pytest
 from tests.linux.live import bench_or_skip
 from thpsweep.errors import LiveError
 from thpsweep.linux.live import settings
-from thpsweep.linux.live.settings import KHUGEPAGED, Settings, chosen
+from thpsweep.linux.live.settings import KHUGEPAGED, MIN_FREE, THP, Settings, chosen
 
 pytestmark = pytest.mark.live
 
 WATCHED = [
     *(KHUGEPAGED / name for name in ("scan_sleep_millisecs", "alloc_sleep_millisecs", "pages_to_scan", "defrag")),
     *(KHUGEPAGED / name for name in ("max_ptes_none", "max_ptes_swap", "max_ptes_shared")),
-    KHUGEPAGED.parent / "enabled",
+    THP / "enabled",
+    MIN_FREE,
     Path("/proc/sys/vm/percpu_pagelist_high_fraction"),
     Path("/proc/swaps"),
 ]
@@ -53,6 +54,19 @@ def test_the_chosen_word_of_a_list(tmp_path) -> None:
 def test_a_setting_that_cannot_be_changed_is_named(own_lock, tmp_path) -> None:
     with Settings() as held, pytest.raises(LiveError, match="nowhere"):
         held.set(tmp_path / "nowhere", 1)
+
+
+def test_an_administrators_min_free_kbytes_comes_back() -> None:
+    """A write to `enabled`, even of what it says, raises it: mm/khugepaged.c set_recommended_min_free_kbytes() (v6.18)."""
+    with bench_or_skip():
+        pass
+    with Settings(patience_s=60) as held:
+        held.set(MIN_FREE, 20_000)
+        with held.section():
+            held.set(THP / "enabled", chosen(THP / "enabled"))
+            if chosen(MIN_FREE) == "20000":
+                pytest.skip("20,000 is enough for huge pages on this machine")
+        assert chosen(MIN_FREE) == "20000"
 
 
 def test_only_one_at_a_time(own_lock) -> None:

@@ -93,6 +93,25 @@ def test_walks_are_dearer_where_the_page_tables_do_not_fit_the_cache() -> None:
     assert uncached(np.array([cache / 2, cache, 2 * cache, 4 * cache]), MACHINE).tolist() == [0, 0, 0.5, 0.75]
 
 
+def test_a_table_that_all_share_takes_the_cache_once_until_they_write() -> None:
+    """40 x 16 KiB do not fit 512 KiB, 16 KiB do; once every worker has written, 40 tables do not again."""
+    still = {**STILL, "root_cpu_share": 0.5, "worker_cpu_share": 0.25, "worker_cold_writes_per_page_hour": 0.0}
+    writes = {**still, "worker_cold_writes_per_page_hour": 1000.0}
+    found = {
+        (mechanism, name): simulate(point(mechanism, 40, **rates))["counted"]
+        for mechanism in ("inplace", "shared_table")
+        for name, rates in (("still", still), ("writes", writes))
+    }
+    lost = 1 - MACHINE.page_table_cache_bytes / (40 * 4 * 512 * 8)
+    assert found["inplace", "still"]["small_uncached"] == pytest.approx([lost] * 2)
+    shared = found["shared_table", "still"]
+    assert shared["small_uncached"] == [0, 0] and "worker_small_uncached_s" not in shared["baseline"]
+    in_all, uncached_s = (
+        found["shared_table", "writes"]["baseline"][f"worker_small{part}_s"] for part in ("", "_uncached")
+    )
+    assert uncached_s == pytest.approx([lost * one for one in in_all], rel=1e-6)
+
+
 def test_the_break_even_share_is_where_the_net_is_zero() -> None:
     at = gain("inplace_pmd", 16, page_walk_share=0.02)["tradeoff/break_even_walk_share"]
     assert 0 < at < 0.02

@@ -16,7 +16,8 @@ from hydra.types import RunMode
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from thpsweep.config import point_of, register
+from thpsweep.config.point import point_of
+from thpsweep.config.register import register
 from thpsweep.shipped import conf_dir
 from thpsweep.sweep.planning.axes import Job
 from thpsweep.sweep.planning.plan import planned

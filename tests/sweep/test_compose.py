@@ -20,7 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from thpsweep.application import Application
-from thpsweep.config import GROUPS, RunConfig, SweepConfig, point_of, register
+from thpsweep.config.point import point_of
+from thpsweep.config.register import register
+from thpsweep.config.schema import GROUPS, RunConfig, SweepConfig
 from thpsweep.errors import OptionError, SweepError, ThpsweepError
 from thpsweep.model import registry
 from thpsweep.shipped import conf_dir

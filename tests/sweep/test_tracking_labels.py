@@ -4,7 +4,7 @@ import pytest
 
 from tests.sweep.journals import a_point, a_result, write
 from tests.sweep.recorded import at, runs
-from thpsweep.config import labels_of
+from thpsweep.config.recorded import labels_of
 from thpsweep.errors import OptionError
 from thpsweep.sweep.tracking.labels import Labels, check_names, labels
 from thpsweep.sweep.tracking.messages import Order

@@ -1,12 +1,13 @@
 """Try a file of a user's own against the rules that all options of its group keep: `thpsweep check FILE.py`."""
 
 import dataclasses
+import itertools
 import math
 import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from thpsweep.errors import OptionError, ThpsweepError
@@ -38,10 +39,9 @@ def check(group: str, plugin: Plugin | None, spec: Mapping[str, Any]) -> Iterato
         "a documented dataclass, whose options can be written down and read again", _described(group, option, spec)
     )
     yield from _refuses(group, option, spec)
-    yield from _guarded(lambda: _own_rules(group, option, dict(spec)))
-    yield from _guarded(lambda: _runs(with_option(group, spec)))
-    if plugin is not None:
-        yield from _guarded(lambda: _on_a_worker(with_option(group, spec)))
+    one = with_option(group, spec)
+    elsewhere = _on_a_worker(one) if plugin is not None else iter(())
+    yield from _tried(_own_rules(group, option, dict(spec)), itertools.chain(_runs(one), elsewhere))
 
 
 def with_option(group: str, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,14 +63,18 @@ def _own_rules(group: str, option: Any, spec: dict[str, Any]) -> Iterator[Line]:
         yield from getattr(others, group)(option)
 
 
-def _guarded(lines: Callable[[], Iterator[Line]]) -> Iterator[Line]:
-    """Give lines; where a rule raises, the place in the user's file is the line."""
-    try:
-        yield from lines()
-    except ThpsweepError as error:
-        yield Line("it can be tried", str(error))
-    except Exception as error:
-        yield Line("it can be tried", f"{type(error).__name__}: {plugins.located(error)}")
+def _tried(*trials: Iterator[Line]) -> Iterator[Line]:
+    """Give the lines of trials; where one raises, the place in the user's file is its last line, once for all of them."""
+    places = set()
+    for lines in trials:
+        try:
+            yield from lines
+        except Exception as error:
+            problem = f"{type(error).__name__}: {plugins.located(error)}"
+            place = problem.partition("() (")[0]  # without the values, which differ
+            if place not in places:
+                yield Line("it can be tried", str(error) if isinstance(error, ThpsweepError) else problem)
+            places.add(place)
 
 
 def _described(group: str, option: Any, spec: Mapping[str, Any]) -> str:

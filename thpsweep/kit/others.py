@@ -44,7 +44,10 @@ def gate(made: Gate) -> Iterator[Line]:
         ):
             broken["changes"] = f"allow() changed the family or its counters, where {scene.about}"
         if (first != second).any():
-            broken["again"] = f"allow() answered {first.tolist()}, then {second.tolist()}, where {scene.about}"
+            broken["again"] = (
+                f"allow() let {first.sum()} of {first.size} pass, then {second.sum()}, where {scene.about}; khugepaged asks "
+                "about regions that it may not reach: expected a state that follows proposal.counts, not what passed"
+            )
         broken["loosens"] = broken["loosens"] or _loosens(made, proposal)
         passed, asked = passed + int(first.sum()), asked + first.size
     yield Line("asking changes nothing", broken["changes"])

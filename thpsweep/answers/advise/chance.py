@@ -8,7 +8,7 @@ from thpsweep.answers.advise.verdict import Prediction
 from thpsweep.model.bits import Floats
 
 PUBLISHED = (0.01, 0.2)
-"""Shares of cycles in page walks that services were found to have. Source: doi:10.1145/3579371.3589079."""
+"""Shares of cycles in page walks of services: the low end is assumed, the high one is doi:10.1145/3579371.3589079."""
 
 ASSUMED = 0.02
 

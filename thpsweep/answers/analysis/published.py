@@ -1,47 +1,81 @@
-"""What others measured of address translation: to set a break-even share of cycles in page walks beside."""
+"""What others measured: to compare a break-even share of cycles in page walks, and prices, with. Figures: published.yaml."""
 
 import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A published figure, as a share of 1. walks: it is of cycles in TLB misses; else what cheaper translation gained,
-    so that the share of cycles in page walks was at least as much."""
+    """A published figure, as a share of 1."""
 
     share: float
     what: str
     source: str
-    walks: bool
 
 
-PUBLISHED = (
-    Published(0.20, "cycles in TLB misses, data-centre services, the most", "Contiguitas, ISCA'23", walks=True),
-    Published(0.10, "cycles in TLB misses although pages are large, the most", "Basu et al., ISCA'13", walks=True),
-    Published(0.18, "gained by huge pages, the most", "Ingens, OSDI'16", walks=False),
-    Published(0.11, "mean latency gained by sharing translations", "BabelFish, ISCA'20", walks=False),
-    Published(
-        0.077, "requests a second gained by an allocator that keeps huge pages whole", "Temeraire, OSDI'21", walks=False
-    ),
-    Published(
-        0.018,
-        "gained by THP always, for 7.7 % more memory",
-        "Usama Arif, 20240730125346.1580150-1",
-        walks=False,
-    ),
-)
-"""Largest first of each kind."""
+@dataclasses.dataclass(frozen=True)
+class PublishedFork:
+    """How long a fork took that copied so many ptes, which are priced by a key of a machine profile.
+
+    side: where it lies of the interval that the profile predicts, `inside`, `below` or `above`, and why. Units: ms.
+    """
+
+    ms: float
+    ptes: int
+    price: str
+    machine: str
+    what: str
+    source: str
+    side: str
+    why: str = ""
+
+
+def walks() -> tuple[Published, ...]:
+    """Give shares of cycles in TLB misses, the largest first."""
+    return tuple(Published(**one) for one in _file()["walks"])
+
+
+def gains() -> tuple[Published, ...]:
+    """Give what cheaper translation gained in performance, the largest first: it had taken as much of the cycles before."""
+    return tuple(Published(**one) for one in _file()["gains"])
+
+
+def forks() -> tuple[PublishedFork, ...]:
+    """Give the times of forks."""
+    return tuple(PublishedFork(**one) for one in _file()["forks"])
+
+
+def aging() -> tuple[Published, ...]:
+    """Give shares of reclaim's CPU time in walks from pages to their ptes."""
+    return tuple(Published(**one) for one in _file()["aging"])
 
 
 def beside(share: float) -> str:
-    """Say between which published figures a share lies."""
-    order = sorted(PUBLISHED, key=lambda one: one.share)
-    below, above = [one for one in order if one.share < share], [one for one in order if one.share >= share]
+    """Say between which published figures a share of cycles in page walks lies."""
+    of_cycles, of_gains = _among(walks(), share), _among(gains(), share)
+    return f"of published shares of cycles {of_cycles}; of published gains, which take as large a share at least, {of_gains}"
+
+
+def _among(figures: Sequence[Published], share: float) -> str:
+    above = [one for one in figures if one.share >= share]
+    below = [one for one in figures if one.share < share]
     if not above:
-        return f"more than the most that is published, {_cited(order[-1])}"
+        return f"it is above the largest, {_cited(below[0])}"
     if not below:
-        return f"less than the least that is published, {_cited(order[0])}"
-    return f"published: {_cited(below[-1])} and {_cited(above[0])}"
+        return f"it is below the least, {_cited(above[-1])}"
+    return f"it is between {_cited(below[0])} and {_cited(above[-1])}"
 
 
 def _cited(one: Published) -> str:
     return f"{100 * one.share:g} % ({one.source}: {one.what})"
+
+
+@functools.cache
+def _file() -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))
+    return found

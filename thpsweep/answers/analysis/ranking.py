@@ -12,6 +12,12 @@ from thpsweep.answers.analysis.study import DEGREE, NET, Entry, Key, Study
 ALONE = "not collapsing"
 """The contender that every other one has to beat: a net gain of zero, by definition."""
 
+NOTHING_FITS = "nothing fits"
+"""What wins where the machine has not even the memory for the processes as they are."""
+
+NOBODY = (ALONE, NOTHING_FITS)
+"""Winners that are no policy."""
+
 UNRESOLVED = "not resolved"
 
 Net = Callable[[Entry], Values]
@@ -46,12 +52,17 @@ def contestants(entries: Sequence[Entry], *, sharing_kept: bool) -> list[Entry]:
     return [entry for entry in entries if entry.ranked and entry.fits and (entry.keeps_sharing or not sharing_kept)]
 
 
-def verdict(scene: Key, entries: Sequence[Entry], net: Net = recorded) -> Verdict:
+def alone(entries: Sequence[Entry]) -> str:
+    """Name what every policy of a scene has to beat: not collapsing, where that fits in memory."""
+    return ALONE if all(entry.baseline_fits for entry in entries) else NOTHING_FITS
+
+
+def verdict(scene: Key, entries: Sequence[Entry], net: Net = recorded, *, nobody: str = ALONE) -> Verdict:
     """Rank contestants by mean net gain, and test the best against each other by paired differences.
 
-    Contestants that do exactly the same count as one, under the first one's name.
+    Contestants that do exactly the same count as one, under the first one's name. nobody: alone() of the scene.
     """
-    values = {ALONE: np.zeros(net(entries[0]).size if entries else 2)}
+    values = {nobody: np.zeros(net(entries[0]).size if entries else 2)}
     values |= {entry.contender: net(entry) for entry in entries}
     order = sorted(values, key=lambda name: -float(values[name].mean()))
     best = order[0]
@@ -66,8 +77,12 @@ def verdict(scene: Key, entries: Sequence[Entry], net: Net = recorded) -> Verdic
 
 def verdicts(study: Study, *, sharing_kept: bool) -> dict[Key, Verdict]:
     """Judge every scene."""
-    found = {scene: contestants(entries, sharing_kept=sharing_kept) for scene, entries in study.scenes().items()}
-    return {scene: verdict(scene, entries) for scene, entries in found.items()}
+    return {scene: judge(scene, entries, sharing_kept=sharing_kept) for scene, entries in study.scenes().items()}
+
+
+def judge(scene: Key, entries: Sequence[Entry], *, sharing_kept: bool) -> Verdict:
+    """Judge a scene by all its entries."""
+    return verdict(scene, contestants(entries, sharing_kept=sharing_kept), nobody=alone(entries))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from thpsweep.answers.analysis.inputs import Inputs
 from thpsweep.answers.analysis.paired import Values
 from thpsweep.answers.analysis.ranges import Range
-from thpsweep.answers.analysis.ranking import ALONE, Verdict, contestants
+from thpsweep.answers.analysis.ranking import ALONE, NOTHING_FITS, Verdict, contestants
 from thpsweep.answers.analysis.study import NET, Entry, Key
 from thpsweep.answers.analysis.uncertainty import Draws, Odds
 from thpsweep.model.metrics.intervals import intervals
@@ -48,8 +48,8 @@ class Sensitivity:
 def sensitivities(
     found: Inputs, judged: Mapping[Key, Verdict], drawn: Draws, known: Mapping[Key, Odds], chosen: Key
 ) -> list[Sensitivity]:
-    """Try each key, the most telling first; nothing where the chosen scene cannot be priced anew."""
-    if chosen not in found.scenes:
+    """Try each key, the most telling first; nothing where the chosen scene cannot be priced anew, or nothing fits there."""
+    if chosen not in found.scenes or judged[chosen].best == NOTHING_FITS:
         return []
     changed = sum(_changed(judged[scene], found, entries) for scene, entries in _competing(found).items())
     counted = np.asarray(changed if found.scenes else np.zeros((len(found.keys), 2)), np.int64)
@@ -168,7 +168,7 @@ def _correlations(drawn: Draws, ranges: Mapping[str, Range], lead: Values) -> Va
     if np.ptp(lead) == 0:
         return np.zeros(len(drawn.keys))
     ranks, of_lead = _ranks(drawn.shares), _ranks(lead[:, None])[:, 0]
-    varies = np.array([ranges[key].low < ranges[key].high for key in drawn.keys])
+    varies = np.array([ranges[key].low < ranges[key].high and not ranges[key].levels for key in drawn.keys])
     return np.asarray(np.where(varies, ranks.T @ of_lead / len(lead), 0.0))
 
 

@@ -10,6 +10,7 @@ from thpsweep.answers.analysis import frame
 from thpsweep.answers.analysis.frame import Row
 from thpsweep.answers.analysis.paired import Values
 from thpsweep.errors import ThpsweepError
+from thpsweep.model import plugins, registry
 from thpsweep.model.metrics.repricing import Recording, recording
 from thpsweep.sweep.records import run_record
 from thpsweep.sweep.records.journal import Sweep
@@ -18,6 +19,7 @@ NET, COST, GAIN, PAYBACK = ("tradeoff/net_cpu_ms", "cost/cpu_ms", "tradeoff/gain
 BREAK_EVEN = "tradeoff/break_even_walk_share"
 """The share of cycles in page walks at which a contender gains what it costs."""
 
+BASELINE_PEAK = "cost/memory_bytes_peak_baseline"
 WORST_HOLD = "derived/worst_lock_hold_ms"
 DEGREE = "sharing.degree"
 
@@ -56,6 +58,11 @@ class Entry:
     def fits(self) -> bool:
         """Whether the machine has the memory that it takes."""
         return frame.fits(self.row)
+
+    @property
+    def baseline_fits(self) -> bool:
+        """Whether it has the memory that the processes take without any collapse."""
+        return bool(self.values.get(BASELINE_PEAK, np.zeros(1)).max() <= self.row["memory_bytes"])
 
     @property
     def ranked(self) -> bool:
@@ -169,9 +176,18 @@ def _entry(row: Row, keys: Sequence[str], record: Mapping[str, Any], point: Mapp
     try:
         priced: Recording | str = recording(point, record) if repriced else "read without prices"
     except ThpsweepError as refusal:
-        priced = str(refusal)
+        priced = _without_its_file(point["policy"]["mechanism"]) or str(refusal)
     scene = tuple((key, row.get(key)) for key in keys if not is_policy(key))
     return Entry(row["id"], scene, _contender(row, keys), row, point, values, priced)
+
+
+def _without_its_file(mechanism: Mapping[str, Any]) -> str:
+    """Ask for the file of a mechanism of a user's own, where it is not loaded, or is another one than then."""
+    name, sha256 = mechanism[registry.KIND], mechanism.get(registry.PLUGIN)
+    loaded = plugins.LOADED.get(name)
+    if sha256 is None or (loaded is not None and loaded.sha256 == sha256):
+        return ""
+    return f"expected --plugin {name}.py, the file of `{name}`, as it was when the sweep was run"
 
 
 def _contender(row: Row, keys: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from thpsweep.answers.analysis.inputs import Inputs
 from thpsweep.answers.analysis.paired import Values
 from thpsweep.answers.analysis.ranges import Range
-from thpsweep.answers.analysis.ranking import ALONE, contestants
+from thpsweep.answers.analysis.ranking import alone, contestants
 from thpsweep.answers.analysis.study import BREAK_EVEN, NET, Entry, Key
 from thpsweep.model.metrics.repricing import Recording
 
@@ -27,8 +27,12 @@ class Draws:
     shares: Values
 
     def values(self, ranges: Mapping[str, Range]) -> dict[str, Values]:
-        """Give the value of each key in each draw. Shapes: -> each (n_draws, 1)."""
-        return {key: ranges[key].at(self.shares[:, [at]]) for at, key in enumerate(self.keys)}
+        """Give the value of each key in each draw; a key that is one of a few values stays what it is: each of these is a
+        CPU of its own, of which no share of the draws could be right. Shapes: -> each (n_draws, 1)."""
+        return {
+            key: np.full((len(self.shares), 1), one.value) if one.levels else one.at(self.shares[:, [at]])
+            for at, (key, one) in enumerate((key, ranges[key]) for key in self.keys)
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Span:
 
 @dataclasses.dataclass(frozen=True)
 class Odds:
-    """What the draws say of a scene. chances: of each contender to have the largest net gain, `ALONE` among them, largest
+    """What the draws say of a scene. chances: of each contender to have the largest net gain, `alone()` among them, largest
     first. A break-even is inf where no share of cycles in page walks pays. Units: net in ms; break_even as a share of 1."""
 
     scene: Key
@@ -80,24 +84,27 @@ def draws(keys: Sequence[str], n_draws: int = N_DRAWS) -> Draws:
 
 def odds(found: Inputs, drawn: Draws, *, sharing_kept: bool) -> dict[Key, Odds]:
     """Price every scene in every draw."""
-    judged = {}
-    for scene, entries in found.scenes.items():
-        judged[scene] = _scene(scene, contestants(entries, sharing_kept=sharing_kept), found, drawn)
-    return judged
+    return {scene: scene_odds(scene, found, drawn, sharing_kept=sharing_kept) for scene in found.scenes}
 
 
-def _scene(scene: Key, entries: Sequence[Entry], found: Inputs, drawn: Draws) -> Odds:
-    """Price the contestants of a scene. Who does exactly what another one does counts under the first one's name."""
-    cpu = {entry.contender: _priced(entry, drawn.values(found.of(entry)), len(drawn.shares)) for entry in entries}
+def scene_odds(
+    scene: Key, found: Inputs, drawn: Draws, *, sharing_kept: bool, given: Mapping[str, float] | None = None
+) -> Odds:
+    """Price the contestants of a scene, some keys being as given. Who does exactly what another one does counts under the
+    first one's name."""
+    every, n = found.scenes[scene], len(drawn.shares)
+    fixed = {key: np.full((n, 1), value) for key, value in (given or {}).items()}
+    entries, nobody = contestants(every, sharing_kept=sharing_kept), alone(every)
+    cpu = {entry.contender: _priced(entry, drawn.values(found.of(entry)) | fixed, n) for entry in entries}
     nets = {name: values[NET] for name, values in cpu.items()}
-    shape = next(iter(nets.values())).shape if nets else (len(drawn.shares), 1)
-    wins = winners({ALONE: np.zeros(shape)} | nets)
+    shape = next(iter(nets.values())).shape if nets else (n, 1)
+    wins = winners({nobody: np.zeros(shape)} | nets)
     return Odds(
         scene,
         wins,
         {name: span(values) for name, values in nets.items()},
         {name: span(values[BREAK_EVEN]) for name, values in cpu.items() if BREAK_EVEN in values},
-        {ALONE: np.zeros(shape[0])} | {name: values.mean(axis=1) for name, values in nets.items()},
+        {nobody: np.zeros(shape[0])} | {name: values.mean(axis=1) for name, values in nets.items()},
     )
 
 

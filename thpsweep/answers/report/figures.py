@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from thpsweep.answers.analysis.paired import PairedEstimate
-from thpsweep.answers.analysis.ranking import ALONE
+from thpsweep.answers.analysis.ranking import NOBODY
 from thpsweep.answers.terminal.table import EXACT, NOT_WITHIN, count, significant
 
 EXACT_SAID = f"Figures without an interval are {EXACT}."
@@ -61,7 +61,7 @@ def chance(share: float) -> str:
 
 def code(name: str) -> str:
     """Set a contender apart, as the name of an option that it is."""
-    return name if name == ALONE else f"`{name}`"
+    return name if name in NOBODY else f"`{name}`"
 
 
 def numbers(value: float) -> str:

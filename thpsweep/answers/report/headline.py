@@ -7,7 +7,7 @@ import numpy as np
 
 from thpsweep.answers.analysis.inputs import Inputs
 from thpsweep.answers.analysis.published import beside
-from thpsweep.answers.analysis.ranking import ALONE, contestants
+from thpsweep.answers.analysis.ranking import ALONE, NOTHING_FITS, contestants
 from thpsweep.answers.analysis.sensitivity import Sensitivity
 from thpsweep.answers.analysis.study import (
     BREAK_EVEN,
@@ -27,7 +27,11 @@ from thpsweep.answers.terminal.table import significant
 
 MOST_LINES = 6
 MOST_NAMED = 3
-NO_SHARE = "it pays at no share, as no page walk is saved, or the whole of them is not enough"
+NO_SHARE = "it pays at no share: too few page walks are saved, or none"
+NOWHERE = (
+    "Collapsing gains what it costs, memory staying shared, in none of the scenes, whatever share of cycles goes into page "
+    "walks: too few of them are saved, or none."
+)
 
 OddsByScene = Mapping[Key, Odds]
 
@@ -37,7 +41,7 @@ def headlines(found: Evidence) -> tuple[str, ...]:
     best, where = found.judged[found.chosen].best, scene_name(found.chosen)
     return (
         break_even(found.study, found.odds),
-        chances(found.inputs, found.odds, found.chosen),
+        " ".join(filter(None, (chances(found.inputs, found.odds, found.chosen), of_levels(found)))),
         overturned(found.varied, best, where, len(found.odds)),
     )
 
@@ -59,6 +63,8 @@ def break_even(known: Study, odds: OddsByScene | None = None) -> str:
     found = {scene: entry for scene, entry in best.items() if entry is not None}
     if not found:
         return ""
+    if all(_share(entry) > 1 for entry in found.values()):
+        return NOWHERE
     chosen = headline_scene(known) if headline_scene(known) in found else next(iter(found))
     lines = _lines(found)
     clauses = [_along(rest, line) for rest, line in lines.items()]
@@ -144,8 +150,9 @@ def _stretch(part: Sequence[tuple[Any, Odds]]) -> str:
     low, high = chance(shares[0]), chance(shares[-1])
     said = low if low == high else f"{low} to {high}"
     (first, one), (last, _) = part[0], part[-1]
+    said = "" if one.favourite == NOTHING_FITS else f" in {said}"
     where = _at(first) if first == last else f" at {first:,}–{last:,} sharers"
-    return f"{code(one.favourite)} in {said}{where}"
+    return f"{code(one.favourite)}{said}{where}"
 
 
 def _often(odds: OddsByScene) -> str:
@@ -160,8 +167,23 @@ def _often(odds: OddsByScene) -> str:
     )
 
 
+def of_levels(found: Evidence) -> str:
+    """Say who wins the chosen scene at each value of a key that is one of a few, of which none is drawn."""
+    clauses = [
+        f"`{key}` is not drawn: at {' and '.join(f'{level:g} {_wins(one)}' for level, one in levels.items())}"
+        for key, levels in found.levels.items()
+    ]
+    return " ".join(f"{clause}." for clause in clauses)
+
+
+def _wins(one: Odds) -> str:
+    return f"{code(one.favourite)} wins in {chance(one.chances[one.favourite])}"
+
+
 def _one(one: Odds) -> str:
     """Tell the chances in one scene, and how far the favourite's net gain reaches."""
+    if one.favourite == NOTHING_FITS:
+        return f"At {scene_name(one.scene)} nothing fits in memory."
     shares = list(one.chances.items())[: MOST_NAMED + 1]
     listed = ", ".join(f"{code(name)} wins in {chance(share)}" for name, share in shares if share)
     net = one.net.get(one.favourite)

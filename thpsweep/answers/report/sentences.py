@@ -9,13 +9,12 @@ from thpsweep.answers.analysis import frame
 from thpsweep.answers.analysis.paired import Values, difference, estimate
 from thpsweep.answers.analysis.question import question_of
 from thpsweep.answers.analysis.ranking import (
-    ALONE,
+    NOBODY,
     UNRESOLVED,
     Verdict,
     WinningStretch,
-    contestants,
+    judge,
     stretches,
-    verdict,
     verdicts,
 )
 from thpsweep.answers.analysis.study import (
@@ -72,7 +71,7 @@ def winners(known: Study, judged: Mapping[Key, Verdict] | None = None) -> str:
     """Say which policy has the largest net gain where, among those that keep the sharing, and what losing it would buy."""
     judged = verdicts(known, sharing_kept=True) if judged is None else judged
     scene = headline_scene(known)
-    anyhow = verdict(scene, contestants(known.scenes()[scene], sharing_kept=False))
+    anyhow = judge(scene, known.scenes()[scene], sharing_kept=False)
     rate = _rate(known.entries[0]) if WALK_SHARE not in known.factors else ""
     head = (
         f"By net gain in CPU time over {_horizon(known.entries[0])}{rate}, the best policy that keeps memory shared is"
@@ -173,7 +172,7 @@ def _along(rest: Key, line: Sequence[WinningStretch], judged: Mapping[Key, Verdi
         if one.winner == UNRESOLVED:
             parts.append(f"not resolved at {degrees} {noun}")
         else:
-            gain = "" if one.winner == ALONE or not here else f" ({ms(here[0].net)}{where_to})"
+            gain = "" if one.winner in NOBODY or not here else f" ({ms(here[0].net)}{where_to})"
             parts.append(f"{code(one.winner)} at {degrees} {noun}{gain}")
     where = " and ".join(f"{named(key)} of {level_name(key, value)}" for key, value in rest)
     return (f"with {where}, " if where else "") + ", ".join(parts)
@@ -194,7 +193,7 @@ def _rest(scene: Key) -> Key:
 
 
 def _range(name: str, found: Sequence[Verdict]) -> str:
-    if name == ALONE:
+    if name in NOBODY:
         return ""
     nets = sorted(found, key=lambda one: one.net.mean)
     if nets[0] is nets[-1]:

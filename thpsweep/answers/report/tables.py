@@ -9,8 +9,8 @@ import numpy as np
 
 from thpsweep.answers.analysis.crossing import crossings
 from thpsweep.answers.analysis.paired import estimate
-from thpsweep.answers.analysis.published import PUBLISHED
-from thpsweep.answers.analysis.ranking import ALONE, Verdict
+from thpsweep.answers.analysis.published import gains, walks
+from thpsweep.answers.analysis.ranking import NOBODY, Verdict
 from thpsweep.answers.analysis.study import BREAK_EVEN, NET, Key, Study, is_number, level_name, named, scene_name
 from thpsweep.answers.analysis.uncertainty import Odds, Span
 from thpsweep.answers.charts.base import PointLink
@@ -81,7 +81,8 @@ def chances(study: Study, odds: Mapping[Key, Odds]) -> ReportTable:
             elif not entry.fits:
                 rows.append((scene_name(scene), entry.contender, NO_FIT, *[""] * 5, PointLink(entry.id)))
         if known:
-            rows.append((scene_name(scene), ALONE, chance(known.chances[ALONE]), *[""] * 5, ""))
+            nobody = next(name for name in known.chances if name in NOBODY)
+            rows.append((scene_name(scene), nobody, chance(known.chances[nobody]), *[""] * 5, ""))
     net_ends = ("net gain (ms), 2.5 %", "median", "97.5 %")
     headings = ("scene", "contender", "wins", *net_ends, "break-even, simulated", "break-even, drawn", "point")
     return ReportTable(headings, rows)
@@ -94,8 +95,9 @@ def _reach(share: Span) -> str:
 
 def published() -> ReportTable:
     """List what others measured of address translation."""
-    rows = [(percent(one.share), one.what, one.source) for one in PUBLISHED]
-    return ReportTable(("figure", "of what", "source"), rows)
+    kinds = {"share of cycles": walks(), "performance gained": gains()}
+    rows = [(kind, percent(one.share), one.what, one.source) for kind, found in kinds.items() for one in found]
+    return ReportTable(("kind", "figure", "of what", "source"), rows)
 
 
 def breaks(study: Study) -> ReportTable:

@@ -17,6 +17,7 @@ from thpsweep.errors import LiveError
 
 THP = Path("/sys/kernel/mm/transparent_hugepage")
 KHUGEPAGED = THP / "khugepaged"
+MIN_FREE = Path("/proc/sys/vm/min_free_kbytes")
 _TERMINATED = 143
 
 
@@ -43,11 +44,12 @@ class Settings:
     def set(self, path: Path, value: object) -> None:
         """Write a value that lasts as long as this does. Raises: LiveError where that is refused."""
         try:
-            before = chosen(path)
+            befores = [(each, chosen(each)) for each in (*_raised_by(path), path)]
             path.write_text(str(value))
         except OSError as error:
             raise LiveError(f"{path}: cannot be set to {value} ({error.strerror}): run as root") from error
-        self._stack.callback(path.write_text, before)
+        for each, before in befores:
+            self._stack.callback(_put_back, each, before)
 
     @contextmanager
     def section(self) -> Iterator[None]:
@@ -64,6 +66,21 @@ class Settings:
     def stack(self) -> ExitStack:
         """Where whatever else has to be put back registers, in the same order."""
         return self._stack
+
+
+def _put_back(path: Path, before: str) -> None:
+    """Write what was there, unless it is there."""
+    if chosen(path) != before:
+        path.write_text(before)
+
+
+def _raised_by(path: Path) -> tuple[Path, ...]:
+    """Name what else the kernel sets where a file is written, even with what it says already.
+
+    Any write to THP's `enabled` raises vm.min_free_kbytes to what huge pages recommend, and nothing lowers it again.
+    Source: mm/huge_memory.c start_stop_khugepaged(), mm/khugepaged.c set_recommended_min_free_kbytes() (v6.18).
+    """
+    return (MIN_FREE,) if path.name in ("enabled", "shmem_enabled") and THP in path.parents else ()
 
 
 def chosen(path: Path) -> str:

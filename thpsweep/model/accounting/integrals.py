@@ -7,13 +7,23 @@ from typing import NamedTuple
 import numpy as np
 
 from thpsweep.model.accounting.prices import aging_visits, collapse_ns, spent_ns
-from thpsweep.model.accounting.translation import Forms, Law, Rates, RootMemory, process_seconds, small_uncached
+from thpsweep.model.accounting.translation import (
+    PTE_BYTES,
+    Forms,
+    Law,
+    Rates,
+    RootMemory,
+    process_seconds,
+    shared_ptes,
+    small_uncached,
+    uncached,
+)
 from thpsweep.model.bits import Floats, Ints
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import GAUGES, Family
 from thpsweep.model.workloads.base import Workload
-from thpsweep.units import S_PER_HOUR
+from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
 _TOGETHER = 64
 """Ticks that are priced together: NumPy takes hardly longer for many than for one."""
@@ -82,6 +92,7 @@ class Meter:
         self._n_sharers, self._tick_s, self._shares_tables = family.n_sharers, tick_s, shares_tables
         self._root = RootMemory(family)
         self._gauges: list[Ints] = []
+        self._tables: list[Ints] = []
         self._counters: list[Ints] = []
         self._spent: list[CpuTime] = []
 
@@ -91,12 +102,17 @@ class Meter:
         everyone = Forms(gauge["small_ptes"], gauge["compound_ptes"], gauge["pmds"])
         workers = Forms(*(np.maximum(0, a - b) for a, b in zip(everyone, root, strict=True)))
         self._integrals.small_uncached = small_uncached(root, workers, self._machine, self._rates)
+        if self._shares_tables:
+            ptes = shared_ptes(family, self._rates) + HPAGE_PMD_NR * everyone.pmds
+            self._integrals.small_uncached = uncached(ptes * float(PTE_BYTES), self._machine)
 
     def read(self, family: Family, counts: Counts) -> None:
         """Read the state at the end of a tick."""
         gauges = [family.gauge[name] for name in GAUGES]
         self._gauges.append(np.array([*gauges, *self._root.now(family, counts), family.alive[:, 1:].sum(axis=1)]))
         self._counters.append(counts.table.copy())
+        if self._shares_tables:
+            self._tables.append(shared_ptes(family, self._rates))
         if len(self._gauges) == _TOGETHER:
             self.settle(counts)
 
@@ -105,6 +121,8 @@ class Meter:
         if not self._gauges:
             return
         table, then = np.stack(self._gauges, axis=1), counts.at(np.stack(self._counters))
+        table_bytes = np.stack(self._tables) * float(PTE_BYTES) if self._tables else None
+        self._tables.clear()
         self._gauges.clear()
         self._counters.clear()
         gauge = dict(zip(GAUGES, table, strict=False))
@@ -115,7 +133,7 @@ class Meter:
         rounds = workload.aging_rounds_per_hour * (tick_s / S_PER_HOUR)
         aged = {name: visits * rounds for name, visits in aging_visits(gauge, workload.reclaim).items()}
         aged = _up_to_each(self._integrals.aged, aged)
-        seconds = process_seconds(root, workers, n_workers, machine, self._rates, tick_s)
+        seconds = process_seconds(root, workers, n_workers, machine, self._rates, tick_s, table_bytes)
         translated = _up_to_each(self._integrals.translated, seconds)
         law = Law(machine, self._rates, self._n_sharers, self._integrals.small_uncached)
         spent = spent_ns(then, aged, translated, law, self._shares_tables)

@@ -7,8 +7,8 @@ pages, spends c s seconds a second on them. Of these a mapping leaves, for each 
 
 so that nothing is gained by who does not run, there is no cliff at the TLB's reach, and a walk costs the more the less of
 the page tables in use fits the cache. The power of the reach is the square-root rule of cache misses.
-Source of the law: A. Hartstein et al., doi:10.1145/1128022.1128064 (exponents 0.3 to 0.7); benefit in shares of cycles: the
-kernel's own counters, dtlb_load_misses.walk_active over cycles.
+Source of the law: A. Hartstein et al., "Cache miss behavior: is it sqrt(2)?", Computing Frontiers 2006 (exponents 0.3 to
+0.7); benefit in shares of cycles: the kernel's own counters, dtlb_load_misses.walk_active over cycles.
 """
 
 import dataclasses
@@ -118,6 +118,20 @@ def tables_bytes(root: Forms, workers: Forms, rates: Rates) -> Floats:
     return np.asarray((mine + theirs) * float(PTE_BYTES))
 
 
+def shared_ptes(family: Family, rates: Rates) -> Ints:
+    """Count the ptes of tables that processes which run use, where forks share tables: each once. Rows share a table
+    exactly where they share a record. Shapes: -> (n_replicates,)."""
+    n_sharers = family.n_sharers
+    runs = np.full(n_sharers, bool(rates.worker_cpu_share))
+    runs[0] = bool(rates.root_cpu_share)
+    rows = np.flatnonzero(~family.pmd & np.tile(runs, family.pmd.size // n_sharers))
+    replicate = np.full(len(family.records.rows), -1)
+    replicate[family.record_of[rows]] = family.replicate_of(rows)
+    used = np.flatnonzero(replicate >= 0)
+    ptes = bits.count(family.records.present[used])
+    return np.bincount(replicate[used], ptes, family.n_replicates).astype(np.int64)
+
+
 def uncached(table_bytes: Floats, machine: Profile) -> Floats:
     """Give the share of page-table bytes in use that the cache does not hold."""
     return np.maximum(0.0, 1.0 - machine.page_table_cache_bytes / np.maximum(table_bytes, 1.0))
@@ -130,10 +144,17 @@ def small_uncached(root: Forms, workers: Forms, machine: Profile, rates: Rates) 
 
 
 def process_seconds(
-    root: Forms, workers: Forms, n_workers: Ints, machine: Profile, rates: Rates, tick_s: float
+    root: Forms,
+    workers: Forms,
+    n_workers: Ints,
+    machine: Profile,
+    rates: Rates,
+    tick_s: float,
+    table_bytes: Floats | None = None,
 ) -> dict[str, Floats]:
-    """Split the time of all processes by how their memory is mapped: AMOUNTS. Shapes: each (...) -> each (...)."""
-    share = uncached(tables_bytes(root, workers, rates), machine)
+    """Split the time of all processes by how their memory is mapped: AMOUNTS. table_bytes: of ptes that compete for the
+    cache, where processes share tables. Shapes: each (...) -> each (...)."""
+    share = uncached(tables_bytes(root, workers, rates) if table_bytes is None else table_bytes, machine)
     amounts: dict[str, Floats] = {}
     for who, forms, n in (("root", root, 1), ("worker", workers, n_workers)):
         each_s = n * tick_s / np.maximum(forms.pages, 1)

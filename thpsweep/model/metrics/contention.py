@@ -51,8 +51,9 @@ def metrics(pair: Pair) -> Metrics:
     of the whole run. A task that waits arrives no more meanwhile, which is left out for faults, forks and exits: an upper
     bound where r h is not small against the number of tasks. Accesses to hidden pages have it (locks.waits_ns()). All
     pages of a region count as frozen from its first to its last entry.
-    call_max_ms is how long a caller was inside madvise(MADV_COLLAPSE) for one region, direct compaction included; the worst
-    stall is not shorter. It is 0 under khugepaged, which nobody waits for in that way.
+    call_mean_max_ms is how long a caller was inside madvise(MADV_COLLAPSE) for one region, direct compaction included: the
+    mean of a tick's calls, failed ones among them, in the tick in which it was largest. The longest call is not shorter,
+    nor is the worst stall. It is 0 under khugepaged, which nobody waits for in that way.
     Totals are what the policy adds to the baseline, where reclaim may split folios too; the largest hold is the policy's,
     if it is larger than the baseline's.
     Source: Wolff, doi:10.1287/opre.30.2.223; Kleinrock, Queueing Systems 1 (1975), 5.2, with a hold that is deterministic.
@@ -67,14 +68,14 @@ def metrics(pair: Pair) -> Metrics:
         by_name[f"lock_hold_{lock}_max_ms"] = (max_ms, "ms")
     (stall_ns, worst_ns), (before_ns, before_worst_ns) = (_stalls(pair, run) for run in (pair.policy, pair.baseline))
     by_name["stall_ms"] = ((stall_ns - before_ns) / NS_PER_MS, "ms")
-    call_ns = longest_call_ns(pair)
-    by_name["call_max_ms"] = (call_ns / NS_PER_MS, "ms")
+    call_ns = mean_call_ns(pair)
+    by_name["call_mean_max_ms"] = (call_ns / NS_PER_MS, "ms")
     by_name["stall_max_ms"] = (np.maximum(_beyond(worst_ns, before_worst_ns), call_ns) / NS_PER_MS, "ms")
     return {f"cost/{name}": value for name, value in by_name.items()}
 
 
-def longest_call_ns(pair: Pair) -> Floats:
-    """Give the mean time of a call of madvise() for one region in the tick in which it was longest.
+def mean_call_ns(pair: Pair) -> Floats:
+    """Give the mean time of a call of madvise() for one region in the tick in which that was largest.
 
     Units: ns. Shapes: -> (n_replicates,).
     """

@@ -12,7 +12,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from thpsweep.config import PARTS, made_of, part_of, point_of
+from thpsweep.config.point import made_of, part_of, point_of
+from thpsweep.config.schema import PARTS
 from thpsweep.errors import SweepError, ThpsweepError
 from thpsweep.sweep.records.schema import Point
 

@@ -17,7 +17,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from thpsweep.application import Application
-from thpsweep.config import plan_of
+from thpsweep.config.plan import plan_of
 from thpsweep.errors import OptionError, SweepError
 from thpsweep.sweep.driver.drive import Driven
 from thpsweep.sweep.local.attempt import as_error, outcome

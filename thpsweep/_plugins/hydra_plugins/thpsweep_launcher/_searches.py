@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig, OmegaConf
 
-from thpsweep.config import plan_of
+from thpsweep.config.plan import plan_of
 from thpsweep.errors import OptionError, SweepError
 from thpsweep.sweep.planning.axes import Job, zips
 from thpsweep.sweep.planning.plan import Plan

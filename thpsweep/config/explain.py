@@ -113,7 +113,9 @@ def unknown_key(key: str, value: object, known: Iterable[str]) -> str:
     given = key if value is None else f"{key}={value}"  # a file's value is not known here
     if not known:
         return f"{given}: no such key yet; expected +{given}, which adds one"
-    return f"{given}: no such key; expected {f'below {parent}' if parent else 'at the top'} {_one_of(known)}"
+    where = f"below {parent}" if parent else "at the top"
+    only_some = f"; {key}?=VALUE sets it in those policies alone that have it" if parent.startswith("policy.") else ""
+    return f"{given}: no such key; expected {where} {_one_of(known)}{only_some}"
 
 
 def _one_of(names: Iterable[str]) -> str:

@@ -64,6 +64,15 @@ def values_of(file: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items() if key != "defaults"}
 
 
+def place(file: Path, key: str) -> str:
+    """Write a file with the line on which a key at the top stands; the file alone where it stands on none."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    number = next(
+        (n for n, line in enumerate(lines, 1) if key and re.match(rf"['\"]?{re.escape(key)}['\"]?\s*:", line)), 0
+    )
+    return f"{file}:{number}" if number else str(file)
+
+
 def _naming_code(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     """List the keys below a node that make Hydra or logging import what their value names."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
