@@ -60,6 +60,7 @@ def advise(options: argparse.Namespace) -> int:
         trial=tuple(command),
         only_parent=options.only_parent,
         overrides=parse(words, options.walk_share),
+        all_commands=options.all_commands,
     )
     return run(request)
 
