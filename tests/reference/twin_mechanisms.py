@@ -4,6 +4,7 @@ Written from the table of the design and the kernel's sources, one page at a tim
 """
 
 from collections import Counter
+from collections.abc import Container
 
 from tests.reference.twin_frames import AnonVma, Folio, Frame, Row
 from thpsweep.units import HPAGE_PMD_NR
@@ -189,7 +190,7 @@ class Mechanisms:
             return "PAGE_COUNT"
         return None
 
-    def _bring_back(self, region: int, sharer: int, slots: set[int]) -> None:
+    def _bring_back(self, region: int, sharer: int, slots: Container[int] = range(HPAGE_PMD_NR)) -> None:
         """Let every sharer read what it has in swap, in the slots, of the pages that one maps or has in swap."""
         row = self.rows[region, sharer]
         wanted = {*row.swapped.values(), *(frame.in_swap for frame in row.frames.values())}
