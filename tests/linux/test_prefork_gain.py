@@ -44,13 +44,13 @@ def meets(ratio, low, high):
 
 @pytest.mark.parametrize("n_workers", [1, 4, 16])
 def test_the_predicted_interval_holds_what_pages_that_are_only_read_save(n_workers):
-    """A second service of small pages is the control: it differs by noise alone, and huge pages by more."""
+    """A second service of small pages is the control: it differs by noise alone, and huge pages by twice as much at least."""
     found = measured(n_workers, "buffer")
     if not found.huge_bytes[0]:
         pytest.skip("MADV_COLLAPSE made no huge page here")
     low, high = job().predicted(found, "milan_vm")
     assert low <= found.huge.median <= high
-    assert abs(found.again.median - 1) < 0.05 and found.huge.median < min(1.0, found.again.low)
+    assert 2 * abs(found.again.median - 1) < 1 - found.huge.median and found.huge.high < found.again.low
 
 
 @pytest.mark.parametrize("n_workers", [4, 16])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from thpsweep.linux.activity import counters
 from thpsweep.linux.activity.lives import POLL_S
 from thpsweep.linux.activity.rates import Exposed, clustering, hottest, mean_span, per_page_hour
 from thpsweep.linux.activity.snapshot import Changes, changes, without_moves
@@ -18,7 +19,6 @@ REQUEST_LIFE_S = 600.0
 
 NEVER_SEEN = (
     "FOLL_GET references (vmsplice, O_DIRECT under way): no interface shows them",
-    "cycles in page walks (page_walk_share): that takes hardware counters",
     "reads page by page: only how many pages of a VMA were touched",
     "how long pins are held, and pins of other kinds than VmPin counts",
 )
@@ -222,6 +222,7 @@ _USUAL_PAGES = 16
 def _unseen(seen: WindowSeen, rates: dict[str, Rate]) -> Iterator[str]:
     """List in sentences what was not seen."""
     yield from NEVER_SEEN
+    yield f"cycles in page walks (page_walk_share): {counters.page_walks()}"
     if "frames" in seen.without:
         yield f"writes, and pages that were swapped out ({seen.without['frames']})"
     elif not seen.soft_dirty:
