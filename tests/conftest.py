@@ -2,12 +2,16 @@
 
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
 pytest_plugins = ["tests.side_by_side"]
+
+# Whoever starts the tests with SIGINT ignored, as a script's & does, means them, and not what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A gate must give the same answer twice for the same code; elsewhere the properties are tried on new examples each time.
 settings.register_profile("ci", derandomize=True)

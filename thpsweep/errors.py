@@ -35,6 +35,10 @@ class CaptureError(ThpsweepError):
     """A process tree could not be captured, or a captured file cannot be used."""
 
 
+class NoRegionError(CaptureError):
+    """A process tree uses no range of memory that a huge page could hold."""
+
+
 class LiveError(ThpsweepError):
     """The kernel of this machine cannot be measured or asked: say what is missing."""
 

@@ -189,6 +189,7 @@ def _add_advise(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         metavar="SHARE",
         help="share of its cycles in page walks, as measured (default: 0.02)",
     )
+    advise.add_argument("--all-commands", action="store_true", help="commands of what does not pay, too")
     advise.add_argument(
         "command",
         nargs="*",

@@ -60,6 +60,7 @@ def advise(options: argparse.Namespace) -> int:
         trial=tuple(command),
         only_parent=options.only_parent,
         overrides=parse(words, options.walk_share),
+        all_commands=options.all_commands,
     )
     return run(request)
 
@@ -180,7 +181,7 @@ def _lag(known: "Status", questions: "Questions") -> str:
         target = target_of(known.directory, None)
     except ThpsweepError as problem:
         return f"MLflow cannot be asked ({problem})"
-    text = questions.describe(target, known.id, {point: finished for point, (_, finished) in known.results.items()})
+    text = questions.describe(target, known.directory)
     wants_none = text.endswith("behind") and not is_tracked(known.directory)
     return "not in MLflow, as sweep.track=false" if wants_none else text
 

@@ -130,7 +130,7 @@ def test_it_says_what_was_measured_and_what_assumed(scene: AdviseScene) -> None:
     said = "\n".join(basis.lines(scene.machine, profiles.default_file(), False, layout, workload))
     for words in (
         "rates watched for 10 s: reads_per_page_hour=12",
-        "could not be seen here: writes of ghosts",
+        "could not be seen here:\n  - writes of ghosts",
         "3 regions of the parent",
     ):
         assert words in said, words

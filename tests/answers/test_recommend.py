@@ -57,7 +57,7 @@ def test_where_page_walks_decide_they_are_to_be_measured() -> None:
     found = [made("perhaps", [-50.0, -50.0], [100.0, 100.0])]  # 150 ms to make up for: from 3 % of cycles on
     about = recommend(found, HOUR)
     assert (
-        about.advice is Advice.MEASURE and "walk_active" in "\n".join(about.lines) and "3.00%" in "\n".join(about.lines)
+        about.advice is Advice.MEASURE and "walk_active" in "\n".join(about.lines) and "3.0 %" in "\n".join(about.lines)
     )
     known = dataclasses.replace(HOUR, share=WalkShare.measured(0.02))
     assert recommend(found, known).advice is Advice.NOTHING
@@ -147,6 +147,7 @@ def test_a_momentary_setting_is_asked_about(layout: Layout) -> None:
         ({}, 2, "THP from the start", "turns THP off for itself"),
         ({"thp_disabled_processes": 2}, 2, "enabled=always", "disable-thp no"),
         ({}, 1, "MADV_COLLAPSE by parent", "no workers"),
+        ({}, 2, "THP off in workers", "writes a snapshot and ends"),
         ({}, 1, "switch", "shares nothing"),
         ({"kernel_release": "5.15.0-91"}, 2, "MADV_COLLAPSE by all", "Linux 6.1"),
         ({"thp_enabled": "absent"}, 2, "enabled=always", "no transparent huge pages"),
@@ -279,3 +280,27 @@ def test_a_lever_is_bounded_by_what_all_have_copied(layout: Layout) -> None:
     assert freeze.net.mean == pytest.approx(by_all * 2 * machine.cow_fault_ns / 1e6)
     assert levers.levers(layout, machine, {"worker_life_s": 0.0}, 3600.0, 2) == []  # one child is no pool of workers
     assert "gc.freeze" in "\n".join(show.headline(recommend([made("bad", [-1.0, -1.1]), *found.values()], HOUR)))
+
+
+def test_commands_of_what_does_not_pay_are_left_out_unless_asked_for() -> None:
+    found = [made("good", [200.0, 202.0]), made("bad", [-50.0, -51.0])]
+    for every, names in ((False, ["good"]), (True, ["good", "bad"])):
+        heads = [line.split(" (")[0] for line in show.instructions(found, every) if not line.startswith("  ")]
+        assert heads == names
+
+
+def test_a_choice_that_does_nothing_says_why_in_words() -> None:
+    idle = dataclasses.replace(made("idle", [0.0, 0.0]), outcomes={"EXCEED_SHARED_PTE": 7})
+    assert "does nothing here: more shared ptes than max_ptes_shared" in show._cells(idle, HOUR)
+
+
+def test_what_no_kernel_does_stands_below_a_line_that_says_so() -> None:
+    later = dataclasses.replace(made("later", [300.0, 302.0]), choice=dataclasses.replace(TODAY, commands=Commands()))
+    laid = show.table([later, made("good", [200.0, 202.0])], "title", HOUR)
+    assert [*laid.columns[0].cells][1] == show.IN_NO_KERNEL
+
+
+def test_without_a_unit_a_restart_is_named_once() -> None:
+    lines = collapse(ServiceName("1"), only_root=False).undo
+    assert len(lines) == 1 and "restart the service" in lines[0]
+    assert collapse(ServiceName("1", "web.service"), only_root=False).undo[-1] == "systemctl restart web.service"

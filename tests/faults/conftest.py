@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.sweep.conftest import degrees, make_point, migrated
+from thpsweep.sweep.ray import process
 
 __all__ = ["degrees", "make_point", "migrated"]
 
@@ -69,10 +70,10 @@ class Place:
     def processes(self, title: bytes = b"") -> list[int]:
         """List the processes that carry the mark."""
         found = []
-        for process in Path("/proc").glob("[0-9]*"):
+        for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if self.mark.encode() in (process / "environ").read_bytes():
-                    found += [int(process.name)] if title in (process / "cmdline").read_bytes() else []
+                if self.mark.encode() in (folder / "environ").read_bytes():
+                    found += [int(folder.name)] if title in (folder / "cmdline").read_bytes() else []
             except OSError:  # it has ended, or is somebody else's
                 continue
         return found
@@ -86,6 +87,10 @@ class Place:
                     program = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[0]
                     found += [int(child)] if program.endswith(f"/{title}".encode()) else []
         return found
+
+    def of_ray(self, driver: int, title: str) -> list[int]:
+        """List the processes of a driver's Ray that are called so; it is held by a child of the driver's."""
+        return [pid for child in process.children(driver) for pid in self.children(child, title)]
 
     def working(self) -> list[int]:
         """List the processes that carry the mark, but for Ray's two agents, which outlive a killed raylet by 60 s.

@@ -17,9 +17,10 @@ from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.check import planned_point
 from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.planning.plan import Plan
-from thpsweep.sweep.ray import auto, stand_in, start
+from thpsweep.sweep.ray import auto, pool, process
 from thpsweep.sweep.ray.auto import run_auto
 from thpsweep.sweep.ray.pool import run_pool
+from thpsweep.sweep.ray.start import start
 from thpsweep.sweep.tracking.target import target
 
 LAUNCHERS = {
@@ -47,31 +48,35 @@ def main(file: str, root: str, launcher: str, function: str) -> int:
         auto.RAY_START_S, auto.WARM_S, serial.ARRIVAL_S, auto.usable_cpus = 0.0, 0.0, 0.0, lambda: 2
     if "SHADOW" in os.environ:  # another package of Ray's name
         sys.path.insert(0, os.environ["SHADOW"])
-        start.START_S = float(os.environ["THPSWEEP_TEST_START_S"])
+        process.START_S = float(os.environ["THPSWEEP_TEST_START_S"])
     if "KILLED_IN_START" in os.environ:
         part, delay_s = os.environ["KILLED_IN_START"].split()
         kill_in_start(part, float(delay_s))
     if "KILLED_IN" in os.environ:
-        kill_in(*os.environ["KILLED_IN"].split())
+        kill_in(Path(root).parent / "killed", *os.environ["KILLED_IN"].split())
     run = functools.partial(LAUNCHERS[launcher], function=getattr(functions, function))
     return drive(plan_of(Path(root), json.loads(Path(file).read_text())), run, lambda sweep: None).exit_code
 
 
-def kill_in(part: str, call: str) -> None:
-    """Let a part of Ray die once, just before a call that needs it."""
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # as `start` sets it, before Ray is imported
-    import ray
+def kill_in(note: Path, part: str, call: str) -> None:
+    """Let a part of Ray die once, just before a call that needs it: `note` is there when it has."""
 
-    original, victims = getattr(ray, call), [part]
+    def starting(*arguments):
+        ray = start(*arguments)
+        original = getattr(ray, call)
 
-    def killing(*arguments, **options):
-        if victims and ray._private.worker._global_node is not None:
-            (info,) = ray._private.worker._global_node.all_processes[victims.pop()]
-            info.process.kill()
-            info.process.wait()
-        return original(*arguments, **options)
+        def killing(*arguments, **options):
+            if not note.exists():
+                note.touch()
+                (info,) = ray._private.worker._global_node.all_processes[part]
+                info.process.kill()
+                info.process.wait()
+            return original(*arguments, **options)
 
-    setattr(ray, call, killing)
+        setattr(ray, call, killing)
+        return ray
+
+    pool.start = starting
 
 
 def kill_in_start(part: str, delay_s: float) -> None:
@@ -79,7 +84,12 @@ def kill_in_start(part: str, delay_s: float) -> None:
 
     def wait_and_kill() -> None:
         while not (
-            pids := [pid for pid, command in stand_in.children().items() if command.split(" ")[0].endswith(part)]
+            pids := [
+                pid
+                for child in process.children(os.getpid())
+                for pid, name in process.children(child).items()
+                if name == part
+            ]
         ):
             time.sleep(0.01)
         time.sleep(delay_s)

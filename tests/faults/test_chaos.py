@@ -2,9 +2,10 @@
 
     CHAOS_KILLS=1000 CHAOS_SEED=1 pytest -n 0 -s -m chaos tests/faults/test_chaos.py
 
-Killed are drivers, workers, raylets, the GCS, the process that talks to MLflow, an MLflow server, and machines: a driver is
-killed and the boot id that it left behind is another one afterwards. A kill takes seconds, with Ray the start of another
-Ray, which is why it stands outside CI; a Ray that runs loses some workers before it is lost itself.
+Killed are drivers, workers, the process that holds Ray, raylets, the GCS, the process that talks to MLflow, an MLflow
+server, and machines: a driver is killed and the boot id that it left behind is another one afterwards. A kill takes seconds,
+with Ray the start of another Ray, which is why it stands outside CI; a Ray that runs loses some workers before it is lost
+itself.
 """
 
 import collections
@@ -26,6 +27,7 @@ from mlflow import MlflowClient
 
 from tests.faults.conftest import MakePlace, Place
 from tests.servers import MlflowServer, running
+from thpsweep.sweep.ray import process
 from thpsweep.sweep.records import crash_log
 from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import track
@@ -39,15 +41,9 @@ KILLS_A_SWEEP = 30
 SILENT_S = 60.0
 """Nobody waits longer than this without a line on the terminal."""
 
-RAY_ENDS_IT = "Failed to register worker to Raylet"
-"""What ray 2.60.0 says when it ends the process whose raylet dies while ray.init registers there (core_worker_process.cc).
-
-Nothing in that process can prevent it; it counts as a kill of the driver, after which the same command goes on.
-"""
-
 OF_A_DRIVER = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
-KINDS = {"driver": 1, "machine": 1, "worker": 8, "raylet": 1, "gcs_server": 1, "follower": 1, "server": 1}
+KINDS = {"driver": 1, "machine": 1, "worker": 8, "ray": 1, "raylet": 1, "gcs_server": 1, "follower": 1, "server": 1}
 """What is killed, and how often, of what there is."""
 
 
@@ -98,9 +94,7 @@ class Chaos:
             code = driver.end()
             self.silent_s = max(self.silent_s, driver.silent_s)
             said += driver.lines
-            if RAY_ENDS_IT in "".join(driver.lines[-1:]):
-                self.killed["driver, by Ray"] += 1
-            elif code != -signal.SIGKILL:
+            if code != -signal.SIGKILL:
                 assert code == 0, "".join(driver.lines)
                 return said
         raise AssertionError("it does not end")
@@ -140,7 +134,9 @@ class Chaos:
             return [child for child in self.place.processes(b"tracking.process") if child != pid]
         if kind == "server":
             return [0] if self.uri == self.server.uri else []
-        return self.place.children(pid, kind)
+        if kind == "ray":
+            return [child for child, name in process.children(pid).items() if name == "thpsweep-ray"]
+        return self.place.of_ray(pid, kind)
 
     def _reboot(self) -> None:
         """Let the crash log be of an earlier start of the machine."""

@@ -93,7 +93,7 @@ def test_a_ray_that_dies_is_started_anew(make_place: MakePlace, part: str) -> No
     driver = place.start("ray", "slow")
     place.wait(lambda: place.count() >= 20, timeout_s=150)
     time.sleep(random.Random(part).uniform(0.0, 0.3))
-    (victim,) = place.children(driver.pid, part)
+    (victim,) = place.of_ray(driver.pid, part)
     os.kill(victim, signal.SIGKILL)
     killed_s = time.monotonic()
     _, said = driver.communicate(timeout=240)

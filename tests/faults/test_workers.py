@@ -14,6 +14,7 @@ from tests.faults.points import HANGS, STUCK, misbehave, slow, very_slow
 from thpsweep.sweep.local.serial import Task, Terms, run_serial
 from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.ray import calls
+from thpsweep.sweep.ray.join import secure
 from thpsweep.sweep.ray.pool import run_pool
 
 Degrees = Callable[..., list[Task]]
@@ -65,6 +66,7 @@ def test_results_are_the_same_bit_for_bit_on_any_number_of_workers(
 
 
 def test_a_machine_that_is_lost_accuses_nobody(degrees: Degrees, ray_token: None) -> None:
+    secure()  # before Ray is imported, which reads it then
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"

@@ -61,7 +61,7 @@ def servers():
 @pytest.mark.alone
 @pytest.mark.slow
 def test_a_live_server_gets_its_table(madvised, server, tmp_path):
-    said, took_s = advise(tmp_path, "--pid", str(server), "--seconds", "4")
+    said, took_s = advise(tmp_path, "--pid", str(server), "--seconds", "4", "--all-commands")
     print(f"took {took_s:.0f} s")
     assert f"{WORKERS + 1} processes" in said
     for words in (

@@ -14,7 +14,7 @@ from tests.each import each
 from thpsweep.sweep.local import isolated
 from thpsweep.sweep.local.isolated import MAX_DEATHS, run_isolated
 from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
-from thpsweep.sweep.planning import bundles
+from thpsweep.sweep.planning import batches
 from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.ray.auto import run_auto
 from thpsweep.sweep.records import crash_log
@@ -123,7 +123,7 @@ def test_a_result_that_cannot_leave_the_child_is_its_points_failure(degrees: Deg
 
 
 def test_the_log_has_room_for_what_runs_side_by_side() -> None:
-    assert bundles.MOST_POINTS <= crash_log.MOST_RUNNING
+    assert batches.MOST_POINTS <= crash_log.MOST_RUNNING
 
 
 def test_what_ends_by_itself_leaves_nothing_behind(tmp_path: Path, degrees: Degrees) -> None:

@@ -123,17 +123,12 @@ def test_interruption_of_what_follows_the_last_result_says_that_all_are_kept(
     make_plan: MakePlan, degrees: Degrees, capsys: pytest.CaptureFixture[str], number: int, code: int
 ) -> None:
     plan = make_plan(degrees(1, 3))
-    before = signal.getsignal(number)
 
     def interrupted(sweep: journal.Sweep) -> None:
         os.kill(os.getpid(), number)
         raise AssertionError("too late")
 
-    signal.signal(number, signal.SIG_IGN)  # what pytest is run with decides nothing
-    try:
-        assert drive(plan, run_serial, interrupted).exit_code == code
-    finally:
-        signal.signal(number, before)
+    assert drive(plan, run_serial, interrupted).exit_code == code
     said = capsys.readouterr().err
     assert "all 2 points have ended" in said and "the same command" in said and "draining" not in said
     assert len(journal.read(plan.directory).done) == 2
@@ -153,6 +148,27 @@ def test_signals_are_as_before_afterwards(make_plan: MakePlan, degrees: Degrees)
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
     drive(make_plan(degrees(1)), run_serial, nothing)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)] == before
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_is_ignored_stays_so_and_the_other_one_ends_it(
+    make_plan: MakePlan, degrees: Degrees, ignored: int
+) -> None:
+    """A shell that is not interactive starts what ends with & with SIGINT ignored, nohup with SIGHUP."""
+    (heeded,) = {signal.SIGINT, signal.SIGTERM} - {ignored}
+    plan = make_plan(degrees(1, 3))
+
+    def stopped(tasks: Sequence[Task], terms: Terms) -> Generator[Arrival, None, None]:
+        os.kill(os.getpid(), ignored)
+        assert not terms.draining.is_set()
+        os.kill(os.getpid(), heeded)
+        yield [(tasks[0][0], outcome("done", result={}))]
+
+    before = signal.signal(ignored, signal.SIG_IGN)
+    try:
+        assert drive(plan, stopped, nothing).exit_code == 128 + heeded
+    finally:
+        signal.signal(ignored, before)
 
 
 def test_all_that_came_in_before_the_end_is_all_done(make_plan: MakePlan, degrees: Degrees) -> None:

@@ -11,9 +11,9 @@ from tests.sweep.journals import a_point, write
 from tests.sweep.recorded import at
 from thpsweep.sweep.driver import follower
 from thpsweep.sweep.tracking import messages
+from thpsweep.sweep.tracking.added import Added
 from thpsweep.sweep.tracking.process import EVERY_S, SELDOM_S, CatchUpLoop
 from thpsweep.sweep.tracking.target import target
-from thpsweep.sweep.tracking.tracker import Added
 
 
 class Fake:

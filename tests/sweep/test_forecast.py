@@ -29,7 +29,9 @@ MiB = 1 << 20
 TWO = Workers("two", 2, start_s=5.0, process_bytes=100 * MiB, overhead_bytes=300 * MiB)
 
 
-def record(folder: Path, *results: tuple[Point, float], broken: str = "", abreast: Sequence[int] | None = None) -> Path:
+def record(
+    folder: Path, *results: tuple[Point, float], broken: str = "", batch_size: Sequence[int] | None = None
+) -> Path:
     """Write a journal by hand."""
     folder.mkdir(parents=True)
     lines: list[dict[str, Any]] = [{"type": "sweep"}]
@@ -37,7 +39,7 @@ def record(folder: Path, *results: tuple[Point, float], broken: str = "", abreas
         lines.append({"type": "point", "id": str(number), "point": point})
     for number, (_, wall_s) in enumerate(results):
         lines.append({"type": "result", "id": str(number), "state": "done", "wall_s": wall_s})
-        lines[-1] |= {"abreast": abreast[number]} if abreast else {}
+        lines[-1] |= {"batch_size": batch_size[number]} if batch_size else {}
     file = folder / "journal.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines) + broken)
     return file
@@ -47,15 +49,15 @@ def work(point: Point) -> float:
     return estimate(point)["work"]
 
 
-def assumed_s(point: Point, abreast: int = 1) -> float:
+def assumed_s(point: Point, batch_size: int = 1) -> float:
     """Give what is assumed for a point of so many side by side."""
-    return work(point) * ASSUMED_S_PER_WORK * (1 + ASSUMED_SHARED / (abreast * point["run"]["replicates"]))
+    return work(point) * ASSUMED_S_PER_WORK * (1 + ASSUMED_SHARED / (batch_size * point["run"]["replicates"]))
 
 
 def test_without_results_it_says_what_it_assumes(tmp_path: Path, make_point: Callable[..., Point]) -> None:
     costs, point = Costs(tmp_path / "nowhere"), make_point()
-    for abreast in (1, 32):
-        assert costs.seconds(point, work(point), abreast) == pytest.approx(assumed_s(point, abreast))
+    for batch_size in (1, 32):
+        assert costs.seconds(point, work(point), batch_size) == pytest.approx(assumed_s(point, batch_size))
     assert assumed_s(point, 1) > 2 * assumed_s(point, 32)
     assert "assumed" in costs.source
 
@@ -92,10 +94,10 @@ def test_what_ran_side_by_side_says_nothing_of_what_runs_alone(
     tmp_path: Path, make_point: Callable[..., Point], make_plan: Callable[[Sequence[Any]], Plan]
 ) -> None:
     seeds = [make_point(f"run.seed={seed}") for seed in range(4)]
-    record(tmp_path / "a", (seeds[0], 7.0), *((point, 0.5) for point in seeds), abreast=[1, 4, 4, 4, 4])
+    record(tmp_path / "a", (seeds[0], 7.0), *((point, 0.5) for point in seeds), batch_size=[1, 4, 4, 4, 4])
     costs = Costs(tmp_path)
     assert costs.seconds(seeds[1], work(seeds[1])) == pytest.approx(7.0)
-    assert costs.seconds(seeds[1], work(seeds[1]), abreast=3) == pytest.approx(0.5)
+    assert costs.seconds(seeds[1], work(seeds[1]), batch_size=3) == pytest.approx(0.5)
     plan = make_plan([("", check(point)) for point in seeds])
     predicted = [forecast(plan, {point.id for point in plan.points[n:]}, TWO).busy_s for n in (1, 4)]
     assert predicted == pytest.approx([7.0, 2.0])

@@ -19,8 +19,8 @@ from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.ray import auto as auto_module
 from thpsweep.sweep.ray import pool as pool_module
 from thpsweep.sweep.ray.auto import run_auto
+from thpsweep.sweep.ray.errors import RayUnavailableError
 from thpsweep.sweep.ray.pool import run_pool
-from thpsweep.sweep.ray.start import RayUnavailableError
 
 Degrees = Callable[..., list[Task]]
 

@@ -21,8 +21,13 @@ def said(directory):
     return list(status.status(directory).lines(time.time()))
 
 
-def lag(target, sweep, finished):
-    return Questions().describe(target, sweep, finished)
+def lag(target, directory):
+    return Questions().describe(target, directory)
+
+
+def a_sweep(root):
+    """Write the journal of a sweep of one point that has ended."""
+    return write(root, [a_point(0), a_result(a_point(0), {})])
 
 
 def test_states_are_counted_and_failures_named_with_their_reason(tmp_path):
@@ -93,17 +98,13 @@ def test_the_lag_counts_what_mlflow_lacks(root):
     points = [a_point(index, degree=index + 1) for index in range(3)]
     results = [a_result(point, {"cost/cpu_ms": 1.0}) for point in points]
 
-    def compared(directory):
-        known = status.status(directory)
-        return lag(at(root), known.id, {point: finished for point, (_, finished) in known.results.items()})
-
     directory = write(root, [*points, *results[:2]])
-    assert compared(directory) == "MLflow is 2 runs behind"
+    assert lag(at(root), directory) == "MLflow is 2 runs behind"
     track(directory, target=at(root))
-    assert compared(directory) == "MLflow is in step"
-    assert compared(write(root, [*points, results[0], {**results[1], "finished": "2027-01-01T00:00:00+00:00"}])) == (
-        "MLflow is 1 run behind"
-    )
+    assert lag(at(root), directory) == "MLflow is in step"
+    assert lag(
+        at(root), write(root, [*points, results[0], {**results[1], "finished": "2027-01-01T00:00:00+00:00"}])
+    ) == ("MLflow is 1 run behind")
 
 
 def test_a_sweep_that_was_not_to_be_tracked_is_not_behind(root, capsys):
@@ -117,13 +118,14 @@ def test_a_sweep_that_was_not_to_be_tracked_is_not_behind(root, capsys):
 
 
 def test_asking_makes_no_database(tmp_path):
-    assert lag(at(tmp_path), "5" * 64, {"a": "b"}) == "MLflow is 1 run behind"
-    assert list(tmp_path.iterdir()) == []
+    directory = a_sweep(tmp_path)
+    assert lag(at(tmp_path), directory) == "MLflow is 1 run behind"
+    assert list(tmp_path.iterdir()) == [directory]
 
 
 def test_a_damaged_database_is_said_and_not_raised(tmp_path):
     (tmp_path / "mlflow.db").write_text("something else, long enough to be taken for a header" * 40)
-    assert lag(at(tmp_path), "5" * 64, {"a": "b"}).startswith("MLflow cannot be asked (DatabaseError")
+    assert lag(at(tmp_path), a_sweep(tmp_path)).startswith("MLflow cannot be asked (DatabaseError")
 
 
 def test_the_journals_part_is_printed_before_mlflow_is_asked(root, capsys, monkeypatch):
@@ -146,13 +148,13 @@ def test_a_server_that_never_answers_is_asked_once_and_not_longer_than_the_deadl
     with silent() as address:
         where = target(tmp_path, address)
         began_s = time.monotonic()
-        answers = [questions.describe(where, str(number) * 64, {"a": "b"}) for number in range(3)]
+        answers = [questions.describe(where, a_sweep(tmp_path)) for _ in range(3)]
         took_s = time.monotonic() - began_s
     assert answers == [f"MLflow cannot be asked ({address}: no answer within 1 s)"] * 3 and took_s < 10
 
 
 def test_asking_leaves_nothing_beside_the_database(root):
-    lag(at(root), "5" * 64, {})
+    lag(at(root), a_sweep(root))
     assert [file.name for file in root.glob("mlflow.db*")] == ["mlflow.db"]
 
 
@@ -201,6 +203,6 @@ def test_sweeps_are_those_given_or_all_of_a_folder(tmp_path):
 
 def test_a_database_that_may_only_be_read_is_asked_without_a_file_beside_it(root, monkeypatch):
     """SQLite's readers make -wal and -shm, which these may not: it is opened as one that does not change."""
-    monkeypatch.setattr("thpsweep.sweep.tracking.lag.os.access", lambda *_: False)
-    assert lag(at(root), "5" * 64, {"a": "b"}) == "MLflow is 1 run behind"
+    monkeypatch.setattr("thpsweep.sweep.tracking.sql_reader.os.access", lambda *_: False)
+    assert lag(at(root), a_sweep(root)) == "MLflow is 1 run behind"
     assert sorted(path.name for path in root.glob("mlflow.db*")) == ["mlflow.db"]

@@ -248,8 +248,7 @@ def test_a_folder_may_have_a_name_that_means_something_in_a_uri(tmp_path, migrat
     directory = write(root, [point, a_result(point, {"cost/cpu_ms": 1.0})])
     (directory / "table.txt").write_text("1")
     assert track(directory, target=at(root)).added == 1
-    finished = {point["id"]: a_result(point, {})["finished"]}
-    assert Questions().describe(at(root), SWEEP_ID, finished) == "MLflow is in step"
+    assert Questions().describe(at(root), directory) == "MLflow is in step"
     assert (
         list(root.glob("artifacts/**/table.txt"))
         and [file for file in tmp_path.rglob("*.db") if root not in file.parents] == []

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
-from tests.sweep.journals import SWEEP_ID, a_point, a_result, write
+from tests.sweep.journals import a_point, a_result, write
 from tests.sweep.recorded import at, client_of, runs
+from thpsweep.sweep.tracking.added import Added
 from thpsweep.sweep.tracking.lag import Questions
-from thpsweep.sweep.tracking.tracker import Added, track
+from thpsweep.sweep.tracking.tracker import track
 
 N_POINTS = 3
 POINTS = [a_point(index, degree=index + 1) for index in range(N_POINTS)]
@@ -35,6 +36,11 @@ class World:
 
     def __post_init__(self) -> None:
         self.client = MlflowClient(tracking_uri=at(self.root).uri)
+
+    @property
+    def directory(self) -> Path:
+        """The sweep's folder."""
+        return self.root / f"s{self.sweep[:12]}-{self.sweep[:12]}"
 
     @property
     def finished(self) -> dict[str, str]:
@@ -101,10 +107,10 @@ class World:
 
 def check(world: World, added: Added) -> None:
     """Hold what MLflow has against the journal."""
-    lag = Questions().describe(at(world.root), world.sweep, world.finished)
+    lag = Questions().describe(at(world.root), world.directory)
     if world.experiment.lifecycle_stage != "active":
         assert "was deleted in MLflow" in str(added)
-        assert "was deleted in MLflow" in lag or not any("thpsweep.sweep" in run.data.tags for run in world.every())
+        assert "was deleted in MLflow" in lag
         return
     active = [run for run in world.every(ViewType.ACTIVE_ONLY) if "mlflow.parentRunId" in run.data.tags]
     assert all(run.info.status == "FINISHED" for run in active)
@@ -114,9 +120,8 @@ def check(world: World, added: Added) -> None:
     assert added.deleted == n_deleted
     own = [run for run in world.every() if "mlflow.parentRunId" not in run.data.tags]
     assert len(own) == 1 and ("own run was deleted" in str(added)) == (own[0].info.lifecycle_stage != "active")
-    if own[0].info.lifecycle_stage == "active" or "thpsweep.sweep" in own[0].data.tags:
-        wanted = f"; {n_deleted} run{'s' * (n_deleted != 1)} deleted there" if n_deleted else ""
-        assert lag == f"MLflow is in step{wanted}"
+    wanted = f"; {n_deleted} run{'s' * (n_deleted != 1)} deleted there" if n_deleted else ""
+    assert lag == f"MLflow is in step{wanted}"
 
 
 ACTIONS = [
@@ -279,5 +284,5 @@ def test_restoring_an_experiment_restores_runs_that_were_deleted_before_it(root:
 
 
 def test_nothing_but_the_database_is_left_beside_it(recorded: Path, root: Path) -> None:
-    Questions().describe(at(root), SWEEP_ID, {})
+    Questions().describe(at(root), recorded)
     assert sorted(file.name for file in root.glob("mlflow.db*")) == ["mlflow.db"]

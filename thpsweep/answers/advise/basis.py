@@ -94,10 +94,13 @@ def _rates(layout: Layout, workload: dict[str, Any], given: Mapping[str, Any]) -
         yield "the tree was not watched (--seconds): all rates are assumed"
     else:
         watched = ", ".join(f"{name}={_number(workload[name])}" for name in seen) or "none"
-        load = "" if busy is None else f"; it kept {busy.whole:.2f} CPUs busy, {busy.root:.2f} of them its root"
+        load = (
+            "" if busy is None else f"; {busy.whole:.2f} CPUs were busy with it, {busy.root:.2f} of them with its root"
+        )
         yield f"rates watched for {activity.watched_s:.0f} s: {watched}{load}"
         if activity.unseen:
-            yield f"could not be seen here: {'; '.join(activity.unseen)}"
+            yield "could not be seen here:"
+            yield from (f"  - {what}" for what in activity.unseen)
     measured = measured_shares(layout) if busy else {}
     if given:
         yield f"rates given: {', '.join(f'{name}={_number(value)}' for name, value in given.items())}"

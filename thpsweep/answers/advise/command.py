@@ -17,12 +17,12 @@ from thpsweep.answers.advise.choices import choices
 from thpsweep.answers.advise.commands import service
 from thpsweep.answers.advise.levers import levers
 from thpsweep.answers.advise.overrides import WALK_SHARE, Overrides
-from thpsweep.answers.advise.recommend import Circumstances, recommend
+from thpsweep.answers.advise.recommend import Advice, Circumstances, recommend
 from thpsweep.answers.advise.scene import AdviseScene, planned
 from thpsweep.answers.advise.suits import known_advice, sorted_out
 from thpsweep.answers.advise.verdict import Prediction, later, predict
 from thpsweep.answers.advise.watched import settings_to_assume, unfit
-from thpsweep.errors import OptionError, ThpsweepError
+from thpsweep.errors import NoRegionError, OptionError, ThpsweepError
 from thpsweep.linux import trial as live
 from thpsweep.linux.capture.command import check_seconds, observed
 from thpsweep.model.capture.layout import Layout
@@ -37,6 +37,11 @@ from thpsweep.sweep.records.point import PlannedPoint
 from thpsweep.sweep.tracking.target import target
 
 WIDE_COLUMNS, INTERRUPTED = 170, 130
+
+NO_REGION = (
+    "All that is advised here concerns private anonymous memory. Shared memory, such as PostgreSQL's buffers, has settings "
+    "of its own: /sys/kernel/mm/transparent_hugepage/shmem_enabled, and huge_pages in postgresql.conf."
+)
 
 LITTLE_WORK = 3e8
 """Up to so much predicted work (a minute or so) it is done here: Ray would take part of that to start."""
@@ -57,6 +62,7 @@ class AdviseRequest:
     trial: tuple[str, ...] = ()
     only_parent: bool = False
     overrides: Overrides = dataclasses.field(default_factory=Overrides)
+    all_commands: bool = False
 
     def check(self) -> None:
         """Refuse what cannot be. Raises: OptionError."""
@@ -75,6 +81,9 @@ def run(request: AdviseRequest) -> int:
     kept: list[Path] = []
     try:
         return _run(request, kept)
+    except NoRegionError as problem:
+        print(f"{Advice.NOTHING.value}: {problem}.", NO_REGION, sep="\n")
+        return ALL_DONE
     except KeyboardInterrupt:
         print(f"thpsweep: interrupted: {_kept(request, kept)}", file=sys.stderr)
         raise
@@ -202,11 +211,15 @@ def tell(scene: AdviseScene, found: Sequence[Prediction], request: AdviseRequest
     wide.print(first, style="bold", highlight=False, markup=False, soft_wrap=True)
     _section(wide, "", others)
     if found:
-        wide.print(show.table(found, f"{who}, {request.hours:g} h at the prices of {scene.machine.name}", about))
+        wide.print(
+            show.table(found, f"{who}, {request.hours:g} h simulated at the prices of {scene.machine.name}", about)
+        )
         _section(wide, "", show.LEGEND)
     _section(wide, "", [*basis.cannot(layout), *left, *known_advice(layout.provenance), *later(found, request.hours)])
     if found:
-        _section(wide, show.COMMANDS, list(show.instructions(found)))
+        pasted = list(show.instructions(found, request.all_commands))
+        _section(wide, show.COMMANDS if pasted else "", pasted)
+        _section(wide, "", [] if request.all_commands else [show.ALL_COMMANDS])
     resting = basis.lines(scene.machine, request.machine, request.is_default, layout, scene.workload(), scene.overrides)
     _section(wide, "What this rests on:", list(resting))
     print(f"Again, with other prices or longer: {about.again} --hours 24", file=sys.stdout)
@@ -224,6 +237,7 @@ def circumstances(scene: AdviseScene, request: AdviseRequest) -> Circumstances:
         share=assumed if given is None else WalkShare.measured(float(given)),
         unfit=unfit(layout),
         again=_again(request, scene.file),
+        pid="PID" if request.pid is None else str(request.pid),
     )
 
 

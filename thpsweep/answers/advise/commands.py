@@ -79,7 +79,13 @@ def collapse(service: ServiceName, *, only_root: bool) -> Commands:
     command = "thpsweep collapse --pid {}" + alone + f" --max-bytes {MAX_BYTES} --apply"
     keep, unkeep = _after_start(service, command) if service.unit else ((), ())
     now = command.format(service.pid, max_bytes=MAX_BYTES)
-    return Commands((now,), ("# by a restart alone: no call gives small pages back", *restart(service)), keep, unkeep)
+    return Commands((now,), _undone_by_restart(service), keep, unkeep)
+
+
+def _undone_by_restart(service: ServiceName) -> tuple[str, ...]:
+    if service.unit:
+        return ("# no call turns huge pages back into small ones; a restart does", *restart(service))
+    return ("# undo: restart the service; no call turns huge pages back into small ones",)
 
 
 def restart(service: ServiceName) -> tuple[str, ...]:

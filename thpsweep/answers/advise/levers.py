@@ -65,9 +65,9 @@ def lines(layout: Layout) -> list[str]:
     if not found.n_workers or not found.of_root:
         return []
     text = (
-        f"of the parent's {size(found.of_root * PAGE_SIZE_BYTES)} the mean worker has copied {found.share:.0%} since it was "
-        "forked"
+        f"since it was forked, a worker has copied {100 * found.share:.0f} % of the parent's "
+        f"{size(found.of_root * PAGE_SIZE_BYTES)} on average"
     )
     if found.n_workers > 1:
-        text += f", and all have copied the same {size(found.by_all * PAGE_SIZE_BYTES)}"
-    return [f"{text}; predictions with * take each worker to copy as much in its first minute"]
+        text += f"; {size(found.by_all * PAGE_SIZE_BYTES)} of it were copied by every worker"
+    return [f"{text}. Predictions marked * assume that each worker copies as much in its first minute"]

@@ -51,6 +51,7 @@ class Circumstances:
     share: WalkShare = dataclasses.field(default_factory=WalkShare)
     unfit: Unfit | None = None
     again: str = ""
+    pid: str = "PID"
 
     def fits(self, each: Prediction) -> bool:
         """Tell whether there is as much memory."""
@@ -151,22 +152,29 @@ def _sure(each: Prediction, about: Circumstances) -> str:
     if not np.isfinite(least):
         return "How sure: it saves no page walks, and does not pay without them."
     if share.known:
-        return f"How sure: it pays from {least:.2%} of cycles in page walks on, and {share.value:.2%} were given."
+        return (
+            f"How sure: it pays from {_percent(least)} of cycles in page walks on; {_percent(share.value)} were given."
+        )
     return (
-        f"How sure: {often:.0%}. It pays from {least:.2%} of cycles in page walks on; services were found to spend "
-        f"{share.low:.0%} to {share.high:.0%}, and this tree's share was not measured ({share.value:.0%} is assumed)."
+        f"How sure: it pays from {_percent(least)} of cycles in page walks on. Services were found to spend "
+        f"{_percent(share.low)} to {_percent(share.high)}: it pays in {_percent(often)} of that range. This tree's was "
+        f"not measured; {_percent(share.value)} is assumed."
     )
+
+
+def _percent(share: float) -> str:
+    return f"{significant(100 * share, digits=2)} %"
 
 
 def _measure_load(unfit: Unfit, best: Prediction | None, about: Circumstances) -> Recommendation:
     """Ask for a better window; say what is likely until then."""
-    lines = [f"{unfit.what_to_do}, and ask again: thpsweep advise --pid PID --seconds 30", f"Why: {unfit.why}."]
+    lines = [f"{unfit.what_to_do}, and ask again: thpsweep advise --pid {about.pid} --seconds 30", f"Why: {unfit.why}."]
     if best is not None:
         lines.append(f"Until then the best guess is {best.choice.name}, which would save {_gain(best, about)}.")
         lines.append(f"It would take {_memory(best)}.")
         lines.append(_sure(best, about))
     else:
-        lines.append("As far as it can be told now, nothing that can be done today pays.")
+        lines.append("By what was seen so far, nothing that this kernel can do pays.")
     return Recommendation(Advice.MEASURE, best, tuple(lines))
 
 
@@ -178,7 +186,7 @@ def _measure_walks(best: Prediction, about: Circumstances) -> Recommendation:
             "the share of this tree's cycles that goes to page walks.",
             f"{best.choice.name} would save {_gain(best, about)}, and take {_memory(best)}.",
             _sure(best, about),
-            f"To measure it: {PERF}",
+            f"To measure it: {PERF.replace('PID', about.pid)}",
             f"then: {about.again} --walk-share SHARE",
         ),
     )

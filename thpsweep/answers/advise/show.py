@@ -13,12 +13,15 @@ from thpsweep.answers.advise.commands import MAX_BYTES
 from thpsweep.answers.advise.recommend import STEP_S, Circumstances, Recommendation
 from thpsweep.answers.advise.verdict import ChoiceVerdict, Prediction, ordered, span
 from thpsweep.answers.terminal.table import NOTHING, duration
+from thpsweep.outcomes import SENTENCES, ScanResult
 from thpsweep.units import size
 
 _PAYBACK_NEEDS = (ChoiceVerdict.PAYS, ChoiceVerdict.BY_TLB)
+_MAY_PAY = (*_PAYBACK_NEEDS, ChoiceVerdict.OPEN)
+IN_NO_KERNEL = "in no released kernel:"
 
 _FIGURES = (
-    "% of\nits CPU", "net CPU ms", "pays from\npage walks of", "pays back\nafter", "worst\nstall", "memory\nmore",
+    "saves\n% of CPU", "saves\nms of CPU", "pays from\npage walks of", "pays back\nafter", "worst\nstall", "memory\nmore",
     "sharing\nlost",
 )  # fmt: skip
 
@@ -37,12 +40,15 @@ def table(found: Sequence[Prediction], title: str, about: Circumstances) -> Tabl
     for each, following in zip(sorted_out, [*sorted_out[1:], None], strict=True):
         ends = following is not None and following.choice.possible != each.choice.possible
         laid.add_row(*map(Text, _cells(each, about)), end_section=ends)
+        if ends:
+            laid.add_row(IN_NO_KERNEL)
     return laid
 
 
 def _cells(each: Prediction, about: Circumstances) -> list[str]:
     name = each.choice.name + (" *" if each.choice.restart else "")
-    verdict = f"{each.verdict.value}: {each.refused}" if each.verdict is ChoiceVerdict.IDLE else each.verdict.value
+    refused = f": {_sentence(each.refused)}" if each.verdict is ChoiceVerdict.IDLE and each.refused else ""
+    verdict = f"{each.verdict.value}{refused}"
     payback = "< 1 min" if each.payback.mean < STEP_S else duration(each.payback.mean)
     payback = payback if each.verdict in _PAYBACK_NEEDS else NOTHING
     percent = about.percent(each.net.mean)
@@ -51,6 +57,11 @@ def _cells(each: Prediction, about: Circumstances) -> list[str]:
         name, verdict, NOTHING if percent is None else f"{percent:+.2g}", span(each.net), _from(each, about.share), payback,
         duration(each.stall_max.mean / 1000), memory, size(each.sharing_lost_bytes.mean),
     ]  # fmt: skip
+
+
+def _sentence(result: str) -> str:
+    """Say what a result of khugepaged's means."""
+    return SENTENCES[ScanResult[result]] if result in ScanResult.__members__ else result
 
 
 def _from(each: Prediction, share: WalkShare) -> str:
@@ -67,13 +78,16 @@ def steps(each: Prediction) -> Iterator[str]:
     made = each.choice.commands
     groups = ((APPLY, made.apply), (UNDO, made.undo), (KEEP, made.keep), (UNKEEP, made.unkeep))
     for about, lines in groups:
+        if lines and all(line.startswith("#") for line in lines):
+            yield from (f"  {line}" for line in lines)
+            continue
         yield from (f"  {line.replace(MAX_BYTES, f'{room_mib}M')}" for line in ([about, *lines] if lines else []))
 
 
-def instructions(found: Sequence[Prediction]) -> Iterator[str]:
-    """Say how each choice is brought about, and what has to be known of it."""
+def instructions(found: Sequence[Prediction], every: bool = False) -> Iterator[str]:
+    """Say how each choice that may pay, or every one, is brought about, and what has to be known of it."""
     for each in ordered(found):
-        if each.choice.possible:
+        if each.choice.possible and (every or each.verdict in _MAY_PAY):
             yield f"{each.choice.name} ({each.choice.what}; {each.verdict.value}):"
             yield from steps(each)
             yield from (f"  ({note})" for note in each.choice.notes)
@@ -96,12 +110,13 @@ def headline(made: Recommendation) -> Iterator[str]:
 
 
 COMMANDS = "Commands, to be pasted into a root shell:"
+ALL_COMMANDS = "Commands of the choices that do not pay: the same with --all-commands."
 APPLY, UNDO = "# apply, until the next boot or restart:", "# undo:"
 KEEP, UNKEEP = "# for good, at each boot or start from then on:", "# no longer for good:"
 
 LEGEND = (
-    "CPU time over the simulated time, against the same tree left alone on the same events; brackets: 95 % intervals of the "
-    "events alone",
-    "pays from: the share of the tree's cycles in page walks, all pages small, from which on the choice gains CPU time",
-    "* takes effect when the service is started; predicted for the tree as it was then, against the same without it",
+    "saves: CPU time in the simulated time, against leaving the tree alone, less what the choice costs; in brackets: the "
+    "95 % interval over simulated events, prices and rates being as below",
+    "pays from: the choice saves CPU time where the tree spends at least this share of its cycles in page walks now",
+    "* takes effect when the service starts; compared with a start without it",
 )

@@ -12,6 +12,9 @@ Source: redis.conf disable-thp, src/syscheck.c and server.c (Redis 7.2).
 
 FOR_WORKERS = ("MADV_COLLAPSE by parent", "MADV_COLLAPSE before fork", "THP off in workers")
 
+FOR_POOLS = ("MADV_COLLAPSE before fork", "THP off in workers")
+"""What concerns workers that the parent forks as it starts, and that live on."""
+
 Left = dict[str, list[str]]
 
 
@@ -43,6 +46,8 @@ def _today(each: NamedPolicy, provenance: Mapping[str, str | int], n_processes: 
         )  # fmt: skip
     if n_processes == 1 and each.name in FOR_WORKERS:
         return "there are no workers"
+    if program in REDIS and each.name in FOR_POOLS:
+        return f"{program}'s child writes a snapshot and ends: it is no worker"
     if each.name.startswith("MADV_COLLAPSE") and lacks_collapse(str(provenance.get("kernel_release", ""))):
         return "MADV_COLLAPSE takes Linux 6.1"
     if each.name == "THP from the start" and program in REDIS:

@@ -19,9 +19,9 @@ class ChoiceVerdict(enum.Enum):
     """What comes of a choice."""
 
     PAYS = "pays"
-    BY_TLB = "pays by page walks saved alone"
+    BY_TLB = "pays by fewer page walks"
     LOSES = "costs more than it gains"
-    OPEN = "not resolved"
+    OPEN = "too close to tell"
     IDLE = "does nothing here"
 
 
@@ -109,8 +109,8 @@ def alike(one: Prediction, other: Prediction) -> bool:
 
 
 def span(value: PairedEstimate) -> str:
-    """Write a mean with its interval, where one is known and has a width."""
-    mean = significant(value.mean)
-    if not (math.isfinite(value.low) and math.isfinite(value.high)) or value.exact:
+    """Write a mean with its interval, where one is known and its ends differ as they are written."""
+    mean, low, high = (significant(one) for one in (value.mean, value.low, value.high))
+    if not (math.isfinite(value.low) and math.isfinite(value.high)) or value.exact or low == high:
         return mean
-    return f"{mean} ({significant(value.low)} to {significant(value.high)})"
+    return f"{mean} ({low} to {high})"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.errors import CaptureError
+from thpsweep.errors import CaptureError, NoRegionError
 from thpsweep.linux.activity.judge import Judged
 from thpsweep.linux.capture import folios
 from thpsweep.linux.capture.assumed import capture as assumed
@@ -147,7 +147,7 @@ def _nothing(tree: Tree, n_dropped: int, n_forbidden: int) -> CaptureError:
         reason = f"none of {n_dropped} regions held still"
     elif n_forbidden:
         reason += f" but {n_forbidden} that forbid huge pages ({WHY_FORBIDDEN})"
-    return CaptureError(f"pid {tree.processes[0].pid}: {reason}")
+    return (CaptureError if n_dropped else NoRegionError)(f"pid {tree.processes[0].pid}: {reason}")
 
 
 def _regions(pid: int, table: Pagemap, has_scan: bool) -> npt.NDArray[np.int64]:

@@ -66,8 +66,8 @@ def drive(plan: Plan, launch: Launch, finish: Callable[[journal.Sweep], None], b
 
 def _taken_over(plan: Plan, log: Journal, recorded: journal.Sweep) -> journal.Sweep:
     """Copy results that other sweeps of the folder have of these points; say where they come from."""
-    if said := reuse.other_code(plan.root, plan.directory, plan.claimed, plan.overrides):
-        print(f"thpsweep: {said}", file=sys.stderr)
+    if note := reuse.other_code(plan.root, plan.directory, plan.claimed, plan.overrides):
+        print(f"thpsweep: {note}", file=sys.stderr)
     wanted = {point.id for point in plan.points} - recorded.done if plan.search is None else set()
     places = reuse.elsewhere(plan.root, plan.directory, wanted)
     if not places:

@@ -44,12 +44,16 @@ class Interrupts:
 
 @contextlib.contextmanager
 def interruptible(*, at_once: bool = False) -> Iterator[Interrupts]:
-    """Handle signals in here, where this is the main thread, which alone can; `at_once` takes the first for the second."""
+    """Handle signals in here, where this is the main thread, which alone can; `at_once` takes the first for the second.
+
+    One that was ignored when this process began stays so: that is how a script's `&` keeps Ctrl-C from what it starts.
+    """
     interrupts = Interrupts(count=int(at_once))
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
-    before = {number: signal.signal(number, interrupts) for number in SIGNALS}
+    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupts) for number in heeded}
     try:
         yield interrupts
     finally:

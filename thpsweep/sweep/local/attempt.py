@@ -56,7 +56,7 @@ def attempt(function: Function, points: Sequence[Point], limits: PointLimits) ->
         wall_s=wall_s / len(points),
         cpu_s=cpu_s / len(points),
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        abreast=len(points),
+        batch_size=len(points),
     )
     return [share(result=result) for result in results]
 
@@ -79,7 +79,7 @@ def outcome(
     wall_s: float = 0.0,
     cpu_s: float = 0.0,
     peak_bytes: int = 0,
-    abreast: int = 1,
+    batch_size: int = 1,
     attempts: int = 1,
 ) -> Outcome:
     """Put together how a point ended on this host."""
@@ -91,7 +91,7 @@ def outcome(
         "wall_s": wall_s,
         "cpu_s": cpu_s,
         "peak_bytes": peak_bytes,
-        "abreast": abreast,
+        "batch_size": batch_size,
         "attempts": attempts,
     }
 

@@ -1,17 +1,14 @@
 """Run a suspected point in a child process: what it does to its process it does to the child, whose end says what it was."""
 
 import contextlib
-import ctypes
-import multiprocessing
-import os
+import functools
 import signal
 import time
-import warnings
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 
 from thpsweep.linux.proc.cgroups import memory_limit, oom_kills
 from thpsweep.sweep.local.attempt import Function, as_error, attempt, outcome, overrun_error
+from thpsweep.sweep.local.child import CONTEXT, fork
 from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.records.schema import Error, Outcome, Point
 
@@ -20,12 +17,6 @@ MAX_DEATHS = 3
 
 GRACE_S = 5.0
 """How long after its deadline a child may say by itself that a point took too long, before it is killed."""
-
-PR_SET_PDEATHSIG = 1
-"""Source: include/uapi/linux/prctl.h."""
-
-OOM_SCORE_ADJ = "500"
-"""The kernel is to kill the child before the driver. Source: Documentation/filesystems/proc.rst, /proc/PID/oom_score_adj."""
 
 
 def run_isolated(function: Function, point: Point, limits: PointLimits) -> Outcome:
@@ -64,13 +55,8 @@ def killed_for_memory() -> str:
 
 def _in_child(function: Function, point: Point, limits: PointLimits) -> tuple[Outcome | None, int | None]:
     """Give a point's outcome, or nothing and the exit code of the child that died of it."""
-    context = multiprocessing.get_context("fork")  # what runs points need not travel, as closures of a plugin cannot
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(sender, function, point, limits), daemon=True)
-    with warnings.catch_warnings():
-        # Python 3.12 warns of forks beside other threads: the child calls nothing of what ours hold locks of.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child.start()
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    child = fork("thpsweep-point", functools.partial(_attempt, sender, function, point, limits))
     sender.close()
     due_s = None if limits.deadline_s is None else limits.deadline_s + GRACE_S
     try:
@@ -88,16 +74,10 @@ def _in_child(function: Function, point: Point, limits: PointLimits) -> tuple[Ou
         receiver.close()
 
 
-def _child(sender: Connection, function: Function, point: Point, limits: PointLimits) -> None:
-    """Run the point; end with the driver, and leave its signals to it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_ADJ)
+def _attempt(sender: Connection, function: Function, point: Point, limits: PointLimits) -> None:
+    """Run the point in the child, and send how it ended."""
     (ended,) = attempt(function, [point], limits)
     try:
         sender.send(ended)
     except Exception as problem:  # whatever pickle and a point's own types raise: its result cannot travel
         sender.send(outcome("failed", error=as_error(problem)))
-    os._exit(0)

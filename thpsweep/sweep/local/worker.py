@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from thpsweep.model.plugins import prepare
 from thpsweep.sweep.local.attempt import Function, attempt
-from thpsweep.sweep.planning.bundles import bundles
+from thpsweep.sweep.planning.batches import batches
 from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.records.schema import CheckedPoint, Outcome
 
@@ -30,13 +30,13 @@ class Worker:
         """Give the outcomes of points, in their order; of some at least, and of all of them where none takes long."""
         prepare(self._function)  # points are looked at before they run
         outcomes: list[Outcome | None] = [None] * len(points)
-        waiting = collections.deque(bundles(list(enumerate(points))))
+        waiting = collections.deque(batches(list(enumerate(points))))
         began_s = time.monotonic()
         while waiting and not (any(outcomes) and time.monotonic() - began_s > MOST_S):
-            bundle = waiting.popleft()
-            ended = attempt(self._function, [point["point"] for _, point in bundle], self._limits)
+            batch = waiting.popleft()
+            ended = attempt(self._function, [point["point"] for _, point in batch], self._limits)
             if not ended:
-                waiting.extendleft([task] for task in reversed(bundle))
-            for (number, _), mine in zip(bundle, ended, strict=False):
+                waiting.extendleft([task] for task in reversed(batch))
+            for (number, _), mine in zip(batch, ended, strict=False):
                 outcomes[number] = mine
         return outcomes

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from thpsweep.errors import ThpsweepError
 from thpsweep.model.setting import estimate
-from thpsweep.sweep.planning.bundles import bundles
+from thpsweep.sweep.planning.batches import batches
 from thpsweep.sweep.planning.limits import IDLE_BYTES, MLFLOW_BYTES, Room, need_bytes
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records.journal import FILE_NAME
@@ -74,8 +74,8 @@ def forecast(plan: Plan, done: set[str], workers: Workers, usable_bytes: int | N
     left = [(point.id, point.checked) for point in plan.points if point.id not in done]
     left = [(key, point) for key, point in left if need_bytes(point) <= usable_bytes]
     costs = Costs(plan.root)
-    abreast = {key: len(bundle) for bundle in bundles(left) for key, _ in bundle}
-    taken_s = [costs.seconds(point["point"], point["work"], abreast[key]) for key, point in left]
+    batch_sizes = {key: len(batch) for batch in batches(left) for key, _ in batch}
+    taken_s = [costs.seconds(point["point"], point["work"], batch_sizes[key]) for key, point in left]
     needs = [workers.process_bytes + need_bytes(point) - IDLE_BYTES for _, point in left]
     if workers.may_stay and sum(taken_s) <= _wall_s(taken_s, needs, workers, usable_bytes):
         workers = dataclasses.replace(ALONE, overhead_bytes=MLFLOW_BYTES if plan.tracked else 0)
@@ -118,7 +118,7 @@ class Costs:
         for file in _newest(root):
             before = self._n_results
             for point, result in _results(file):
-                self._learn(point, float(result["wall_s"]), result.get("abreast", 1))
+                self._learn(point, float(result["wall_s"]), result.get("batch_size", 1))
             self._n_journals += self._n_results > before
 
     @property
@@ -131,22 +131,22 @@ class Costs:
             )
         return f"learnt from {self._n_results} results in {self._n_journals} journals"
 
-    def seconds(self, point: Point, work: float, abreast: int = 1) -> float:
+    def seconds(self, point: Point, work: float, batch_size: int = 1) -> float:
         """Predict one point, of so many that run side by side, from those most like it."""
-        for kind in _kinds(point, abreast):
+        for kind in _kinds(point, batch_size):
             if kind in self._of:
                 wall_s, known_work = self._of[kind]
                 return work * wall_s / known_work
-        shared = abreast * int(point["run"]["replicates"])
+        shared = batch_size * int(point["run"]["replicates"])
         return work * ASSUMED_S_PER_WORK * (1 + ASSUMED_SHARED / shared)
 
-    def _learn(self, point: Point, wall_s: float, abreast: int) -> None:
+    def _learn(self, point: Point, wall_s: float, batch_size: int) -> None:
         try:
             work = max(_work(canonical({**point, "run": {**point["run"], "seed": 0}})), 1.0)
         except (ThpsweepError, KeyError, TypeError):  # of a member or a version that is not here
             return
         self._n_results += 1
-        for kind in _kinds(point, abreast):
+        for kind in _kinds(point, batch_size):
             known_s, known_work = self._of.get(kind, (0.0, 0.0))
             self._of[kind] = known_s + wall_s, known_work + work
 
@@ -157,14 +157,14 @@ def _work(point_json: str) -> float:
     return estimate(json.loads(point_json))["work"]
 
 
-def _kinds(point: Point, abreast: int) -> list[tuple[str, ...]]:
+def _kinds(point: Point, batch_size: int) -> list[tuple[str, ...]]:
     """Name what a point is like, the closest likeness first."""
-    how, mechanism, workload = _how(abreast), point["policy"]["mechanism"]["kind"], point["workload"]["kind"]
+    how, mechanism, workload = _how(batch_size), point["policy"]["mechanism"]["kind"], point["workload"]["kind"]
     return [(how, mechanism, workload), (how, mechanism), (how,)]
 
 
-def _how(abreast: int) -> str:
-    return "together" if abreast > 1 else "alone"
+def _how(batch_size: int) -> str:
+    return "together" if batch_size > 1 else "alone"
 
 
 def _newest(root: Path) -> list[Path]:

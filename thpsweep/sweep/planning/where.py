@@ -84,7 +84,7 @@ def as_override(argument: str) -> str:
 
 def quoted(text: str) -> str:
     """Quote a text for Hydra's grammar."""
-    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text)
+    escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text)
     return f"'{escaped}'"
 
 
@@ -194,10 +194,10 @@ def _has(point: Point, name: str) -> bool:
 
 
 def _at(point: Point, name: str) -> Any:
-    found = _find(point, name)
-    if isinstance(found, dict):
-        return found.get("name", found.get("kind"))
-    return None if found is _MISSING else found
+    value = _find(point, name)
+    if isinstance(value, dict):
+        return value.get("name", value.get("kind"))
+    return None if value is _MISSING else value
 
 
 def _find(point: Point, name: str) -> Any:

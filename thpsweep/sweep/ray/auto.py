@@ -11,8 +11,8 @@ from thpsweep.sweep.local.attempt import Function
 from thpsweep.sweep.local.serial import Arrival, Remaining, Task, TaskSource, Terms, run_serial
 from thpsweep.sweep.planning.limits import RAY_BYTES, Room
 from thpsweep.sweep.ray.chunks import TimeEstimate
+from thpsweep.sweep.ray.errors import RayUnavailableError
 from thpsweep.sweep.ray.pool import run_pool
-from thpsweep.sweep.ray.start import RayUnavailableError
 
 RAY_START_S = 8.0
 """From the decision for Ray to its first results, and its end: measured 5 to 10 s on two cores."""
@@ -66,8 +66,8 @@ def _run_here(
                 left.estimate.measured(key, max(ended["wall_s"] - warming_s, 0.0))
                 warming_s = max(warming_s - ended["wall_s"], 0.0)
             yield arrival
-            n_later, abreast = left.ahead()
-            saved = saved_s(left.estimate, min(n_workers, len(left.points) + abreast), n_later)
+            n_later, n_parallel = left.ahead()
+            saved = saved_s(left.estimate, min(n_workers, len(left.points) + n_parallel), n_later)
             if saved > RAY_START_S and Room.beside(RAY_BYTES).holds_all(left.points.values()):
                 return
 

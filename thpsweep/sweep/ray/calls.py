@@ -45,7 +45,7 @@ class Calls:
     """Keep every worker busy until each point has an outcome. `start_worker` makes one for a slot; `ray` is the module.
 
     `wanted` is who a worker has to be alike: one that would compute something else is given nothing. `attachments` gives
-    what travels with points. `check` raises where Ray is lost. `room` is the memory for points where all of them run on this
+    what travels with points. `room` is the memory for points where all of them run on this
     machine.
     """
 
@@ -58,11 +58,10 @@ class Calls:
         terms: Terms,
         wanted: Identity,
         attachments: Callable[[list[CheckedPoint]], list[Any]],
-        check: Callable[[], None],
         room: Room | None,
     ) -> None:
         self._ray, self._start_worker, self._slots, self._queue, self._terms = ray, start_worker, slots, queue, terms
-        self._wanted, self._attachments, self._check, self._room = wanted, attachments, check, room
+        self._wanted, self._attachments, self._room = wanted, attachments, room
         self._refused: Arrival = []
         self._oom_kills = oom_kills()
         self._in_flight: dict[Any, Call] = {}
@@ -70,12 +69,11 @@ class Calls:
         self._false_starts: collections.Counter[str] = collections.Counter()
 
     def arrivals(self) -> Generator[Arrival, None, None]:
-        """Yield outcomes as they come. Raises: SweepError where workers cannot even start; whatever `check` does."""
+        """Yield outcomes as they come. Raises: SweepError where workers cannot even start."""
         self._slots.first_look()
         self._refill()
         while self._is_working():
             ready = self._ready()
-            self._check()
             arrival = [ended for reference in ready for ended in self._received(reference)]
             self._send()  # first, so that workers work while the journal is written
             if arrival:

@@ -4,7 +4,7 @@ import collections
 from collections.abc import Sequence
 
 from thpsweep.sweep.local.serial import Task
-from thpsweep.sweep.planning.bundles import affinity_id, seed_of
+from thpsweep.sweep.planning.batches import affinity_id, seed_of
 
 TARGET_S = 0.5
 """What a call should take: a Ray call costs about a millisecond, and a progress bar wants news every second."""

@@ -1,5 +1,6 @@
 """Run points in Ray actors that the driver owns and replaces."""
 
+import contextlib
 import dataclasses
 import functools
 import sys
@@ -10,16 +11,21 @@ from thpsweep.model.capture import files
 from thpsweep.model.plugins import carrying
 from thpsweep.model.simulate import simulate_each
 from thpsweep.sweep.local.attempt import Function
-from thpsweep.sweep.local.serial import Arrival, Remaining, Task, Terms, refuse_too_large
+from thpsweep.sweep.local.serial import Arrival, Remaining, Task, TaskSource, Terms, refuse_too_large
 from thpsweep.sweep.local.worker import Worker
-from thpsweep.sweep.planning.limits import RAY_BYTES, Room
+from thpsweep.sweep.planning.limits import RAY_BYTES, PointLimits, Room
 from thpsweep.sweep.ray.calls import Calls
+from thpsweep.sweep.ray.errors import RayLostError, RayUnavailableError
 from thpsweep.sweep.ray.join import Head, secure
 from thpsweep.sweep.ray.memory_queue import MemoryQueue
+from thpsweep.sweep.ray.process import Link, RayProcess
 from thpsweep.sweep.ray.slots import Machine, Slot, Slots
-from thpsweep.sweep.ray.start import RayLostError, RayUnavailableError, dead_parts, start
+from thpsweep.sweep.ray.start import start
 from thpsweep.sweep.records.identity import identity
 from thpsweep.sweep.records.schema import CheckedPoint
+
+ARRIVAL, MORE = "arrival", "more"
+"""Messages of the process that holds Ray: points that ended, and a question for more."""
 
 MAX_FRUITLESS = 3
 """Rays of our own in a row that may die before a single result came in; then the next one would, too."""
@@ -60,14 +66,26 @@ def run_pool(
                 print(f"thpsweep: {problem}; starting Ray anew", file=sys.stderr)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What is to be run in Ray. `room` is the memory for points in a Ray of our own."""
+
+    tasks: Sequence[Task]
+    limits: PointLimits
+    address: str
+    actors: int | None
+    function: Function
+    room: Room | None
+    needs_token: bool
+
+
 def _run_once(
     tasks: Sequence[Task], terms: Terms, address: str, actors: int | None, function: Function
 ) -> Generator[Arrival, None, None]:
-    """Run points in one Ray, as long as it lives. Raises: RayLostError where a Ray of our own dies."""
+    """Run points in one Ray, as long as it lives. Raises: RayLostError where it dies."""
     alone = address == "local"
-    has_token = alone or secure()
-    reserved_bytes = RAY_BYTES if alone else 0
-    room = Room.beside(reserved_bytes) if alone else None
+    needs_token = not alone and secure()
+    room = Room.beside(RAY_BYTES) if alone else None
     fitting, refused = refuse_too_large(tasks, room) if room else (tasks, [])
     while room and refused:
         yield refused
@@ -76,35 +94,62 @@ def _run_once(
         fitting, refused = refuse_too_large(terms.source.more(1), room)
         if not fitting and not refused:
             return
-    ray = start(address, actors)
-    check = functools.partial(_check, ray) if alone else _accept
+    job = _Job(fitting, terms.limits, address, actors, function, room, needs_token)
+    yield from _beside(job, terms) if alone and "ray" not in sys.modules else _within(job, terms)
+
+
+def _within(job: _Job, terms: Terms) -> Generator[Arrival, None, None]:
+    """Use Ray in this process: that of a cluster, or one where Ray is loaded already."""
+    ray = start(job.address, job.actors)
     try:
-        queue = MemoryQueue(fitting, most_bytes=room.usable_bytes if room else sys.maxsize)
-        slots = Slots(_Alone(ray, room) if room else _Look(ray), actors, queue)
-        packed = ray.cloudpickle.dumps(functools.partial(Worker, carrying(function), terms.limits, reserved_bytes))
-        attachments = _Attachments(ray)
-        attachments.of(point for _, point in tasks)  # a file that cannot be read is found out before anything runs
-        given = (packed, has_token and not alone)
-        start_worker = functools.partial(_start_worker, ray.remote(_guard()), slots, not alone, given)
-        calls = Calls(ray, start_worker, slots, queue, terms, identity(), attachments.of, check, room)
-        yield from calls.arrivals()
-    except RayLostError:
-        raise
-    except Exception:  # whatever Ray's calls raise when it dies under them
-        check()
-        raise
+        yield from _calls(ray, job, terms).arrivals()
     finally:
         ray.shutdown()
 
 
-def _check(ray: Any) -> None:
-    """See that our own Ray lives: its calls would wait for a minute, and then end this process. Raises: RayLostError."""
-    if parts := dead_parts(ray):
-        raise RayLostError(f"Ray has lost {parts}")
+def _beside(job: _Job, terms: Terms) -> Generator[Arrival, None, None]:
+    """Use a Ray of our own, in a process beside this one. Raises: RayLostError where it dies."""
+
+    def work(link: Link) -> None:
+        ray = start(job.address, job.actors)
+        link.started()
+        theirs = Terms(job.limits, link.draining, source=_Driver(link))
+        for arrival in _calls(ray, job, theirs).arrivals():
+            link.tell(ARRIVAL, arrival)
+
+    with contextlib.closing(RayProcess(work)) as process:
+        for kind, content in process.messages(terms.draining):
+            if kind == ARRIVAL:
+                yield content
+            elif kind == MORE:
+                process.answer(terms.source.more(content))
 
 
-def _accept() -> None:
-    """Check nothing: a cluster's head is looked after where its machines are."""
+class _Driver(TaskSource):
+    """The driver's source of tasks, seen from the process that holds Ray."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def more(self, n_idle: int) -> Sequence[Task]:
+        """Ask the driver, which has taken all that was sent before."""
+        tasks: Sequence[Task] = self._link.ask(MORE, n_idle)
+        return tasks
+
+
+def _calls(ray: Any, job: _Job, terms: Terms) -> Calls:
+    """Make ready to run points in Ray's actors."""
+    room = job.room
+    queue = MemoryQueue(job.tasks, most_bytes=room.usable_bytes if room else sys.maxsize)
+    slots = Slots(_Alone(ray, room) if room else _Look(ray), job.actors, queue)
+    reserved_bytes = RAY_BYTES if room else 0
+    packed = ray.cloudpickle.dumps(functools.partial(Worker, carrying(job.function), job.limits, reserved_bytes))
+    attachments = _Attachments(ray)
+    attachments.of(point for _, point in job.tasks)  # a file that cannot be read is found out before anything runs
+    start_worker = functools.partial(
+        _start_worker, ray.remote(_guard()), slots, room is None, (packed, job.needs_token)
+    )
+    return Calls(ray, start_worker, slots, queue, terms, identity(), attachments.of, room)
 
 
 class _Attachments:

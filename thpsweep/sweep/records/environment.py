@@ -23,11 +23,11 @@ MAX_DIFF_CHARACTERS = 100_000
 
 def record(directory: Path) -> None:
     """Add the environment of this process to a sweep's directory, unless its last line says the same."""
-    found = environment()
+    now = environment()
     before = latest(directory)
-    if {**before, "started": None} != {**found, "started": None}:
+    if {**before, "started": None} != {**now, "started": None}:
         with (directory / FILE_NAME).open("a") as file:
-            file.write(json.dumps(found) + "\n")
+            file.write(json.dumps(now) + "\n")
 
 
 def latest(directory: Path) -> dict[str, Any]:

@@ -67,9 +67,9 @@ def identity() -> Identity:
     }
 
 
-def difference(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+def difference(theirs: Mapping[str, str], wanted: Mapping[str, str]) -> str:
     """Say what another process has that this one has not; nothing where both would compute the same."""
-    if "problem" in found:
-        return found["problem"]
-    unlike = [name for name in wanted if found.get(name) != wanted[name]]
-    return ", ".join(f"{name} {found.get(name, 'unknown')} there and {wanted[name]} here" for name in unlike)
+    if "problem" in theirs:
+        return theirs["problem"]
+    unlike = [name for name in wanted if theirs.get(name) != wanted[name]]
+    return ", ".join(f"{name} {theirs.get(name, 'unknown')} there and {wanted[name]} here" for name in unlike)

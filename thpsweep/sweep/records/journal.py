@@ -102,11 +102,11 @@ def heads(path: Path, start: int = 0) -> Iterator[tuple[int, Record]]:
 
 
 def _head(body: bytes) -> Record:
-    found = RESULT_HEAD.match(body)
-    if found is None:
+    match = RESULT_HEAD.match(body)
+    if match is None:
         record: Record = json.loads(body)
         return record
-    key, state, finished = map(bytes.decode, found.groups())
+    key, state, finished = map(bytes.decode, match.groups())
     return {"type": "result", "id": key, "state": state, "finished": finished}
 
 

@@ -36,11 +36,11 @@ class RecordPlace:
 
 def elsewhere(root: Path, own: Path, wanted: Collection[str]) -> dict[str, RecordPlace]:
     """Find the successes of points by id, in journals below `root` but that of the sweep in `own`."""
-    found: dict[str, RecordPlace] = {}
+    places: dict[str, RecordPlace] = {}
     for file in sorted(root.glob(f"*/{journal.FILE_NAME}")) if wanted else ():
         if file.parent != own and not is_of_other_code(_header(file)):
-            found = {**_successes(file, wanted), **found}
-    return found
+            places = {**_successes(file, wanted), **places}
+    return places
 
 
 def other_code(root: Path, own: Path, name: str | None, overrides: Collection[str]) -> str:
@@ -54,13 +54,13 @@ def other_code(root: Path, own: Path, name: str | None, overrides: Collection[st
         for path, header in headers.items()
         if header and (header.get("overrides") == list(overrides) or header.get("name") == name)
     }
-    found = [path for path, header in alike.items() if is_of_other_code(header)]
-    if not found:
+    outdated = [path for path, header in alike.items() if is_of_other_code(header)]
+    if not outdated:
         return ""
-    newest = max(found, key=lambda path: (path / journal.FILE_NAME).stat().st_mtime)
-    if len(found) == 1:
+    newest = max(outdated, key=lambda path: (path / journal.FILE_NAME).stat().st_mtime)
+    if len(outdated) == 1:
         return f"{newest} is {OTHER_CODE}: its results are not used"
-    return f"{newest} and {len(found) - 1} more are {OTHER_CODE}: their results are not used"
+    return f"{newest} and {len(outdated) - 1} more are {OTHER_CODE}: their results are not used"
 
 
 def is_of_other_code(header: Record) -> bool:
@@ -78,13 +78,13 @@ def take_over(log: Journal, places: Mapping[str, RecordPlace]) -> list[str]:
 
 
 def _successes(file: Path, wanted: Collection[str]) -> dict[str, RecordPlace]:
-    found: dict[str, RecordPlace] = {}
+    places: dict[str, RecordPlace] = {}
     for start, record in _starts(file):
         if record["type"] == "result" and record["id"] in wanted:
-            found.pop(record["id"], None)
+            places.pop(record["id"], None)
             if record["state"] == "done":
-                found[record["id"]] = RecordPlace(file, start)
-    return found
+                places[record["id"]] = RecordPlace(file, start)
+    return places
 
 
 def _starts(file: Path) -> Iterator[tuple[int, Record]]:

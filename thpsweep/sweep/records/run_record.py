@@ -98,8 +98,9 @@ def metrics(result: ResultRecord) -> dict[str, float]:
     The same keys are chosen whatever the values. Of these, inf and nan are left out, because MLflow would store inf as
     1.797e308 and draw "never" as a very late payback; `unbounded` says it in words.
     """
-    every, found = means(result), _metrics(result)
-    ends = {f"{name}_{end}": float(found[name][end]) for name in INTERVALS if name in found for end in ("low", "high")}
+    every, estimates = means(result), _metrics(result)
+    bounded = [name for name in INTERVALS if name in estimates]
+    ends = {f"{name}_{end}": float(estimates[name][end]) for name in bounded for end in ("low", "high")}
     room = MAX_METRICS - len(ends) - len(run_series.names(result))
     mine = own(result)
     chosen = {

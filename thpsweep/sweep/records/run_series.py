@@ -34,14 +34,14 @@ def values(result: ResultRecord, start_ms: int, end_ms: int) -> list[SeriesStep]
     The step is the simulated second, rounded up, so that runs of different ticks share an axis; of several in one
     second the last is kept. Times are spread over the run's own, in proportion: MLflow's time axes stay readable.
     """
-    found = _found(result)
-    if not found:
+    series = _found(result)
+    if not series:
         return []
-    time_s = found["time_s"]
+    time_s = series["time_s"]
     at = {math.ceil(round(time_s[index], 6)): index for index in (steps(len(time_s), MAX_STEPS) - 1).tolist()}
     spent = {index: round((end_ms - start_ms) * time_s[index] / time_s[-1]) for index in at.values()}
     return [
-        SeriesStep(name, found[name]["mean"][index], start_ms + spent[index], second)
+        SeriesStep(name, series[name]["mean"][index], start_ms + spent[index], second)
         for name in names(result)
         for second, index in at.items()
     ]

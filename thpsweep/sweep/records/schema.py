@@ -81,7 +81,7 @@ class Error(TypedDict):
 
 
 class Outcome(TypedDict):
-    """How a point ended, and what that took. Points that ran side by side share the time; `abreast` is their number."""
+    """How a point ended, and what that took. Points that ran side by side share the time; `batch_size` is their number."""
 
     state: str
     result: Any
@@ -90,7 +90,7 @@ class Outcome(TypedDict):
     wall_s: float
     cpu_s: float
     peak_bytes: int
-    abreast: int
+    batch_size: int
     attempts: int
 
 

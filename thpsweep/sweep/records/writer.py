@@ -63,12 +63,15 @@ def writing(directory: Path, header: SweepRecord, points: Sequence[PointRecord])
     with _locked(directory), _opened(file) as handle:
         refuse_old_format(file)
         repair(file)
-        found = contents(file)
-        if found.header and found.header.get("sweep") != header["sweep"]:
-            raise SweepError(f"{file}: holds another sweep ({found.header.get('sweep')}); move it away")
+        recorded = contents(file)
+        if recorded.header and recorded.header.get("sweep") != header["sweep"]:
+            raise SweepError(f"{file}: holds another sweep ({recorded.header.get('sweep')}); move it away")
         journal = Journal(handle)
         # Whoever was killed while writing the plan left a part of it; damage took another.
-        missing = [*([] if found.header else [header]), *(point for point in points if point["id"] not in found.points)]
+        missing = [
+            *([] if recorded.header else [header]),
+            *(point for point in points if point["id"] not in recorded.points),
+        ]
         if missing:
             journal.append(*missing)
             _sync_directory(directory)

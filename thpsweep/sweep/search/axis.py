@@ -92,15 +92,15 @@ def axis(key: str, low: float, high: float, *, log: bool) -> Axis:
     return Axis(key, low, high, log, whole=False)
 
 
-def fitted(found: Axis, lowest: Point, highest: Point) -> Axis:
+def fitted(axis: Axis, lowest: Point, highest: Point) -> Axis:
     """Give the axis the kind of number that points have there. Raises: OptionError where it is none."""
-    values = [_at(point, found.key) for point in (lowest, highest)]
+    values = [_at(point, axis.key) for point in (lowest, highest)]
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise OptionError(found.key, value, "a number, to move it along an interval")
+            raise OptionError(axis.key, value, "a number, to move it along an interval")
     if all(isinstance(value, int) for value in values):
-        return dataclasses.replace(found, low=int(found.low), high=int(found.high), whole=True)
-    return dataclasses.replace(found, low=float(found.low), high=float(found.high))
+        return dataclasses.replace(axis, low=int(axis.low), high=int(axis.high), whole=True)
+    return dataclasses.replace(axis, low=float(axis.low), high=float(axis.high))
 
 
 def _at(point: Point, key: str) -> Any:

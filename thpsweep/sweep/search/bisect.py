@@ -145,7 +145,8 @@ def concluded(axis: Axis, readings: Readings, rules: SearchRules) -> Conclusion:
     stretches = tuple(
         Stretch(side, group[0], group[-1])
         for side, group in (
-            (side, [value for value, _ in found]) for side, found in itertools.groupby(known, lambda item: item[1].side)
+            (side, [value for value, _ in readings])
+            for side, readings in itertools.groupby(known, lambda item: item[1].side)
         )
     )
     clear = _clear(stretches)
@@ -234,4 +235,4 @@ def reading(metric: Mapping[str, Any], threshold: float, replicates: int) -> Rea
 
 def best(several: Iterable[Reading | None]) -> Reading | None:
     """Choose of several readings at a value the one of most replicates."""
-    return max((found for found in several if found), key=lambda found: found.replicates, default=None)
+    return max((reading for reading in several if reading), key=lambda reading: reading.replicates, default=None)

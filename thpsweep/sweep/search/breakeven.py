@@ -101,12 +101,12 @@ def breakeven(
     low, high, log = bounds
     rough = axis(key, low, high, log=log)
     ends = [_point(compose, jobs[0], rough, value).point for value in (low, high)]
-    found = fitted(rough, *ends)
+    fitted_axis = fitted(rough, *ends)
     unit = refuse_unknown("hydra.sweeper.metric", options.metric, ends[0])
     combinations: dict[str, Combination] = {}
     samples: dict[str, PlannedPoint] = {}
     for job in jobs:
-        points = [_point(compose, job, found, value) for value in found.samples(options.samples)]
+        points = [_point(compose, job, fitted_axis, value) for value in fitted_axis.samples(options.samples)]
         fitted(rough, points[0].point, points[-1].point)
         _refuse_few(points[0])
         params = {name: value for name, value in points[0].params.items() if name != key}
@@ -116,7 +116,7 @@ def breakeven(
     if len(several) > 1 and options.max_replicates is not None:
         allowed = "null where run.replicates is swept: it raises their number itself"
         raise OptionError("hydra.sweeper.max_replicates", options.max_replicates, allowed)
-    return Breakeven(options, found, unit, tuple(combinations.values()), tuple(samples.values()), compose)
+    return Breakeven(options, fitted_axis, unit, tuple(combinations.values()), tuple(samples.values()), compose)
 
 
 def _point(compose: Compose, job: Job, along: Axis, value: float, replicates: int | None = None) -> PlannedPoint:
@@ -184,10 +184,10 @@ class Bisection:
         return _latest(self._found[combination].values())
 
 
-def _latest(found: Any) -> dict[float, Reading | None]:
+def _latest(every: Any) -> dict[float, Reading | None]:
     """Give each value's reading of most replicates; None where a reading is still to come."""
     readings: dict[float, Reading | None] = {}
-    for value, reading in found:
+    for value, reading in every:
         known = readings.get(value, reading)
         several = known is not None and reading is not None
         readings[value] = bisect.best([known, reading]) if several else None
@@ -212,23 +212,23 @@ class Answer:
 def answers(sweep: Sweep) -> list[Answer]:
     """Conclude from the journal of a break-even search alone, finished or not."""
     spec: dict[str, Any] = sweep.header["search"]
-    found: dict[str, dict[str, tuple[float, Reading | None]]] = {c["id"]: {} for c in spec["combinations"]}
+    readings: dict[str, dict[str, tuple[float, Reading | None]]] = {c["id"]: {} for c in spec["combinations"]}
     options = BreakevenOptions(**{field.name: spec[field.name] for field in dataclasses.fields(BreakevenOptions)})
     for key, point in sweep.points.items():
         note = point["search"]
         done = sweep.states.get(key) == "done"
         read = _reading(options, sweep.results[key]["result"]) if done else None
-        found[note["combination"]][key] = (note["value"], read)
+        readings[note["combination"]][key] = (note["value"], read)
     return [
-        _answer(combination["params"], Axis(**spec["axis"]), found[combination["id"]], options.rules)
+        _answer(combination["params"], Axis(**spec["axis"]), readings[combination["id"]], options.rules)
         for combination in spec["combinations"]
     ]
 
 
 def _answer(
-    params: Mapping[str, Any], axis: Axis, found: Mapping[str, tuple[float, Reading | None]], rules: SearchRules
+    params: Mapping[str, Any], axis: Axis, by_point: Mapping[str, tuple[float, Reading | None]], rules: SearchRules
 ) -> Answer:
-    readings = _latest(found.values())
+    readings = _latest(by_point.values())
     known = {value: reading for value, reading in sorted(readings.items()) if reading is not None}
-    ids = sorted(found, key=lambda key: (found[key][0], key))
+    ids = sorted(by_point, key=lambda key: (by_point[key][0], key))
     return Answer(params, bisect.concluded(axis, readings, rules), known, tuple(ids))

@@ -223,7 +223,10 @@ def front(sweep: Sweep) -> Front:
     signs = [1.0 if goal == "minimize" else -1.0 for goal in goals.values()]
     done = [key for key, state in sweep.states.items() if state == "done"]
     metrics = (sweep.results[key]["result"]["metrics"] for key in done)
-    costs = np.array([[found[metric]["mean"] for metric in goals] for found in metrics]).reshape(-1, len(goals)) * signs
+    costs = (
+        np.array([[of_point[metric]["mean"] for metric in goals] for of_point in metrics]).reshape(-1, len(goals))
+        * signs
+    )
     best = unbeaten(costs).nonzero()[0].tolist()
     ids = [done[index] for index in sorted(best, key=lambda index: (costs[index].tolist(), done[index]))]
     return Front(goals, spec["units"], tuple(ids), len(done))

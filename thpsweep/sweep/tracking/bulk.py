@@ -15,8 +15,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.dbmodels import models
 from mlflow.utils.uri import append_to_uri_path
 
-from thpsweep.sweep.tracking.client import Below
-from thpsweep.sweep.tracking.run import FINISHED_AT, NAME, PARENT, POINT, USER, TrackedRun
+from thpsweep.sweep.tracking.names import NAME, USER
+from thpsweep.sweep.tracking.run import TrackedRun
 
 METRIC = {"run_uuid", "key", "value", "timestamp", "step", "is_nan"}
 COLUMNS = {
@@ -56,20 +56,6 @@ class BulkWriter:
         if columns != COLUMNS:
             differing = sorted(name for name in columns if columns[name] != COLUMNS.get(name))
             raise SchemaMismatch(f"columns of {', '.join(differing)} differ from those of MLflow 3.17")
-
-    def recorded(self, experiment_id: str, parent_id: str) -> Below:
-        """Give what is there below a sweep's run, also in the trash: five columns instead of whole runs."""
-        runs, tags = self._tables["runs"], self._tables["tags"]
-        parent, point, finished = (tags.alias(name) for name in ("parent", "point", "finished"))
-        rows = (
-            runs.join(parent, parent.c.run_uuid == runs.c.run_uuid)
-            .outerjoin(point, (point.c.run_uuid == runs.c.run_uuid) & (point.c.key == POINT))
-            .outerjoin(finished, (finished.c.run_uuid == runs.c.run_uuid) & (finished.c.key == FINISHED_AT))
-        )
-        columns = (point.c.value, finished.c.value, runs.c.run_uuid, runs.c.status, runs.c.lifecycle_stage)
-        query = sqlalchemy.select(*columns).select_from(rows)
-        with self._session() as session:
-            return Below.of(session.execute(query.where(parent.c.key == PARENT, parent.c.value == parent_id)))
 
     def write(self, experiment_id: str, runs: Sequence[TrackedRun]) -> list[str]:
         """Write runs; give their ids. Raises: SchemaMismatch, or MLflow's exception where the database cannot be reached."""

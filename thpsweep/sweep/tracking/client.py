@@ -1,12 +1,12 @@
-"""Open what a target names, and write runs through MLflow's public API, one after the other: servers need that."""
+"""Open what a target names; read and write runs through MLflow's public API, which is all that a server has."""
 
 import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 # Read when MLflow is imported or when it asks a server, and inherited by `thpsweep ui`.
@@ -15,6 +15,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # else 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # its 120 s and seven retries are too long to wait for:
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the journal has it all, and we ask again
 
+import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, ViewType
 from mlflow.entities import Run as MlflowRun
@@ -23,34 +24,93 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from thpsweep.errors import SweepError
 from thpsweep.sweep.tracking import first_page, views
-from thpsweep.sweep.tracking.reconcile import Recorded
-from thpsweep.sweep.tracking.run import FINISHED_AT, PARENT, POINT, RUNNING, SWEEP, TrackedRun
+from thpsweep.sweep.tracking.lookup import Experiment, OwnRun, Params, PointRun, Reader
+from thpsweep.sweep.tracking.names import ACTIVE, DIRECTORY, FINISHED_AT, N_POINTS, PARENT, POINT, RUNNING, SWEEP
+from thpsweep.sweep.tracking.run import TrackedRun
+from thpsweep.sweep.tracking.sql_reader import SqlReader
 from thpsweep.sweep.tracking.target import Target, check_database, uri_of
-
-ACTIVE = "active"
-"""Lifecycle stage of what is not in the trash."""
 
 LOUD = ("mlflow.store.db.utils", "urllib3.connectionpool")
 """Loggers that print what is raised as well, stack and all, or each attempt to reach a server that is down."""
 
 
-class Below(NamedTuple):
-    """The runs below a sweep's own: by point, and the ids of those whose tags a user changed."""
+class ApiReader:
+    """A Reader through MlflowClient, as servers need."""
 
-    points: dict[str, list[Recorded]]
-    unlabelled: list[str]
+    def __init__(self, client: MlflowClient) -> None:
+        self._client = client
 
-    @classmethod
-    def of(cls, rows: Iterable[Sequence[Any]]) -> Self:
-        """Sort rows of point, finishing time, run id, status and lifecycle stage."""
-        below = cls({}, [])
-        for point, finished, run_id, status, stage in rows:
-            if point is None or finished is None:
-                below.unlabelled.append(run_id)
-                continue
-            run = Recorded(run_id, finished, status != RUNNING, stage == ACTIVE)
-            below.points.setdefault(point, []).append(run)
-        return below
+    def experiments(self) -> list[Experiment]:
+        """List all experiments."""
+        experiments: list[Experiment] = []
+        token = None
+        while True:
+            page = self._client.search_experiments(view_type=ViewType.ALL, max_results=1000, page_token=token)
+            experiments += [Experiment(one.experiment_id, one.name, one.lifecycle_stage == ACTIVE) for one in page]
+            token = page.token
+            if not token:
+                return experiments
+
+    def own_runs(self, sweep: str, begun_ms: int) -> list[OwnRun]:
+        """List the runs whose tag names the sweep; where there are none, those that count points and began then."""
+        everywhere = [experiment.id for experiment in self.experiments()]
+        runs = [*search(self._client, everywhere, f"tags.`{SWEEP}` = '{sweep}'", ViewType.ALL)]
+        if not runs:
+            same_start = search(self._client, everywhere, f"attributes.start_time = {begun_ms}", ViewType.ALL)
+            runs = [run for run in same_start if N_POINTS in run.data.metrics]
+        return [
+            OwnRun(
+                run.info.run_id,
+                run.info.experiment_id,
+                run.info.lifecycle_stage == ACTIVE,
+                run.data.tags.get(SWEEP),
+                run.data.tags.get(DIRECTORY),
+            )
+            for run in runs
+        ]
+
+    def point_runs(self, own: str) -> list[PointRun]:
+        """List the runs below a sweep's own."""
+        return [
+            PointRun(
+                run.info.run_id,
+                run.data.tags.get(POINT),
+                run.data.tags.get(FINISHED_AT),
+                run.info.status != RUNNING,
+                run.info.lifecycle_stage == ACTIVE,
+                run.info.start_time,
+            )
+            for run in self._below(own)
+        ]
+
+    def params(self, own: str) -> dict[str, Params]:
+        """Give the params of those runs below a sweep's own that lack a tag by which they are known."""
+        lacking = (run for run in self._below(own) if not {POINT, FINISHED_AT} <= run.data.tags.keys())
+        return {run.info.run_id: [*run.data.params.items()] for run in lacking}
+
+    def _below(self, own: str) -> Iterator[MlflowRun]:
+        experiment_id = self._client.get_run(own).info.experiment_id
+        return search(self._client, [experiment_id], f"tags.`{PARENT}` = '{own}'", ViewType.ALL)
+
+
+def api_reader(target: Target) -> ApiReader:
+    """Give a reader of what is there; nothing is made."""
+    return ApiReader(MlflowClient(tracking_uri=target.uri))
+
+
+def reader(client: MlflowClient, store: Any) -> Reader:
+    """Give what reads best: SQL of a database, `store` being MLflow's own of it; the public API of a server."""
+    if store is None:
+        return ApiReader(client)
+
+    def execute(statement: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        quote = store.engine.dialect.identifier_preparer.initial_quote
+        with store.engine.connect() as connection:
+            text = sqlalchemy.text(statement.replace('"', quote) if quote == "`" else statement)
+            rows: Sequence[Sequence[Any]] = connection.execute(text, dict(values)).fetchall()
+        return rows
+
+    return SqlReader(execute)
 
 
 class ApiWriter:
@@ -60,16 +120,6 @@ class ApiWriter:
 
     def __init__(self, client: MlflowClient) -> None:
         self._client = client
-
-    def recorded(self, experiment_id: str, parent_id: str) -> Below:
-        """Give what is there below a sweep's run, also in the trash."""
-        return Below.of(self.rows(experiment_id, parent_id))
-
-    def rows(self, experiment_id: str, parent_id: str) -> Iterator[tuple[str | None, ...]]:
-        """Give point, finishing time, run id, status and lifecycle stage of each run below a sweep's own."""
-        for run in search(self._client, [experiment_id], f"tags.`{PARENT}` = '{parent_id}'", ViewType.ALL):
-            tags, info = run.data.tags, run.info
-            yield tags.get(POINT), tags.get(FINISHED_AT), info.run_id, info.status, info.lifecycle_stage
 
     def write(self, experiment_id: str, runs: Sequence[TrackedRun]) -> list[str]:
         """Write runs; give their ids."""
@@ -119,19 +169,6 @@ def connect(target: Target) -> tuple[MlflowClient, Any]:
         first_line = str(error).splitlines()[0]
         where = target.shown(str(target.file or target.uri))
         raise SweepError(f"{where}: {first_line} (or move it away: it is rebuilt from journals)") from error
-
-
-def rows_of(target: Target, sweep: str) -> list[list[Any]]:
-    """Give what `lag.compare` wants of the runs below a sweep's own; make nothing."""
-    rows = []
-    with quiet():
-        client = MlflowClient(tracking_uri=target.uri)
-        experiments = {found.experiment_id: found for found in client.search_experiments(view_type=ViewType.ALL)}
-        for own in search(client, list(experiments), f"tags.`{SWEEP}` = '{sweep}'", ViewType.ALL):
-            found = experiments[own.info.experiment_id]
-            below = [*ApiWriter(client).rows(found.experiment_id, own.info.run_id)] or [(None,) * 5]
-            rows += [[found.lifecycle_stage, found.name, *row] for row in below]
-    return rows
 
 
 def store(target: Target) -> Any:

@@ -11,13 +11,9 @@ from mlflow.entities import Run as MlflowRun
 
 from thpsweep.sweep.records import environment, run_record
 from thpsweep.sweep.records.schema import Record
-from thpsweep.sweep.tracking.client import ACTIVE
-from thpsweep.sweep.tracking.experiment import DIRECTORY, N_POINTS, TrackedSweep
 from thpsweep.sweep.tracking.labels import Labels
-from thpsweep.sweep.tracking.run import FAILED, FINISHED, NOTE, RUNNING, SWEEP
+from thpsweep.sweep.tracking.names import ACTIVE, DIRECTORY, FAILED, FILES, FINISHED, N_POINTS, NOTE, RUNNING, SWEEP
 from thpsweep.sweep.tracking.tables import PLAN
-
-FILES = "thpsweep.files"
 
 ARTEFACT_SUFFIXES = {".jsonl", ".yaml", ".json", ".txt", ".csv", ".md", ".png", ".html", ".parquet"}
 AT_START = {PLAN, "config.yaml", environment.FILE_NAME}
@@ -25,13 +21,19 @@ AT_START = {PLAN, "config.yaml", environment.FILE_NAME}
 
 
 class Parent:
-    """One run in MLflow, that of `place` or a new one. Where a user deleted it, it stays as it is."""
+    """One run in MLflow, that with the id `own` or a new one. Where a user deleted it, it stays as it is."""
 
     def __init__(
-        self, client: MlflowClient, place: TrackedSweep, header: Record, directory: Path, labels: Labels
+        self,
+        client: MlflowClient,
+        experiment_id: str,
+        own: str | None,
+        header: Record,
+        directory: Path,
+        labels: Labels,
     ) -> None:
         self._client, self._directory = client, directory
-        self._run = place.parent or self._make(place.experiment_id, header, labels)
+        self._run = client.get_run(own) if own else self._make(experiment_id, header, labels)
         self.id: str = self._run.info.run_id
         self.deleted = self._run.info.lifecycle_stage != ACTIVE
         if not self.deleted and self._run.data.tags.get(SWEEP) != header["sweep"]:

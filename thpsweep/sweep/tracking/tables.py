@@ -3,6 +3,8 @@
 import contextlib
 import itertools
 import json
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from pyarrow import parquet
 
 from thpsweep.sweep.records import journal, run_record
 from thpsweep.sweep.records.schema import ResultRecord, result_of
+from thpsweep.sweep.tracking.index import JournalIndex
 
 PLAN = "plan.parquet"
 AT_ONCE = 200
@@ -33,10 +36,31 @@ Columns = tuple[Sequence[Any], ...]
 """What one record gives to a table: one column per field of its schema."""
 
 
-def n_planned(directory: Path) -> int:
+def refresh(index: JournalIndex, *, with_results: bool) -> None:
+    """Make the tables that are not there, or older than the journal; under their names they are whole."""
+    changed_ns = index.file.stat().st_mtime_ns
+    plan_is_old = _n_planned(index.directory) != len(index.points)
+    results_are_old = with_results and not all(_is_newer(index.directory / name, changed_ns) for name in SCHEMAS)
+    if not plan_is_old and not results_are_old:
+        return
+    with tempfile.TemporaryDirectory(prefix=".tables-", dir=index.directory) as unfinished:
+        if plan_is_old:
+            write_plan(index.file, index.points, Path(unfinished))
+        if results_are_old:
+            starts = [index.results[key].start for key in index.points if key in index.results]
+            write_results(index.file, starts, Path(unfinished))
+        for path in Path(unfinished).iterdir():
+            os.replace(path, index.directory / path.name)
+
+
+def _n_planned(directory: Path) -> int:
     """Count the points in a directory's table of the plan; -1 where there is none."""
     path = directory / PLAN
     return int(parquet.read_metadata(path).num_rows) if path.exists() else -1
+
+
+def _is_newer(path: Path, than_ns: int) -> bool:
+    return path.exists() and path.stat().st_mtime_ns > than_ns
 
 
 def write_plan(file: Path, points: Mapping[str, int], directory: Path) -> None:

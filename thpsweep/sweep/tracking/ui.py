@@ -116,7 +116,7 @@ def _revisions() -> list[str]:
         Path(path) / "store" / "db_migrations" / "versions" for path in (spec and spec.submodule_search_locations) or ()
     ]
     texts = [file.read_text(encoding="utf-8") for folder in folders for file in folder.glob("*.py")]
-    found = [re.findall(r"^(?:down_)?revision(?:: [^=]+)? = (.+)$", text, re.MULTILINE) for text in texts]
-    before = {pair[0].strip("\"' "): pair[1].strip("\"' ") for pair in found if len(pair) == 2}
+    revisions = [re.findall(r"^(?:down_)?revision(?:: [^=]+)? = (.+)$", text, re.MULTILINE) for text in texts]
+    before = {pair[0].strip("\"' "): pair[1].strip("\"' ") for pair in revisions if len(pair) == 2}
     newest = set(before) - set(before.values())
     return [*sorted(set(before) - newest), *newest] if len(newest) == 1 else []

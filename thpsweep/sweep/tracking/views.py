@@ -112,10 +112,10 @@ def changed(known: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, st
 
 def _digests(text: str) -> dict[str, str]:
     try:
-        found = json.loads(text)
+        view = json.loads(text)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return view if isinstance(view, dict) else {}
 
 
 def _digest(text: str) -> str:

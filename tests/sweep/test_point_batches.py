@@ -17,7 +17,7 @@ from thpsweep.sweep.local import worker as worker_module
 from thpsweep.sweep.local.attempt import Outcome
 from thpsweep.sweep.local.serial import Task, Terms, run_serial
 from thpsweep.sweep.local.worker import Worker
-from thpsweep.sweep.planning.bundles import MOST_POINTS, abreast, bundles, seed_of
+from thpsweep.sweep.planning.batches import MOST_POINTS, batch_limit, batches, seed_of
 from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.ray.chunks import Chunks
@@ -162,7 +162,7 @@ def test_a_crash_log_has_room_for_all_that_it_remembers(tmp_path: Path) -> None:
 def test_policies_of_many_seeds_have_their_seeds_in_common(make_point: MakePoint) -> None:
     many = range(3 * MOST_POINTS // 2)
     tasks = [task for policy in ("copy", "switch") for task in of_seeds(make_point, many, f"policy={policy}")]
-    found = [[seed_of(task[1]) for task in bundle] for bundle in bundles(tasks)]
+    found = [[seed_of(task[1]) for task in batch] for batch in batches(tasks)]
     first, rest = list(many)[:MOST_POINTS], list(many)[MOST_POINTS:]
     assert found == [first, first, rest, rest]
 
@@ -170,17 +170,17 @@ def test_policies_of_many_seeds_have_their_seeds_in_common(make_point: MakePoint
 def test_large_points_stay_alone(make_point: MakePoint) -> None:
     large = ("workload.regions=512", "sharing.degree=200")
     long = ("run.duration_s=86400", "run.tick_s=10")
-    assert [abreast(check(make_point(*more))) for more in (large, long)] == [1, 1]
+    assert [batch_limit(check(make_point(*more))) for more in (large, long)] == [1, 1]
     tasks = [task for policy in ("copy", "switch") for task in of_seeds(make_point, (1, 2), *large, f"policy={policy}")]
-    found = [bundle[0][0].replace("-".join(large), "") for bundle in bundles(tasks)]
+    found = [batch[0][0].replace("-".join(large), "") for batch in batches(tasks)]
     assert found == ["-policy=copy-1", "-policy=switch-1", "-policy=copy-2", "-policy=switch-2"], "scene by scene"
 
 
 def test_what_differs_in_more_than_the_seed_is_not_put_together(make_point: MakePoint) -> None:
     tasks = [task for degree in (2, 3) for task in of_seeds(make_point, (1, 2), f"sharing.degree={degree}")]
     tasks += of_seeds(make_point, (1, 2), "machine.cpus=7")
-    assert [len(bundle) for bundle in bundles(tasks)] == [2, 2, 2]
-    assert sorted(task[0] for bundle in bundles(tasks) for task in bundle) == sorted(key for key, _ in tasks)
+    assert [len(batch) for batch in batches(tasks)] == [2, 2, 2]
+    assert sorted(task[0] for batch in batches(tasks) for task in batch) == sorted(key for key, _ in tasks)
 
 
 def test_chunks_are_whole_scenes_of_one_company(make_point: MakePoint) -> None:
