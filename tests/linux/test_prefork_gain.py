@@ -44,7 +44,7 @@ def meets(ratio, low, high):
 
 @pytest.mark.parametrize("n_workers", [1, 4, 16])
 def test_the_predicted_interval_holds_what_pages_that_are_only_read_save(n_workers):
-    """A second service of small pages is the control: it differs by noise alone, and huge pages by twice as much at least."""
+    """A second service of small pages is the control: it differs by noise, and huge pages by twice as much at least."""
     found = measured(n_workers, "buffer")
     if not found.huge_bytes[0]:
         pytest.skip("MADV_COLLAPSE made no huge page here")
