@@ -51,7 +51,9 @@ def _without_notes(result: dict[str, Any]) -> dict[str, Any]:
 def _content(point: dict[str, Any]) -> str:
     """Write down what a point is; the hash of a captured file, not its path, says which memory it starts from."""
     workload = {key: value for key, value in point["workload"].items() if key != "path"}
-    return json.dumps({**point, "workload": workload}, sort_keys=True)
+    mechanism = {key: value for key, value in point["policy"]["mechanism"].items() if (key, value) != ("order", 9)}
+    policy = {**point["policy"], "mechanism": mechanism}  # a checkout without orders makes all folios of order 9
+    return json.dumps({**point, "workload": workload, "policy": policy}, sort_keys=True)
 
 
 def main(other: str, *chosen: str) -> int:

@@ -6,6 +6,9 @@ PAGE_SIZE_BYTES = 4096
 HPAGE_PMD_NR = 512
 """Base pages in one PMD-order folio (include/linux/huge_mm.h)."""
 
+HPAGE_PMD_ORDER = 9
+"""Order of such a folio: it has 2 ** order base pages."""
+
 HPAGE_PMD_SIZE_BYTES = HPAGE_PMD_NR * PAGE_SIZE_BYTES
 """Bytes that one PMD entry maps: 2 MiB."""
 

@@ -51,6 +51,7 @@ def start_of(drawn: Drawn) -> Start:
         cell_classes=classes,
         swapped=swapped,
         pmd=pmd,
+        cell_order=np.array([drawn.orders.get(cell[3], 9) for cell in cells], np.int64),
     )
 
 
@@ -181,6 +182,11 @@ def links(family: Family, replicate: int) -> set[tuple[int, int]]:
     return held
 
 
+def _folio_at(family: Family, layer: int, slot: int) -> int:
+    """Give the folio of a subpage."""
+    return int(family.folios_at(np.array([layer]), np.array([slot]))[0])
+
+
 def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
     """Read the state of one replicate as Twin.snapshot() gives it, by walking every row's list in plain Python."""
     n, k = family.n_regions, family.n_sharers
@@ -218,7 +224,7 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
                 for slot in mine:
                     mappers[layer, slot].add(sharer)
                     if slot in compound:
-                        folio_maps[int(family.layers.folio[layer])].add((sharer, slot))
+                        folio_maps[_folio_at(family, layer, slot)].add((sharer, slot))
                     else:
                         small_frames.add((layer, slot))
                 if family.holds_zeroes:
@@ -238,16 +244,17 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
             counted = int(family.mapcounts(np.array([layer]), np.array([slot]))[0])
             assert counted == len(sharers) + ((layer, slot) in held), "mapcounts add up; a link counts as one"
         for folio, mapped in folio_maps.items():
-            n_links = sum(family.layers.folio[layer] == folio for layer, _ in held)
+            n_links = sum(_folio_at(family, *place) == folio for place in held)
             assert family.folios.mapped[folio] == len(mapped) + n_links, "a folio's mappings add up"
             owners = [int(column[folio]) - 1 for column in (family.folios.mm_0, family.folios.mm_1)]
             mm_slots[frozenset((region, *pair) for pair in mapped)] = (
                 *(None if owner < 0 else owner for owner in owners),
                 bool(family.folios.maybe_shared[folio]),
+                int(family.folios.order[folio]),
             )
         folio_ids |= set(folio_maps)
         folios[region] = frozenset(frozenset(mapped) for mapped in folio_maps.values())
-    folio_ids |= {int(family.layers.folio[layer]) for layer, _ in held}
+    folio_ids |= {_folio_at(family, *place) for place in held}
     small_frames |= {place[1:] for place in cached}
     for (layer, slot), holders in in_swap.items():
         assert family.away_counts(np.array([layer]), np.array([slot]))[0] == holders, "swap ptes add up"
@@ -267,6 +274,7 @@ def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:
     assert family.gauge["orphans"][replicate] == len(orphans)
     assert family.gauge["small_frames"][replicate] == len(small_frames)
     assert family.gauge["folios"][replicate] == len(folio_ids)
+    assert family.gauge["folio_pages"][replicate] == sum(1 << int(family.folios.order[folio]) for folio in folio_ids)
     assert family.gauge["pmds"][replicate] == len(pmd)
     return {
         "alive": {int(sharer) for sharer in np.flatnonzero(family.alive[replicate])},

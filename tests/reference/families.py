@@ -13,7 +13,9 @@ writes, have no duplicates but may name the dead. A trigger is one of
 """
 
 import random
+import types
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tests.reference.twin import Twin
@@ -29,15 +31,16 @@ OPTIONS = {
     "slots_per_slice": (1, 7, 64, 512),
     "check": ("per_page", "after_batch"),
     "deposit": ("old_table", "fresh_table"),
+    "order": (2, 3, 4, 6, 8),
 }
 OPTIONS_OF = {
     "none": (),
-    "copy": (),
+    "copy": ("order",),
     "unshare": (),
     "retract": ("walk",),
-    "switch": ("switch_walk", "slots_per_slice"),
+    "switch": ("switch_walk", "slots_per_slice", "order"),
     "switch_pmd": ("switch_walk", "slots_per_slice", "deposit"),
-    "inplace": ("walk", "check"),
+    "inplace": ("walk", "check", "order"),
     "inplace_pmd": ("walk", "check", "deposit"),
     "shared_table": ("walk", "check"),
 }
@@ -54,6 +57,8 @@ class Family(NamedTuple):
     swapped: dict[tuple[int, int], set[int]]
     pmd: set[tuple[int, int]]
     alive: set[int]
+    orders: Mapping[int, int] = types.MappingProxyType({})
+    """Order of each folio that is not of 2 MiB."""
 
 
 # ---- families -------------------------------------------------------------------------------------------------------
@@ -81,6 +86,7 @@ def random_family(
     slots_of: defaultdict[tuple[int, tuple[int, ...], int], list[int]] = defaultdict(list)
     swapped: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
     pmd: set[tuple[int, int]] = set()
+    orders: dict[int, int] = {}
     next_folio = 1
     for region in range(n_regions):
         folios = []
@@ -90,6 +96,10 @@ def random_family(
         with_swap = rng.random() < swapped_share
         uses_of, huge = _random_region(rng, sorted(alive), folios, with_swap, rng.random() < dense_share)
         pmd |= {(region, sharer) for sharer in huge}
+        if rng.random() < folio_share / 2:
+            small = _small_folios(rng, uses_of, next_folio)
+            orders |= small
+            next_folio += len(small)
         for slot, uses in uses_of.items():
             members: defaultdict[Use, list[int]] = defaultdict(list)
             for sharer, use in uses.items():
@@ -101,7 +111,7 @@ def random_family(
                 elif kind != "none":
                     slots_of[region, tuple(sharers), number if kind == "folio" else 0].append(slot)
     cells = [(region, sharers, slots, folio) for (region, sharers, folio), slots in slots_of.items()]
-    return Family(n_regions, n_sharers, cells, dict(swapped), pmd, alive)
+    return Family(n_regions, n_sharers, cells, dict(swapped), pmd, alive, orders)
 
 
 def _random_region(
@@ -128,6 +138,21 @@ def _random_region(
         for uses in uses_of.values():
             uses.update({sharer: ("folio", number) for sharer, number in huge.items()})
     return uses_of, huge
+
+
+def _small_folios(rng: random.Random, uses_of: dict[int, dict[int, Use]], first: int) -> dict[int, int]:
+    """Let what some blocks' sharers have as one small frame a slot be folios below 2 MiB; give their orders."""
+    orders: dict[int, int] = {}
+    for _ in range(rng.choice((1, 3, 20))):
+        if not uses_of:
+            break
+        order, group, slot = rng.choice((2, 3, 4, 4, 6, 8)), rng.choice((0, 0, 1)), rng.choice(sorted(uses_of))
+        number, block = first + len(orders), range(slot >> order << order, (slot >> order) + 1 << order)
+        for uses in (uses_of[slot] for slot in block if slot in uses_of):
+            for sharer, use in uses.items():
+                if use == ("small", group):
+                    uses[sharer], orders[number] = ("folio", number), order
+    return orders
 
 
 def _random_use(rng: random.Random, kind: str, folios: list[int]) -> Use:

@@ -5,7 +5,7 @@ Nothing here is fast and nothing is shared with `thpsweep/model`: where the two 
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tests.reference.twin_frames import AnonVma, Folio, Frame, Reference, Row, Swapped
 from tests.reference.twin_mechanisms import ZEROES, Mechanisms
@@ -16,7 +16,8 @@ class Twin(Mechanisms):
     """Run one family of processes frame by frame.
 
     `cells` are (region, members, slots, folio): each slot has one frame that exactly these members map; folio 0 is small
-    frames, any other number names the 2 MiB folio. `swapped` gives slots by (region, sharer), `pmd` the PMD-mapped rows.
+    frames, any other number names a folio, of 2 MiB unless `orders` says otherwise. `swapped` gives slots by (region,
+    sharer), `pmd` the PMD-mapped rows.
     """
 
     def __init__(
@@ -27,7 +28,9 @@ class Twin(Mechanisms):
         swapped: dict[tuple[int, int], set[int]] | None = None,
         pmd: Iterable[tuple[int, int]] = (),
         alive: Iterable[int] | None = None,
+        orders: Mapping[int, int] | None = None,
     ) -> None:
+        self.orders = orders or {}
         self.version = (7, 3)  # of Linux; 6.18 does the same in all that is done here
         self.n_regions = n_regions
         self.n_sharers = n_sharers
@@ -71,7 +74,7 @@ class Twin(Mechanisms):
                     frame = self._new_small(region, slot, content)
                 else:
                     if number not in folio_of:
-                        folio_of[number] = self._new_folio(region)
+                        folio_of[number] = self._new_folio(region, self.orders.get(number, 9))
                     folio = folio_of[number]
                     assert folio.region == region, "a folio belongs to one region"
                     frame = Frame(region, slot, content, folio)
@@ -89,8 +92,8 @@ class Twin(Mechanisms):
         self.small_frames.add(frame)
         return frame
 
-    def _new_folio(self, region: int) -> Folio:
-        folio = Folio(region)
+    def _new_folio(self, region: int, order: int = 9) -> Folio:
+        folio = Folio(region, order)
         self.folios.add(folio)
         return folio
 
@@ -304,7 +307,12 @@ class Twin(Mechanisms):
 
     @staticmethod
     def _underused(folio: Folio, max_ptes_none: int) -> bool:
-        """Be thp_underused(): more than max_ptes_none pages hold zeroes; what was never mapped does, too."""
+        """Be thp_underused(): more than max_ptes_none pages hold zeroes; what was never mapped does, too.
+
+        Only folios of PMD order are on the list without a dead page: deferred_split_folio(folio, false) has them alone.
+        """
+        if folio.order < 9:
+            return False
         filled = sum(page.content != ZEROES for page in folio.pages.values())
         return max_ptes_none != HPAGE_PMD_NR - 1 and HPAGE_PMD_NR - filled > max_ptes_none
 
@@ -463,13 +471,13 @@ class Twin(Mechanisms):
         return frozenset(frozenset(mapped) for mapped in pairs.values())
 
     def mm_slots(self) -> dict[frozenset[tuple[int, int, int]], tuple[object, ...]]:
-        """Return, for each mapped folio by its (region, sharer, slot) triples, who owns its slots and what they say."""
+        """Return who owns the slots of each mapped folio, by its (region, sharer, slot)s, what they say, and its order."""
         triples: defaultdict[Folio, set[tuple[int, int, int]]] = defaultdict(set)
         for (region, sharer), row in self.rows.items():
             for slot, frame in row.frames.items():
                 if frame.folio is not None:
                     triples[frame.folio].add((region, sharer, slot))
-        return {frozenset(mapped): (*folio.mm_id, folio.maybe_shared) for folio, mapped in triples.items()}
+        return {frozenset(mapped): (*folio.mm_id, folio.maybe_shared, folio.order) for folio, mapped in triples.items()}
 
     def pmd_rows(self) -> set[tuple[int, int]]:
         """Return the (region, sharer) rows that are mapped by a PMD."""
@@ -488,7 +496,7 @@ class Twin(Mechanisms):
         return set(self.rows[region, sharer].swapped)
 
     def compound(self, region: int, sharer: int) -> set[int]:
-        """Return the slots in which this sharer maps a subpage of a 2 MiB folio."""
+        """Return the slots in which this sharer maps a subpage of a large folio."""
         return {slot for slot, frame in self.rows[region, sharer].frames.items() if frame.folio is not None}
 
     def visits(self, region: int, sharer: int) -> dict[int, int]:
@@ -511,7 +519,7 @@ class Twin(Mechanisms):
 
     def pages_in_use(self) -> int:
         """Return the base pages that the frames hold; a folio holds all of its own until its last mapping goes."""
-        return len(self.small_frames) + HPAGE_PMD_NR * len(self.folios)
+        return len(self.small_frames) + sum(folio.size for folio in self.folios)
 
     def snapshot(self) -> dict[str, object]:
         """Return the whole state as plain comparable data, without the names of frames and without counts."""
@@ -580,7 +588,7 @@ class Twin(Mechanisms):
             assert not r.is_pin or r.slot in self.rows[r.region, r.sharer].exclusive, "a pinned page is exclusive"
         for folio in self.folios:
             assert folio.mappings == sum(page.mapcount for page in folio.pages.values()), "a folio counts its mappings"
-            assert len(folio.pages) <= HPAGE_PMD_NR
+            assert len({slot // folio.size for slot in folio.pages}) <= 1, "a folio is an aligned block"
 
     def _check_contents(self, region: int, sharer: int, row: Row) -> None:
         """Assert that the process finds what it wrote last (or its parent, before the fork), and zeroes elsewhere."""

@@ -7,10 +7,12 @@ from thpsweep.units import HPAGE_PMD_NR
 
 
 class Folio:
-    """Hold the subpages of one 2 MiB folio by slot; a subpage that never had a mapping is not listed."""
+    """Hold the subpages of one large folio by slot; a subpage that never had a mapping is not listed."""
 
-    def __init__(self, region: int) -> None:
+    def __init__(self, region: int, order: int = 9) -> None:
         self.region = region
+        self.order = order
+        self.size = 1 << order
         self.pages: dict[int, Frame] = {}
         self.mappings = 0  # the kernel's folio_mapcount(): the sum of the mapcounts of all subpages
         self.mm_id: list[int | None] = [None, None]  # the sharers that own the two MM slots
@@ -42,7 +44,7 @@ class Folio:
 
 
 class Frame:
-    """Be one anon page of one (region, slot): a small folio of its own, or a subpage of a 2 MiB folio."""
+    """Be one anon page of one (region, slot): a small folio of its own, or a subpage of a large folio."""
 
     def __init__(self, region: int, slot: int, content: int, folio: Folio | None = None) -> None:
         self.region = region

@@ -4,6 +4,7 @@ Written from the table of the design and the kernel's sources, one page at a tim
 """
 
 from collections import Counter
+from collections.abc import Container
 
 from tests.reference.twin_frames import AnonVma, Folio, Frame, Row
 from thpsweep.units import HPAGE_PMD_NR
@@ -48,6 +49,7 @@ class Mechanisms:
         check: str = "per_page",
         deposit: str = "old_table",
         slots_per_slice: int = HPAGE_PMD_NR,
+        order: int = 9,
     ) -> tuple[str | None, int, bool]:
         """Scan one row and, if it passes, collapse its region: (outcome, progress, was an attempt made).
 
@@ -58,16 +60,30 @@ class Mechanisms:
         walk = walk or ("per_range" if mechanism in ("switch", "switch_pmd") else "per_page")
         assert sharer in self.alive, f"sharer {sharer} does not live"
         row = self.rows[region, sharer]
-        refusal, progress = self._scan_ptes(row, mechanism, max_ptes_none, max_ptes_swap, max_ptes_shared)
+        none_in_region = max_ptes_none if order == 9 else HPAGE_PMD_NR
+        refusal, progress = self._scan_ptes(row, mechanism, none_in_region, max_ptes_swap, max_ptes_shared)
         self._count("ptes_scanned", progress)
         if refusal is None:
-            refusal = self._refuse_after_walk(row, mechanism, khugepaged, young, extra_reference)
+            refusal = self._refuse_after_walk(row, mechanism, khugepaged, young, extra_reference, order)
+        blocks = [range(HPAGE_PMD_NR)]
+        if order < 9 and refusal is None:
+            blocks, refusal = self._blocks(row, mechanism, order, max_ptes_none, max_ptes_swap, max_ptes_shared)
         if refusal is not None:
             self.outcomes[refusal] += 1
             return refusal, progress, False
         if mechanism in ALL_SHARERS:
-            self._bring_back(region, sharer)
-        if mechanism == "copy":
+            self._bring_back(region, sharer, {slot for block in blocks for slot in block})
+        if order < 9:
+            outcomes = []
+            for block in blocks:
+                if mechanism == "copy":
+                    outcomes.append(self._copy(region, sharer, race_slot, block))
+                elif mechanism == "switch":
+                    outcomes.append(self._switch(region, sharer, race_slot, walk, slots_per_slice, block))
+                else:
+                    outcomes.append(self._inplace(region, sharer, race_slot, walk, check, block=block))
+            outcome = "SUCCEED" if "SUCCEED" in outcomes else outcomes[-1]
+        elif mechanism == "copy":
             outcome = self._copy(region, sharer, race_slot)
         elif mechanism == "unshare":
             outcome = self._unshare(region, sharer, race_slot)
@@ -124,10 +140,43 @@ class Mechanisms:
                     return "PAGE_COUNT", progress
         return None, HPAGE_PMD_NR
 
+    def _blocks(
+        self, row: Row, mechanism: str, order: int, max_ptes_none: int, max_ptes_swap: int, max_ptes_shared: int
+    ) -> tuple[list[range], str | None]:
+        """Choose the blocks of a region that may be collapsed, by the limits of mTHP collapse in 7.2."""
+        size = 1 << order
+        none = {HPAGE_PMD_NR: size, HPAGE_PMD_NR - 1: size - 1}.get(max_ptes_none, 0)
+        swap = HPAGE_PMD_NR if max_ptes_swap == HPAGE_PMD_NR else 0
+        shared = HPAGE_PMD_NR if max_ptes_shared == HPAGE_PMD_NR else 0
+        chosen, refusals = [], []
+        for first in range(0, HPAGE_PMD_NR, size):
+            block = range(first, first + size)
+            frames = [row.frames[slot] for slot in block if slot in row.frames]
+            pages = [row.swapped[slot] for slot in block if slot in row.swapped]
+            if not frames and not pages:
+                continue
+            away = len(pages) + (mechanism not in ONE_MM and sum(bool(frame.in_swap) for frame in frames))
+            large = [f.folio for f in frames if f.folio is not None]
+            if size - len(frames) - len(pages) > none:
+                refusals.append("EXCEED_NONE_PTE")
+            elif away > swap:
+                refusals.append("EXCEED_SWAP_PTE")
+            elif any(mechanism not in ONE_MM or folio.order >= order for folio in large):
+                refusals.append("PTE_MAPPED_HUGEPAGE")  # its own product
+            elif any(map(self._held, [*frames, *(page.frame for page in pages if page.frame is not None)])):
+                refusals.append("PAGE_COUNT")
+            elif mechanism in ONE_MM and shared < sum(
+                f.mapcount > 1 if f.folio is None else f.folio.maybe_mapped_shared() for f in frames
+            ):
+                refusals.append("EXCEED_SHARED_PTE")
+            else:
+                chosen.append(block)
+        return chosen, None if chosen else (refusals or ["PAGE_NULL"])[0]
+
     def _refuse_after_walk(
-        self, row: Row, mechanism: str, khugepaged: bool, young: int, extra_reference: bool
+        self, row: Row, mechanism: str, khugepaged: bool, young: int, extra_reference: bool, order: int = 9
     ) -> str | None:
-        if mechanism in ALL_SHARERS:
+        if mechanism in ALL_SHARERS and order == 9:
             if any(frame.folio is not None for frame in row.frames.values()):
                 return "PTE_MAPPED_HUGEPAGE"
             if not row.frames and not row.swapped:
@@ -141,56 +190,58 @@ class Mechanisms:
             return "PAGE_COUNT"
         return None
 
-    def _bring_back(self, region: int, sharer: int) -> None:
-        """Let every sharer read what it has in swap of the pages that one maps or has in swap."""
+    def _bring_back(self, region: int, sharer: int, slots: Container[int] = range(HPAGE_PMD_NR)) -> None:
+        """Let every sharer read what it has in swap, in the slots, of the pages that one maps or has in swap."""
         row = self.rows[region, sharer]
         wanted = {*row.swapped.values(), *(frame.in_swap for frame in row.frames.values())}
         for other in range(self.n_sharers):
             for slot, page in sorted(self.rows[region, other].swapped.items(), key=lambda item: item[0]):
-                if page in wanted:
+                if page in wanted and slot in slots:
                     self.read_in(region, other, slot)
 
-    def _copy(self, region: int, sharer: int, race_slot: int) -> str:
-        """Give one mm a private huge copy, as collapse_huge_page() does."""
+    def _copy(self, region: int, sharer: int, race_slot: int, block: range = range(HPAGE_PMD_NR)) -> str:
+        """Give one mm a private copy of a block in one folio, as collapse_huge_page() does."""
         row = self.rows[region, sharer]
-        for slot in sorted(row.swapped):
+        for slot in sorted(row.swapped.keys() & set(block)):
             row.table = object()
             self.read_in(region, sharer, slot)
-        met = race_slot in row.frames or any(map(self._held, row.frames.values()))
+        frames = {slot: frame for slot, frame in row.frames.items() if slot in block}
+        zero = row.zero & set(block)
+        met = race_slot in frames or any(map(self._held, frames.values()))
         self._count("pmd_writes", 2)  # clear it; then set the huge one, or on failure the old table again
         self._count("tlb_flushes")
         self._count("global_syncs")
         if met:
             self._count("aborts")
             return "PAGE_COUNT"
-        moved = len(row.frames)
-        self._count("ptes_cleared", moved + len(row.zero))
-        in_folios = sum(frame.folio is not None for frame in row.frames.values())
-        self._count("ptes_cleared_compound", in_folios + len(row.zero))
-        alone = [f for f in row.frames.values() if f.folio is None and f.mapcount == 1 and f.in_swap is None]
+        moved = len(frames)
+        self._count("ptes_cleared", moved + len(zero))
+        in_folios = sum(frame.folio is not None for frame in frames.values())
+        self._count("ptes_cleared_compound", in_folios + len(zero))
+        alone = [f for f in frames.values() if f.folio is None and f.mapcount == 1 and f.in_swap is None]
         self._count("pages_freed", len(alone))
         self._count("pages_copied", moved)
-        self._count("pages_cleared", HPAGE_PMD_NR - moved)
-        self._count("bloat_pages", HPAGE_PMD_NR - moved)
+        self._count("pages_cleared", len(block) - moved)
+        self._count("bloat_pages", len(block) - moved)
         self._count("collapses")
-        self._make_private(region, sharer)
+        self._make_private(region, sharer, block)
         return "SUCCEED"
 
-    def _make_private(self, region: int, sharer: int) -> None:
-        """Let one mm leave its pages for a huge copy of them."""
+    def _make_private(self, region: int, sharer: int, block: range = range(HPAGE_PMD_NR)) -> None:
+        """Let one mm leave its pages in a block for a copy of them in one folio."""
         row = self.rows[region, sharer]
         row.table = object()
         contents = {}
-        row.zero.clear()
-        for slot in list(row.frames):
+        row.zero -= set(block)
+        for slot in [slot for slot in row.frames if slot in block]:
             old = self._unmap(region, sharer, slot)
             contents[slot] = old.content
             self._count("sharing_lost_pages", old.mapcount > 0)
-        folio = self._new_folio(region)
-        for slot in range(HPAGE_PMD_NR):
+        folio = self._new_folio(region, len(block).bit_length() - 1)
+        for slot in block:
             page = self._new_subpage(folio, slot, contents.get(slot, ZEROES))
             self._map(region, sharer, slot, page, exclusive=True)
-        row.pmd = True
+        row.pmd = len(block) == HPAGE_PMD_NR
 
     def _unshare(self, region: int, sharer: int, race_slot: int) -> str:
         """Fault in, freeze, copy and install, as the engine of 2026 does for one mm."""
@@ -304,10 +355,17 @@ class Mechanisms:
         return sum(row.frames.get(frame.slot) is frame for row in table_of.values() for frame in frames)
 
     def _inplace(
-        self, region: int, sharer: int, race_slot: int, walk: str, check: str, shared_tables: bool = False
+        self,
+        region: int,
+        sharer: int,
+        race_slot: int,
+        walk: str,
+        check: str,
+        shared_tables: bool = False,
+        block: range = range(HPAGE_PMD_NR),
     ) -> str:
         """Put migration entries over every mapping of the sources, copy, and restore them to the new folio."""
-        sources = self.rows[region, sharer].frames
+        sources = {slot: frame for slot, frame in self.rows[region, sharer].frames.items() if slot in block}
         aborted = race_slot in sources
         if aborted and check == "per_page":
             frozen = [frame for slot, frame in sources.items() if slot <= race_slot]  # its own entries, too
@@ -322,13 +380,21 @@ class Mechanisms:
             self._count("wasted_pte_updates", 2 * entries)
             self._count("aborts")
             return "PAGE_COUNT"
-        self._replace_sources(region, frozen)
+        self._replace_sources(region, frozen, len(block))
         return "SUCCEED"
 
-    def _switch(self, region: int, sharer: int, race_slot: int, walk: str, slots_per_slice: int) -> str:
+    def _switch(
+        self,
+        region: int,
+        sharer: int,
+        race_slot: int,
+        walk: str,
+        slots_per_slice: int,
+        block: range = range(HPAGE_PMD_NR),
+    ) -> str:
         """Copy first, then point every mapping straight at the new folio, as replace_page() of mm/ksm.c does."""
         row = self.rows[region, sharer]
-        sources = list(row.frames.values())
+        sources = [frame for slot, frame in row.frames.items() if slot in block]
         rows = [self.rows[region, s] for s in range(self.n_sharers)]
         mapping = [r for r in rows if any(r.frames.get(f.slot) is f for f in sources)]
         writable = [len(r.exclusive & {f.slot for f in sources if r.frames.get(f.slot) is f}) for r in mapping]
@@ -345,15 +411,15 @@ class Mechanisms:
             else:  # overwrite: nothing is cleared, and the whole range is flushed in the end
                 self._count("tlb_flushes")
         self._count_walks(1, sources, walk)
-        self._count("orphan_pages", race_slot in row.frames)
+        self._count("orphan_pages", race_slot in row.frames and race_slot in block)
         for r in mapping:
             r.exclusive -= {f.slot for f in sources if r.frames.get(f.slot) is f}
-        self._replace_sources(region, sources)
+        self._replace_sources(region, sources, len(block))
         return "SUCCEED"
 
-    def _replace_sources(self, region: int, sources: list[Frame]) -> None:
-        """Let a subpage of a new folio take the place of each source in every row that maps it."""
-        folio = self._new_folio(region)
+    def _replace_sources(self, region: int, sources: list[Frame], size: int = HPAGE_PMD_NR) -> None:
+        """Let a subpage of a new folio of so many pages take the place of each source in every row that maps it."""
+        folio = self._new_folio(region, size.bit_length() - 1)
         mappers = {source: self._mappers(source) for source in sources}
         for source in sources:
             self._new_subpage(folio, source.slot, source.content).anon_vma = source.anon_vma
@@ -365,8 +431,8 @@ class Mechanisms:
                     self._map(region, sharer, source.slot, folio.pages[source.slot], exclusive)
         self._count("collapses")
         self._count("pages_copied", len(sources))
-        self._count("pages_cleared", HPAGE_PMD_NR - len(sources))
-        self._count("bloat_pages", HPAGE_PMD_NR - len(sources))
+        self._count("pages_cleared", size - len(sources))
+        self._count("bloat_pages", size - len(sources))
 
     def _install_pmds(self, region: int, scanned: Row, max_ptes_none: int, deposit: str) -> None:
         """Map the new folio by a PMD wherever a row has nothing else in the region."""

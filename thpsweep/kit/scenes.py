@@ -90,7 +90,7 @@ def scenes(mechanism: Mechanism, *, late: bool) -> list[Scene]:
         if not rows.size:
             continue
         if mechanism.all_sharers:
-            bring_back(family, Counts(family.n_replicates), rows)
+            bring_back(family, Counts(family.n_replicates), rows, bits.full(rows.size))
         first = bits.expand(family.records.present[family.record_of[rows]]).argmax(axis=1)
         slots = np.where(late & (np.arange(rows.size) % 2 == 0), first, NOBODY)
         counts = Counts(family.n_replicates, own=mechanism.counters)

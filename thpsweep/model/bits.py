@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
+from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
 Boards = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
@@ -121,6 +121,32 @@ def from_pairs(n: int, index: Ints, slot: Ints) -> Boards:
     return flat.reshape(n, BOARD_WORDS)
 
 
+def blocks(order: int) -> Boards:
+    """Give the aligned blocks of 2 ** order slots. Shapes: -> (512 >> order, 8)."""
+    return SPANS[_SPANS_OF[order] : _SPANS_OF[order] + (HPAGE_PMD_NR >> order)]
+
+
+def by_block(boards: Boards, order: int) -> Ints:
+    """Count the slots of each board in each block of 2 ** order. Shapes: (n, 8) -> (n, 512 >> order)."""
+    flags = expand(boards).reshape(len(boards), HPAGE_PMD_NR >> order, 1 << order)
+    return np.asarray(flags.sum(axis=2, dtype=np.int64))
+
+
+def spans(orders: npt.NDArray[np.integer[Any]], numbers: npt.NDArray[np.integer[Any]]) -> Boards:
+    """Give the slots of blocks by their order and number in the region. Shapes: (n,), (n,) -> (n, 8)."""
+    return at(SPANS, _SPANS_OF[orders] + numbers)
+
+
 def below(slots: Ints) -> Boards:
     """Give boards with every slot smaller than the given one (0..512). Shapes: (n,) -> (n, 8)."""
     return pack(np.arange(HPAGE_PMD_NR)[None, :] < slots[:, None])
+
+
+_SPANS_OF = np.array([sum(HPAGE_PMD_NR >> each for each in range(order)) for order in range(HPAGE_PMD_ORDER + 1)])
+SPANS = np.concatenate(
+    [
+        pack(np.repeat(np.eye(HPAGE_PMD_NR >> order, dtype=bool), 1 << order, axis=1))
+        for order in range(HPAGE_PMD_ORDER + 1)
+    ]
+)
+"""Boards of all aligned blocks: order 0 first, each from the lowest slot on."""

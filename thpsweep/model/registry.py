@@ -31,7 +31,7 @@ _FOLDERS = {
 GROUPS = tuple(_FOLDERS)
 """Names of the groups; an option's key in a point is the group's name."""
 
-_SHARED = {"base", "visit", "pmd_step", "intervals", "student", "repricing"}
+_SHARED = {"base", "blocks", "visit", "pmd_step", "intervals", "student", "repricing"}
 """Modules in those folders that define no option, but what several options have in common."""
 
 KIND, PLUGIN = "kind", "plugin"

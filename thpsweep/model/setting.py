@@ -24,7 +24,7 @@ from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.triggers.base import Early, Trigger
 from thpsweep.model.workloads.base import Loaded, Workload
 from thpsweep.model.workloads.captured import CAPTURED_OR
-from thpsweep.units import HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
+from thpsweep.units import HPAGE_PMD_ORDER, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 MAX_TICKS = 60_000
 MAX_TICK_S = 1e9
@@ -103,6 +103,7 @@ def setting(point: Mapping[str, Any]) -> Setting:
     if built.mechanism.active:
         built.trigger.check(built.duration_s)
         _check_early(built, point)
+        _check_order(built, point)
     return built
 
 
@@ -147,6 +148,24 @@ def _check_early(built: Setting, point: Mapping[str, Any]) -> None:
         raise OptionError(
             "policy.trigger", kind, f"one after the fork; in {scene} the sharers have diverged since then"
         )
+
+
+def _check_order(built: Setting, point: Mapping[str, Any]) -> None:
+    """Refuse an order below PMD order where only folios of that are known."""
+    if built.mechanism.order == HPAGE_PMD_ORDER:
+        return
+    kind = point["policy"]["trigger"]["kind"]
+    if built.memory.limited:
+        expected = f"{HPAGE_PMD_ORDER} with memory={point['memory']['kind']}, which knows free blocks of 2 MiB alone"
+        raise OptionError("policy.mechanism.order", built.mechanism.order, expected)
+    if not built.gate.any_order:
+        expected = (
+            f"{HPAGE_PMD_ORDER} with a gate that predicts what address translation gains (policy.gate.gains: tlb)"
+        )
+        raise OptionError("policy.mechanism.order", built.mechanism.order, expected)
+    if kind == "at_fault":
+        expected = f"{HPAGE_PMD_ORDER} with policy.trigger={kind}, whose folios are mapped by PMDs"
+        raise OptionError("policy.mechanism.order", built.mechanism.order, expected)
 
 
 LATER: Mapping[str, Sequence[Any]] = {"write_clustering": (0.0, {CAPTURED_OR: 0.0})}

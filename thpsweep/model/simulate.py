@@ -139,6 +139,7 @@ def _prepare(setting: Setting, shares_tables: bool = False) -> _Running:
     counts, clock = Counts(len(streams), locks.record, setting.mechanism.counters), Clock()
     if setting.mechanism.remembers_writes or setting.gate.remembers_writes:
         family.write_faults = np.zeros(family.record_of.size, np.int64)
+    counts.needed_pages[:] = 1 << setting.mechanism.order
     scene = Scene(setting.workload, start.n_regions, setting.n_sharers, setting.n_ticks, setting.tick_s)
     running = _Running(
         setting=setting,
@@ -152,7 +153,7 @@ def _prepare(setting: Setting, shares_tables: bool = False) -> _Running:
             setting.mechanism,
             conditions.of_visit,
             Guard(setting.gate, setting.machine, setting.workload, clock, setting.gate.begin(len(streams))),
-            Allocator.begin(setting.memory, MemoryView(family, counts, keys)),
+            Allocator.begin(setting.memory, MemoryView(family, counts, keys), setting.mechanism.order),
             conditions.locked,
             functools.partial(DrawnView, conditions),
         ),

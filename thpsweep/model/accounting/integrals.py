@@ -91,6 +91,8 @@ class Meter:
         self._rates = Rates.of(workload)
         self._n_sharers, self._tick_s, self._shares_tables = family.n_sharers, tick_s, shares_tables
         self._root = RootMemory(family)
+        self._orders: tuple[int, ...] = ()
+        """Orders below PMD order of which there has been a folio."""
         self._gauges: list[Ints] = []
         self._tables: list[Ints] = []
         self._counters: list[Ints] = []
@@ -108,8 +110,12 @@ class Meter:
 
     def read(self, family: Family, counts: Counts) -> None:
         """Read the state at the end of a tick."""
-        gauges = [family.gauge[name] for name in GAUGES]
-        self._gauges.append(np.array([*gauges, *self._root.now(family, counts), family.alive[:, 1:].sum(axis=1)]))
+        if len(family.runs) != len(self._orders):
+            self.settle(counts)
+            self._orders = tuple(sorted(family.runs))
+        gauges, root = [family.gauge[name] for name in GAUGES], self._root.now(family, counts)
+        by_order = [*family.ptes_by_order().values(), *self._root.orders.values()] if self._orders else []
+        self._gauges.append(np.array([*gauges, *root, family.alive[:, 1:].sum(axis=1), *by_order]))
         self._counters.append(counts.table.copy())
         if self._shares_tables:
             self._tables.append(shared_ptes(family, self._rates))
@@ -126,14 +132,16 @@ class Meter:
         self._gauges.clear()
         self._counters.clear()
         gauge = dict(zip(GAUGES, table, strict=False))
-        root, n_workers = Forms(*table[len(GAUGES) : -1]), table[-1]
+        root, n_workers = Forms(*table[len(GAUGES) : len(GAUGES) + 3]), table[len(GAUGES) + 3]
+        every, mine = table[len(GAUGES) + 4 :].reshape(2, len(self._orders), *table.shape[1:])
+        below = dict(zip(self._orders, mine, strict=True)), dict(zip(self._orders, every - mine, strict=True))
         everyone = Forms(gauge["small_ptes"], gauge["compound_ptes"], gauge["pmds"])
         workers = Forms(*(np.maximum(0, a - b) for a, b in zip(everyone, root, strict=True)))
         machine, workload, tick_s = self._machine, self._workload, self._tick_s
         rounds = workload.aging_rounds_per_hour * (tick_s / S_PER_HOUR)
         aged = {name: visits * rounds for name, visits in aging_visits(gauge, workload.reclaim).items()}
         aged = _up_to_each(self._integrals.aged, aged)
-        seconds = process_seconds(root, workers, n_workers, machine, self._rates, tick_s, table_bytes)
+        seconds = process_seconds(root, workers, n_workers, machine, self._rates, tick_s, table_bytes, below)
         translated = _up_to_each(self._integrals.translated, seconds)
         law = Law(machine, self._rates, self._n_sharers, self._integrals.small_uncached)
         spent = spent_ns(then, aged, translated, law, self._shares_tables)

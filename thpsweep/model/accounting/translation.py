@@ -23,15 +23,23 @@ from thpsweep.model.machines.profile import Profile
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
 from thpsweep.model.workloads.base import Workload
-from thpsweep.units import HPAGE_PMD_NR, NS_PER_S
+from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, NS_PER_S
 
 WHO = ("root", "worker")
 FORMS = ("small", "compound", "pmd")
+"""compound: subpages of folios of PMD order; those of smaller folios have a form for each order (order_form())."""
 PTE_BYTES = 8
+
+
+def order_form(order: int) -> str:
+    """Name the form of subpages of folios of an order below PMD order."""
+    return f"order_{order}"
+
+
 AMOUNTS = tuple(
     f"{who}_{form}{part}_s"
     for who in WHO
-    for form in FORMS
+    for form in (*FORMS, *map(order_form, range(1, HPAGE_PMD_ORDER)))
     for part in ("", "_uncached")
     if form + part != "pmd_uncached"
 )
@@ -65,6 +73,22 @@ def forms_of(family: Family, rows: Ints) -> Forms:
     return Forms(np.where(pmd, 0, small), np.where(pmd, 0, large), pmd.astype(np.int64))
 
 
+ByOrder = Mapping[int, Ints]
+"""Ptes of subpages of folios below PMD order, by order: they are among Forms.compound. Shapes: each (...)."""
+
+
+def orders_of(family: Family, rows: Ints) -> dict[int, Ints]:
+    """Count what each row maps of folios of each order below PMD order. Shapes: (n,) -> each (n,)."""
+    found = {order: np.zeros(rows.size, np.int64) for order in sorted(family.runs)}
+    for index, entry in family.walk(family.record_of[rows].astype(np.int64)) if found else ():
+        layer = family.entries.layer[entry].astype(np.int64)
+        orders = family.folios.order[family.layers.folio[layer]]
+        pages = bits.count(family.entries.slots[entry] & family.layers.compound[layer])
+        for order, ptes in found.items():
+            ptes[index] += np.where(orders == order, pages, 0)
+    return found
+
+
 class RootMemory:
     """In which form the root's memory is mapped; looked up again only where something can have changed it."""
 
@@ -73,6 +97,8 @@ class RootMemory:
         self._seen: list[bytes] = []
         self.last = Forms(*np.zeros((3, family.n_replicates), np.int64))
         """What now() gave last."""
+        self.orders: dict[int, Ints] = {}
+        """What the root maps of folios below PMD order, as of then. Shapes: each (n_replicates,)."""
 
     def now(self, family: Family, counts: Counts) -> Forms:
         """Give the root's forms. Shapes: -> each (n_replicates,)."""
@@ -81,6 +107,8 @@ class RootMemory:
         if seen != self._seen:
             by_row = forms_of(family, self._rows)
             self.last = Forms(*(form.reshape(family.n_replicates, -1).sum(axis=1) for form in by_row))
+            by_order = orders_of(family, self._rows).items()
+            self.orders = {order: ptes.reshape(family.n_replicates, -1).sum(axis=1) for order, ptes in by_order}
             self._seen = seen
         return self.last
 
@@ -151,14 +179,21 @@ def process_seconds(
     rates: Rates,
     tick_s: float,
     table_bytes: Floats | None = None,
+    below: tuple[ByOrder, ByOrder] = ({}, {}),
 ) -> dict[str, Floats]:
-    """Split the time of all processes by how their memory is mapped: AMOUNTS. table_bytes: of ptes that compete for the
-    cache, where processes share tables. Shapes: each (...) -> each (...)."""
+    """Split the time of all processes by how their memory is mapped: AMOUNTS. Shapes: each (...) -> each (...).
+
+    table_bytes: of ptes that compete for the cache, where processes share tables. below: what the root, and the workers,
+    map of folios below PMD order.
+    """
     share = uncached(tables_bytes(root, workers, rates) if table_bytes is None else table_bytes, machine)
     amounts: dict[str, Floats] = {}
-    for who, forms, n in (("root", root, 1), ("worker", workers, n_workers)):
+    for who, forms, n, orders in (("root", root, 1, below[0]), ("worker", workers, n_workers, below[1])):
         each_s = n * tick_s / np.maximum(forms.pages, 1)
-        for form, pages in zip(FORMS, (forms.small, forms.compound, HPAGE_PMD_NR * forms.pmds), strict=True):
+        compound = forms.compound - sum(orders.values())
+        pages_of = dict(zip(FORMS, (forms.small, compound, HPAGE_PMD_NR * forms.pmds), strict=True))
+        pages_of |= {order_form(order): ptes for order, ptes in orders.items()}
+        for form, pages in pages_of.items():
             amounts[f"{who}_{form}_s"] = pages * each_s
             if form != "pmd":
                 amounts[f"{who}_{form}_uncached_s"] = pages * each_s * share
@@ -185,7 +220,11 @@ class Law:
     def unit_ns(self, amounts: Mapping[str, Floats]) -> Floats:
         """Price translation as if all cycles were page walks (page_walk_share = 1). Units: ns."""
         machine, exponent = self.machine, self.rates.reach_exponent
-        misses = {"small": 1.0, "compound": machine.tlb_coalesce**-exponent, "pmd": float(HPAGE_PMD_NR) ** -exponent}
+        group = machine.tlb_coalesce
+        misses = {"small": 1.0, "compound": group**-exponent, "pmd": float(HPAGE_PMD_NR) ** -exponent}
+        for order in range(1, HPAGE_PMD_ORDER):
+            if f"root_{order_form(order)}_s" in amounts:
+                misses[order_form(order)] = np.where(1 << order >= np.asarray(group), misses["compound"], 1.0)
         cached_ns, more_ns = machine.page_walk_ns, machine.page_walk_uncached_ns - machine.page_walk_ns
         total: Floats = np.zeros(1)
         for who, cpus in zip(WHO, busy(self.rates, machine, self.n_sharers), strict=True):

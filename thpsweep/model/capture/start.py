@@ -10,7 +10,7 @@ from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mm.swap import hold_alone
 from thpsweep.model.state.family import Family
 from thpsweep.model.state.mm_slots import hand_out
-from thpsweep.units import HPAGE_PMD_NR
+from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Start:
     A cell is a set of frames of one region that exactly the sharers of its classes map; the slots of a class's cells do
     not overlap. Class 0 holds the root, which is sharer 0.
     Shapes: class_of (n_sharers,), cell_region (n_cells,), cell_slots (n_cells, 8), cell_folio (n_cells,): 0 for order-0
-    pages, cells with the same number are subpages of one folio; cell_classes (n_cells, n_classes);
+    pages, cells with the same number are subpages of one folio; cell_order (n_cells,): order of that, whose pages are an
+    aligned block of the region; None for PMD order throughout; cell_classes (n_cells, n_classes);
     swapped (n_classes, n_regions, 8); pmd (n_classes, n_regions); parents (n_sharers,): who forked each sharer, a lower
     number; None where the root forked all.
     """
@@ -34,6 +35,7 @@ class Start:
     swapped: Boards
     pmd: Bools
     parents: Ints | None = None
+    cell_order: Ints | None = None
 
 
 def populate(family: Family, start: Start) -> None:
@@ -76,11 +78,16 @@ def _lay_cells(family: Family, start: Start, sharers_of_class: Ints, replicate: 
     used = bits.where(reach)
     region = start.cell_region[used] + replicate * family.n_regions
     slots, pages = start.cell_slots[used], bits.count(start.cell_slots[used])
-    folio = _lay_folios(family, region, start.cell_folio[used], pages * reach[used])
+    folio = _lay_folios(family, start, used, region, pages * reach[used])
     compound = np.where((folio != 0)[:, None], slots, np.uint64(0))
     layers = np.zeros(start.cell_region.size, np.int64)
     layers[used] = family.new_layers(
-        slots, reach[used], folio, compound, reach[used] > 1, _makers(family, start.cell_classes[used], start.class_of)
+        slots,
+        reach[used],
+        family.heads(folio),
+        compound,
+        reach[used] > 1,
+        _makers(family, start.cell_classes[used], start.class_of),
     )
     rows = region * family.n_sharers
     family.adjust("small_frames", rows, np.where(folio == 0, pages, 0))
@@ -95,16 +102,31 @@ def _makers(family: Family, classes: Bools, class_of: Ints) -> Ints:
     return np.asarray(family.anon_vmas.makers(patterns[:, class_of])[which.reshape(-1)])
 
 
-def _lay_folios(family: Family, region: Ints, number: Ints, ptes: Ints) -> Ints:
-    """Make a folio of each number; give the folio of each cell (0 for none). Shapes: each (n,) -> (n,)."""
+def _lay_folios(family: Family, start: Start, used: Ints, region: Ints, ptes: Ints) -> Ints:
+    """Make the folios of used cells; give the folio of each (0 for none). Shapes: each (n,) -> (n,)."""
+    number = start.cell_folio[used]
     if not np.count_nonzero(number):
         return np.zeros(number.size, np.int64)
     numbers, first, which = np.unique(number, return_index=True, return_inverse=True)
     mapped = np.bincount(which, weights=ptes, minlength=numbers.size).astype(np.int64)
     folio_of_number = np.zeros(numbers.size, np.int64)
     large = bits.where(numbers)
-    folio_of_number[large] = family.new_folios(region[first[large]], mapped[large])
+    orders = np.full(used.size, HPAGE_PMD_ORDER) if start.cell_order is None else start.cell_order[used]
+    blocks = bits.nth(start.cell_slots[used], 0) >> orders
+    for order, block, some in _one_a_region(orders[first[large]], blocks[first[large]], region[first[large]]):
+        mine = large[some]
+        folio_of_number[mine] = family.new_folios(region[first[mine]], mapped[mine], order, block)
     return np.asarray(folio_of_number[which])
+
+
+def _one_a_region(orders: Ints, blocks: Ints, regions: Ints) -> list[tuple[int, int, Ints]]:
+    """Split indices of folios by order and block, none of them with a region twice below PMD order. Shapes: each (n,)."""
+    parts = []
+    for order, block in sorted(set(zip(orders.tolist(), blocks.tolist(), strict=True))):
+        mine = bits.where((orders == order) & (blocks == block))
+        again = [np.arange(mine.size)] if order == HPAGE_PMD_ORDER else _one_a_record(regions[mine])
+        parts += [(order, block, mine[some]) for some in again]
+    return parts
 
 
 def _lay_class(family: Family, start: Start, number: int, layers: Ints, replicate: int) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from thpsweep.model import bits
 from thpsweep.model.bits import Ints
 from thpsweep.model.mechanisms.base import NOBODY, Flags, Mechanism
+from thpsweep.model.mechanisms.blocks import attempt_each, choose
 from thpsweep.model.mechanisms.visit import ALL_YOUNG, ScanLimits, View, Visit
 from thpsweep.model.mm.folding import one_a_record
 from thpsweep.model.mm.gup import held_slots
@@ -17,7 +18,7 @@ from thpsweep.model.mm.swap import bring_back, shared_in_swap
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
 from thpsweep.outcomes import ScanResult
-from thpsweep.units import HPAGE_PMD_NR
+from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
 FEW = 64
 """Rows up to which it is not worth it to look which of them map the same."""
@@ -67,7 +68,7 @@ def look(
     Source: mm/khugepaged.c collapse_scan_pmd() (torvalds/linux b2128290c299). The tests for an extra reference and for
     young ptes are made after the walk here, in the kernel during it: the pte count of such a visit is 512 at most.
     """
-    results, progress = scan(family, rows, limits, mechanism.all_sharers, mechanism.reads_swap_first)
+    results, progress = scan(family, rows, limits, mechanism)
     race_slots, passed = np.full(rows.size, NOBODY), results == ScanResult.SUCCEED
     linked = np.zeros(rows.size, bool)
     if family.linking:
@@ -85,9 +86,21 @@ def look(
     if linked.any():  # go on with them where the mechanism can, else their references refuse
         results[linked] = ScanResult.SUCCEED if mechanism.resumes else ScanResult.PAGE_COUNT
         progress[linked] = HPAGE_PMD_NR
-    if family.pins.in_use and mechanism.reads_swap_first:
+    if mechanism.order < HPAGE_PMD_ORDER:
+        _choose_blocks(family, mechanism, rows, limits, results)
+    elif family.pins.in_use and mechanism.reads_swap_first:
         _meet_later(family, rows, results, race_slots)
     return Scanned(rows, results, progress, race_slots)
+
+
+def _choose_blocks(
+    family: Family, mechanism: Mechanism, rows: Ints, limits: ScanLimits, results: npt.NDArray[np.int64]
+) -> None:
+    """Refuse rows that passed and have no block that may be collapsed."""
+    passed = bits.where(results == ScanResult.SUCCEED)
+    chosen, why = choose(family, mechanism, rows[passed], limits)
+    none = ~bits.any_slot(chosen)
+    results[passed[none]] = why[none]
 
 
 def _writable(family: Family, rows: Ints) -> Flags:
@@ -116,10 +129,16 @@ def attempt(
     results = scanned.results.copy()
     tried = bits.where(scanned.passed)
     if tried.size:
-        if mechanism.all_sharers:
-            _bring_back(family, counts, scanned.rows[tried])
         visit = Visit(family, counts, scanned.rows[tried], scanned.race_slots[tried], limits, scanned.view)
-        results[tried] = outcomes(mechanism, visit)
+        chosen = bits.full(tried.size)
+        if mechanism.order < HPAGE_PMD_ORDER:
+            chosen, _ = choose(family, mechanism, visit.rows, limits)
+        if mechanism.all_sharers:
+            _bring_back(family, counts, visit.rows, chosen)
+        if mechanism.order < HPAGE_PMD_ORDER:
+            results[tried] = attempt_each(visit, mechanism.order, chosen, lambda part: outcomes(mechanism, part))
+        else:
+            results[tried] = outcomes(mechanism, visit)
     return results
 
 
@@ -133,20 +152,20 @@ def outcomes(mechanism: Mechanism, visit: Visit) -> Ints:
     return answer
 
 
-def _bring_back(family: Family, counts: Counts, rows: Ints) -> None:
+def _bring_back(family: Family, counts: Counts, rows: Ints, within: bits.Boards) -> None:
     """Swap in what all sharers have in swap of the rows' pages; old pages with a link are in no process's swap."""
     if family.layers.link.any():
-        rows = rows[~bits.any_slot(linked_slots(family, family.record_of[rows].astype(np.int64)))]
-    bring_back(family, counts, rows)
+        unlinked = ~bits.any_slot(linked_slots(family, family.record_of[rows].astype(np.int64)))
+        rows, within = rows[unlinked], within[unlinked]
+    bring_back(family, counts, rows, within)
 
 
-def scan(
-    family: Family, rows: Ints, limits: ScanLimits, all_sharers: bool, reads_swap_first: bool = False
-) -> tuple[npt.NDArray[np.int64], Ints]:
+def scan(family: Family, rows: Ints, limits: ScanLimits, mechanism: Mechanism) -> tuple[npt.NDArray[np.int64], Ints]:
     """Look at the rows' ptes without changing anything: (result, ptes looked at). Shapes: (n,) -> (n,), (n,).
 
-    all_sharers: max_ptes_swap counts the slots in which any sharer of the row's pages has them in swap.
-    reads_swap_first: references on what is in swap are not met here, but in the attempt.
+    For all sharers, max_ptes_swap counts the slots in which any sharer of the row's pages has them in swap. Where swap is
+    read first, references on what is in swap are not met here, but in the attempt. Below PMD order max_ptes_none is left to
+    the blocks. Source: mm/khugepaged.c collapse_scan_pmd() (v7.2).
     """
     records = family.record_of[rows].astype(np.int64)
     results = np.full(rows.size, ScanResult.SUCCEED, np.int64)
@@ -156,7 +175,7 @@ def scan(
     by_pte = bits.where(results == ScanResult.SUCCEED)
     if by_pte.size:
         records, which = _distinct(records[by_pte])
-        seen = _scan_records(family, records, limits, all_sharers, reads_swap_first)
+        seen = _scan_records(family, records, limits, mechanism)
         results[by_pte], progress[by_pte] = (each[which] for each in seen)
     return results, progress
 
@@ -172,13 +191,14 @@ def _distinct(records: Ints) -> tuple[Ints, Ints]:
 
 
 def _scan_records(
-    family: Family, records: Ints, limits: ScanLimits, all_sharers: bool, reads_swap_first: bool
+    family: Family, records: Ints, limits: ScanLimits, mechanism: Mechanism
 ) -> tuple[npt.NDArray[np.int64], Ints]:
     """Scan what is mapped by ptes, record by record: (result, ptes looked at). Shapes: (n,) -> (n,), (n,)."""
     results, progress = np.full(records.size, ScanResult.SUCCEED, np.int64), np.full(records.size, HPAGE_PMD_NR)
     present, swapped = bits.at(family.records.present, records), bits.at(family.records.swapped, records)
+    all_sharers, whole = mechanism.all_sharers, mechanism.order == HPAGE_PMD_ORDER
     kinds = [
-        (ScanResult.EXCEED_NONE_PTE, ~(present | swapped), limits.max_ptes_none),
+        (ScanResult.EXCEED_NONE_PTE, ~(present | swapped), limits.max_ptes_none if whole else HPAGE_PMD_NR),
         (
             ScanResult.EXCEED_SWAP_PTE,
             shared_in_swap(family, records) if all_sharers else swapped,
@@ -188,10 +208,10 @@ def _scan_records(
     if not all_sharers and limits.max_ptes_shared < HPAGE_PMD_NR:
         kinds.append((ScanResult.EXCEED_SHARED_PTE, family.shared_slots(records), limits.max_ptes_shared))
     if family.pins.in_use:
-        kinds.append((ScanResult.PAGE_COUNT, held_slots(family, records, not reads_swap_first), 0))
+        kinds.append((ScanResult.PAGE_COUNT, held_slots(family, records, not mechanism.reads_swap_first), 0))
     for result, boards, limit in kinds:
         refuse_beyond(results, progress, np.arange(records.size), boards, limit, result)
-    if all_sharers:
+    if all_sharers and whole:
         left = bits.where(results == ScanResult.SUCCEED)
         chosen = records[left]
         results[left[~bits.any_slot((present | swapped)[left])]] = ScanResult.PAGE_NULL

@@ -30,6 +30,11 @@ class AllOf(Gate):
         return any(gate.by_price for gate in self._made())
 
     @property
+    def any_order(self) -> bool:
+        """All of the gates have to."""
+        return all(gate.any_order for gate in self._made())
+
+    @property
     def steady(self) -> bool:
         """All of the gates have to be."""
         return all(is_steady(gate) for gate in self._made())

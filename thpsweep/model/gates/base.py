@@ -9,14 +9,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from thpsweep.model import bits
-from thpsweep.model.bits import Ints
+from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.mechanisms.base import NOBODY, Flags, Mechanism
+from thpsweep.model.mechanisms.blocks import choose, rehearse
 from thpsweep.model.mechanisms.visit import ALL_YOUNG, ScanLimits, Staged, View, Visit
 from thpsweep.model.mm.rmap import sources
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
 from thpsweep.model.workloads.base import Workload
+from thpsweep.units import HPAGE_PMD_ORDER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Proposal:
     def visit(self) -> Visit:
         """What the mechanism will see of the rows: young ptes and how long they are idle, references, write faults."""
         nobody = np.full(self.rows.size, NOBODY)
-        return Visit(self.family, self.counts, self.rows, nobody, self.limits, self.view)
+        return Visit(self.family, self.counts, self.rows, nobody, self.limits, self.view, self.mechanism.order)
 
     @functools.cached_property
     def ptes(self) -> Ints:
@@ -70,9 +72,17 @@ class Proposal:
         A kernel can know it from the mapcounts of the folios that the scan looks at.
         """
         if self.mechanism.all_sharers:
-            return sources(self.family, self.rows).ptes
+            return sources(self.family, self.rows, self.slots).ptes
         records = self.family.record_of[self.rows]
-        return bits.count(self.family.records.present[records] | self.family.records.swapped[records])
+        mapped = self.family.records.present[records] | self.family.records.swapped[records]
+        return bits.count(mapped if self.slots is None else mapped & self.slots)
+
+    @functools.cached_property
+    def slots(self) -> Boards | None:
+        """Slots of the blocks that would be collapsed; None for the whole region. Shapes: -> (n, 8)."""
+        if self.mechanism.order == HPAGE_PMD_ORDER:
+            return None
+        return choose(self.family, self.mechanism, self.rows, self.limits)[0]
 
     @functools.cached_property
     def rehearsal(self) -> Rehearsal:
@@ -84,7 +94,7 @@ class Proposal:
         counts = Counts(stage.n_replicates, own=self.mechanism.counters)
         rows = np.arange(self.rows.size) * stage.n_sharers + sharers
         view = Staged(self.view, self.rows, stage.n_sharers)
-        self.mechanism.attempt(Visit(stage, counts, rows, np.full(rows.size, NOBODY), self.limits, view))
+        rehearse(Visit(stage, counts, rows, np.full(rows.size, NOBODY), self.limits, view), self.mechanism)
         return Rehearsal(stage, counts)
 
 
@@ -103,6 +113,7 @@ def _stage(family: Family, rows: Ints) -> Family:
     number = np.zeros(family.n_replicates * family.n_regions, np.int32)
     number[regions] = np.arange(rows.size)
     stage.folios.region = number[stage.folios.region]
+    stage.runs = {order: runs[regions] for order, runs in family.runs.items()}
     return stage
 
 
@@ -122,6 +133,11 @@ class Gate(abc.ABC):
     @property
     def by_price(self) -> bool:
         """Whether the machine's prices may decide, so that other prices would have made another run."""
+        return True
+
+    @property
+    def any_order(self) -> bool:
+        """Whether it can judge collapses to folios below PMD order, too."""
         return True
 
     @property

@@ -48,6 +48,11 @@ class Payback(Gate):
                 checks.not_negative(f"policy.gate.{name}", getattr(self, name))
 
     @property
+    def any_order(self) -> bool:
+        """Not what address translation gains, which counts every subpage as one of PMD order."""
+        return "tlb" not in self.gains
+
+    @property
     def steady(self) -> bool:
         """What is proposed decides alone."""
         return True

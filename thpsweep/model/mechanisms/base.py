@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.model import bits
+from thpsweep.model import bits, checks
 from thpsweep.model.accounting.locks import LockStep
 from thpsweep.model.bits import Ints
 from thpsweep.model.machines.profile import Profile
@@ -16,7 +16,10 @@ from thpsweep.model.mechanisms.visit import Visit
 from thpsweep.model.state.counts import OPERATIONS, Counter, Counts
 from thpsweep.model.state.family import Family
 from thpsweep.outcomes import ScanResult
-from thpsweep.units import HPAGE_PMD_NR
+from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+
+LEAST_ORDER = 2
+"""Smallest order of an anonymous folio that a collapse may make. Source: KHUGEPAGED_MIN_MTHP_ORDER (v7.2)."""
 
 NOBODY = HPAGE_PMD_NR
 """Value of a race slot where no reference arrives during the attempt."""
@@ -52,6 +55,12 @@ class Mechanism(abc.ABC):
     """Whether an attempt that a late reference ends leaves everything as it was; `unshare` keeps the copies it made."""
     remembers_writes: ClassVar[bool] = False
     """Whether a run counts each row's write faults for it (Visit.write_faults)."""
+
+    @property
+    def order(self) -> int:
+        """Order of the folios that it makes: a region is collapsed in blocks of 2 ** order pages (ByOrder)."""
+        return HPAGE_PMD_ORDER
+
     outcomes: ClassVar[Mapping[str, str]] = {}
     """Outcomes of its own: NAME -> a sentence that says why a region was left alone."""
     counters: ClassVar[Mapping[str, Counter]] = {}
@@ -106,6 +115,23 @@ class Mechanism(abc.ABC):
         return len(ScanResult) + list(self.outcomes).index(name)
 
 
+@dataclasses.dataclass
+class ByOrder(Mechanism):
+    """A mechanism that makes folios of any order: option `order`, 2..9, PMD order by default.
+
+    Below PMD order attempt() is called for one block of each row's region at a time, which is the visit's `within`; what
+    the row maps outside of it is none of its business, and nothing is mapped by a PMD.
+    """
+
+    least_order: ClassVar[int] = LEAST_ORDER
+    """HPAGE_PMD_ORDER for one that maps what it makes by PMDs."""
+
+    order: int = HPAGE_PMD_ORDER
+
+    def __post_init__(self) -> None:
+        checks.whole("policy.mechanism.order", self.order, self.least_order, HPAGE_PMD_ORDER)
+
+
 def ended(failed: Flags) -> Ints:
     """Give SUCCEED, or PAGE_COUNT where a late reference ended the attempt. Shapes: (n,) -> (n,)."""
     return np.where(failed, ScanResult.PAGE_COUNT, ScanResult.SUCCEED).astype(np.int64)
@@ -116,12 +142,12 @@ def succeeded(rows: Ints) -> Ints:
     return np.full(rows.size, ScanResult.SUCCEED, np.int64)
 
 
-def count_folios(counts: Counts, replicates: Ints, pages: Ints) -> None:
+def count_folios(counts: Counts, replicates: Ints, pages: Ints, order: int = HPAGE_PMD_ORDER) -> None:
     """Count new folios, one a replicate index: so many pages are copied into each, the others cleared."""
     counts.add("collapses", replicates, 1)
     counts.add("pages_copied", replicates, pages)
-    counts.add("pages_cleared", replicates, HPAGE_PMD_NR - pages)
-    counts.add("bloat_pages", replicates, HPAGE_PMD_NR - pages)
+    counts.add("pages_cleared", replicates, (1 << order) - pages)
+    counts.add("bloat_pages", replicates, (1 << order) - pages)
 
 
 def raced(family: Family, rows: Ints, race_slots: Ints) -> Flags:

@@ -8,20 +8,19 @@ import numpy as np
 from thpsweep.model import bits, checks
 from thpsweep.model.accounting.locks import ONCE, LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Mechanism, count_folios, ended, raced
+from thpsweep.model.mechanisms.base import ByOrder, count_folios, ended, raced
 from thpsweep.model.mechanisms.visit import Visit
 from thpsweep.model.mm.folding import fold
 from thpsweep.model.mm.rmap import Sources, sources
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
-from thpsweep.units import HPAGE_PMD_NR
 
 _WALK = {"anon_vma_read": "walks", "folio": ONCE}
 _WALKED = {"rmap_walk": "walks", "idle_visit": "idle"}
 
 
 @dataclasses.dataclass
-class Inplace(Mechanism):
+class Inplace(ByOrder):
     """Freeze every pte of every sharer with a migration entry, copy, and point all of them at the new folio.
 
     Options: walk, `per_page` as kernels do (two rmap walks a page) or `per_range` (two in all; no kernel has it);
@@ -44,38 +43,39 @@ class Inplace(Mechanism):
     check: str = "per_page"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.one_of("policy.mechanism.walk", self.walk, ("per_page", "per_range"))
         checks.one_of("policy.mechanism.check", self.check, ("per_page", "after_batch"))
 
     def attempt(self, visit: Visit) -> Ints:
         """Collapse in place; where a reference arrives late, put back what was written."""
-        family, counts, rows, race_slots = visit.family, visit.counts, visit.rows, visit.race_slots
-        failed = raced(family, rows, race_slots)
-        self._undo(family, counts, rows[failed], race_slots[failed])
-        self._freeze_and_restore(family, counts, rows[~failed])
+        failed = raced(visit.family, visit.rows, visit.race_slots)
+        self._undo(visit.where(failed))
+        self._freeze_and_restore(visit.where(~failed))
         return ended(failed)
 
-    def _freeze_and_restore(self, family: Family, counts: Counts, rows: Ints) -> Ints:
-        source = sources(family, rows)
-        replicates = family.replicate_of(rows)
+    def _freeze_and_restore(self, visit: Visit) -> Ints:
+        family, counts, source = visit.family, visit.counts, sources(visit.family, visit.rows, visit.within)
+        replicates = visit.replicates
         entries = self._entries(family, source)
         self._count_walks(counts, replicates, source, entries)
-        self._hold(counts, source, entries, made=True)
-        count_folios(counts, replicates, source.pages)
-        return fold(family, source)
+        self._hold(counts, source, entries, visit.block_pages)
+        count_folios(counts, replicates, source.pages, visit.order)
+        return fold(family, source, visit.order, visit.block)
 
     def _entries(self, family: Family, source: Sources) -> Ints:
         """Count the ptes that are set, and restored, for the sources: all their mappings. Shapes: -> (n,)."""
         del family
         return source.ptes
 
-    def _undo(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints) -> None:
-        reached = bits.below(race_slots + 1) if self.check == "per_page" else bits.full(rows.size)
-        source = sources(family, rows, reached)
-        replicates = family.replicate_of(rows)
+    def _undo(self, visit: Visit) -> None:
+        family, counts, rows = visit.family, visit.counts, visit.rows
+        reached = bits.below(visit.race_slots + 1) if self.check == "per_page" else bits.full(rows.size)
+        source = sources(family, rows, reached if visit.within is None else reached & visit.within)
+        replicates = visit.replicates
         entries = self._entries(family, source)
         self._count_walks(counts, replicates, source, entries)
-        self._hold(counts, source, entries, made=False)
+        self._hold(counts, source, entries)
         counts.add("aborts", replicates, 1)
         counts.add("wasted_pte_updates", replicates, 2 * entries)
 
@@ -90,11 +90,12 @@ class Inplace(Mechanism):
         counts.add("rmap_walks", replicates, 2 * (source.pages if per_page else some.astype(np.int64)))
         counts.add("vmas_visited", replicates, 2 * (source.visits if per_page else source.widest))
 
-    def _hold(self, counts: Counts, source: Sources, entries: Ints, made: bool) -> None:
-        """Tell what happened under locks: `entries` set and restored, each in a walk, and the copy if it came to that."""
+    def _hold(self, counts: Counts, source: Sources, entries: Ints, copied_into: int = 0) -> None:
+        """Tell what happened under locks: `entries` set and restored, each in a walk, and the copy if it came to that, into
+        a folio of so many pages."""
         some = (source.pages > 0).astype(np.int64)
         per_page = self.walk == "per_page"
         idle = np.maximum(0, (source.visits if per_page else source.widest) - entries)
-        done = {"copied": source.pages, "zeroed": HPAGE_PMD_NR - source.pages} if made else {}
+        done = {"copied": source.pages, "zeroed": copied_into - source.pages} if copied_into else {}
         walks = source.pages if per_page else some
         counts.hold(source.rows, entries=entries, flushes=some, walks=walks, idle=idle, frozen=source.ptes, **done)

@@ -10,6 +10,7 @@ from thpsweep.model.mechanisms.base import ended, raced
 from thpsweep.model.mechanisms.inplace import Inplace
 from thpsweep.model.mechanisms.pmd_step import DEPOSITS, MAP_BY_PMD, map_pmds
 from thpsweep.model.mechanisms.visit import Visit
+from thpsweep.units import HPAGE_PMD_ORDER
 
 
 @dataclasses.dataclass
@@ -22,6 +23,7 @@ class InplacePmd(Inplace):
     """
 
     locks: ClassVar[tuple[LockStep, ...]] = (*Inplace.locks, MAP_BY_PMD)
+    least_order: ClassVar[int] = HPAGE_PMD_ORDER
 
     deposit: str = "old_table"
 
@@ -31,17 +33,10 @@ class InplacePmd(Inplace):
 
     def attempt(self, visit: Visit) -> Ints:
         """Collapse in place, then map by PMD whoever is eligible."""
-        family, counts, rows, race_slots, limits = (
-            visit.family,
-            visit.counts,
-            visit.rows,
-            visit.race_slots,
-            visit.limits,
-        )
-        failed = raced(family, rows, race_slots)
-        self._undo(family, counts, rows[failed], race_slots[failed])
-        rows = rows[~failed]
+        family, failed = visit.family, raced(visit.family, visit.rows, visit.race_slots)
+        self._undo(visit.where(failed))
+        rows = visit.rows[~failed]
         slots = family.records.present[family.record_of[rows]]
-        folios = self._freeze_and_restore(family, counts, rows)
-        map_pmds(family, counts, rows, slots, folios, limits, deposit=self.deposit)
+        folios = self._freeze_and_restore(visit.where(~failed))
+        map_pmds(family, visit.counts, rows, slots, folios, visit.limits, deposit=self.deposit)
         return ended(failed)

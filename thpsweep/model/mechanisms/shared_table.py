@@ -11,6 +11,7 @@ from thpsweep.model.mechanisms.inplace import Inplace
 from thpsweep.model.mm.folding import one_a_record, relatives
 from thpsweep.model.mm.rmap import Sources
 from thpsweep.model.state.family import Family
+from thpsweep.units import HPAGE_PMD_ORDER
 
 
 @dataclasses.dataclass
@@ -26,6 +27,7 @@ class SharedTable(Inplace):
     """
 
     shares_tables: ClassVar[bool] = True
+    least_order: ClassVar[int] = HPAGE_PMD_ORDER
 
     def _entries(self, family: Family, source: Sources) -> Ints:
         """Count the entries of distinct tables that map the sources. Shapes: -> (n,)."""

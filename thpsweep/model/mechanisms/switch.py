@@ -8,7 +8,7 @@ import numpy as np
 from thpsweep.model import bits, checks
 from thpsweep.model.accounting.locks import PROTECT, LockStep
 from thpsweep.model.bits import Ints
-from thpsweep.model.mechanisms.base import Mechanism, count_folios, raced, succeeded
+from thpsweep.model.mechanisms.base import ByOrder, count_folios, raced, succeeded
 from thpsweep.model.mechanisms.visit import Visit
 from thpsweep.model.mm.folding import fold, folio_slices, relatives
 from thpsweep.model.mm.rmap import Sources, sources
@@ -21,7 +21,7 @@ WALKS = ("per_range", "per_page", "overwrite")
 
 
 @dataclasses.dataclass
-class Switch(Mechanism):
+class Switch(ByOrder):
     """Copy, then switch n_c ptes directly: shared anon pages are never writable, so nothing has to be frozen.
 
     Exclusive pages of the scanned mm are writable; they are write-protected and flushed first, as KSM does before it
@@ -51,23 +51,23 @@ class Switch(Mechanism):
     slots_per_slice: int = HPAGE_PMD_NR
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.one_of("policy.mechanism.walk", self.walk, WALKS)
         checks.whole("policy.mechanism.slots_per_slice", self.slots_per_slice, 1, HPAGE_PMD_NR)
 
     def attempt(self, visit: Visit) -> Ints:
         """Collapse by switching; never fails once begun."""
-        family, counts, rows, race_slots = visit.family, visit.counts, visit.rows, visit.race_slots
-        self._switch(family, counts, rows, race_slots)
-        return succeeded(rows)
+        self._switch(visit)
+        return succeeded(visit.rows)
 
-    def _switch(self, family: Family, counts: Counts, rows: Ints, race_slots: Ints) -> Ints:
-        """Put a new folio in the place of the rows' sources, and count what that takes. Shapes: (n,) -> folios (n,)."""
-        replicates = family.replicate_of(rows)
-        counts.add("orphan_pages", replicates, raced(family, rows, race_slots).astype(np.int64))
-        protect(family, counts, rows)
-        source = sources(family, rows)
-        folios = fold(family, source)
-        count_folios(counts, replicates, source.pages)
+    def _switch(self, visit: Visit) -> Ints:
+        """Put a new folio in the place of the rows' sources, and count what that takes. Shapes: -> folios (n,)."""
+        family, counts, rows, replicates = visit.family, visit.counts, visit.rows, visit.replicates
+        counts.add("orphan_pages", replicates, raced(family, rows, visit.race_slots).astype(np.int64))
+        protect(family, counts, rows, visit.within)
+        source = sources(family, rows, visit.within)
+        folios = fold(family, source, visit.order, visit.block)
+        count_folios(counts, replicates, source.pages, visit.order)
         self._count_walk(counts, replicates, source, self._slices(family, source, folios))
         return folios
 

@@ -10,6 +10,7 @@ from thpsweep.model.mechanisms.base import succeeded
 from thpsweep.model.mechanisms.pmd_step import DEPOSITS, MAP_BY_PMD, map_pmds
 from thpsweep.model.mechanisms.switch import Switch
 from thpsweep.model.mechanisms.visit import Visit
+from thpsweep.units import HPAGE_PMD_ORDER
 
 
 @dataclasses.dataclass
@@ -23,6 +24,7 @@ class SwitchPmd(Switch):
     """
 
     locks: ClassVar[tuple[LockStep, ...]] = (*Switch.locks, MAP_BY_PMD)
+    least_order: ClassVar[int] = HPAGE_PMD_ORDER
 
     deposit: str = "old_table"
 
@@ -32,14 +34,8 @@ class SwitchPmd(Switch):
 
     def attempt(self, visit: Visit) -> Ints:
         """Switch, then map by PMD whoever is eligible; never fails once begun."""
-        family, counts, rows, race_slots, limits = (
-            visit.family,
-            visit.counts,
-            visit.rows,
-            visit.race_slots,
-            visit.limits,
-        )
+        family, rows = visit.family, visit.rows
         slots = family.records.present[family.record_of[rows]]
-        folios = self._switch(family, counts, rows, race_slots)
-        map_pmds(family, counts, rows, slots, folios, limits, deposit=self.deposit)
+        folios = self._switch(visit)
+        map_pmds(family, visit.counts, rows, slots, folios, visit.limits, deposit=self.deposit)
         return succeeded(rows)

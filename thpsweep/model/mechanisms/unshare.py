@@ -105,9 +105,9 @@ def _last_subpages(family: Family, records: Ints) -> Boards:
     """Give the slots of each record whose page is all that is mapped of its folio. Shapes: (n,) -> (n, 8)."""
     boards = np.zeros((records.size, BOARD_WORDS), np.uint64)
     for index, entry in family.walk(records):
-        layer = family.entries.layer[entry]
-        last = family.folios.mapped[family.layers.folio[layer]] == 1
-        boards[index[last]] |= (bits.at(family.entries.slots, entry) & bits.at(family.layers.compound, layer))[last]
+        layer = family.entries.layer[entry].astype(np.int64)
+        last = family.folio_boards(layer, lambda f: family.folios.mapped[f] == 1)
+        boards[index] |= bits.at(family.entries.slots, entry) & bits.at(family.layers.compound, layer) & last
     return boards
 
 

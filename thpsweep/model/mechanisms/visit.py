@@ -6,11 +6,11 @@ from typing import Protocol
 import numpy as np
 
 from thpsweep.model import bits
-from thpsweep.model.bits import Bools, Floats, Ints
+from thpsweep.model.bits import Boards, Bools, Floats, Ints
 from thpsweep.model.mm.gup import held_slots
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
-from thpsweep.units import HPAGE_PMD_NR
+from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +96,7 @@ class Visit:
 
     A row's slots are its region's 512 ptes; what is said of slots has the shape (n, 512), what is said of rows (n,).
     race_slots (n,): the slot on which a reference arrives during the attempt, 512 for none.
+    order: of the folios to be made. block: number of the block of 2 ** order slots that an attempt is for (blocks.py).
     """
 
     family: Family
@@ -104,6 +105,20 @@ class Visit:
     race_slots: Ints
     limits: ScanLimits
     view: View = ALL_YOUNG
+    order: int = HPAGE_PMD_ORDER
+    block: int = 0
+
+    @property
+    def within(self) -> Boards | None:
+        """Slots of the block that an attempt is for; None for all of the region. Shapes: -> (n, 8)."""
+        if self.order == HPAGE_PMD_ORDER:
+            return None
+        return np.broadcast_to(bits.blocks(self.order)[self.block], (self.rows.size, BOARD_WORDS))
+
+    @property
+    def block_pages(self) -> int:
+        """Pages of each folio to be made."""
+        return 1 << self.order
 
     def where(self, chosen: Bools | Ints) -> "Visit":
         """Keep some of the rows."""
@@ -136,7 +151,7 @@ class Visit:
 
     @property
     def in_folio(self) -> Bools:
-        """Tell which slots map a page of a PMD-order folio (order 9); the other mapped ones are of order 0."""
+        """Tell which slots map a page of a large folio, of whatever order; the other mapped ones are of order 0."""
         return bits.expand(self.family.compound_slots(self._records)).astype(bool)
 
     @property

@@ -6,7 +6,7 @@ Everything is done by event (row, slot), not by board: a tick writes few slots o
 import numpy as np
 
 from thpsweep.model import bits
-from thpsweep.model.bits import Bools, Ints
+from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mm.cow import diverge
 from thpsweep.model.mm.slots import Events, entries_of, indices
 from thpsweep.model.mm.swap import take_back, written
@@ -151,7 +151,7 @@ def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bool
     copy[single] = kept
     large = single[events.at(single).of(family.layers.compound, layer[single])]
     if large.size:
-        folio = family.layers.folio[layer[large]].astype(np.int64)
+        folio = family.folios_at(layer[large], events.slot[large])
         mapped = family.folios.mapped[folio]
         copy[large] = _large_copied(family, folio, mapped.astype(np.int64))
     return np.asarray(copy)
@@ -206,12 +206,35 @@ def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> Ints:
         _, first = np.unique(layer[unmapped] * HPAGE_PMD_NR + events.slot[unmapped], return_index=True)
         ended = _free(family, events, layer, compound, unmapped[first])
     if compound.any():
-        folios = family.layers.folio.take(layer[indices(compound)]).astype(np.int64)
+        some = indices(compound)
+        folios = family.folios_at(layer[some], events.slot[some])
         run = bits.where(folios[1:] != folios[:-1]) + 1
         first = np.concatenate(([0], run))
         family.map_folios(folios[first], -np.diff(first, append=folios.size))
     settle(family)
     return ended
+
+
+def unmap_slots(family: Family, rows: Ints, records: Ints, boards: Boards) -> Ints:
+    """Unmap those of the slots that are present, in records that only one row points at; count per row the pages that
+    others still map. Shapes: (n,), (n,), (n, 8) -> (n,)."""
+    index, slot = bits.pairs(boards & family.records.present[records])
+    events = Events(rows[index], slot)
+    entry = entries_of(family, events, records[index])
+    mapcount = family.mapcounts(family.entries.layer[entry].astype(np.int64), slot)
+    unmap(family, events, entry, mapcount)
+    family.records.present[records] &= ~boards
+    family.records.exclusive[records] &= ~boards
+    return np.bincount(index[mapcount > 1], minlength=rows.size)
+
+
+def leave_slots(family: Family, rows: Ints, boards: Boards) -> Ints:
+    """Unmap slots of rows of distinct regions, those that map the zero page, too; count per row the pages that others still
+    map. Shapes: (n,), (n, 8) -> (n,)."""
+    records = diverge(family, rows)
+    still_mapped = unmap_slots(family, rows, records, boards)
+    family.records.zero[records] &= ~boards
+    return still_mapped
 
 
 def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: Ints) -> Ints:
@@ -226,9 +249,8 @@ def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: In
     if family.holds_zeroes:
         events.clear(family.layers.zeroed, layer, chosen & events.of(family.layers.zeroed, layer))
     family.missing.ptes[family.layers.missing[layer[dead]], events.slot[dead]] = 0
-    family.lose(
-        events.row[large], family.layers.folio[layer[large]].astype(np.int64), np.ones(int(large.sum()), np.int64)
-    )
+    folios = family.folios_at(layer[large], events.slot[large])
+    family.lose(events.row[large], folios, np.ones(folios.size, np.int64))
     small = dead[~compound[dead]]
     family.adjust("small_frames", events.row[small], np.full(small.size, -1))
     return ended

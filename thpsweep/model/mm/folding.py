@@ -1,4 +1,4 @@
-"""Put one folio of PMD order in the place of small frames, in every row that maps them."""
+"""Put one large folio in the place of small frames, in every row that maps them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,29 +12,34 @@ from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mm.rmap import Sources
 from thpsweep.model.state.family import Family
 from thpsweep.model.state.mm_slots import hand_out
+from thpsweep.units import HPAGE_PMD_ORDER
 
 Value = TypeVar("Value", np.bool_, np.int64)
 
 
-def fold(family: Family, found: Sources) -> Ints:
-    """Replace the sources of each row's region by the subpages of a new folio. Shapes: -> folio (n,).
+def fold(family: Family, found: Sources, order: int = HPAGE_PMD_ORDER, block: int = 0) -> Ints:
+    """Replace the sources in a block of each row's region by the subpages of a new folio. Shapes: -> folio (n,).
 
     No row changes: the frames keep their layers and slots, only their form changes.
     """
     rows = found.rows
-    folios = family.new_folios(family.region_of(rows), found.ptes)
+    folios = family.new_folios(family.region_of(rows), found.ptes, order, block)
+    heads = family.heads(folios)
     family.adjust("small_frames", rows, -found.pages)
     family.adjust("small_ptes", rows, -found.ptes)
     family.adjust("compound_ptes", rows, found.ptes)
     for index, entry in family.walk(family.record_of[rows].astype(np.int64)):
         layer = family.entries.layer[entry].astype(np.int64)
         slots = bits.at(family.entries.slots, entry)
-        taken = bits.where(bits.any_slot(bits.at(family.layers.compound, layer)) & bits.any_slot(slots))
+        if order < HPAGE_PMD_ORDER:
+            slots &= found.slots[index]
+        other = bits.any_slot(bits.at(family.layers.compound, layer)) & (family.layers.folio[layer] != heads[index])
+        taken = bits.where(other & bits.any_slot(slots))
         if taken.size:
             layer[taken] = split_layers(family, rows[index[taken]], layer[taken], slots[taken])
         used = bits.any_slot(slots)
         family.layers.compound[layer[used]] |= slots[used]
-        family.layers.folio[layer[used]] = folios[index[used]]
+        family.layers.folio[layer[used]] = heads[index[used]]
     hand_out(family, folios)
     return folios
 
@@ -167,10 +172,10 @@ def folio_slices(family: Family, rows: Ints, folios: Ints, size: int) -> Ints:
 
 def _folio_slots(family: Family, rows: Ints, folios: Ints) -> Boards:
     """Give the slots in which each row maps a subpage of its folio. Shapes: (n,), (n,) -> (n, 8)."""
-    found = bits.empty(rows.size)
+    found, heads = bits.empty(rows.size), family.heads(folios)
     for index, entry in family.walk(family.record_of[rows].astype(np.int64)):
         layer = family.entries.layer[entry]
-        near = bits.where(family.layers.folio[layer] == folios[index])
+        near = bits.where(family.layers.folio[layer] == heads[index])
         hit = bits.at(family.entries.slots, entry[near]) & bits.at(family.layers.compound, layer[near])
-        found[index[near]] |= hit
+        found[index[near]] |= hit & family.spans(folios[index[near]]) if family.runs else hit
     return found

@@ -97,8 +97,7 @@ def _map(family: Family, rows: Ints, new_rows: Ints, records: Ints, child: int) 
             family.layers.exclusive[layer[some]] &= ~family.entries.swapped[entry[some]]
             family.missing.ptes[family.away_rows(layer[some])] += bits.expand(family.entries.swapped[entry[some]])
         shift_mappings(family, new_rows[index], layer, entry, +1)
-        large = bits.any_slot(family.entries.slots[entry] & family.layers.compound[layer])
-        folios = family.layers.folio[layer[large]].astype(np.int64)
+        _, folios, _ = family.by_folio(layer, family.entries.slots[entry] & family.layers.compound[layer])
         claim(family, folios, np.full(folios.size, child))
     family.adjust("pmds", new_rows, family.pmd[new_rows].astype(np.int64))
 

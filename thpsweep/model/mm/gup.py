@@ -105,18 +105,17 @@ def held_slots(family: Family, records: Ints, swapped: bool) -> Boards:
     the record has in swap. Shapes: (n,) -> (n, 8)."""
     boards = bits.empty(records.size)
     for index, entry in family.walk(records):
-        layer = family.entries.layer[entry]
+        layer = family.entries.layer[entry].astype(np.int64)
         slots, compound = family.entries.slots[entry], family.layers.compound[layer]
         boards[index] |= slots & ~compound & family.layers.held[layer]
         if swapped and family.swaps:  # in the swap cache
             boards[index] |= family.entries.swapped[entry] & family.layers.held[layer]
-        large = bits.where(family.folios.held[family.layers.folio[layer]])
-        boards[index[large]] |= (slots & compound)[large]
+        boards[index] |= slots & compound & family.folio_boards(layer, lambda f: family.folios.held[f] > 0)
     return boards
 
 
 def kept_slots(family: Family, records: Ints) -> Boards:
-    """Give the slots of each record that reclaim leaves mapped: pinned pages, and folios of PMD order with any reference.
+    """Give the slots of each record that reclaim leaves mapped: pinned pages, and large folios with any reference.
 
     Shapes: (n,) -> (n, 8). Source: mm/vmscan.c shrink_folio_list(), mm/huge_memory.c can_split_folio() (v6.18).
     """
@@ -127,8 +126,7 @@ def kept_slots(family: Family, records: Ints) -> Boards:
         which, slot = bits.pairs(slots & ~compound & family.layers.held[layer])
         held = pinned(family, layer[which], slot)
         boards[index] |= bits.from_pairs(index.size, which[held], slot[held])
-        large = bits.where(family.folios.held[family.layers.folio[layer]])
-        boards[index[large]] |= (slots & compound)[large]
+        boards[index] |= slots & compound & family.folio_boards(layer, lambda f: family.folios.held[f] > 0)
     return boards
 
 
@@ -159,8 +157,7 @@ def unshareable(family: Family, rows: Ints) -> Boards:
     for position, entry in family.walk(records):
         layer = family.entries.layer[entry].astype(np.int64)
         slots, compound = family.entries.slots[entry], family.layers.compound[layer]
-        large = family.folios.pinned[family.layers.folio[layer]] > 0
-        boards[some[position]] |= slots & np.where(large[:, None], compound, np.uint64(0))
+        boards[some[position]] |= slots & compound & family.folio_boards(layer, lambda f: family.folios.pinned[f] > 0)
         boards[some[position]] |= slots & ~compound & _pinned(family, pins, layer)
     exclusive = np.where((family.records.rows[records] == 1)[:, None], family.records.exclusive[records], np.uint64(0))
     boards[some] &= exclusive
@@ -185,7 +182,7 @@ def _hold(family: Family, keys: Ints, until: Ints, is_pin: bool) -> Ints:
     entry = entries_of(family, events, family.record_of[events.row].astype(np.int64))
     layer = family.entries.layer[entry].astype(np.int64)
     frame = _frames(family, layer * HPAGE_PMD_NR + events.slot)
-    folio = np.where(events.of(family.layers.compound, layer), family.layers.folio[layer], 0).astype(np.int64)
+    folio = np.where(events.of(family.layers.compound, layer), family.folios_at(layer, events.slot), 0)
     pins = table.take(keys.size)
     table.layer[pins], table.slot[pins], table.row[pins], table.until[pins] = layer, events.slot, events.row, until
     table.frame[pins], table.folio[pins], table.is_pin[pins] = frame, folio, is_pin

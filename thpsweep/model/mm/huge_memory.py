@@ -1,4 +1,4 @@
-"""Map folios of PMD order by PMDs: one of a row's own, or one that all sharers of a region map."""
+"""Map large folios: by a PMD one of a row's own, or one that all sharers of a region map; by ptes a smaller one."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mm.folding import by_record, relatives
 from thpsweep.model.mm.zeroed import mark
 from thpsweep.model.state.family import Family
-from thpsweep.units import HPAGE_PMD_NR
+from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 
 def map_private(family: Family, rows: Ints, zeroed: Boards) -> None:
@@ -27,6 +27,33 @@ def map_private(family: Family, rows: Ints, zeroed: Boards) -> None:
     family.record_of[rows], family.pmd[rows] = records, True
     family.adjust("pmds", rows, one)
     family.folios.mm_0[folio] = rows % family.n_sharers + 1  # no other process maps it
+
+
+def map_block(family: Family, rows: Ints, order: int, block: int, zeroed: Boards) -> None:
+    """Map a new folio by ptes, exclusively, in a block of rows that map nothing there, each with a record of its own; some
+    of its pages hold zeroes. The regions of the rows are distinct. Shapes: (n,), (n, 8)."""
+    n, table = rows.size, family.records
+    folios = family.new_folios(family.region_of(rows), np.full(n, 1 << order), order, block)
+    heads, records = family.heads(folios), family.record_of[rows].astype(np.int64)
+    slots = np.broadcast_to(bits.blocks(order)[block], (n, BOARD_WORDS))
+    own = table.own[records].astype(np.int64)
+    layer = family.entries.layer[own].astype(np.int64)
+    other = bits.any_slot(family.layers.compound[layer]) & (family.layers.folio[layer] != heads)
+    apart = bits.where((own == 0) | family.layers.common[layer] | other | (family.layers.link[layer] != 0))
+    if apart.size:
+        none, empty = np.zeros(apart.size, np.int64), bits.empty(apart.size)
+        makers = family.own_anon_vmas(rows[apart])
+        layer[apart] = family.new_layers(empty, none + 1, none, empty, np.zeros(apart.size, bool), makers)
+        own[apart] = table.own[records[apart]] = family.list_layer(records[apart], layer[apart], empty)
+    family.layers.slots[layer] |= slots
+    family.layers.compound[layer] |= slots
+    family.layers.folio[layer] = heads
+    family.entries.slots[own] |= slots
+    table.present[records] |= slots
+    table.exclusive[records] |= slots
+    mark(family, layer, zeroed)
+    family.adjust("compound_ptes", rows, np.full(n, 1 << order))
+    family.folios.mm_0[folios] = rows % family.n_sharers + 1  # no other process maps it
 
 
 def takers(family: Family, rows: Ints, slots: Boards, folios: Ints, *, one_way: bool = False) -> Bools:

@@ -86,7 +86,7 @@ def move(family: Family, rows: Ints, within: Boards) -> Ints:
         if some.size:
             index, entry, old, slots = index[some], entry[some], old[some], slots[some]
             moved[index] += bits.count(slots)
-            came.append((index, family.layers.folio[family.layers.link[old]].astype(np.int64)))
+            came.append((index, family.folios_at(family.layers.link[old].astype(np.int64), bits.nth(slots, 0))))
             _move_entries(family, distinct[index], rows[first[index]], entry, old, slots)
     _claim(family, rows, which, came)
     settle(family)
@@ -123,7 +123,8 @@ def _move_entries(family: Family, records: Ints, rows: Ints, entry: Ints, old: I
     ptes = bits.count(slots) * weight
     family.adjust("small_ptes", rows, -ptes)
     family.adjust("compound_ptes", rows, ptes)
-    family.map_folios(family.layers.folio[copies].astype(np.int64), ptes)
+    which, folios, moved = family.by_folio(copies, slots)
+    family.map_folios(folios, moved * weight[which])
     order = np.argsort(old, kind="stable")
     first = bits.where(np.concatenate(([True], np.diff(old[order]) != 0)))
     left = np.bitwise_or.reduceat(slots[order], first, axis=0)

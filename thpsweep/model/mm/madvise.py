@@ -8,10 +8,9 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.mm.cow import diverge
-from thpsweep.model.mm.fault import folio_of, split_pmds, unmap
+from thpsweep.model.mm.fault import folio_of, split_pmds, unmap_slots
 from thpsweep.model.mm.gup import kept_slots
 from thpsweep.model.mm.huge_memory import map_private
-from thpsweep.model.mm.slots import Events, entries_of
 from thpsweep.model.mm.swap import begin, hold_alone, read_in
 from thpsweep.model.mm.unmap import drop_swap_ptes, leave
 from thpsweep.model.mm.vmscan import linked_folios, split_folios, swap_out, switch_away
@@ -27,7 +26,7 @@ def discard(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
 
     The page table goes where all 512 slots are given back, in kernels that do so; else it stays, though it may be empty.
     A PMD is zapped where all of it goes, split first where a part goes. A folio of which a page is still mapped keeps all
-    its 512. A zap costs what an exit's does, and is counted with it. The regions of the rows are distinct.
+    its pages. A zap costs what an exit's does, and is counted with it. The regions of the rows are distinct.
     Shapes: (n,), (n, 8).
     Source: mm/memory.c zap_pmd_range(), zap_present_ptes(), mm/huge_memory.c zap_huge_pmd(), mm/pt_reclaim.c
     reclaim_pt_is_enabled() (v6.18).
@@ -42,7 +41,7 @@ def discard(family: Family, counts: Counts, rows: Ints, boards: Boards) -> None:
     leave(family, rows[whole])
     split_pmds(family, counts, rows[~whole])
     records = diverge(family, rows[~whole])
-    _unmap_slots(family, rows[~whole], records, gone[~whole])
+    unmap_slots(family, rows[~whole], records, gone[~whole])
     _drop_swapped(family, rows[~whole], records, gone[~whole])
     table.zero[records] &= ~gone[~whole]
 
@@ -141,16 +140,6 @@ def _count_zaps(family: Family, counts: Counts, rows: Ints, gone: Boards, whole:
     counts.add("exit_pmds", replicates, pmds.astype(np.int64))
 
 
-def _unmap_slots(family: Family, rows: Ints, records: Ints, boards: Boards) -> None:
-    """Unmap those of the slots that are present, in records that only one row points at."""
-    index, slot = bits.pairs(boards & family.records.present[records])
-    events = Events(rows[index], slot)
-    entry = entries_of(family, events, records[index])
-    unmap(family, events, entry, family.mapcounts(family.entries.layer[entry].astype(np.int64), slot))
-    family.records.present[records] &= ~boards
-    family.records.exclusive[records] &= ~boards
-
-
 def _without_links(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Boards:
     """Switch the mappers of old pages that are on the LRU, and leave out all that links refer to. Shapes: (n,), (n, 8)."""
     if not family.linking:
@@ -161,8 +150,8 @@ def _without_links(family: Family, counts: Counts, rows: Ints, boards: Boards) -
         layer = family.entries.layer[entry].astype(np.int64)
         mine, link = family.entries.slots[entry] & boards[index], family.layers.link[layer] != 0
         bound = np.where(link[:, None], mine, np.uint64(0))
-        of_folio = np.isin(family.layers.folio[layer], large)[:, None]
-        bound |= np.where(of_folio, mine & family.layers.compound[layer], np.uint64(0))
+        of_folio = family.folio_boards(layer, lambda folios: np.isin(folios, large))
+        bound |= mine & family.layers.compound[layer] & of_folio
         boards[index] &= ~bound
         deferred = bits.where(link & ~family.layers.isolated[layer])
         which, slot = bits.pairs(mine[deferred])
@@ -185,7 +174,7 @@ def _to_swap(family: Family, rows: Ints, records: Ints, boards: Boards) -> Ints:
         gone = family.entries.slots[entry] & (boards & ~large)[index]
         some = bits.where(bits.any_slot(gone))
         written[index[some]] += swap_out(family, layer[some], gone[some], rows[index[some]])
-    _unmap_slots(family, rows, records, large)
+    unmap_slots(family, rows, records, large)
     hold_alone(family, records, np.ones(rows.size, np.int64), large, zeroed, family.own_anon_vmas(rows))
     return written
 
@@ -200,11 +189,11 @@ def _drop_swapped(family: Family, rows: Ints, records: Ints, boards: Boards) -> 
 
 
 def _splits(family: Family, records: Ints, out: Boards) -> Ints:
-    """List the folios of which some but not all 512 pages are on the boards. Shapes: (n,), (n, 8) -> (k,)."""
+    """List the folios of which some but not all pages are on the boards. Shapes: (n,), (n, 8) -> (k,)."""
     index, entry = (np.concatenate(part) for part in zip(*family.walk(records), strict=True))
     layer = family.entries.layer[entry].astype(np.int64)
     mine = family.entries.slots[entry] & family.layers.compound[layer]
-    folio = np.where(bits.any_slot(mine), family.layers.folio[layer], 0).astype(np.int64)
+    _, folio, leaving = family.by_folio(layer, mine & out[index])
     numbers, which = np.unique(folio, return_inverse=True)
-    leaving = np.bincount(which, weights=bits.count(mine & out[index]))
-    return np.asarray(numbers[(numbers != 0) & (leaving > 0) & (leaving < HPAGE_PMD_NR)])
+    left = (1 << family.folios.order[numbers].astype(np.int64)) - np.bincount(which, weights=leaving)
+    return np.asarray(numbers[left > 0])

@@ -218,15 +218,19 @@ def shared_in_swap(family: Family, records: Ints) -> Boards:
     return boards
 
 
-def bring_back(family: Family, counts: Counts, rows: Ints) -> None:
-    """Let every sharer read what it has in swap of the pages that the rows map or have in swap. Regions are distinct."""
+def bring_back(family: Family, counts: Counts, rows: Ints, within: Boards) -> None:
+    """Let every sharer read what it has in swap of the pages that the rows map or have in swap, in slots `within`.
+
+    Regions are distinct. Shapes: (n,), (n, 8).
+    """
     if not family.swaps or not rows.size:
         return
     at, wanted = np.zeros(family.layers.reach.size, np.int64), [bits.empty(1)]
-    for _, entry in family.walk(family.record_of[rows].astype(np.int64)):
+    for index, entry in family.walk(family.record_of[rows].astype(np.int64)):
         layer = family.entries.layer[entry].astype(np.int64)
         at[layer] = np.arange(layer.size) + sum(map(len, wanted))
-        wanted.append(family.entries.swapped[entry] | (family.entries.slots[entry] & family.away_slots(layer)))
+        away = family.entries.swapped[entry] | (family.entries.slots[entry] & family.away_slots(layer))
+        wanted.append(away & within[index])
     wanted_of = np.concatenate(wanted)
     block = (family.region_of(rows)[:, None] * family.n_sharers + np.arange(family.n_sharers)).reshape(-1)
     boards = bits.empty(block.size)

@@ -86,7 +86,8 @@ def end_links(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> No
     lists = family.missing_rows(copies)
     family.missing.ptes[lists] += bits.expand(dead)
     drop_dead(family, rows, copies, dead)
-    family.map_folios(family.layers.folio[copies].astype(np.int64), -ended)
+    _, folios, lost = family.by_folio(copies, dead)
+    family.map_folios(folios, -lost)
     over = bits.where(~bits.any_slot(bits.at(family.layers.slots, layers) & ~dead))
     if over.size:
         family.layers.link[layers[over]] = 0
@@ -97,9 +98,8 @@ def end_links(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> No
 
 def forget_slots(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> None:
     """Take frames without a mapping out of their layers. Shapes: (n,), (n,), (n, 8); layers are distinct."""
-    large = bits.count(dead & bits.at(family.layers.compound, layers))
-    some = bits.where(large)
-    family.lose(rows[some], family.layers.folio[layers[some]].astype(np.int64), large[some])
+    index, folios, pages = family.by_folio(layers, dead & bits.at(family.layers.compound, layers))
+    family.lose(rows[index], folios, pages)
     family.layers.slots[layers] &= ~dead
     family.layers.compound[layers] &= ~dead
     if family.holds_zeroes:
@@ -134,9 +134,9 @@ def shift_mappings(family: Family, rows: Ints, layers: Ints, entries: Ints, sign
     by_pte = np.where(family.pmd[rows], 0, large)
     family.adjust("small_ptes", rows, sign * bits.count(slots & ~compound))
     family.adjust("compound_ptes", rows, sign * by_pte)
-    some = bits.where(large)
-    if some.size:
-        family.map_folios(family.layers.folio[layers[some]].astype(np.int64), sign * large[some])
+    if large.any():
+        _, folios, pages = family.by_folio(layers, slots & compound)
+        family.map_folios(folios, sign * pages)
 
 
 def count_forms(family: Family, counts: Counts, event: str, replicate: int, rows: Ints) -> None:

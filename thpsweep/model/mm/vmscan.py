@@ -16,11 +16,11 @@ from thpsweep.model.mm.zeroed import NEVER_UNDERUSED, underused
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
 from thpsweep.model.state.mm_slots import settle
-from thpsweep.units import HPAGE_PMD_NR
+from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
 Young = Callable[[Ints, Ints, Ints, Bools], Bools]
 """Tells which frames have a young pte, so that reclaim lets them be, by row, slot, number of mappings, and whether the frame
-is part of a PMD-order folio, which is young or not as a whole. Shapes: each (n,) -> (n,)."""
+is part of a large folio, which is young or not as a whole. Shapes: each (n,) -> (n,)."""
 
 
 def reclaim(family: Family, counts: Counts, keys: Ints, young: Young, max_ptes_none: int = NEVER_UNDERUSED) -> None:
@@ -32,7 +32,7 @@ def reclaim(family: Family, counts: Counts, keys: Ints, young: Young, max_ptes_n
     A frame that was not used lately is unmapped from all its mappers, which keep swap ptes, unless it is pinned, or part
     of a folio with an extra reference. A small page with a FOLL_GET then stays in the swap cache; it counts as written at
     once, which the kernel does when the reference has gone.
-    A folio of PMD order is split first, as where swap has no free cluster of 512: PMDs become ptes, then every pte of
+    A large folio is split first, as where swap has no free cluster of its size: PMDs become ptes, then every pte of
     every sharer is replaced by a migration entry and restored; only the page that reclaim came for is written. One young
     pte keeps all of it. A split frees pages that are dead or hold zeroes: ptes of these lead to the zero page from then on.
     Old pages with a link (deferred) are not written: their mappers are switched to the copies.
@@ -48,9 +48,7 @@ def reclaim(family: Family, counts: Counts, keys: Ints, young: Young, max_ptes_n
     layer = _layers(family, events)
     frame, first = np.unique(layer * HPAGE_PMD_NR + events.slot, return_index=True)
     layer, slot, row = frame // HPAGE_PMD_NR, frame % HPAGE_PMD_NR, events.row[first]
-    folio = np.where(Events(row, slot).of(family.layers.compound, layer), family.layers.folio[layer], 0).astype(
-        np.int64
-    )
+    folio = np.where(Events(row, slot).of(family.layers.compound, layer), family.folios_at(layer, slot), 0)
     mappings = np.where(folio != 0, family.folios.mapped[folio], family.mapcounts(layer, slot))
     idle = ~young(row, slot, mappings, folio != 0) & ~_referred_to(family, layer, slot, folio)
     layer, slot, row, folio = layer[idle], slot[idle], row[idle], folio[idle]
@@ -63,16 +61,20 @@ def reclaim(family: Family, counts: Counts, keys: Ints, young: Young, max_ptes_n
 
 
 def _deferred(family: Family, replicates: Ints, max_ptes_none: int) -> Ints:
-    """List the folios of replicates that the deferred list gives up to a split. Shapes: (k,) -> (n,)."""
+    """List the folios of replicates that the deferred list gives up to a split. Shapes: (k,) -> (n,).
+
+    Below PMD order a folio comes onto the list only once a part of it is unmapped.
+    """
     table, folios = family.folios, family.folios.live()
     free = np.isin(table.region[folios] // family.n_regions, replicates) & (table.held[folios] == 0)
     folios = folios[free & ~np.isin(folios, linked_folios(family))]
     whole = table.lost[folios] == 0
-    return np.union1d(folios[~whole], underused(family, folios[whole], max_ptes_none))
+    huge = folios[whole & (table.order[folios] == HPAGE_PMD_ORDER)]
+    return np.union1d(folios[~whole], underused(family, huge, max_ptes_none))
 
 
 def split_folios(family: Family, counts: Counts, folios: Ints) -> None:
-    """Split folios of PMD order, whoever maps them, into order-0 pages in their places; dead pages and zeroes are freed.
+    """Split large folios, whoever maps them, into order-0 pages in their places; dead pages and zeroes are freed.
 
     Shapes: (n,), distinct and ascending, without references.
     """
@@ -88,26 +90,31 @@ def split_folios(family: Family, counts: Counts, folios: Ints) -> None:
     ptes = family.folios.mapped[folios].astype(np.int64)
     counts.collapse("split_ptes", replicates, ptes)
     counts.hold(regions * family.n_sharers, split_walks=np.full(folios.size, 2), split_ptes=ptes)
-    layers = family.layers.live()
-    layers = layers[np.isin(family.layers.folio[layers], folios)]
-    pages = np.bincount(
-        np.searchsorted(folios, family.layers.folio[layers]),
-        weights=bits.count(family.layers.compound[layers]),
-        minlength=folios.size,
-    ).astype(np.int64)
+    layers, boards = subpages(family, folios)
+    index, owner, pages = family.by_folio(layers, boards)
     rows = regions * family.n_sharers
-    zeroed = family.layers.zeroed[layers] & family.layers.compound[layers] if family.holds_zeroes else None
-    family.adjust("small_frames", rows, pages)
+    zeroed = family.layers.zeroed[layers] & boards if family.holds_zeroes else None
+    family.adjust("small_frames", rows[np.searchsorted(folios, owner)], pages)
     family.adjust("small_ptes", rows, ptes)
     family.adjust("compound_ptes", rows, -ptes)
-    at = np.searchsorted(folios, family.layers.folio[layers])
-    family.layers.compound[layers], family.layers.folio[layers] = 0, 0
+    row = np.zeros(layers.size, np.int64)
+    row[index] = rows[np.searchsorted(folios, owner)]
+    family.layers.compound[layers] &= ~boards
     family.map_folios(folios, -ptes)
     settle(family)
     if zeroed is not None and zeroed.any():
         some = bits.any_slot(zeroed)
-        counts.add("zeroes_freed", replicates[at[some]], bits.count(zeroed[some]))
-        _replace(family, layers[some], zeroed[some], rows[at[some]], to_swap=False)
+        counts.add("zeroes_freed", family.replicate_of(row[some]), bits.count(zeroed[some]))
+        _replace(family, layers[some], zeroed[some], row[some], to_swap=False)
+
+
+def subpages(family: Family, folios: Ints) -> tuple[Ints, Boards]:
+    """Find the layers that have subpages of some of the folios, and their slots. Shapes: -> (n,), (n, 8)."""
+    layers, chosen = family.layers.live(), np.zeros(family.folios.mapped.size, bool)
+    chosen[folios] = True
+    layers = layers[np.isin(family.layers.folio[layers], family.heads(folios))]
+    boards = family.layers.compound[layers] & family.folio_boards(layers, lambda some: chosen[some])
+    return layers, boards
 
 
 def _layers(family: Family, events: Events) -> Ints:
@@ -127,8 +134,8 @@ def _referred_to(family: Family, layer: Ints, slot: Ints, folio: Ints) -> Bools:
 def linked_folios(family: Family) -> Ints:
     """List the folios that old pages are linked to."""
     layers = family.layers.live()
-    copies = family.layers.link[layers]
-    return np.asarray(family.layers.folio[copies[copies != 0]], np.int64)
+    layers = layers[family.layers.link[layers] != 0]
+    return family.by_folio(family.layers.link[layers].astype(np.int64), family.layers.slots[layers])[1]
 
 
 def switch_away(family: Family, counts: Counts, layer: Ints, slot: Ints) -> None:

@@ -61,7 +61,7 @@ def wrote(family: Family, keys: Ints) -> None:
 
 
 def underused(family: Family, folios: Ints, max_ptes_none: int) -> Ints:
-    """Choose of folios without dead pages those that hold more than max_ptes_none pages of zeroes. Shapes: (n,) -> (k,)."""
+    """Choose those with more than max_ptes_none pages of zeroes, of PMD-order folios without dead pages. Shapes: (n,)."""
     if max_ptes_none >= NEVER_UNDERUSED or not folios.size:
         return folios[:0]
     layers = family.layers.live()

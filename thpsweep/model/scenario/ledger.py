@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thpsweep.model import bits
-from thpsweep.model.bits import Boards, Ints
+from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.collapse.scan import Scanned, refuse_beyond
 from thpsweep.model.mechanisms.visit import ScanLimits
 from thpsweep.model.state.family import Family
@@ -49,9 +49,9 @@ class Ledger:
         family, places = self.family, np.zeros((rows.size, HPAGE_PMD_NR), np.int64)
         for index, entry in family.walk(family.record_of[rows].astype(np.int64)):
             layer = family.entries.layer[entry].astype(np.int64)
-            compound = bits.expand(family.layers.compound[layer])
-            folio = compound * family.layers.folio[layer].astype(np.int64)[:, None]
-            place = (layer[:, None] << 32) + (folio << 9) + np.arange(HPAGE_PMD_NR)
+            compound, slots = bits.expand(family.layers.compound[layer]), np.arange(HPAGE_PMD_NR)
+            folio = compound * family.folios_at(layer.repeat(slots.size), np.tile(slots, layer.size)).reshape(-1, 512)
+            place = (layer[:, None] << 32) + (folio << 9) + slots
             places[index] += bits.expand(family.entries.slots[entry]) * place
         return places.reshape(-1)
 
@@ -92,12 +92,30 @@ class _Layers(Layers):
 
 
 class _Folios(Folios):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._begun = np.zeros(0, np.int64)
+
     def take(self, n: int) -> Ints:
         """Hand out numbers that were never used."""
         kept, self._free = self._free, np.zeros(0, np.int64)
         rows = super().take(n)
         self._free = kept
         return rows
+
+    def take_runs(self, n: int, order: int) -> Ints:
+        """Hand out numbers that were never used."""
+        self._free_runs.clear()
+        return super().take_runs(n, order)
+
+    def vacant(self, folios: Ints) -> Bools:
+        """Take a number that had a folio for one that has."""
+        return super().vacant(folios) & ~np.isin(folios, self._begun)
+
+    def begin(self, folios: Ints) -> None:
+        """Remember the numbers."""
+        super().begin(folios)
+        self._begun = np.concatenate((self._begun, folios))
 
 
 class _Pins(Pins):

@@ -1,5 +1,6 @@
 """One process of a scenario: what it can do to its memory, and what can be asked of it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -253,6 +254,23 @@ class Process:
     def anon_huge_kib(self) -> int:
         """AnonHugePages of smaps."""
         return int(np.count_nonzero(self.scene.family.pmd[self._rows])) * HPAGE_PMD_NR * PAGE_KIB
+
+    @property
+    def thpmaps_kib(self) -> dict[str, int]:
+        """Give what the kernel's thpmaps says of the process's folios, by its labels; nothing for a label that has none.
+
+        A folio counts under its size where all of its pages are mapped, else these are partial.
+        Source: tools/mm/thpmaps thp_parse() (v6.18).
+        """
+        folios = (self.scene.ledger.places(self._rows) >> 9) & ((1 << 23) - 1)
+        by_pmd = np.repeat(self.scene.family.pmd[self._rows], HPAGE_PMD_NR)
+        counted: Counter[str] = Counter()
+        for folio, pages in zip(*np.unique(folios[folios != 0], return_counts=True), strict=True):
+            order = int(self.scene.family.folios.order[folio])
+            mapped = "pmd" if by_pmd[folios == folio].all() else "pte"
+            whole = f"aligned-{PAGE_KIB << order}kB" if pages == 1 << order else "partial"
+            counted[f"anon-thp-{mapped}-{whole}"] += int(pages) * PAGE_KIB
+        return dict(counted)
 
     @property
     def rss_kib(self) -> int:

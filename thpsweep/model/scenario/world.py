@@ -82,7 +82,7 @@ class World(Generic[P]):
             self.counts,
             built,
             lambda rows, tick, khugepaged: self._conditions(rows, khugepaged, built.all_sharers),
-            allocator=Allocator(Plentiful(), place, None, self._limit_pages),
+            allocator=Allocator(Plentiful(), place, None, self._limit_pages, built.order),
             copied=self._copied,
             passed_over=self._passed_over,
             repeated=self._repeated,

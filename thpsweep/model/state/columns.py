@@ -37,16 +37,24 @@ class Columns:
         """Hand out n zeroed rows. Shapes: -> (n,)."""
         kept = self._free.size - min(n, self._free.size)
         reused, self._free = self._free[kept:], self._free[:kept]
-        first, self._used = self._used, self._used + n - reused.size
+        if reused.size:
+            self.clear(reused)
+        fresh = self.take_fresh(n - reused.size)
+        return np.concatenate((reused, fresh)) if reused.size else fresh
+
+    def take_fresh(self, n: int) -> Ints:
+        """Hand out n zeroed rows with numbers in a row that were never used. Shapes: -> (n,)."""
+        first, self._used = self._used, self._used + n
         if self._used > self._capacity:
             self._reserve(self._used, first)
-        if reused.size:
-            for column in self._columns():
-                column[reused] = 0
         for name in self._wide:
             getattr(self, name)[first : self._used] = 0
-        fresh = np.arange(first, self._used)
-        return np.concatenate((reused, fresh)) if reused.size else fresh
+        return np.arange(first, self._used)
+
+    def clear(self, rows: Ints) -> None:
+        """Zero rows."""
+        for column in self._columns():
+            column[rows] = 0
 
     def give(self, rows: Ints) -> None:
         """Take rows back; the caller keeps no reference to them."""

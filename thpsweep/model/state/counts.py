@@ -13,7 +13,7 @@ from thpsweep.units import HPAGE_PMD_NR
 
 OPERATIONS = {
     "ptes_scanned": "ptes that khugepaged or MADV_COLLAPSE looked at",
-    "collapses": "2 MiB folios made",
+    "collapses": "folios made",
     "aborts": "attempts that failed after they had begun",
     "migration_entries_set": "ptes replaced by a migration entry",
     "ptes_restored": "migration entries replaced by a pte",
@@ -43,7 +43,7 @@ OPERATIONS = {
     "bloat_pages": "pages of new folios without a source",
     "zeroes_freed": "pages of zeroes that splits of folios gave back",
     "sharing_lost_pages": "source pages that others still map after a private copy was made",
-    "thp_collapse_alloc": "2 MiB blocks allocated for a collapse",
+    "thp_collapse_alloc": "folios allocated for a collapse",
     "thp_collapse_alloc_failed": "allocations for a collapse that failed",
     "compact_stall": "direct compactions, one block each: the allocating task stalls",
     "compact_success": "those of them that made a block",
@@ -73,7 +73,7 @@ OPERATIONS = {
     "swap_copies": "those of either that a write copied, as others hold the page too",
     "swap_outs": "pages written to swap",
     "swap_out_ptes": "mappings of the pages that reclaim wrote to swap",
-    "folio_splits": "PMD-order folios split into order-0 pages",
+    "folio_splits": "large folios split into order-0 pages",
     "split_ptes": "ptes of them that were replaced by a migration entry and restored",
     "cow_faults": "writes that copied a page",
     "reuse_faults": "writes that only made a pte writable",

@@ -4,7 +4,7 @@
     record   what a row maps, slot by slot; rows that never diverged share one record (copy-on-write, as memory itself)
     entry    one step of a record's list: these slots are mapped to the frames of this layer
     layer    frames of one region that were introduced together: a generation. A frame is (layer, slot)
-    folio    a PMD-order folio; some slots of one or more layers are its subpages
+    folio    a large folio of any order; some slots of one or more layers are its subpages
 
 A slot's mapcount is `reach` of its layer (rows whose record lists the layer) less `missing` (those of them that do not map
 the slot). Where no row diverged nothing is missing, and no per-slot number is stored: this is also the sparse form.
@@ -12,7 +12,7 @@ Pages in swap keep their place in a layer: swapping.py.
 Replicates stand side by side on the region axis: region = replicate * n_regions + region of the family.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,22 @@ from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.state.anon_vmas import AnonVmas
 from thpsweep.model.state.rules import Rules
 from thpsweep.model.state.tables import Entries, Folios, Layers, Missing, Pins, Records
-from thpsweep.units import HPAGE_PMD_NR
+from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
-GAUGES = ("small_frames", "small_ptes", "folios", "compound_ptes", "pmds", "isolated", "orphans", "stuck_pages")
-"""State totals, kept up to date by every change; compound_ptes leaves out what a PMD maps; isolated are small frames
-that are off the LRU; orphans are unmapped order-0 pages, kept by a long reference, and not among the small_frames;
-stuck_pages are pages of living folios that lost their last mapping.
+GAUGES = (
+    "small_frames",
+    "small_ptes",
+    "folios",
+    "folio_pages",
+    "compound_ptes",
+    "pmds",
+    "isolated",
+    "orphans",
+    "stuck_pages",
+)
+"""State totals, kept up to date by every change; folio_pages are all pages of the folios, mapped or not; compound_ptes
+leaves out what a PMD maps; isolated are small frames that are off the LRU; orphans are unmapped order-0 pages, kept by a
+long reference, and not among the small_frames; stuck_pages are pages of living folios that lost their last mapping.
 """
 
 
@@ -57,6 +67,8 @@ class Family:
         """Whether a row has ever held a swap pte: swapping.py."""
         self.holds_zeroes = False
         """Whether some page has ever been cleared that no process had written: zeroed.py."""
+        self.runs: dict[int, Ints] = {}
+        """Of each order below PMD order that a folio ever had: each region's run of that order, 0 for none."""
         self.linking = False
         """Whether old pages were ever linked to copies (linking.py)."""
         self.no_pmd: Bools | None = None
@@ -141,13 +153,60 @@ class Family:
 
     def folio_ptes(self, records: Ints, folios: Ints) -> Ints:
         """Count the slots that each record maps to the given folio. Shapes: (n,), (n,) -> (n,)."""
-        counts = np.zeros(records.size, np.int64)
+        counts, heads = np.zeros(records.size, np.int64), self.heads(folios)
         for index, entry in self.walk(records):
             layer = self.entries.layer[entry]
-            same = (self.layers.folio[layer] == folios[index]) & (folios[index] != 0)
+            same = (self.layers.folio[layer] == heads[index]) & (heads[index] != 0)
             hit = bits.at(self.entries.slots, entry[same]) & bits.at(self.layers.compound, layer[same])
+            if self.runs:
+                hit &= self.spans(folios[index[same]])
             counts[index[same]] += bits.count(hit)
         return counts
+
+    def heads(self, folios: Ints) -> Ints:
+        """Give the first of each folio's run, as its layers name it. Shapes: (n,) -> (n,)."""
+        return self.folios.head.take(folios).astype(np.int64) if self.runs else folios
+
+    def spans(self, folios: Ints) -> Boards:
+        """Give the slots of its region that each folio covers. Shapes: (n,) -> (n, 8)."""
+        return bits.spans(self.folios.order[folios], folios - self.folios.head[folios])
+
+    def folios_at(self, layers: Ints, slots: Ints) -> Ints:
+        """Give the folios of subpages (layer, slot); 0, or any number, where it is none. Shapes: (n,), (n,) -> (n,)."""
+        heads = self.layers.folio.take(layers).astype(np.int64)
+        return heads + (slots >> self.folios.order.take(heads)) if self.runs else heads
+
+    def folio_boards(self, layers: Ints, holds: Callable[[Ints], Bools]) -> Boards:
+        """Give the slots of each layer whose folio something holds for; the caller leaves out what is no subpage.
+
+        Shapes: (n,), holds (k,) -> (k,), result (n, 8).
+        """
+        heads = self.layers.folio.take(layers).astype(np.int64)
+        if not self.runs:
+            return np.where(holds(heads)[:, None], bits.FULL, np.uint64(0))
+        boards, orders = bits.empty(layers.size), self.folios.order.take(heads)
+        for order in np.unique(orders).tolist():
+            some = bits.where(orders == order)
+            run = heads[some, None] + np.arange(HPAGE_PMD_NR >> order)
+            held = holds(run.reshape(-1)).reshape(run.shape)
+            boards[some] = bits.pack(np.repeat(held, 1 << order, axis=1))
+        return boards
+
+    def by_folio(self, layers: Ints, boards: Boards) -> tuple[Ints, Ints, Ints]:
+        """List the folios of subpages on boards: (index into layers, folio, how many). Shapes: (n,), (n, 8) -> each (k,)."""
+        heads = self.layers.folio.take(layers).astype(np.int64)
+        if not self.runs:
+            pages = bits.count(boards)
+            some = bits.where(pages)
+            return some, heads[some], pages[some]
+        orders, parts = self.folios.order.take(heads), []
+        for order in np.unique(orders).tolist():
+            some = bits.where(orders == order)
+            pages = bits.by_block(boards[some], order)
+            which, block = np.nonzero(pages)
+            parts.append((some[which], heads[some[which]] + block, pages[which, block]))
+        index, folios, counts = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else (layers,) * 3
+        return index, folios, counts
 
     def compound_slots(self, records: Ints) -> Boards:
         """Give the slots of each record that map a subpage of any folio. Shapes: (n,) -> (n, 8)."""
@@ -170,11 +229,21 @@ class Family:
             layer = self.entries.layer[entry].astype(np.int64)
             slots, compound = bits.at(self.entries.slots, entry), bits.at(self.layers.compound, layer)
             boards[index] |= self.multi_mapped(layer, slots & ~compound)
-            folio = self.layers.folio[layer]
             # A single mapping is exclusive, whatever the slots say.
-            shared = bits.where(self.folios.maybe_shared[folio] & (self.folios.mapped[folio] > 1))
-            boards[index[shared]] |= (slots & compound)[shared]
+            shared = self.folio_boards(layer, lambda f: self.folios.maybe_shared[f] & (self.folios.mapped[f] > 1))
+            boards[index] |= slots & compound & shared
         return boards
+
+    def ptes_by_order(self) -> dict[int, Ints]:
+        """Count the ptes of subpages of folios of each order below PMD order that ever was. Shapes: -> (n_replicates,)."""
+        folios = self.folios.live() if self.runs else np.zeros(0, np.int64)
+        replicates, orders = self.folios.region[folios] // self.n_regions, self.folios.order[folios]
+        return {
+            order: np.bincount(
+                replicates[orders == order], self.folios.mapped[folios[orders == order]], self.n_replicates
+            ).astype(np.int64)
+            for order in sorted(self.runs)
+        }
 
     @property
     def lru_entries(self) -> Ints:
@@ -183,8 +252,8 @@ class Family:
 
     @property
     def pages_in_use(self) -> Ints:
-        """Pages of anonymous memory; a partly dead folio keeps all its 512. Shapes: -> (n_replicates,)."""
-        return self.gauge["small_frames"] + self.gauge["orphans"] + HPAGE_PMD_NR * self.gauge["folios"]
+        """Pages of anonymous memory; a partly dead folio keeps all that it has. Shapes: -> (n_replicates,)."""
+        return self.gauge["small_frames"] + self.gauge["orphans"] + self.gauge["folio_pages"]
 
     @property
     def pmd_mapped_fraction(self) -> npt.NDArray[np.float64]:
@@ -265,12 +334,32 @@ class Family:
         self.entries.next[head[listed]] = entries[listed]
         return entries
 
-    def new_folios(self, regions: Ints, mapped: Ints) -> Ints:
-        """Allocate one folio a region, mapped so many times. Shapes: (n,), (n,) -> (n,)."""
-        folios = self.folios.take(regions.size)
-        self.folios.region[folios], self.folios.mapped[folios] = regions, mapped
-        self.adjust("folios", regions * self.n_sharers, np.ones(regions.size, np.int64))
+    def new_folios(self, regions: Ints, mapped: Ints, order: int = HPAGE_PMD_ORDER, block: int = 0) -> Ints:
+        """Allocate one folio a region, mapped so many times, for an aligned block of it; below PMD order regions are
+        distinct. Shapes: (n,), (n,) -> (n,)."""
+        table = self.folios
+        if order == HPAGE_PMD_ORDER:
+            folios = table.take(regions.size)
+            table.order[folios], table.head[folios] = order, folios
+        else:
+            folios = self._runs_of(regions, order, block) + block
+            table.begin(folios)
+        table.region[folios], table.mapped[folios] = regions, mapped
+        self._count_folios(regions, folios, 1)
         return folios
+
+    def _runs_of(self, regions: Ints, order: int, block: int) -> Ints:
+        """Give each region's run of an order, a new one where that has a folio in the block. Shapes: (n,) -> (n,)."""
+        runs = self.runs.setdefault(order, np.zeros(self.n_replicates * self.n_regions, np.int64))
+        at = np.where(runs[regions], runs[regions] + block, 0)
+        lacking = regions[(at == 0) | ~self.folios.vacant(at)]
+        runs[lacking] = self.folios.take_runs(lacking.size, order)
+        return runs[regions]
+
+    def _count_folios(self, regions: Ints, folios: Ints, sign: int) -> None:
+        rows = regions * self.n_sharers
+        self.adjust("folios", rows, np.full(folios.size, sign))
+        self.adjust("folio_pages", rows, sign << self.folios.order[folios].astype(np.int64))
 
     def map_folios(self, folios: Ints, ptes: Ints) -> None:
         """Add (or take, where negative) mappings of folios; one that loses its last is freed, unless a long reference
@@ -285,9 +374,11 @@ class Family:
         dead = folios[(self.folios.mapped[folios] == 0) & (self.folios.held[folios] == 0)]
         if dead.size:
             regions = self.folios.region[dead].astype(np.int64)
-            self.adjust("folios", regions * self.n_sharers, np.full(dead.size, -1))
+            self._count_folios(regions, dead, -1)
             self.adjust("stuck_pages", regions * self.n_sharers, -self.folios.lost[dead].astype(np.int64))
-            self.folios.give(dead)
+            over = self.folios.end(dead)
+            for runs in self.runs.values() if over.size else ():
+                runs[np.isin(runs, over)] = 0
 
     def lose(self, rows: Ints, folios: Ints, pages: Ints) -> None:
         """Note that folios lost the last mappings of so many of their pages; duplicates are allowed. Shapes: each (n,)."""

@@ -1,4 +1,4 @@
-"""Which mms own the two MM slots of a PMD-order folio: what the kernel knows of who maps it, and all that it knows.
+"""Which mms own the two MM slots of a large folio: what the kernel knows of who maps it, and all that it knows.
 
 The first two mms that map a folio get a slot; a third gets none. The folio is "maybe mapped shared" from the moment when a
 second mm maps it until one slot owns all its mappings: a survivor without a slot is taken for one of several for ever.
@@ -13,7 +13,6 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.state.family import Family
-from thpsweep.units import HPAGE_PMD_NR
 
 
 def hand_out(family: Family, folios: Ints) -> None:
@@ -73,7 +72,7 @@ def settle(family: Family) -> None:
     held = folios[some % max(folios.size, 1)]
     rows = table.region[held].astype(np.int64) * family.n_sharers + owners[some] - 1
     records = family.record_of[rows].astype(np.int64)
-    left = bits.where((table.mapped[held] <= HPAGE_PMD_NR) | ~_begins_with(family, records, held))
+    left = bits.where((table.mapped[held] <= 1 << table.order[held]) | ~_begins_with(family, records, held))
     held, some = held[left], some[left]
     ptes = family.folio_ptes(records[left], held)
     table.maybe_shared[held[ptes == table.mapped[held]]] = False
@@ -86,5 +85,7 @@ def _begins_with(family: Family, records: Ints, folios: Ints) -> Bools:
     """Tell whose first entry maps the folio: a quick look that settles most. Shapes: (n,), (n,) -> (n,)."""
     entry = family.records.head[records]
     layer = family.entries.layer[entry]
-    hit = bits.any_slot(bits.at(family.entries.slots, entry) & bits.at(family.layers.compound, layer))
-    return np.asarray(hit & (family.layers.folio[layer] == folios))
+    board = bits.at(family.entries.slots, entry) & bits.at(family.layers.compound, layer)
+    if family.runs:
+        board &= family.spans(folios)
+    return np.asarray(bits.any_slot(board) & (family.layers.folio[layer] == family.heads(folios)))

@@ -6,9 +6,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.model.bits import Boards
+from thpsweep.model import bits
+from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.state.columns import Columns
-from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
+from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
 Column = npt.NDArray[np.int32]
 
@@ -60,13 +61,14 @@ class Layers(Columns):
     missing: Column = dataclasses.field(default_factory=_column)
     """Row of the table of missing mappings; 0 where every row that lists the layer maps all of it."""
     folio: Column = dataclasses.field(default_factory=_column)
+    """First folio of the run that its subpages are in (Folios); 0 for none, or stale where no slot is compound."""
     common: npt.NDArray[np.bool_] = dataclasses.field(default_factory=lambda: np.zeros(1, bool))
     """More than one row has mapped these frames at some time: new frames of any of them go to another layer."""
     anon_vma: Column = dataclasses.field(default_factory=_column)
     """The anon_vma that the frames belong to, by its number in the replicate (anon_vmas.py)."""
     slots: Boards = dataclasses.field(default_factory=_boards)
     compound: Boards = dataclasses.field(default_factory=_boards)
-    """Slots whose frame is a subpage of `folio`; the others are order-0 folios."""
+    """Slots whose frame is a subpage of a folio of that run; the others are order-0 folios."""
     held: Boards = dataclasses.field(default_factory=_boards)
     """Slots whose page has a long reference (pins.py)."""
     zeroed: Boards = dataclasses.field(default_factory=_boards)
@@ -94,9 +96,18 @@ class Missing(Columns):
 
 @dataclasses.dataclass
 class Folios(Columns):
-    """PMD-order folios: how many (row, slot) pairs map a subpage, counting a PMD as 512."""
+    """Large folios, in runs: a run has a number for each aligned block of a region, though not all may be there.
+
+    A slot's folio is the first of its layer's run + (slot >> order). A run of PMD order is one folio.
+    """
 
     mapped: Column = dataclasses.field(default_factory=_column)
+    """How many (row, slot) pairs map a subpage, counting a PMD as 512."""
+    order: Column = dataclasses.field(default_factory=lambda: np.full(1, HPAGE_PMD_ORDER, np.int32))
+    head: Column = dataclasses.field(default_factory=_column)
+    """The first of its run."""
+    alive: Column = dataclasses.field(default_factory=_column)
+    """Of the first of a run: how many of the run are there."""
     region: Column = dataclasses.field(default_factory=_column)
     mm_0: Column = dataclasses.field(default_factory=_column)
     """Sharer + 1 that owns the folio's first MM slot, 0 for none; mm_1 the second (mm_slots.py)."""
@@ -110,6 +121,51 @@ class Folios(Columns):
     lost: Column = dataclasses.field(default_factory=_column)
     """Its pages that lost their last mapping: they stay until the folio is split or freed."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._free_runs: dict[int, Ints] = {}
+
+    def take_runs(self, n: int, order: int) -> Ints:
+        """Hand out n runs of folios that are not there yet; give the first of each. Shapes: -> (n,)."""
+        free = self._free_runs.get(order, np.zeros(0, np.int64))
+        kept = free.size - min(n, free.size)
+        reused, self._free_runs[order] = free[kept:], free[:kept]
+        length = HPAGE_PMD_NR >> order
+        fresh: Ints = self.take_fresh((n - reused.size) * length).reshape(-1, length)
+        self.order[fresh], self.head[fresh] = order, fresh[:, :1]
+        return np.concatenate((reused, fresh[:, 0]))
+
+    def vacant(self, folios: Ints) -> Bools:
+        """Tell which numbers have no folio. Shapes: (n,) -> (n,)."""
+        return np.asarray((self.mapped[folios] == 0) & (self.held[folios] == 0))
+
+    def begin(self, folios: Ints) -> None:
+        """Let distinct folios of runs be there, of which nothing is known yet."""
+        order, head = self.order[folios], self.head[folios]
+        alive = self.alive[folios]
+        self.clear(folios)
+        self.order[folios], self.head[folios], self.alive[folios] = order, head, alive
+        np.add.at(self.alive, head, 1)
+
+    def end(self, folios: Ints) -> Ints:
+        """Free distinct folios of any order; give the runs that none is left of. Shapes: (n,) -> (k,)."""
+        whole = folios[self.order[folios] == HPAGE_PMD_ORDER]
+        self.give(whole)
+        parts = folios[self.order[folios] < HPAGE_PMD_ORDER]
+        if not parts.size:
+            return parts
+        np.subtract.at(self.alive, self.head[parts], 1)
+        heads = np.unique(self.head[parts]).astype(np.int64)
+        over: Ints = heads[self.alive[heads] == 0]
+        for order in np.unique(self.order[over]).tolist():
+            freed = over[self.order[over] == order]
+            self._free_runs[order] = np.concatenate((self._free_runs.get(order, freed[:0]), freed))
+        return over
+
+    def live(self) -> Ints:
+        """List the folios that are there, ascending."""
+        return bits.where((self.mapped[: self._used] > 0) | (self.held[: self._used] > 0))
+
 
 @dataclasses.dataclass
 class Pins(Columns):
@@ -119,7 +175,7 @@ class Pins(Columns):
     """Layer that has the page; 0 once it is no longer mapped."""
     slot: Column = dataclasses.field(default_factory=_column)
     folio: Column = dataclasses.field(default_factory=_column)
-    """The PMD-order folio that the page is part of, 0 for an order-0 page."""
+    """The large folio that the page is part of, 0 for an order-0 page."""
     frame: npt.NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(1, np.int64))
     """Number of the page: references with the same number are on the same page."""
     row: npt.NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(1, np.int64))
