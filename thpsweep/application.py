@@ -96,7 +96,7 @@ class Application:
 
     def _conclude(self, plan: "Plan") -> None:
         """Say how long it took, and where the runs are to be seen."""
-        from thpsweep.answers.terminal.table import duration
+        from thpsweep.answers.terminal.numbers import duration
 
         took = f"Took {duration(time.monotonic() - self._started_s)}."
         ui = f" Compare the runs in a browser: {plan.target.shown_by(plan.root, plan.directory)}"
