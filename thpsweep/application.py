@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from thpsweep.sweep.driver.drive import Driven
     from thpsweep.sweep.driver.follower import Process
-    from thpsweep.sweep.local.serial import Launch
+    from thpsweep.sweep.local.launcher import Launch
     from thpsweep.sweep.planning.forecast import Workers
     from thpsweep.sweep.planning.plan import Plan
     from thpsweep.sweep.records.journal import Sweep
