@@ -6,6 +6,7 @@ import pytest
 
 from tests.model.points import option, point, totals
 from thpsweep.errors import OptionError
+from thpsweep.model.accounting.translation import broken_ptes
 from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.model.setting import check, setting
 from thpsweep.model.simulate import simulate
@@ -147,3 +148,33 @@ def test_what_knows_pmd_order_alone_refuses_another(changed: dict[str, Any], exp
     (made if "memory" in changed else made["policy"]).update(changed)
     with pytest.raises(OptionError, match=f"order=4.*{expected}"):
         setting(made)
+
+
+def translation_ms(order: int, coalesce: int, writes: dict[str, Any]) -> float:
+    made = point("switch", DEGREE, **{"hot_regions": 0.0, "regions": 1, "reclaim": "none", **writes})
+    made["policy"]["mechanism"]["order"] = order
+    made["machine"]["tlb_coalesce"] = coalesce
+    return totals(simulate(made))["benefit/tlb_ms_saved"]
+
+
+@pytest.mark.parametrize(("order", "coalesce", "gains"), [(2, 1, 0), (2, 4, 1), (2, 16, 0), (4, 16, 1), (9, 16, 1)])
+def test_a_folio_saves_walks_where_it_has_as_many_pages_as_the_tlb_coalesces(
+    order: int, coalesce: int, gains: bool
+) -> None:
+    assert (translation_ms(order, coalesce, {}) > 0) == gains
+
+
+@pytest.mark.parametrize("order", [4, 9])
+def test_a_written_page_ends_the_gain_of_its_group_alone(order: int) -> None:
+    """16 ptes share an entry or none: at 2 writes a page in the run hardly a group of 16 is whole, though pages are."""
+    some = {"worker_cold_writes_per_page_hour": 12.0}
+    assert translation_ms(order, 16, some) < 0.3 * translation_ms(order, 16, {})
+    family = shared(2)
+    parent, child = family.living
+    parent.collapse("switch", order=order)
+    child.write([0, 1, 40])
+    records = family.family.record_of[[0, 1]].astype("int64")
+    assert [pages.tolist() for pages in broken_ptes(family.family, records, 4).values()][-1 if order == 9 else 0] == [
+        0,
+        29,
+    ]

@@ -9,6 +9,7 @@ import numpy as np
 from thpsweep.model.accounting.prices import aging_visits, collapse_ns, spent_ns
 from thpsweep.model.accounting.translation import (
     PTE_BYTES,
+    Broken,
     Forms,
     Law,
     Rates,
@@ -91,9 +92,10 @@ class Meter:
         self._rates = Rates.of(workload)
         self._n_sharers, self._tick_s, self._shares_tables = family.n_sharers, tick_s, shares_tables
         self._root = RootMemory(family)
-        self._orders: tuple[int, ...] = ()
-        """Orders below PMD order of which there has been a folio."""
         self._gauges: list[Ints] = []
+        self._broken = Broken(family, machine)
+        self._by_order: tuple[list[dict[int, Ints]], ...] = [], [], [], []
+        """What the root, and everybody, map of folios below PMD order, and of broken groups, tick by tick."""
         self._tables: list[Ints] = []
         self._counters: list[Ints] = []
         self._spent: list[CpuTime] = []
@@ -110,12 +112,12 @@ class Meter:
 
     def read(self, family: Family, counts: Counts) -> None:
         """Read the state at the end of a tick."""
-        if len(family.runs) != len(self._orders):
-            self.settle(counts)
-            self._orders = tuple(sorted(family.runs))
         gauges, root = [family.gauge[name] for name in GAUGES], self._root.now(family, counts)
-        by_order = [*family.ptes_by_order().values(), *self._root.orders.values()] if self._orders else []
-        self._gauges.append(np.array([*gauges, *root, family.alive[:, 1:].sum(axis=1), *by_order]))
+        self._gauges.append(np.array([*gauges, *root, family.alive[:, 1:].sum(axis=1)]))
+        self._broken.look(family, counts)
+        by_order = self._root.orders, family.ptes_by_order(), self._broken.root, self._broken.everyone
+        for kept, now in zip(self._by_order, by_order, strict=True):
+            kept.append(dict(now))
         self._counters.append(counts.table.copy())
         if self._shares_tables:
             self._tables.append(shared_ptes(family, self._rates))
@@ -132,16 +134,15 @@ class Meter:
         self._gauges.clear()
         self._counters.clear()
         gauge = dict(zip(GAUGES, table, strict=False))
-        root, n_workers = Forms(*table[len(GAUGES) : len(GAUGES) + 3]), table[len(GAUGES) + 3]
-        every, mine = table[len(GAUGES) + 4 :].reshape(2, len(self._orders), *table.shape[1:])
-        below = dict(zip(self._orders, mine, strict=True)), dict(zip(self._orders, every - mine, strict=True))
+        root, n_workers = Forms(*table[len(GAUGES) : -1]), table[-1]
+        below, broken = (_of_root_and_workers(*self._by_order[at : at + 2]) for at in (0, 2))
         everyone = Forms(gauge["small_ptes"], gauge["compound_ptes"], gauge["pmds"])
         workers = Forms(*(np.maximum(0, a - b) for a, b in zip(everyone, root, strict=True)))
         machine, workload, tick_s = self._machine, self._workload, self._tick_s
         rounds = workload.aging_rounds_per_hour * (tick_s / S_PER_HOUR)
         aged = {name: visits * rounds for name, visits in aging_visits(gauge, workload.reclaim).items()}
         aged = _up_to_each(self._integrals.aged, aged)
-        seconds = process_seconds(root, workers, n_workers, machine, self._rates, tick_s, table_bytes, below)
+        seconds = process_seconds(root, workers, n_workers, machine, self._rates, tick_s, table_bytes, below, broken)
         translated = _up_to_each(self._integrals.translated, seconds)
         law = Law(machine, self._rates, self._n_sharers, self._integrals.small_uncached)
         spent = spent_ns(then, aged, translated, law, self._shares_tables)
@@ -158,6 +159,24 @@ class Meter:
     def cpu_time(self) -> CpuTime:
         """CPU time up to the end of each tick that was settled."""
         return CpuTime(*(np.concatenate(part) for part in zip(*self._spent, strict=True)))
+
+
+def _of_root_and_workers(
+    root: list[dict[int, Ints]], everyone: list[dict[int, Ints]]
+) -> tuple[dict[int, Ints], dict[int, Ints]]:
+    """Put what ticks say of each order one behind the other, for the root and for the others, and forget the ticks.
+
+    Shapes: each (n_replicates,) -> each (n_ticks, n_replicates).
+    """
+    orders = sorted({order for tick in everyone for order in tick})
+    shape = next((amounts.shape for tick in everyone for amounts in tick.values()), (0,))
+    mine, all_of_it = (
+        {order: np.stack([tick.get(order, np.zeros(shape, np.int64)) for tick in ticks]) for order in orders}
+        for ticks in (root, everyone)
+    )
+    root.clear()
+    everyone.clear()
+    return mine, {order: all_of_it[order] - mine[order] for order in orders}
 
 
 def _up_to_each(sums: dict[str, Floats], amounts: Mapping[str, Floats]) -> dict[str, Floats]:
