@@ -1,7 +1,5 @@
 """The command line as a user meets it: exit codes, one line an error, nothing left behind by a refusal."""
 
-import contextlib
-import io
 import json
 import os
 import re
@@ -12,49 +10,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests import warm
-from thpsweep import cli
+from tests.place import SMALL, Place
 from thpsweep.arguments import HYDRA_VERBS, PLAIN_VERBS
 from thpsweep.model.workloads.captured import SAMPLES
 
 ROOT = Path(__file__).parents[1]
-SMALL = ["workload=prefork", "workload.regions=1", "run.replicates=2", "run.duration_s=300", "sweep.track=false"]
 SLOW = ["workload=prefork", "run.replicates=4", "sweep.track=false", "hydra/launcher=serial"]
 IN_PROCESS = "hydra/launcher=serial"
-
-
-class Place:
-    """An empty folder to run commands in."""
-
-    def __init__(self, path: Path) -> None:
-        self.work, self.home = path / "work", path / "home"
-        self.work.mkdir()
-        self.home.mkdir()  # Ray keeps its token there
-
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start a command."""
-        command = [sys.executable, "-m", "thpsweep", *arguments]
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=self.work, env=self._environment, **pipes)
-
-    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end."""
-        return warm.run(arguments, self.work, self._environment)
-
-    @property
-    def _environment(self) -> dict[str, str]:
-        variables = {**os.environ, "HOME": str(self.home), "PYTHONPATH": str(ROOT)}
-        variables.pop("HYDRA_FULL_ERROR", None)
-        return variables
-
-    def results(self) -> dict[str, Any]:
-        """Read all whole result records, last one of a point first, without our own reader."""
-        lines = [line for file in self.work.glob("*/*/journal.jsonl") for line in file.read_text().split("\n")[:-1]]
-        return {r["id"]: r["result"] for r in map(json.loads, lines) if r["type"] == "result"}
 
 
 @pytest.fixture
@@ -262,39 +227,6 @@ def test_files_of_ones_own_that_are_wrong_are_one_line(place: Place, option: str
     ended = place.run("plan", "--config-dir", str(file.parents[1]), f"{option}=mine")
     assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (2, "", 1), ended
     assert wanted in ended.stderr
-
-
-@pytest.mark.parametrize("line", ["thpsweep sweep policy=in", "thpsweep policy=in"])
-def test_shells_complete_group_options(place: Place, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
-    monkeypatch.setenv("COMP_LINE", line)
-    assert place.run("-sc", "query=bash").stdout.split() == [
-        "policy=incremental",
-        "policy=inplace",
-        "policy=inplace_pmd",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("line", "wanted"),
-    [
-        ("thpsweep s", ["status", "sweep", "sync"]),
-        ("thpsweep status sweeps/a", []),  # the shell then completes files
-        ("thpsweep sweep sharing.degree=1,,", []),
-    ],
-)
-def test_shells_complete_verbs_and_are_told_of_no_errors(
-    place: Place, monkeypatch: pytest.MonkeyPatch, line: str, wanted: list[str]
-) -> None:
-    monkeypatch.setenv("COMP_LINE", line)
-    ended = place.run("-sc", "query=bash")
-    assert (sorted(ended.stdout.split()), ended.stderr) == (wanted, "")
-
-
-def test_every_verb_is_completed() -> None:
-    with contextlib.redirect_stdout(io.StringIO()) as said, pytest.raises(SystemExit):
-        cli.main(["--help"])
-    shown = set(re.findall(r"^    (\w+)\b", said.getvalue(), re.MULTILINE))
-    assert shown == {*HYDRA_VERBS, *PLAIN_VERBS}
 
 
 def test_a_given_name_is_one_sweeps(place: Place) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.model.test_plugins import GATE
+from tests.place import SMALL, Place
 from tests.sweep.journals import of_other_code
-from tests.test_cli import SMALL, Place
 from thpsweep.arguments import for_hydra
 
 SERIAL = "hydra/launcher=serial"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_cli import SMALL, Place
+from tests.place import SMALL, Place
 
 SERIAL = "hydra/launcher=serial"
 BREAKEVEN = ["hydra/sweeper=breakeven", SERIAL, *SMALL]

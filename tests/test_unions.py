@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import SMALL, Place
+from tests.place import SMALL, Place
 
 HEAD = "# @package _global_\ndefaults:\n  - override /workload: prefork\n"
 AXES = "hydra:\n  sweeper:\n    params:\n"

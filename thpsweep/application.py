@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from thpsweep.sweep.driver.drive import Driven
     from thpsweep.sweep.driver.follower import Process
-    from thpsweep.sweep.local.serial import Launch
+    from thpsweep.sweep.local.launcher import Launch
     from thpsweep.sweep.planning.forecast import Workers
     from thpsweep.sweep.planning.plan import Plan
     from thpsweep.sweep.records.journal import Sweep
@@ -96,7 +96,7 @@ class Application:
 
     def _conclude(self, plan: "Plan") -> None:
         """Say how long it took, and where the runs are to be seen."""
-        from thpsweep.answers.terminal.table import duration
+        from thpsweep.answers.terminal.numbers import duration
 
         took = f"Took {duration(time.monotonic() - self._started_s)}."
         ui = f" Compare the runs in a browser: {plan.target.shown_by(plan.root, plan.directory)}"

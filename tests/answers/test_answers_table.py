@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from thpsweep.answers.terminal import table
+from thpsweep.answers.terminal import columns, numbers, table
 from thpsweep.units import size
 
 
@@ -141,7 +141,7 @@ def test_a_region_that_each_process_collapses_for_itself_is_private(sweep_of):
     ],
 )
 def test_a_column_has_one_unit_in_which_every_value_can_be_read(values, unit):
-    column = next(column for column in table.COLUMNS if column.metric == "tradeoff/payback_s")
+    column = next(column for column in columns.COLUMNS if column.metric == "tradeoff/payback_s")
     assert column.unit([{"tradeoff/payback_s": value} for value in values]) == unit
 
 
@@ -157,14 +157,14 @@ def test_a_column_has_one_unit_in_which_every_value_can_be_read(values, unit):
     ],
 )
 def test_durations_read_well(value_s, text):
-    assert table.duration(value_s) == text
+    assert numbers.duration(value_s) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(0, "0"), (0.001234, "0.00123"), (12.345, "12.3"), (-1234.5, "-1,234"), (math.inf, "inf")]
 )
 def test_three_digits(value, text):
-    assert table.significant(value) == text
+    assert numbers.significant(value) == text
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from thpsweep.answers.analysis.sensitivity import sensitivities
 from thpsweep.answers.analysis.study import Study
 from thpsweep.answers.analysis.uncertainty import draws, odds
 from thpsweep.answers.report import figures, headline
-from thpsweep.answers.terminal import table
+from thpsweep.answers.terminal import columns, numbers, table
 
 P = "machine.pte_switch_ns"
 RANGES = {P: (10.0, 1.0, 100.0)}
@@ -127,7 +127,7 @@ def test_the_rounding_of_large_sums_is_no_difference() -> None:
 
 def test_an_interval_narrower_than_the_digits_is_given_as_a_share() -> None:
     narrow = PairedEstimate(7200.0, 7199.0, 7201.0, 4)
-    assert figures.ends(narrow, table.duration) == " [± 0.01 %]"
+    assert figures.ends(narrow, numbers.duration) == " [± 0.01 %]"
 
 
 def row(**metrics):
@@ -135,8 +135,8 @@ def row(**metrics):
 
 
 def cell(metric, **ends):
-    column = next(one for one in table.COLUMNS if one.metric == metric)
-    return table._cell(row(**ends), column, 1.0, interval=True)
+    column = next(one for one in columns.COLUMNS if one.metric == metric)
+    return columns.cell(row(**ends), column, 1.0, interval=True)
 
 
 def net(mean, half, **more):

@@ -21,7 +21,7 @@ from tests.cluster.hosts import Host
 from tests.faults.driver import plan_of
 from tests.sweep.conftest import degrees, make_point
 from thpsweep.sweep.driver.drive import drive
-from thpsweep.sweep.local.serial import Arrival, Task, Terms
+from thpsweep.sweep.local.launcher import Arrival, Task, Terms
 from thpsweep.sweep.ray.pool import run_pool
 
 __all__ = ["degrees", "make_cluster", "make_point"]

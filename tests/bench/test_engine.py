@@ -18,7 +18,8 @@ from tests.each import each
 from tests.faults.driver import plan_of
 from tests.sweep.conftest import degrees, make_point
 from thpsweep.sweep.driver.drive import drive
-from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
+from thpsweep.sweep.local.launcher import Arrival, Task, Terms
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.ray.pool import run_pool
 

@@ -143,6 +143,13 @@ def test_refuses_negative_values_by_name(name: str, field: str) -> None:
             registry.build("workload", {**options, field: -1})
 
 
+def test_an_option_that_came_later_leaves_the_events_as_they_were() -> None:
+    one = small("copy", 4, "prefork")
+    older = {name: value for name, value in one["workload"].items() if name != "write_clustering"}
+    assert scene_key({**one, "workload": older}) == scene_key(one)
+    assert scene_key(small("copy", 4, "prefork", write_clustering=0.5)) != scene_key(one)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("field", "value"),
@@ -150,6 +157,7 @@ def test_refuses_negative_values_by_name(name: str, field: str) -> None:
         ("worker_life_law", "weibull"),
         ("burst_pages_share", 1.0),
         ("write_zipf_exponent", 4.5),
+        ("write_clustering", 1.0),
         ("worker_life_s", float("nan")),
     ],
 )

@@ -11,7 +11,8 @@ import pytest
 
 from tests.faults.conftest import MakePlace
 from tests.faults.points import HANGS, STUCK, misbehave, slow, very_slow
-from thpsweep.sweep.local.serial import Task, Terms, run_serial
+from thpsweep.sweep.local.launcher import Task, Terms
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.ray import calls
 from thpsweep.sweep.ray.join import secure

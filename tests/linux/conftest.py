@@ -11,6 +11,8 @@ import pytest
 from tests.linux.live import PATIENCE_S
 from thpsweep.errors import CaptureError, LiveError
 from thpsweep.linux.capture.capture import hidden_frames
+from thpsweep.linux.live import build
+from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.settings import THP, Settings, huge_by_madvise_only
 
 FAMILY = Path(__file__).parent / "family.py"
@@ -94,3 +96,12 @@ def nobody():
     if os.geteuid() != 0:
         pytest.skip("not root: cannot change to another user")
     return 65534
+
+
+@pytest.fixture
+def live(frames_are_shown, madvised):
+    """Start processes that do what they are told to, one family."""
+    if build.compiler() is None:
+        pytest.skip("no C compiler")
+    with LiveFamily() as family:
+        yield family

@@ -1,67 +1,21 @@
 """Does watching a family of live processes find the writes, reads, lives and pins that they were told to make?"""
 
-import contextlib
 import ctypes
 import math
 import os
-import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from thpsweep.errors import CaptureError
+from tests.linux.watching import CHILD_READS, LATE, SECONDS, WORKER_COLD, WRITTEN, N, family_of_two, watched_while
 from thpsweep.linux.activity import checks, judge, lives, pins, reads, snapshot
-from thpsweep.linux.activity.faults import Faults, tracing
 from thpsweep.linux.activity.watch import WatchRequest, watch
 from thpsweep.linux.capture.capture import capture
-from thpsweep.linux.live import build
 from thpsweep.linux.live.actor import Advice
-from thpsweep.linux.live.family import LiveFamily
-from thpsweep.linux.proc.maps import Vma
-from thpsweep.linux.proc.pagemap import decode
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES
 
 pytestmark = [pytest.mark.live, pytest.mark.alone]
-
-REGIONS, SECONDS = 4, 1.0
-N = REGIONS * HPAGE_PMD_NR
-WRITTEN, LATE, CHILD_READS = 37, 21, 300
-WORKER_COLD = "worker_cold_writes_per_page_hour"
-
-
-@pytest.fixture
-def live(frames_are_shown, madvised):
-    if build.compiler() is None:
-        pytest.skip("no C compiler")
-    with LiveFamily() as family:
-        yield family
-
-
-def watched_while(root, act, *, aside=False, seconds=SECONDS, **options):
-    """Watch a family that acts in the middle of it; while it does, the watcher looks who lives only if it acts aside."""
-    with ThreadPoolExecutor(1) as executor:
-        acts = []
-
-        def progress(passed_s):
-            if passed_s > seconds / 4 and not acts:
-                acts.append(executor.submit(act))
-                if not aside:
-                    acts[0].result()
-
-        seen = watch(WatchRequest(root.pid, True, seconds, progress=progress, **options))
-        acts[0].result()
-    return seen
-
-
-def family_of_two(live):
-    root = live.start()
-    memory = root.map(REGIONS)
-    root.write(memory, range(N))
-    child, _ = live.fork(root)
-    return root, child, memory
 
 
 def test_copied_pages_give_the_rate_of_the_closed_form(live):
@@ -129,106 +83,6 @@ def test_writes_of_a_worker_that_came_and_went(live):
     assert life.value == pytest.approx(
         seen.looked_s + 6 * lives.POLL_S, abs=0.3
     )  # one exit; the other lived all the time
-
-
-def snapshot_of(frames, *, shared=None, dirty=None, huge=False, vma=(0, 1 << 40), vma_dirty=False, at_s=0.0):
-    """Make the snapshot of region 5; all pages are shared, and none soft-dirty, unless told otherwise."""
-    flags = np.zeros((1, 512), bool)
-    return snapshot.PageTableSnapshot(
-        at_s, np.array([5]), frames, ~flags if shared is None else shared, flags, flags if dirty is None else dirty,
-        np.array([huge]), np.array([vma]), np.array([vma_dirty]),
-    )  # fmt: skip
-
-
-def test_a_frame_that_migrated_in_all_sharers_is_no_write():
-    before = np.arange(1, 513, dtype=np.uint32)[None]
-    moved, copied = before.copy(), before.copy()
-    moved[0, :10] += 1000
-    copied[0, :10] += 1000
-    copied[0, 20] = 9999
-    every = {
-        1: snapshot.changes(snapshot_of(before), snapshot_of(moved), False),
-        2: snapshot.changes(snapshot_of(before), snapshot_of(copied), False),
-    }
-    assert [each.written.tolist() for each in every.values()] == [[10], [11]]
-    kept = snapshot.without_moves(every)
-    assert [(each.written.tolist(), each.page.tolist()) for each in kept.values()] == [([0], []), ([1], [5 * 512 + 20])]
-
-
-def test_a_collapsed_region_is_no_write():
-    frames, flags = np.arange(1, 513, dtype=np.uint32)[None], np.zeros((1, 512), bool)
-    before, after = snapshot_of(frames), snapshot_of(frames + 512, shared=flags, huge=True, at_s=1.0)
-    assert not snapshot.changes(before, after, False).written.any()
-
-
-def test_soft_dirty_bits_show_writes_to_private_pages_where_there_are_some():
-    present, exclusive, dirty = 1 << 63, 1 << 56, 1 << 55
-    row = np.zeros(512, np.uint64)
-    row[:3] = [present | exclusive | 7, present | exclusive | 8, present | 9]
-    later = row.copy()
-    later[[1, 2]] |= np.uint64(dirty)
-
-    def look(entries):
-        seen = decode(entries)
-        shared = (seen.frames != 0) & ~seen.exclusive
-        return snapshot_of(seen.frames, shared=shared, dirty=seen.dirty)
-
-    changed = snapshot.changes(look(row), look(later), True)
-    assert (changed.at_risk.tolist(), changed.written.tolist()) == ([3], [2])
-    assert snapshot.changes(look(row), look(later), False).at_risk.tolist() == [1]
-
-
-@pytest.mark.parametrize(
-    "later",
-    [{"vma_dirty": True}, {"vma": (0, 2 << 40)}, {"huge": True}],
-    ids=["VM_SOFTDIRTY", "another VMA", "one bit for 512 pages"],
-)
-def test_soft_dirty_bits_that_say_nothing_of_single_pages_are_not_taken(later):
-    """One page of the region is shared and copied, all of its soft-dirty bits are set: only the copy shows a write."""
-    frames, every = np.arange(1, 513, dtype=np.uint32)[None], np.ones((1, 512), bool)
-    shared = np.arange(512)[None] == 7
-    copied = np.where(shared, 9999, frames).astype(np.uint32)
-    before = snapshot_of(frames, shared=shared, huge=later.get("huge", False))
-    changed = snapshot.changes(before, snapshot_of(copied, shared=~every, dirty=every, **later), True)
-    assert (changed.at_risk.tolist(), changed.written.tolist(), changed.by_copies.tolist()) == ([1], [1], [True])
-
-
-@pytest.fixture
-def soft_dirty(frames_are_shown):
-    """Skip where the kernel has no soft-dirty bits."""
-    if why := checks.soft_dirty():
-        pytest.skip(why)
-
-
-def test_memory_that_nobody_wrote_is_not_called_written_when_its_vma_grows(soft_dirty, live):
-    root = live.start()
-    low, high = sorted((root.map(1), root.map(1)), key=lambda memory: memory.address)
-    if high.address - low.address > 2 * HPAGE_PMD_SIZE_BYTES:
-        pytest.skip("the kernel put the second mapping elsewhere: the VMAs do not merge")
-    root.write(low, range(HPAGE_PMD_NR))
-    changed = judge._changed(watched_while(root, lambda: root.map(REGIONS)))[root.pid]
-    assert changed.written.sum() <= HPAGE_PMD_NR // 8
-
-
-def test_flags_of_a_vma_are_read_where_all_of_a_region_is_dirty(live, monkeypatch):
-    """A kernel without soft-dirty bits stands for one that has them: its entries and VmFlags are made up."""
-    root = live.start()
-    memory = root.map(2)
-    root.write(memory, range(2 * HPAGE_PMD_NR))
-    first = memory.address // HPAGE_PMD_SIZE_BYTES
-    decode_entries = snapshot.decode
-
-    def all_dirty(entries):
-        seen = decode_entries(entries)
-        seen.dirty[:] = True
-        return seen
-
-    vma = Vma(memory.address, memory.address + HPAGE_PMD_SIZE_BYTES, {}, frozenset({"sd"}))
-    monkeypatch.setattr(snapshot, "decode", all_dirty)
-    monkeypatch.setattr(snapshot, "anonymous_vmas", lambda pid: [vma])
-    taken = snapshot.take(root.pid, checks.zero_frame(), True, soft_dirty=True)
-    marked = dict(zip(taken.region.tolist(), taken.vma_dirty.tolist(), strict=True))
-    assert (marked[first], marked[first + 1]) == (True, False)
 
 
 def read_remotely(pid, address, n_bytes):
@@ -317,69 +171,3 @@ Referenced: 400 kB
 
 
 # --- interfaces that do nothing -----------------------------------------------------------------------------------------
-
-
-def test_a_clear_refs_that_does_nothing_is_found_out(frames_are_shown, monkeypatch):
-    monkeypatch.setattr(reads, "clear", lambda pid, what: None)
-    assert "smaps says" in checks.young()
-    assert "soft-dirty" in checks.soft_dirty()
-
-
-def test_traced_faults_that_do_not_come_are_found_out(frames_are_shown, monkeypatch):
-    monkeypatch.setattr(checks, "_PATIENCE_S", 0.05)
-    monkeypatch.setattr(Faults, "follow", lambda self, pids: None)
-    monkeypatch.setattr(Faults, "drain", lambda self: None)
-    try:
-        with tracing() as tracer:
-            assert "not all were told of" in checks.faults(tracer)
-    except CaptureError as error:
-        pytest.skip(str(error))
-
-
-def test_a_pagemap_that_shows_no_copies_is_found_out(frames_are_shown, monkeypatch):
-    monkeypatch.setattr(checks.Scratch, "write", lambda self, n_pages: None)
-    with pytest.raises(CaptureError, match="writes cannot be watched"):
-        checks.zero_frame()
-
-
-def test_without_tracefs_it_says_what_is_not_seen(live, monkeypatch):
-    @contextlib.contextmanager
-    def refused():
-        raise CaptureError("tracefs is not mounted and cannot be")
-        yield
-
-    monkeypatch.setattr("thpsweep.linux.activity.watch.tracing", refused)
-    root, _, _ = family_of_two(live)
-    found = judge.judge(watched_while(root, lambda: None))
-    assert any("came or went" in sentence and "tracefs" in sentence for sentence in found.unseen)
-    assert WORKER_COLD in found.rates
-
-
-def test_nothing_of_the_trace_stays_behind(frames_are_shown):
-    try:
-        with tracing() as tracer:
-            home = tracer.home
-            assert home.is_dir()
-    except CaptureError as error:
-        pytest.skip(str(error))
-    assert not home.exists()
-
-
-def test_a_root_that_ends_meanwhile(live):
-    root, _, _ = family_of_two(live)
-
-    def end_it():
-        os.kill(root.pid, signal.SIGKILL)
-        while reads_as_alive(root.pid):  # a signal takes its time where CPUs are busy
-            time.sleep(0.01)
-
-    with pytest.raises(CaptureError, match="ended while it was watched"):
-        watched_while(root, end_it)
-
-
-def reads_as_alive(pid):
-    """Tell whether a process has memory still."""
-    try:
-        return bool(Path(f"/proc/{pid}/maps").read_text())
-    except (FileNotFoundError, ProcessLookupError):
-        return False

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from thpsweep.linux.activity.rates import Exposed, hottest, mean_span, per_page_hour
+from thpsweep.linux.activity.rates import Exposed, clustering, hottest, mean_span, per_page_hour
 
 
 def test_one_window_has_a_closed_form():
@@ -79,3 +79,23 @@ def test_noise_is_not_hot():
 
 def test_one_rate_of_few_regions_is_not_hot():
     assert not len(hottest(np.array([9]), np.ones(1))) and not len(hottest(np.zeros(5, int), np.ones(5)))
+
+
+@pytest.mark.parametrize(("written", "chance"), [(1.0, 0.02), (0.5, 0.02), (0.1, 0.3)])
+def test_clustering_is_the_share_of_regions_that_nobody_writes(written, chance):
+    """2 processes, 400 regions of up to 512 pages; in a share of the regions, the same for both, pages are written."""
+    rng = np.random.default_rng(8)
+    covered = []
+    for _ in range(100):
+        pages = np.tile(rng.integers(100, 513, 400), (2, 1))
+        acted = rng.binomial(pages, chance * (rng.random(400) < written))
+        found = clustering(pages, acted, "")
+        covered.append(found.low <= 1 - written <= found.high)
+        assert found.value == pytest.approx(1 - written, abs=0.12)
+    assert sum(covered) >= 85  # of 100 nominal 95 % intervals of a jackknife
+
+
+def test_where_no_two_pages_of_a_region_are_written_clustering_is_not_known():
+    one = np.full((1, 10), 512)
+    assert clustering(one, np.eye(1, 10, dtype=np.int64), "") is None
+    assert clustering(np.zeros((0, 0), np.int64), np.zeros((0, 0), np.int64), "") is None

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.linux.family import N_GUARDED, REGION
+from tests.linux.pasted import huge_kib, layout_of, pss_kib, rss_kib
 from tests.linux.test_capture import first_region
-from tests.linux.test_import import huge_kib, layout_of, pss_kib, rss_kib
 from thpsweep.linux.capture.capture import capture
 from thpsweep.linux.proc import tree
 

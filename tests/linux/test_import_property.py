@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.linux.test_import import REGION, huge_kib, layout_of, rss_kib
+from tests.linux.pasted import REGION, huge_kib, layout_of, rss_kib
 from thpsweep.errors import CaptureError
 
 PAGES = 512

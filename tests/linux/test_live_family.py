@@ -10,7 +10,7 @@ from thpsweep.errors import LiveError
 from thpsweep.linux.live import build
 from thpsweep.linux.live.actor import Actor, Advice
 from thpsweep.linux.live.family import LiveFamily
-from thpsweep.linux.live.look import look
+from thpsweep.linux.proc.memory import memory_state
 
 pytestmark = pytest.mark.live
 
@@ -30,7 +30,7 @@ def test_a_child_shares_what_was_written_before_the_fork(live, frames_are_shown)
     child, _ = live.fork(parent)
     parent.write(memory, range(90, 110))
     child.write(memory, range(0, 10))
-    mine, its = look(parent.pid, memory).frames, look(child.pid, memory).frames
+    mine, its = memory_state(parent.pid, memory).frames, memory_state(child.pid, memory).frames
     assert np.flatnonzero(mine).tolist() == list(range(110)) and np.flatnonzero(its).tolist() == list(range(100))
     assert np.flatnonzero((mine == its) & (mine != 0)).tolist() == list(range(10, 90))
 
@@ -40,7 +40,7 @@ def test_smaps_and_the_zero_page(live, frames_are_shown) -> None:
     memory = actor.map(1)
     actor.write(memory, range(10))
     actor.read(memory, range(20))
-    seen = look(actor.pid, memory)
+    seen = memory_state(actor.pid, memory)
     assert np.count_nonzero(seen.frames) == 10 and seen.kib["Rss"] == seen.kib["Pss"] == 40
     assert np.flatnonzero(seen.alone).tolist() == list(range(10))
 

@@ -8,8 +8,8 @@ import pytest
 from tests.linux.live import bench_or_skip
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.family import LiveFamily
-from thpsweep.linux.live.look import look
 from thpsweep.linux.proc.kpage import FrameTable
+from thpsweep.linux.proc.memory import memory_state
 from thpsweep.linux.validate.interference import InterferenceWatch
 from thpsweep.linux.validate.on_kernel import OnKernel
 from thpsweep.linux.validate.run import validate
@@ -65,7 +65,7 @@ def differences(case: Case, bench: Bench) -> list[str]:
 
 
 def off_lru(pid: int, memory) -> int:
-    frames = np.sort(look(pid, memory).frames)
+    frames = np.sort(memory_state(pid, memory).frames)
     with FrameTable("kpageflags") as flags:
         return int(np.count_nonzero((flags.read(frames[frames != 0]) & KPF_LRU) == 0))
 

@@ -69,3 +69,25 @@ def test_lengths_of_spans_are_kept_apart() -> None:
     for span, length in enumerate(lengths):
         pages = np.unique(np.concatenate(found[span])).size
         assert near(pages, np.full(law.n_pages, -math.expm1(-0.1 * length)))
+
+
+@pytest.mark.parametrize("clustering", [0.25, 0.9])
+@pytest.mark.parametrize("mean", [0.001, 0.2])
+def test_clustered_writes_have_the_closed_form_of_pages_written_in_a_region(clustering: float, mean: float) -> None:
+    """Of 40 regions n = 30 or 4 are written: n / 40 x 512 (1 - exp(-mean t 40 / n)) pages of a region, on average."""
+    law, n_spans, ticks = Law.clustered(40, mean, 0.0, clustering), 50, 10.0
+    pages = np.zeros((n_spans, 40 * 512), bool)
+    spans = Spans(np.arange(n_spans), np.zeros(n_spans, np.int64), np.full(n_spans, ticks))
+    for part in law.draw(np.random.default_rng(9), spans):
+        pages[part.span, part.page] = True
+    by_region = pages.reshape(n_spans, 40, 512).sum(axis=2)
+    written = round(40 * (1 - clustering))
+    assert np.count_nonzero(by_region.sum(axis=0)) == written
+    assert law.mean * law.n_pages == pytest.approx(mean * 40 * 512)
+    chance = -math.expm1(-mean * ticks * 40 / written)
+    assert near(by_region.sum(), np.full(n_spans * written * 512, chance))
+
+
+def test_without_clustering_the_law_is_the_even_one() -> None:
+    assert Law.clustered(40, 0.2, 0.99, 0.0) == Law(40 * 512, 0.2, 0.99)
+    assert np.unique(Law.clustered(40, 0.2, 0.99, 0.5).pages(np.arange(20 * 512)) >> 9).size == 20

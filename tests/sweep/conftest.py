@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from thpsweep.api import composed
-from thpsweep.sweep.local.serial import Task
+from thpsweep.sweep.local.launcher import Task
 from thpsweep.sweep.planning.check import check, planned_point
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records.point import PlannedPoint

@@ -16,7 +16,8 @@ from tests.sweep.planted import NET, bisection, break_even_of, falling, noisy, p
 from thpsweep.answers.terminal.searched import searched
 from thpsweep.errors import OptionError, SweepError
 from thpsweep.sweep.driver.drive import drive
-from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
+from thpsweep.sweep.local.launcher import Arrival, Task, Terms
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import journal
 from thpsweep.sweep.records.status import status

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from thpsweep.sweep.local.serial import Task
+from thpsweep.sweep.local.launcher import Task
 from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.ray.chunks import Chunks
 from thpsweep.sweep.records.point import Point, scene_id

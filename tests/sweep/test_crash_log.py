@@ -13,7 +13,8 @@ import pytest
 from tests.each import each
 from thpsweep.sweep.local import isolated
 from thpsweep.sweep.local.isolated import MAX_DEATHS, run_isolated
-from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
+from thpsweep.sweep.local.launcher import Arrival, Task, Terms
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning import batches
 from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.ray.auto import run_auto

@@ -18,7 +18,8 @@ from thpsweep.errors import StorageError, SweepError
 from thpsweep.sweep.driver import drive as drive_module
 from thpsweep.sweep.driver.drive import drive
 from thpsweep.sweep.local.attempt import outcome
-from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
+from thpsweep.sweep.local.launcher import Arrival, Task, Terms
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import journal
 

@@ -16,7 +16,8 @@ import pytest
 from thpsweep.sweep.driver import follower
 from thpsweep.sweep.driver.drive import drive
 from thpsweep.sweep.local.attempt import outcome
-from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
+from thpsweep.sweep.local.launcher import Arrival, Task, Terms
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import journal
 from thpsweep.sweep.tracking import messages

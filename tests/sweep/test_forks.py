@@ -10,7 +10,8 @@ import pytest
 from tests.each import each
 from thpsweep.sweep.driver.drive import drive
 from thpsweep.sweep.local.attempt import attempt
-from thpsweep.sweep.local.serial import Task, run_serial
+from thpsweep.sweep.local.launcher import Task
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.records.journal import FILE_NAME
 from thpsweep.sweep.records.writer import FORKED, Journal

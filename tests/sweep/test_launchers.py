@@ -11,7 +11,8 @@ from tests.each import each
 from tests.faults.points import EXITS, HANGS, HOGS, KILLS, RAISES, UNSENDABLE, misbehave
 from thpsweep.sweep.local import serial as serial_module
 from thpsweep.sweep.local.attempt import Outcome, outcome
-from thpsweep.sweep.local.serial import Arrival, Task, Terms, run_serial
+from thpsweep.sweep.local.launcher import Arrival, Task, Terms
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.limits import PointLimits
 from thpsweep.sweep.ray import auto as auto_module
 from thpsweep.sweep.ray.auto import run_auto

@@ -18,7 +18,8 @@ from tests.sweep.planted import BENEFIT, COST, front_of, front_search, plan_of, 
 from thpsweep.answers.terminal.searched import searched
 from thpsweep.errors import SweepError, ThpsweepError
 from thpsweep.sweep.driver.drive import drive
-from thpsweep.sweep.local.serial import Task, run_serial
+from thpsweep.sweep.local.launcher import Task
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import journal
 from thpsweep.sweep.search.pareto import front, unbeaten

@@ -15,7 +15,8 @@ from thpsweep.model import plugins, registry
 from thpsweep.model.simulate import simulate, simulate_each
 from thpsweep.sweep.local import worker as worker_module
 from thpsweep.sweep.local.attempt import Outcome
-from thpsweep.sweep.local.serial import Task, Terms, run_serial
+from thpsweep.sweep.local.launcher import Task, Terms
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.local.worker import Worker
 from thpsweep.sweep.planning.batches import MOST_POINTS, batch_limit, batches, seed_of
 from thpsweep.sweep.planning.check import check

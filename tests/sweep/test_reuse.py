@@ -13,7 +13,8 @@ from tests.sweep.journals import of_other_code
 from thpsweep.errors import SweepError
 from thpsweep.sweep.driver.drive import drive
 from thpsweep.sweep.driver.name_conflicts import refuse_name_conflict
-from thpsweep.sweep.local.serial import Task, run_serial
+from thpsweep.sweep.local.launcher import Task
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import journal, reuse
 from thpsweep.sweep.records.identity import code_id

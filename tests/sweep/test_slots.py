@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from thpsweep.errors import SweepError
-from thpsweep.sweep.local.serial import Task
+from thpsweep.sweep.local.launcher import Task
 from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.planning.limits import need_bytes
 from thpsweep.sweep.ray import slots as slots_module

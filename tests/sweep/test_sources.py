@@ -14,7 +14,8 @@ import pytest
 from tests.each import each
 from thpsweep.api import composed
 from thpsweep.model.capture import files
-from thpsweep.sweep.local.serial import Arrival, Launch, Task, TaskSource, Terms, run_serial
+from thpsweep.sweep.local.launcher import Arrival, Launch, Task, TaskSource, Terms
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.ray import auto as auto_module
 from thpsweep.sweep.ray import pool as pool_module

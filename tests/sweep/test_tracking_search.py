@@ -13,7 +13,8 @@ from tests.each import each
 from tests.sweep.planted import bisection, falling, plan_of
 from thpsweep.answers.terminal.searched import searched
 from thpsweep.sweep.driver.drive import drive
-from thpsweep.sweep.local.serial import Task, run_serial
+from thpsweep.sweep.local.launcher import Task
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.records import journal
 from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import track

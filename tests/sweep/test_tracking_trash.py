@@ -5,6 +5,7 @@ import os
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
-from tests.sweep.journals import a_point, a_result, write
+from tests.sweep.journals import SWEEP_ID, a_point, a_result, write
 from tests.sweep.recorded import at, client_of, runs
+from thpsweep.sweep.tracking import sql_reader
 from thpsweep.sweep.tracking.added import Added
+from thpsweep.sweep.tracking.client import api_reader
 from thpsweep.sweep.tracking.lag import Questions
+from thpsweep.sweep.tracking.lookup import Reader
 from thpsweep.sweep.tracking.tracker import track
 
 N_POINTS = 3
@@ -286,3 +290,29 @@ def test_restoring_an_experiment_restores_runs_that_were_deleted_before_it(root:
 def test_nothing_but_the_database_is_left_beside_it(recorded: Path, root: Path) -> None:
     Questions().describe(at(root), recorded)
     assert sorted(file.name for file in root.glob("mlflow.db*")) == ["mlflow.db"]
+
+
+def test_a_database_and_the_public_api_tell_the_same(recorded: Path, root: Path) -> None:
+    client, (own, by_point) = client_of(root), runs(root)
+    begun_ms, changed, deleted = own.info.start_time, by_point[POINTS[0]["id"]], by_point[POINTS[1]["id"]]
+    client.delete_tag(changed.info.run_id, "thpsweep.finished")
+    client.delete_run(deleted.info.run_id)
+    for has_tag in (True, False):
+        with sql_reader.reading(root / "mlflow.db") as reader:
+            by_sql, by_api = (answers(each, own.info.run_id, begun_ms) for each in (reader, api_reader(at(root))))
+        assert by_sql == by_api
+        assert [run.sweep for run in by_sql["own runs"]] == [SWEEP_ID if has_tag else None]
+        assert [run.id for run in by_sql["point runs"] if not run.active] == [deleted.info.run_id]
+        assert list(by_sql["params"]) == [changed.info.run_id]
+        if has_tag:
+            client.delete_tag(own.info.run_id, "thpsweep.sweep")
+
+
+def answers(reader: Reader, own: str, begun_ms: int) -> dict[str, Any]:
+    """Ask a reader all that there is to ask, order aside."""
+    return {
+        "experiments": sorted(reader.experiments()),
+        "own runs": sorted(reader.own_runs(SWEEP_ID, begun_ms)),
+        "point runs": sorted(reader.point_runs(own), key=lambda run: run.id),
+        "params": {run: sorted(params) for run, params in reader.params(own).items()},
+    }

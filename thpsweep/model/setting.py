@@ -23,6 +23,7 @@ from thpsweep.model.metrics.base import Metric, in_order
 from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.triggers.base import Early, Trigger
 from thpsweep.model.workloads.base import Loaded, Workload
+from thpsweep.model.workloads.captured import CAPTURED_OR
 from thpsweep.units import HPAGE_PMD_ORDER, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
 MAX_TICKS = 60_000
@@ -167,13 +168,21 @@ def _check_order(built: Setting, point: Mapping[str, Any]) -> None:
         raise OptionError("policy.mechanism.order", built.mechanism.order, expected)
 
 
+LATER: Mapping[str, Sequence[Any]] = {"write_clustering": (0.0, {CAPTURED_OR: 0.0})}
+"""Options of a workload that came later -> the values with which the events are what they were before."""
+
+
 def scene_key(point: Mapping[str, Any]) -> str:
     """Hash what the events depend on: workload, sharing, duration and tick; neither policy, machine nor memory.
 
     No process does anything else because blocks are scarce, so that runs with other memories are paired too.
     """
     run = {name: point["run"][name] for name in ("duration_s", "tick_s")}
-    workload = {name: value for name, value in point["workload"].items() if name != "path"}
+    workload = {
+        name: value
+        for name, value in point["workload"].items()
+        if name != "path" and not (name in LATER and value in LATER[name])
+    }
     scene = {"workload": workload, "sharing": point["sharing"], "run": run}
     return hashlib.sha256(json.dumps(scene, sort_keys=True).encode()).hexdigest()
 

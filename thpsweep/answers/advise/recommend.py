@@ -11,7 +11,7 @@ from thpsweep.answers.advise.choices import AS_SET
 from thpsweep.answers.advise.verdict import ChoiceVerdict, Prediction, alike, ordered, span
 from thpsweep.answers.advise.watched import Unfit
 from thpsweep.answers.analysis.paired import estimate
-from thpsweep.answers.terminal.table import duration, significant
+from thpsweep.answers.terminal.numbers import duration, significant
 from thpsweep.units import size
 
 SURE = 0.9

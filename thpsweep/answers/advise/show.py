@@ -12,7 +12,7 @@ from thpsweep.answers.advise.chance import WalkShare, breakeven
 from thpsweep.answers.advise.commands import MAX_BYTES
 from thpsweep.answers.advise.recommend import STEP_S, Circumstances, Recommendation
 from thpsweep.answers.advise.verdict import ChoiceVerdict, Prediction, ordered, span
-from thpsweep.answers.terminal.table import NOTHING, duration
+from thpsweep.answers.terminal.numbers import NOTHING, duration
 from thpsweep.outcomes import SENTENCES, ScanResult
 from thpsweep.units import size
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from thpsweep.answers.advise.scene import AdviseScene
-from thpsweep.answers.terminal.table import NOTHING, count, significant
+from thpsweep.answers.terminal.numbers import NOTHING, count, significant
 from thpsweep.linux.trial import Collapsed, TrialState
 from thpsweep.model import registry
 from thpsweep.model.capture.activity import MEASURED

@@ -10,7 +10,7 @@ import numpy as np
 
 from thpsweep.answers.advise.choices import NamedPolicy
 from thpsweep.answers.analysis.paired import PairedEstimate, difference, estimate
-from thpsweep.answers.terminal.table import significant
+from thpsweep.answers.terminal.numbers import significant
 
 Result = Mapping[str, Any]
 

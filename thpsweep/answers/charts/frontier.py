@@ -8,7 +8,7 @@ from thpsweep.answers.analysis.paired import estimate
 from thpsweep.answers.analysis.pareto import front
 from thpsweep.answers.analysis.study import COST, DEGREE, GAIN, Entry, Key, Study, scene_name
 from thpsweep.answers.charts.base import Chart, PointLink, finish, panels, scale, style
-from thpsweep.answers.terminal.table import NO_FIT
+from thpsweep.answers.terminal.numbers import NO_FIT
 
 MOST_PANELS = 12
 EACH_FACTOR = 4

@@ -15,7 +15,7 @@ from thpsweep.answers.analysis.paired import Values, estimate
 from thpsweep.answers.analysis.study import DEGREE, NET, PAYBACK, Entry, Study, level_name, named
 from thpsweep.answers.charts.base import Chart, PointLink, panels, ticks
 from thpsweep.answers.charts.choose import headline_level
-from thpsweep.answers.terminal.table import duration
+from thpsweep.answers.terminal.numbers import duration
 
 MOST_PANELS = 16
 SHORTEST_S, LONGEST_S = 1.0, 30 * 86_400.0

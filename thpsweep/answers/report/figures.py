@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from thpsweep.answers.analysis.paired import PairedEstimate
 from thpsweep.answers.analysis.ranking import NOBODY
-from thpsweep.answers.terminal.table import EXACT, NOT_WITHIN, count, significant
+from thpsweep.answers.terminal.numbers import EXACT, NOT_WITHIN, count, significant
 
 EXACT_SAID = f"Figures without an interval are {EXACT}."
 

@@ -23,7 +23,7 @@ from thpsweep.answers.analysis.uncertainty import Odds
 from thpsweep.answers.charts.choose import HEADLINE_DEGREE, headline_scene
 from thpsweep.answers.report.evidence import Evidence
 from thpsweep.answers.report.figures import chance, code, percent
-from thpsweep.answers.terminal.table import significant
+from thpsweep.answers.terminal.numbers import significant
 
 MOST_LINES = 6
 MOST_NAMED = 3

@@ -31,7 +31,8 @@ from thpsweep.answers.report.evidence import Evidence, evidence
 from thpsweep.answers.report.figures import EXACT_SAID, numbers
 from thpsweep.answers.report.headline import headlines
 from thpsweep.answers.report.tables import breaks, chances, own, published, records, winners
-from thpsweep.answers.terminal.table import footnotes, significant
+from thpsweep.answers.terminal.footnotes import footnotes
+from thpsweep.answers.terminal.numbers import significant
 from thpsweep.errors import SweepError
 from thpsweep.shipped import option_file
 from thpsweep.sweep.records import environment

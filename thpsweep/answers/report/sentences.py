@@ -35,7 +35,7 @@ from thpsweep.answers.charts.choose import HEADLINE_DEGREE, headline_scene
 from thpsweep.answers.report.evidence import evidence
 from thpsweep.answers.report.figures import EXACT_SAID, code, ends, ms, percent
 from thpsweep.answers.report.headline import break_even, headlines
-from thpsweep.answers.terminal.table import duration
+from thpsweep.answers.terminal.numbers import duration
 from thpsweep.shipped import option_file
 from thpsweep.sweep.records.journal import Sweep
 from thpsweep.units import HPAGE_PMD_NR, size

@@ -16,7 +16,7 @@ from thpsweep.answers.analysis.uncertainty import Odds, Span
 from thpsweep.answers.charts.base import PointLink
 from thpsweep.answers.charts.choose import directions, lines
 from thpsweep.answers.report.figures import chance, percent, with_ends
-from thpsweep.answers.terminal.table import NO_FIT, significant
+from thpsweep.answers.terminal.numbers import NO_FIT, significant
 from thpsweep.sweep.records import run_record
 from thpsweep.sweep.records.journal import Sweep
 from thpsweep.units import size

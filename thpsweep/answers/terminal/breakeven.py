@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from thpsweep.answers.terminal.table import NOTHING, significant
+from thpsweep.answers.terminal.numbers import NOTHING, significant
 from thpsweep.sweep.records import run_record
 from thpsweep.sweep.records.journal import Sweep
 from thpsweep.sweep.search.axis import Axis

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from thpsweep.answers.analysis.paired import is_exact
 from thpsweep.answers.terminal.breakeven import as_text, finite, varied
-from thpsweep.answers.terminal.table import EXACT, NOTHING, significant
+from thpsweep.answers.terminal.numbers import EXACT, NOTHING, significant
 from thpsweep.sweep.records.journal import Sweep
 from thpsweep.sweep.search.pareto import Front
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from thpsweep.answers.terminal.table import count, duration
+from thpsweep.answers.terminal.numbers import count, duration
 from thpsweep.sweep.planning.forecast import ALONE, Forecast, Workers, forecast
 from thpsweep.sweep.planning.limits import ADVICE, MLFLOW_BYTES, Room, need_bytes
 from thpsweep.sweep.planning.plan import Plan

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from thpsweep.linux.activity import counters
 from thpsweep.linux.activity.lives import POLL_S
-from thpsweep.linux.activity.rates import Exposed, hottest, mean_span, per_page_hour
+from thpsweep.linux.activity.rates import Exposed, clustering, hottest, mean_span, per_page_hour
 from thpsweep.linux.activity.snapshot import Changes, changes, without_moves
 from thpsweep.linux.activity.watch import WindowSeen
 from thpsweep.model.capture.activity import Activity, Rate
@@ -18,7 +19,6 @@ REQUEST_LIFE_S = 600.0
 
 NEVER_SEEN = (
     "FOLL_GET references (vmsplice, O_DIRECT under way): no interface shows them",
-    "cycles in page walks (page_walk_share): that takes hardware counters",
     "reads page by page: only how many pages of a VMA were touched",
     "how long pins are held, and pins of other kinds than VmPin counts",
 )
@@ -62,6 +62,7 @@ def judge(seen: WindowSeen) -> Judged:
     hot = _hot(writers)
     estimates = {
         **_writes(writers, hot, seen.soft_dirty),
+        "write_clustering": _clustering(writers, hot),
         "reads_per_page_hour": per_page_hour(
             seen.touched, "pages that smaps calls Referenced after young bits were cleared"
         ),
@@ -131,6 +132,20 @@ def _writes(writers: list[WrittenPages], hot: Ints, soft_dirty: bool) -> dict[st
             groups = [_part(each, hot, name == "hot") for each in writers if each.is_root == (process == "root")]
             rates[f"{process}_{name}_writes_per_page_hour"] = per_page_hour(groups, how)
     return rates
+
+
+def _clustering(writers: list[WrittenPages], hot: Ints) -> Rate | None:
+    """Estimate which share of the regions, hot ones aside, takes no writes, where they are not even over all pages."""
+    regions = np.unique(np.concatenate([np.zeros(0, np.int64), *(writer.region for writer in writers)]))
+    cold = regions[~np.isin(regions, hot)]
+    pages, written = np.zeros((2, len(writers), cold.size), np.int64)
+    for number, writer in enumerate(writers):
+        mine = np.isin(writer.region, cold)
+        at = np.searchsorted(cold, writer.region[mine])
+        pages[number, at], written[number, at] = writer.pages[mine], writer.written[mine]
+    return clustering(
+        pages, written, "how many pages of each region were written, against pages that are written alike"
+    )
 
 
 def _part(writer: WrittenPages, hot: Ints, is_hot: bool) -> Exposed:
@@ -207,6 +222,7 @@ _USUAL_PAGES = 16
 def _unseen(seen: WindowSeen, rates: dict[str, Rate]) -> Iterator[str]:
     """List in sentences what was not seen."""
     yield from NEVER_SEEN
+    yield f"cycles in page walks (page_walk_share): {counters.page_walks()}"
     if "frames" in seen.without:
         yield f"writes, and pages that were swapped out ({seen.without['frames']})"
     elif not seen.soft_dirty:

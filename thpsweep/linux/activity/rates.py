@@ -76,6 +76,39 @@ def mean_span(total_s: float, ends: int, how: str) -> Rate:
     return Rate(total_s / ends, total_s / ends / high, total_s / ends / low, how)
 
 
+_MOST_CLUSTERED = 0.999
+_DEVIATIONS = 1.96
+"""Standard deviations on both sides of a mean that hold 95 % of a normal law."""
+
+
+def clustering(pages: Counts, acted: Counts, how: str) -> Rate | None:
+    """Estimate which share of the regions takes none of the events, from how many pages of each acted, by process.
+
+    Where a region is acted on with chance w, and then each of its a pages with chance q, k of them act: E k = a w q and
+    E k (k - 1) = a (a - 1) w q^2, so that w = (sum k / sum a)^2 / (sum k (k - 1) / sum a (a - 1)), processes weighted by
+    their sum of a (a - 1). 0 says that pages act independently of each other. The interval is the jackknife's, over
+    regions. None where no two pages of a region acted. Shapes: each (n_processes, n_regions).
+    Source: Efron and Stein, doi:10.1214/aos/1176345462.
+    """
+    a, k = pages.astype(np.float64), acted.astype(np.float64)
+    terms = np.array([a, k, a * (a - 1), k * (k - 1)])
+    totals = terms.sum(axis=2, keepdims=True)
+    if not totals[3].any():
+        return None
+    share, without = _share_acted_on(totals)[0], _share_acted_on(totals - terms)
+    n = without.size
+    half = _DEVIATIONS * math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
+    value, low, high = (float(np.clip(1 - share + way * half, 0.0, _MOST_CLUSTERED)) for way in (0, -1, 1))
+    return Rate(value, low, high, how)
+
+
+def _share_acted_on(totals: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Solve for w. Shapes: (4, n_processes, n) -> (n,)."""
+    a, k, pairs, both = totals
+    mean = np.divide(k, a, out=np.zeros_like(a), where=a > 0)
+    return np.asarray((pairs * mean**2).sum(axis=0) / np.maximum(both.sum(axis=0), 1.0))
+
+
 def hottest(acted: Counts, exposure_s: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
     """Pick the regions that act at another rate than the rest, if two rates explain what was seen better than one.
 

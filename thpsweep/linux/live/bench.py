@@ -12,10 +12,10 @@ from thpsweep.errors import LiveError
 from thpsweep.linux.live.actor import Advice, LiveMemory
 from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.khugepaged import OneShot
-from thpsweep.linux.live.look import look
 from thpsweep.linux.live.settings import Settings, huge_by_madvise_only, uninterrupted
 from thpsweep.linux.live.swap import zram_swap
 from thpsweep.linux.live.tracing import Event, Tracing
+from thpsweep.linux.proc.memory import memory_state
 from thpsweep.units import PAGE_SIZE_BYTES
 
 T = TypeVar("T")
@@ -122,7 +122,7 @@ class Bench:
     def _require_frames(self) -> None:
         memory = self._warmer.map(1)
         self._warmer.write(memory, range(1))
-        seen = look(self._warmer.pid, memory)
+        seen = memory_state(self._warmer.pid, memory)
         self._warmer.unmap(memory)
         if seen.swapped is None:
             raise LiveError(

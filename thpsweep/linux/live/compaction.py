@@ -21,9 +21,9 @@ from thpsweep.errors import DisturbedError, LiveError
 from thpsweep.linux.live.actor import Actor, Advice, LiveMemory
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.cgroup import MemoryCgroup
-from thpsweep.linux.live.look import look, pages_in_use
 from thpsweep.linux.live.settings import Settings
 from thpsweep.linux.live.tracing import Event
+from thpsweep.linux.proc.memory import memory_state, pages_in_use
 from thpsweep.units import HPAGE_PMD_NR
 
 _DENSE, _LEFT_OUT, _KEPT = 0.2, 0.2, 4
@@ -86,7 +86,7 @@ def punch(group: MemoryCgroup, actor: Actor, memory: LiveMemory) -> tuple[Pages,
     What is mapped in part is split when the cgroup is reclaimed from.
     Raises: LiveError where it is not split; DisturbedError where there were too few huge pages.
     """
-    seen = look(actor.pid, memory)
+    seen = memory_state(actor.pid, memory)
     if seen.huge is None:
         raise LiveError("there is no pagemap, which shows where memory is huge")
     regions = np.flatnonzero(seen.huge)
@@ -153,7 +153,7 @@ def _split(group: MemoryCgroup, actor: Actor, memory: LiveMemory, n_pages: int) 
     """Reclaim until no more than the pages that are left is in use: no folio is whole any more."""
     for _ in range(_SHRINKS):
         group.shrink()
-        used = pages_in_use([look(actor.pid, memory)])
+        used = pages_in_use([memory_state(actor.pid, memory)])
         if used == n_pages:
             return
     raise LiveError(
@@ -169,7 +169,7 @@ def _drop(actor: Actor, memory: LiveMemory, goes: npt.NDArray[np.bool_]) -> None
 
 
 def _frames(pid: int, memory: LiveMemory) -> Pages:
-    frames = look(pid, memory).frames
+    frames = memory_state(pid, memory).frames
     if frames is None:
         raise LiveError("frame numbers, or what they are, are hidden: run as root of the machine")
     return frames

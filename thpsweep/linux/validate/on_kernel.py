@@ -15,7 +15,7 @@ from thpsweep.linux.live.compaction import compact, fill, many_free_pages, punch
 from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.forms import split_pmd
 from thpsweep.linux.live.ksm import ksmd, merge
-from thpsweep.linux.live.look import Look, look, page_table_kib, pages_in_use
+from thpsweep.linux.proc.memory import MemoryState, memory_state, page_table_kib, pages_in_use
 from thpsweep.linux.validate.interference import FILL, InterferenceWatch
 from thpsweep.linux.validate.on_model import tally
 from thpsweep.linux.validate.results import last_failure, mm_of, results
@@ -73,10 +73,10 @@ class OnKernel:
 
     def look(self) -> State:
         """Look at all living processes."""
-        looks = {name: look(actor.pid, self._memory) for name, actor in self._actors.items()}
-        views = {name: _view(seen) for name, seen in looks.items()}
-        pages = None if self._held else pages_in_use(looks.values())  # a page that is only held is not seen
-        self.interference.after("", any(seen.idle for seen in looks.values()))
+        states = {name: memory_state(actor.pid, self._memory) for name, actor in self._actors.items()}
+        views = {name: _view(seen) for name, seen in states.items()}
+        pages = None if self._held else pages_in_use(states.values())  # a page that is only held is not seen
+        self.interference.after("", any(seen.idle for seen in states.values()))
         return State(views, pages)
 
     def warm(self) -> None:
@@ -274,7 +274,7 @@ class OnKernel:
         return self._actors[step.who].advise(self._memory, advice, step.pages)
 
 
-def _view(seen: Look) -> View:
+def _view(seen: MemoryState) -> View:
     return View(
         frames=seen.frames,
         swapped=seen.swapped,

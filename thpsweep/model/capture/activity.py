@@ -17,6 +17,7 @@ MEASURED = (
     "root_cold_writes_per_page_hour",
     "worker_hot_writes_per_page_hour",
     "worker_cold_writes_per_page_hour",
+    "write_clustering",
     "reads_per_page_hour",
     "worker_life_s",
     "worker_gap_s",
@@ -26,7 +27,7 @@ MEASURED = (
 )
 """Options of the `captured` workload that a capture can measure."""
 
-_SHARES, _WHOLE = ("hot_regions",), ("pages_per_request",)
+_SHARES, _WHOLE = ("hot_regions", "write_clustering"), ("pages_per_request",)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from thpsweep.model.bits import Floats, Ints
+from thpsweep.units import HPAGE_PMD_NR
 
 BLOCK = 1 << 16
 """Numbers drawn together, few enough for a core's cache: part of the meaning of a seed."""
@@ -44,12 +45,26 @@ class Law:
     """Rates of the pages of a class: by Zipf's law, rank k (from 0) proportional to (k + 1) ** -exponent.
 
     Ranks are scattered over the class by a fixed stride, as hashing scatters keys; with exponent 0 all pages are alike.
-    Units: mean is in writes a page and tick.
+    of_regions: regions of the class, where only n_pages / 512 of them are written at all; these are scattered over it, too.
+    0 = all are. Units: mean is in writes a page and tick.
     """
 
     n_pages: int
     mean: float
     exponent: float = 0.0
+    of_regions: int = 0
+
+    @classmethod
+    def clustered(cls, n_regions: int, mean: float, exponent: float, clustering: float) -> "Law":
+        """Let a share of the regions, one at least, take none of the writes; the others take as many in all.
+
+        With the share w of regions written, w 512 (1 - exp(-mean t / w)) pages of a region are written within t, on
+        average over all regions and with exponent 0; an even law writes 512 (1 - exp(-mean t)), which is never less.
+        """
+        if not clustering or not n_regions:
+            return cls(n_regions * HPAGE_PMD_NR, mean, exponent)
+        written = max(1, round((1 - clustering) * n_regions))
+        return cls(written * HPAGE_PMD_NR, mean * n_regions / written, exponent, n_regions)
 
     @functools.cached_property
     def top(self) -> float:
@@ -73,7 +88,11 @@ class Law:
 
     def pages(self, ranks: Ints) -> Ints:
         """Give the pages of ranks."""
-        return ranks if self.exponent == 0 else ranks * stride(self.n_pages) % self.n_pages
+        pages = ranks if self.exponent == 0 else ranks * stride(self.n_pages) % self.n_pages
+        if not self.of_regions:
+            return pages
+        region = (pages // HPAGE_PMD_NR) * stride(self.of_regions) % self.of_regions
+        return region * HPAGE_PMD_NR + pages % HPAGE_PMD_NR
 
     def expected(self, ticks: float, spans: float = 1.0) -> float:
         """Bound the mean number of writes that are drawn for a sharer in so many ticks, cut into so many spans."""

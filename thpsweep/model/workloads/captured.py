@@ -38,6 +38,7 @@ class Captured(Workload):
     worker_hot_writes_per_page_hour: Any
     worker_cold_writes_per_page_hour: Any
     reads_per_page_hour: Any
+    write_clustering: Any = dataclasses.field(default=0.0, kw_only=True)
     worker_life_s: Any
     worker_gap_s: Any
     pins_per_process_hour: Any

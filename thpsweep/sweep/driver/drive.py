@@ -18,7 +18,7 @@ from thpsweep.sweep.driver.interrupts import interruptible
 from thpsweep.sweep.driver.name_conflicts import refuse_name_conflict
 from thpsweep.sweep.driver.progress import progress
 from thpsweep.sweep.driver.task_source import GridTasks, SearchTasks, make_source
-from thpsweep.sweep.local.serial import Launch, Terms
+from thpsweep.sweep.local.launcher import Launch, Terms
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.records import crash_log, environment, journal, reuse, run_record
 from thpsweep.sweep.records.crash_log import CrashLog

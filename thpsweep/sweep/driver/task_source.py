@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from thpsweep.sweep.local.serial import Arrival, Task, TaskSource
+from thpsweep.sweep.local.launcher import Arrival, Task, TaskSource
 from thpsweep.sweep.planning.check import check
 from thpsweep.sweep.planning.plan import Plan
 from thpsweep.sweep.planning.search import Search

@@ -16,7 +16,7 @@ MLFLOW_BYTES = 130 << 20
 """What the process that talks to MLflow takes."""
 
 RAY_BYTES = 650 << 20
-"""Ray's own processes, the driver and MLflow: their proportional set sizes on 2 cores."""
+"""Ray's own processes, the one that holds it, the driver and MLflow: their proportional set sizes on 2 cores."""
 
 LEAST_BYTES = 64 << 20
 """A process is allowed so much even where all of it together is more than there is."""

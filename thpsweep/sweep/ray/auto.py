@@ -8,7 +8,8 @@ from collections.abc import Generator, Sequence
 from thpsweep.linux.proc.cgroups import usable_cpus
 from thpsweep.model.simulate import simulate_each
 from thpsweep.sweep.local.attempt import Function
-from thpsweep.sweep.local.serial import Arrival, Remaining, Task, TaskSource, Terms, run_serial
+from thpsweep.sweep.local.launcher import Arrival, Remaining, Task, TaskSource, Terms
+from thpsweep.sweep.local.serial import run_serial
 from thpsweep.sweep.planning.limits import RAY_BYTES, Room
 from thpsweep.sweep.ray.chunks import TimeEstimate
 from thpsweep.sweep.ray.errors import RayUnavailableError

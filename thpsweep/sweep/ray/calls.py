@@ -11,7 +11,7 @@ from typing import Any
 from thpsweep.linux.proc.cgroups import oom_kills
 from thpsweep.sweep.local.attempt import as_error, outcome, overrun_error
 from thpsweep.sweep.local.isolated import killed_for_memory
-from thpsweep.sweep.local.serial import Arrival, Terms, refuse_too_large
+from thpsweep.sweep.local.launcher import Arrival, Terms, refuse_too_large
 from thpsweep.sweep.local.worker import MOST_S
 from thpsweep.sweep.planning.limits import Room
 from thpsweep.sweep.ray.chunks import Chunk

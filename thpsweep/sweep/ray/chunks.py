@@ -3,7 +3,7 @@
 import collections
 from collections.abc import Sequence
 
-from thpsweep.sweep.local.serial import Task
+from thpsweep.sweep.local.launcher import Task
 from thpsweep.sweep.planning.batches import affinity_id, seed_of
 
 TARGET_S = 0.5

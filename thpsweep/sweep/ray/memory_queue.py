@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Sequence
 
-from thpsweep.sweep.local.serial import Task
+from thpsweep.sweep.local.launcher import Task
 from thpsweep.sweep.planning.limits import need_bytes
 from thpsweep.sweep.ray.chunks import Chunk, Chunks
 

@@ -11,7 +11,7 @@ from thpsweep.model.capture import files
 from thpsweep.model.plugins import carrying
 from thpsweep.model.simulate import simulate_each
 from thpsweep.sweep.local.attempt import Function
-from thpsweep.sweep.local.serial import Arrival, Remaining, Task, TaskSource, Terms, refuse_too_large
+from thpsweep.sweep.local.launcher import Arrival, Remaining, Task, TaskSource, Terms, refuse_too_large
 from thpsweep.sweep.local.worker import Worker
 from thpsweep.sweep.planning.limits import RAY_BYTES, PointLimits, Room
 from thpsweep.sweep.ray.calls import Calls

@@ -4,7 +4,7 @@ import collections
 import enum
 
 from thpsweep.sweep.local.attempt import outcome
-from thpsweep.sweep.local.serial import Arrival
+from thpsweep.sweep.local.launcher import Arrival
 from thpsweep.sweep.ray.chunks import Chunk
 from thpsweep.sweep.records.schema import Error, Outcome
 

@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 
 if TYPE_CHECKING:
-    from thpsweep.sweep.local.serial import Arrival, Launch, Task, Terms
+    from thpsweep.sweep.local.launcher import Arrival, Launch, Task, Terms
     from thpsweep.sweep.planning.forecast import Workers
     from thpsweep.sweep.planning.plan import Plan
 

@@ -21,7 +21,7 @@ from thpsweep.config.plan import plan_of
 from thpsweep.errors import OptionError, SweepError
 from thpsweep.sweep.driver.drive import Driven
 from thpsweep.sweep.local.attempt import as_error, outcome
-from thpsweep.sweep.local.serial import Arrival, Launch, Task, Terms
+from thpsweep.sweep.local.launcher import Arrival, Launch, Task, Terms
 from thpsweep.sweep.planning.axes import Job, zips
 from thpsweep.sweep.planning.forecast import Workers
 from thpsweep.sweep.planning.plan import Plan

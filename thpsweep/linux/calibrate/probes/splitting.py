@@ -8,7 +8,7 @@ from thpsweep.linux.live.actor import Advice
 from thpsweep.linux.live.bench import Bench
 from thpsweep.linux.live.cgroup import memory_cgroup
 from thpsweep.linux.live.family import LiveFamily
-from thpsweep.linux.live.look import look, pages_in_use
+from thpsweep.linux.proc.memory import memory_state, pages_in_use
 from thpsweep.units import HPAGE_PMD_NR
 
 _REGIONS = 8
@@ -38,7 +38,7 @@ def _folio_ns(bench: Bench, sharers: int) -> float:
         begun = time.thread_time_ns()
         group.shrink()
         ns = (time.thread_time_ns() - begun) / _REGIONS
-        if (used := pages_in_use([look(parent.pid, memory)])) != _REGIONS * (HPAGE_PMD_NR - 1):
+        if (used := pages_in_use([memory_state(parent.pid, memory)])) != _REGIONS * (HPAGE_PMD_NR - 1):
             raise LiveError(
                 "frames are hidden, which show a split" if used is None else "reclaim did not split the folios"
             )

@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from thpsweep.errors import CaptureError
-from thpsweep.linux.live.actor import LiveMemory
 from thpsweep.linux.proc.kpage import KPF_COMPOUND, KPF_IDLE, KPF_ZERO_PAGE, FrameTable, pmd_folio_heads
 from thpsweep.linux.proc.pagemap import ENTRY_BYTES, PAGE_IS_HUGE, Pagemap, scan_works
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
@@ -22,8 +22,28 @@ _SIZE = re.compile(r"^(\w+):\s+(\d+) kB$")
 _FIELDS = ("Rss", "Pss", "AnonHugePages", "ShmemPmdMapped", "Swap")
 
 
+class MemoryRange(Protocol):
+    """Some regions of a process's address space."""
+
+    @property
+    def address(self) -> int:
+        """Where it begins, at a region's boundary."""
+
+    @property
+    def n_regions(self) -> int:
+        """Its length in regions."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Its length."""
+
+    @property
+    def n_pages(self) -> int:
+        """Its length in pages."""
+
+
 @dataclass(frozen=True)
-class Look:
+class MemoryState:
     """One process's memory at one moment.
 
     Shapes: frames (n_pages,) PFN or 0 for none and for the zero page; swapped, alone (mapped by nobody else) (n_pages,);
@@ -41,17 +61,17 @@ class Look:
     idle: bool = False
 
 
-def look(pid: int, memory: LiveMemory) -> Look:
-    """Look at a memory of a process that does nothing meanwhile."""
+def memory_state(pid: int, memory: MemoryRange) -> MemoryState:
+    """Read the state of a memory of a process that does nothing meanwhile."""
     kib, n_vmas = smaps(pid, memory)
     entries = _entries(pid, memory)
     if entries is None:
-        return Look(None, None, None, None, kib, n_vmas)
+        return MemoryState(None, None, None, None, kib, n_vmas)
     present = (entries & _PRESENT) != 0
     frames = np.where(present, entries & _FRAME, np.uint64(0)).astype(np.int64)
     shown = bool(frames.any()) or not present.any()
     known, idle = _known(frames) if shown else (None, False)
-    return Look(
+    return MemoryState(
         frames=known,
         swapped=(entries & _SWAPPED) != 0,
         alone=present & ((entries & _EXCLUSIVE) != 0),
@@ -62,10 +82,10 @@ def look(pid: int, memory: LiveMemory) -> Look:
     )
 
 
-def pages_in_use(looks: Iterable[Look]) -> int | None:
+def pages_in_use(states: Iterable[MemoryState]) -> int | None:
     """Count the pages of memory behind what processes map, a 2 MiB folio as a whole; None where frames are hidden."""
     mapped = []
-    for seen in looks:
+    for seen in states:
         if seen.frames is None:
             return None
         mapped.append(seen.frames)
@@ -84,7 +104,7 @@ def page_table_kib(pid: int) -> int:
     return int(match.group(1)) if match else 0
 
 
-def smaps(pid: int, memory: LiveMemory) -> tuple[dict[str, int], int]:
+def smaps(pid: int, memory: MemoryRange) -> tuple[dict[str, int], int]:
     """Sum fields of smaps, in KiB, over the VMAs in a memory; count these."""
     kib, n_vmas, inside = dict.fromkeys(_FIELDS, 0), 0, False
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
@@ -97,7 +117,7 @@ def smaps(pid: int, memory: LiveMemory) -> tuple[dict[str, int], int]:
     return kib, n_vmas
 
 
-def _entries(pid: int, memory: LiveMemory) -> npt.NDArray[np.uint64] | None:
+def _entries(pid: int, memory: MemoryRange) -> npt.NDArray[np.uint64] | None:
     """Read page table entries; nothing where there is no pagemap, or a container masks it."""
     entries = np.empty(memory.n_pages, np.uint64)
     try:
@@ -125,7 +145,7 @@ def _known(frames: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64] | None,
     return np.where(ours[index], frames, 0), bool(((words & KPF_IDLE) != 0)[ours].any())
 
 
-def _huge(pid: int, memory: LiveMemory) -> npt.NDArray[np.bool_] | None:
+def _huge(pid: int, memory: MemoryRange) -> npt.NDArray[np.bool_] | None:
     """Tell which regions a PMD maps; nothing where the kernel does not (before Linux 6.7), but for the sum in smaps."""
     if not scan_works(pid):
         return None
