@@ -6,7 +6,7 @@ import pytest
 
 from tests.model.points import option, point, totals
 from thpsweep.errors import OptionError
-from thpsweep.model.accounting.translation import broken_ptes
+from thpsweep.model.metrics.repricing import recording
 from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.model.setting import check, setting
 from thpsweep.model.simulate import simulate
@@ -150,8 +150,8 @@ def test_what_knows_pmd_order_alone_refuses_another(changed: dict[str, Any], exp
         setting(made)
 
 
-def translation_ms(order: int, coalesce: int, writes: dict[str, Any]) -> float:
-    made = point("switch", DEGREE, **{"hot_regions": 0.0, "regions": 1, "reclaim": "none", **writes})
+def translation_ms(order: int, coalesce: int) -> float:
+    made = point("switch", DEGREE, hot_regions=0.0, regions=1)
     made["policy"]["mechanism"]["order"] = order
     made["machine"]["tlb_coalesce"] = coalesce
     return totals(simulate(made))["benefit/tlb_ms_saved"]
@@ -161,20 +161,14 @@ def translation_ms(order: int, coalesce: int, writes: dict[str, Any]) -> float:
 def test_a_folio_saves_walks_where_it_has_as_many_pages_as_the_tlb_coalesces(
     order: int, coalesce: int, gains: bool
 ) -> None:
-    assert (translation_ms(order, coalesce, {}) > 0) == gains
+    assert (translation_ms(order, coalesce) > 0) == gains
 
 
-@pytest.mark.parametrize("order", [4, 9])
-def test_a_written_page_ends_the_gain_of_its_group_alone(order: int) -> None:
-    """16 ptes share an entry or none: at 2 writes a page in the run hardly a group of 16 is whole, though pages are."""
-    some = {"worker_cold_writes_per_page_hour": 12.0}
-    assert translation_ms(order, 16, some) < 0.3 * translation_ms(order, 16, {})
-    family = shared(2)
-    parent, child = family.living
-    parent.collapse("switch", order=order)
-    child.write([0, 1, 40])
-    records = family.family.record_of[[0, 1]].astype("int64")
-    assert [pages.tolist() for pages in broken_ptes(family.family, records, 4).values()][-1 if order == 9 else 0] == [
-        0,
-        29,
-    ]
+@pytest.mark.parametrize("order", [2, 4])
+def test_a_run_priced_for_another_tlb_is_the_run_simulated_there(order: int) -> None:
+    known = point("switch", DEGREE, hot_regions=0.0, regions=1)
+    known["policy"]["mechanism"]["order"] = order
+    for coalesce in (4.0, 16.0):
+        anew = recording(known, simulate(known)).cpu({"machine.tlb_coalesce": coalesce})
+        expected = simulate({**known, "machine": {**known["machine"], "tlb_coalesce": coalesce}})["replicates"]
+        assert anew["benefit/tlb_ms_saved"].tolist() == pytest.approx(expected["benefit/tlb_ms_saved"])

@@ -132,11 +132,6 @@ def by_block(boards: Boards, order: int) -> Ints:
     return np.asarray(flags.sum(axis=2, dtype=np.int64))
 
 
-def count_whole(boards: Boards, order: int) -> Ints:
-    """Count the slots of aligned blocks of 2 ** order of which every slot is set. Shapes: (n, 8) -> (n,)."""
-    return np.asarray(np.count_nonzero(by_block(boards, order) == 1 << order, axis=1) << order)
-
-
 def spans(orders: npt.NDArray[np.integer[Any]], numbers: npt.NDArray[np.integer[Any]]) -> Boards:
     """Give the slots of blocks by their order and number in the region. Shapes: (n,), (n,) -> (n, 8)."""
     return at(SPANS, _SPANS_OF[orders] + numbers)

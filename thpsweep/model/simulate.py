@@ -42,7 +42,7 @@ from thpsweep.model.triggers.base import Collapser, Early
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
-MODEL_VERSION = "13"
+MODEL_VERSION = "12"
 """Raised whenever the same point would give other numbers; part of a point's identity."""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from thpsweep.model.accounting.prices import aging_visits, collapse_ns, spent_ns
 from thpsweep.model.accounting.translation import (
     PTE_BYTES,
-    Broken,
+    ByOrder,
     Forms,
     Law,
     Rates,
@@ -93,9 +93,8 @@ class Meter:
         self._n_sharers, self._tick_s, self._shares_tables = family.n_sharers, tick_s, shares_tables
         self._root = RootMemory(family)
         self._gauges: list[Ints] = []
-        self._broken = Broken(family, machine)
-        self._by_order: tuple[list[dict[int, Ints]], ...] = [], [], [], []
-        """What the root, and everybody, map of folios below PMD order, and of broken groups, tick by tick."""
+        self._below: list[tuple[ByOrder, ByOrder]] = []
+        """What the root, and everybody, map of folios below PMD order, tick by tick."""
         self._tables: list[Ints] = []
         self._counters: list[Ints] = []
         self._spent: list[CpuTime] = []
@@ -114,10 +113,7 @@ class Meter:
         """Read the state at the end of a tick."""
         gauges, root = [family.gauge[name] for name in GAUGES], self._root.now(family, counts)
         self._gauges.append(np.array([*gauges, *root, family.alive[:, 1:].sum(axis=1)]))
-        self._broken.look(family, counts)
-        by_order = self._root.orders, family.ptes_by_order(), self._broken.root, self._broken.everyone
-        for kept, now in zip(self._by_order, by_order, strict=True):
-            kept.append(dict(now))
+        self._below.append((self._root.orders, family.ptes_by_order()))
         self._counters.append(counts.table.copy())
         if self._shares_tables:
             self._tables.append(shared_ptes(family, self._rates))
@@ -135,14 +131,15 @@ class Meter:
         self._counters.clear()
         gauge = dict(zip(GAUGES, table, strict=False))
         root, n_workers = Forms(*table[len(GAUGES) : -1]), table[-1]
-        below, broken = (_of_root_and_workers(*self._by_order[at : at + 2]) for at in (0, 2))
+        below = _of_root_and_workers(self._below, n_workers.shape)
+        self._below.clear()
         everyone = Forms(gauge["small_ptes"], gauge["compound_ptes"], gauge["pmds"])
         workers = Forms(*(np.maximum(0, a - b) for a, b in zip(everyone, root, strict=True)))
         machine, workload, tick_s = self._machine, self._workload, self._tick_s
         rounds = workload.aging_rounds_per_hour * (tick_s / S_PER_HOUR)
         aged = {name: visits * rounds for name, visits in aging_visits(gauge, workload.reclaim).items()}
         aged = _up_to_each(self._integrals.aged, aged)
-        seconds = process_seconds(root, workers, n_workers, machine, self._rates, tick_s, table_bytes, below, broken)
+        seconds = process_seconds(root, workers, n_workers, machine, self._rates, tick_s, table_bytes, below)
         translated = _up_to_each(self._integrals.translated, seconds)
         law = Law(machine, self._rates, self._n_sharers, self._integrals.small_uncached)
         spent = spent_ns(then, aged, translated, law, self._shares_tables)
@@ -161,22 +158,20 @@ class Meter:
         return CpuTime(*(np.concatenate(part) for part in zip(*self._spent, strict=True)))
 
 
-def _of_root_and_workers(
-    root: list[dict[int, Ints]], everyone: list[dict[int, Ints]]
-) -> tuple[dict[int, Ints], dict[int, Ints]]:
-    """Put what ticks say of each order one behind the other, for the root and for the others, and forget the ticks.
+def _of_root_and_workers(ticks: list[tuple[ByOrder, ByOrder]], shape: tuple[int, ...]) -> tuple[ByOrder, ByOrder]:
+    """Put what ticks say of the root and of everybody one behind the other, for the root and for the others.
 
     Shapes: each (n_replicates,) -> each (n_ticks, n_replicates).
     """
-    orders = sorted({order for tick in everyone for order in tick})
-    shape = next((amounts.shape for tick in everyone for amounts in tick.values()), (0,))
-    mine, all_of_it = (
-        {order: np.stack([tick.get(order, np.zeros(shape, np.int64)) for tick in ticks]) for order in orders}
-        for ticks in (root, everyone)
-    )
-    root.clear()
-    everyone.clear()
-    return mine, {order: all_of_it[order] - mine[order] for order in orders}
+    of_root: dict[int, Ints] = {}
+    of_others: dict[int, Ints] = {}
+    for order in sorted({order for _, everyone in ticks for order in everyone}):
+        of_root[order], of_others[order] = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        for number, (root, everyone) in enumerate(ticks):
+            if order in everyone:
+                of_root[order][number] = root[order]
+                of_others[order][number] = everyone[order] - root[order]
+    return of_root, of_others
 
 
 def _up_to_each(sums: dict[str, Floats], amounts: Mapping[str, Floats]) -> dict[str, Floats]:

@@ -89,56 +89,6 @@ def orders_of(family: Family, rows: Ints) -> dict[int, Ints]:
     return found
 
 
-def broken_ptes(family: Family, records: Ints, group: int) -> dict[int, Ints]:
-    """Count what each record maps of folios of each order in aligned groups of 2 ** group ptes that it does not map whole.
-
-    Folios that are smaller than a group are left to the law. Shapes: (n,) -> each (n,).
-    """
-    boards = {order: bits.empty(records.size) for order in (*family.runs, HPAGE_PMD_ORDER) if order >= group}
-    for index, entry in family.walk(records):
-        layer = family.entries.layer[entry].astype(np.int64)
-        orders = family.folios.order[family.layers.folio[layer]]
-        mine = family.entries.slots[entry] & family.layers.compound[layer]
-        for order, board in boards.items():
-            board[index] |= np.where((orders == order)[:, None], mine, np.uint64(0))
-    return {order: bits.count(board) - bits.count_whole(board, group) for order, board in boards.items()}
-
-
-class Broken:
-    """Watches ptes of folios in groups that a write or a hole broke: they share no TLB entry with others any more.
-
-    Nothing is looked at where ptes never share one. Shapes: everyone, root: by order, each (n_replicates,).
-    """
-
-    def __init__(self, family: Family, machine: Profile) -> None:
-        self._group, self._seen = int(machine.tlb_coalesce).bit_length() - 1, b""
-        self._root = np.concatenate([family.rows_of(replicate, 0) for replicate in range(family.n_replicates)])
-        self.everyone: dict[int, Ints] = {}
-        self.root: dict[int, Ints] = {}
-
-    def look(self, family: Family, counts: Counts) -> None:
-        """Count them, where something has changed."""
-        seen = counts.table.tobytes()
-        if not self._group or seen == self._seen or not family.gauge["folios"].any():
-            return
-        self._seen, table = seen, family.records
-        records, replicates = table.live(), np.zeros(table.rows.size, np.int64)
-        if family.n_replicates > 1:
-            rows = family.record_of.reshape(family.n_replicates, -1)
-            replicates[rows] = np.arange(family.n_replicates)[:, None]
-        parts = [broken_ptes(family, some, self._group) for some in np.array_split(records, 1 + records.size // _PART)]
-        of_root = broken_ptes(family, family.record_of[self._root].astype(np.int64), self._group)
-        for order, mine in of_root.items():
-            by_record = np.concatenate([part[order] for part in parts]) * table.rows[records]
-            summed = np.bincount(replicates[records], by_record, family.n_replicates)
-            self.everyone[order] = summed.astype(np.int64)
-            self.root[order] = mine.reshape(family.n_replicates, -1).sum(axis=1)
-
-
-_PART = 1 << 14
-"""Records whose slots are spread out together."""
-
-
 class RootMemory:
     """In which form the root's memory is mapped; looked up again only where something can have changed it."""
 
@@ -230,24 +180,19 @@ def process_seconds(
     tick_s: float,
     table_bytes: Floats | None = None,
     below: tuple[ByOrder, ByOrder] = ({}, {}),
-    broken: tuple[ByOrder, ByOrder] = ({}, {}),
 ) -> dict[str, Floats]:
     """Split the time of all processes by how their memory is mapped: AMOUNTS. Shapes: each (...) -> each (...).
 
     table_bytes: of ptes that compete for the cache, where processes share tables. below: what the root, and the workers,
-    map of folios below PMD order. broken: their ptes, by order of the folio, that share no TLB entry with others (Broken).
+    map of folios below PMD order.
     """
     share = uncached(tables_bytes(root, workers, rates) if table_bytes is None else table_bytes, machine)
     amounts: dict[str, Floats] = {}
-    for who, forms, n, orders, lone in (
-        ("root", root, 1, below[0], broken[0]),
-        ("worker", workers, n_workers, below[1], broken[1]),
-    ):
+    for who, forms, n, orders in (("root", root, 1, below[0]), ("worker", workers, n_workers, below[1])):
         each_s = n * tick_s / np.maximum(forms.pages, 1)
-        small = forms.small + sum(lone.values())
-        compound = forms.compound - sum(orders.values()) - lone.get(HPAGE_PMD_ORDER, 0)
-        pages_of = dict(zip(FORMS, (small, compound, HPAGE_PMD_NR * forms.pmds), strict=True))
-        pages_of |= {order_form(order): ptes - lone.get(order, 0) for order, ptes in orders.items()}
+        compound = forms.compound - sum(orders.values())
+        pages_of = dict(zip(FORMS, (forms.small, compound, HPAGE_PMD_NR * forms.pmds), strict=True))
+        pages_of |= {order_form(order): ptes for order, ptes in orders.items()}
         for form, pages in pages_of.items():
             amounts[f"{who}_{form}_s"] = pages * each_s
             if form != "pmd":
