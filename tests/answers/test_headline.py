@@ -8,11 +8,12 @@ import pytest
 from tests.answers.planted import entry, planted_inputs
 from thpsweep.answers.analysis.frame import double_bytes, fits
 from thpsweep.answers.analysis.paired import PairedEstimate, difference, estimate
-from thpsweep.answers.analysis.ranking import contestants, verdict
+from thpsweep.answers.analysis.ranking import NOTHING_FITS, judge
 from thpsweep.answers.analysis.sensitivity import sensitivities
 from thpsweep.answers.analysis.study import Study
-from thpsweep.answers.analysis.uncertainty import draws, odds
+from thpsweep.answers.analysis.uncertainty import draws, odds, scene_odds
 from thpsweep.answers.report import figures, headline
+from thpsweep.answers.report.evidence import Evidence
 from thpsweep.answers.terminal import columns, numbers, table
 
 P = "machine.pte_switch_ns"
@@ -66,7 +67,7 @@ def test_records_without_a_break_even_say_nothing_of_it() -> None:
 
 def all_of(*entries):
     found, drawn = planted_inputs(list(entries), RANGES), draws([P])
-    judged = {at: verdict(at, contestants(them, sharing_kept=True)) for at, them in found.scenes.items()}
+    judged = {at: judge(at, them, sharing_kept=True) for at, them in found.scenes.items()}
     known = odds(found, drawn, sharing_kept=True)
     return found, known, sensitivities(found, judged, drawn, known, scene(195)), judged[scene(195)].best
 
@@ -82,6 +83,28 @@ def test_the_chances_are_told_along_the_degree_and_in_one_scene() -> None:
     assert (
         "At 195 sharers `one` wins in 74 %, not collapsing wins in 26 %; `one` gains 20.0 ms [-59.4, 28.9] net" in said
     )
+
+
+def test_each_kind_of_cpu_has_its_own_chance() -> None:
+    """It wins where P < 20, or 80: on log 20 / log 100, or log 80 / log 100, of its range."""
+    key = "machine.tlb_coalesce"
+    one = entry("one", lambda of: 20.0 * of[key] - of[P], {key: 1.0, P: 10.0}, scene(195))
+    known = planted_inputs([one], {key: (1.0, 1.0, 16.0), **RANGES})
+    levels = {
+        level: scene_odds(scene(195), known, draws([P]), sharing_kept=True, given={key: level}) for level in (1.0, 4.0)
+    }
+    found = Evidence(planted_study(one), scene(195), {}, known, {}, [], {key: levels})
+    assert headline.of_levels(found) == f"`{key}` is not drawn: at 1 `one` wins in 65 %, at 4 `one` wins in 95 %."
+
+
+def test_where_nothing_fits_it_is_said_once() -> None:
+    one = entry("one", lambda of: of[P], KNOWN, scene(195), peak_bytes=3e9)
+    one.values["cost/memory_bytes_peak_baseline"] = np.array([2e9, 2e9])
+    found, known, tried, best = all_of(one)
+    assert "memory shared: nothing fits at 195 sharers. At 195 sharers nothing fits in memory." in headline.chances(
+        found, known, scene(195)
+    )
+    assert tried == [] and best == NOTHING_FITS
 
 
 def test_what_would_overturn_it_is_the_value_where_the_net_gains_meet() -> None:

@@ -1,5 +1,6 @@
 """What each gate lets pass: exactly at its limit, and one beyond."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from thpsweep.model import registry
 from thpsweep.model.accounting.prices import collapse_ns
 from thpsweep.model.collapse.scan import VisitConditions
 from thpsweep.model.gates.base import Gate
-from thpsweep.model.simulate import simulate
+from thpsweep.model.setting import setting
+from thpsweep.model.simulate import _prepare, simulate
 from thpsweep.model.state.counts import PTE_UPDATES
 
 # ---- max_ptes --------------------------------------------------------------------------------------------------------
@@ -142,6 +144,20 @@ def test_tlb_gains_are_the_page_walks_that_the_collapse_removes() -> None:
     for given, factor in (({}, 1.0), ({"miss_ns": 11.0}, 11.0 / MACHINE.page_walk_ns)):
         found = payback(gains=["tlb"], **given).gain_ns_per_s(asked)[0]
         assert found == pytest.approx(per_s * factor * 1e9)
+
+
+@pytest.mark.parametrize(("mechanism", "tables"), [("inplace", SHARED), ("shared_table", 1)])
+def test_a_table_that_all_share_takes_the_cache_once(mechanism: str, tables: int) -> None:
+    """Of 4 KiB a table 4 KiB fit; a walk of miss_ns instead of what the machine's take, of which 4 ** -0.5 remain."""
+    machine = dataclasses.replace(MACHINE, tlb_coalesce=4.0, page_table_cache_bytes=4096.0)
+    forked = _prepare(setting(point(mechanism, SHARED, regions=1)))
+    asked = dataclasses.replace(
+        proposal(plain(), mechanism), family=forked.family, counts=forked.counts, machine=machine
+    )
+    walk_ns = machine.page_walk_ns + (machine.page_walk_uncached_ns - machine.page_walk_ns) * (1 - 1 / tables)
+    per_s = 3 * 0.25 * WORKLOAD.page_walk_share * (1 - 4**-WORKLOAD.reach_exponent)
+    found = payback(gains=["tlb"], miss_ns=11.0).gain_ns_per_s(asked)[0]
+    assert found == pytest.approx(per_s * 11.0 / walk_ns * 1e9)
 
 
 def test_payback_refuses_what_only_costs() -> None:

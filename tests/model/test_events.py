@@ -190,3 +190,13 @@ def test_snapshot_has_one_child_at_a_time_at_degree_two() -> None:
     for tick in drawn(one):
         alive.append((alive[-1] and not tick.exits.size) or bool(tick.forks.size))
     assert alive[1:] == [number % 6 == 0 for number in range(60)]
+
+
+def test_clustering_leaves_cold_regions_out_and_hot_ones_alone() -> None:
+    """Half of 8 regions are hot; of the 4 cold ones half are written, twice as often."""
+    rates = {"worker_cold_writes_per_page_hour": 2.0, "worker_hot_writes_per_page_hour": 9.0, "hot_regions": 0.5}
+    even, clustered = (
+        {source.kind: source.law for source in scene(**rates, write_clustering=share).sources} for share in (0.0, 0.5)
+    )
+    assert clustered["worker_hot"] == even["worker_hot"]
+    assert clustered["worker_cold"] == Law(2 * 512, 2 * even["worker_cold"].mean, of_regions=4)

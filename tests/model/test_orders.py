@@ -6,6 +6,7 @@ import pytest
 
 from tests.model.points import option, point, totals
 from thpsweep.errors import OptionError
+from thpsweep.model.metrics.repricing import recording
 from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.model.setting import check, setting
 from thpsweep.model.simulate import simulate
@@ -147,3 +148,27 @@ def test_what_knows_pmd_order_alone_refuses_another(changed: dict[str, Any], exp
     (made if "memory" in changed else made["policy"]).update(changed)
     with pytest.raises(OptionError, match=f"order=4.*{expected}"):
         setting(made)
+
+
+def translation_ms(order: int, coalesce: int) -> float:
+    made = point("switch", DEGREE, hot_regions=0.0, regions=1)
+    made["policy"]["mechanism"]["order"] = order
+    made["machine"]["tlb_coalesce"] = coalesce
+    return totals(simulate(made))["benefit/tlb_ms_saved"]
+
+
+@pytest.mark.parametrize(("order", "coalesce", "gains"), [(2, 1, 0), (2, 4, 1), (2, 16, 0), (4, 16, 1), (9, 16, 1)])
+def test_a_folio_saves_walks_where_it_has_as_many_pages_as_the_tlb_coalesces(
+    order: int, coalesce: int, gains: bool
+) -> None:
+    assert (translation_ms(order, coalesce) > 0) == gains
+
+
+@pytest.mark.parametrize("order", [2, 4])
+def test_a_run_priced_for_another_tlb_is_the_run_simulated_there(order: int) -> None:
+    known = point("switch", DEGREE, hot_regions=0.0, regions=1)
+    known["policy"]["mechanism"]["order"] = order
+    for coalesce in (4.0, 16.0):
+        anew = recording(known, simulate(known)).cpu({"machine.tlb_coalesce": coalesce})
+        expected = simulate({**known, "machine": {**known["machine"], "tlb_coalesce": coalesce}})["replicates"]
+        assert anew["benefit/tlb_ms_saved"].tolist() == pytest.approx(expected["benefit/tlb_ms_saved"])

@@ -115,7 +115,7 @@ class _Running:
     ticks: Iterable[tuple[draw.Tick, ...]]
 
 
-def _run(setting: Setting, shares_tables: bool) -> tuple[Run, Ints]:
+def _run(setting: Setting, shares_tables: bool = False) -> tuple[Run, Ints]:
     """Run all replicates of one policy side by side; give the run at its end, and its outcomes."""
     running = _prepare(setting, shares_tables)
     for number, tick in enumerate(running.ticks):

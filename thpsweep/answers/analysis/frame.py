@@ -1,4 +1,4 @@
-"""A sweep as rows: one a point, with what was chosen, how it ended, and each metric's mean and 95 % interval."""
+"""A sweep as rows: one per point, with what was chosen, how it ended, and each metric's mean and 95 % interval."""
 
 import csv
 import functools
@@ -10,13 +10,14 @@ from typing import Any
 from thpsweep.sweep.records import run_record
 from thpsweep.sweep.records.journal import Sweep
 from thpsweep.sweep.records.schema import result_of
+from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
 Row = dict[str, Any]
 
-ASIDE = ("choices", "counted", "regions", "notes", "own", "memory_bytes", "peak_bytes", "duration_s")
+ASIDE = ("choices", "counted", "regions", "folios_a_region", "notes", "own", "memory_bytes", "peak_bytes", "duration_s")
 """Keys of a row that are no columns: the names of its choices, its outcomes with their counts, how many regions there
-are, what the model noted, the units of the user's own metrics, the machine's memory and the most that was
-in use, the simulated time."""
+are, how many folios a collapsed one becomes, what the model noted, the units of the user's own metrics, the machine's
+memory and the most that was in use, the simulated time."""
 
 HEALED = 0.01
 """Shared memory that became double counts as healed where no more than this share of it is double at the end."""
@@ -113,6 +114,7 @@ def _row(sweep: Sweep, point_id: str) -> Row:
         "choices": tuple(chosen),
         "counted": {},
         "regions": None,
+        "folios_a_region": HPAGE_PMD_NR >> point.get("policy", {}).get("mechanism", {}).get("order", HPAGE_PMD_ORDER),
         "notes": (),
         "own": {},
         "memory_bytes": point.get("machine", {}).get("memory_bytes", math.inf),

@@ -170,7 +170,7 @@ def _often(odds: OddsByScene) -> str:
 def of_levels(found: Evidence) -> str:
     """Say who wins the chosen scene at each value of a key that is one of a few, of which none is drawn."""
     clauses = [
-        f"`{key}` is not drawn: at {' and '.join(f'{level:g} {_wins(one)}' for level, one in levels.items())}"
+        f"`{key}` is not drawn: {', '.join(f'at {level:g} {_wins(one)}' for level, one in levels.items())}"
         for key, levels in found.levels.items()
     ]
     return " ".join(f"{clause}." for clause in clauses)

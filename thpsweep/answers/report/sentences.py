@@ -227,7 +227,8 @@ def _costs(entry: Entry, who: str, beside: str = "") -> str:
 
 
 def _per_collapse(entry: Entry, metric: str) -> Values:
-    return entry.values[metric] / np.maximum(entry.values[COLLAPSES], 1)
+    """Divide by what was collapsed, in 2 MiB."""
+    return np.asarray(entry.values[metric] / np.maximum(entry.values[COLLAPSES] / entry.row["folios_a_region"], 1))
 
 
 def _payback(entry: Entry) -> str:

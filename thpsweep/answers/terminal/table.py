@@ -97,7 +97,7 @@ def _regions(row: Row) -> str:
     collapsed = row.get("cost/collapses")
     if collapsed is None or not row["counted"]:
         return NOTHING
-    regions = row["regions"]
+    collapsed, regions = collapsed / row["folios_a_region"], row["regions"]
     refused = [name for name in row["counted"] if name not in HUGE_ALREADY]
     if is_private(row):
         return "\n".join([f"{count(collapsed)} private", *refused[:1]])

@@ -9,6 +9,7 @@ import numpy as np
 from thpsweep.model.accounting.prices import aging_visits, collapse_ns, spent_ns
 from thpsweep.model.accounting.translation import (
     PTE_BYTES,
+    ByOrder,
     Forms,
     Law,
     Rates,
@@ -91,9 +92,9 @@ class Meter:
         self._rates = Rates.of(workload)
         self._n_sharers, self._tick_s, self._shares_tables = family.n_sharers, tick_s, shares_tables
         self._root = RootMemory(family)
-        self._orders: tuple[int, ...] = ()
-        """Orders below PMD order of which there has been a folio."""
         self._gauges: list[Ints] = []
+        self._below: list[tuple[ByOrder, ByOrder]] = []
+        """What the root, and everybody, map of folios below PMD order, tick by tick."""
         self._tables: list[Ints] = []
         self._counters: list[Ints] = []
         self._spent: list[CpuTime] = []
@@ -110,12 +111,9 @@ class Meter:
 
     def read(self, family: Family, counts: Counts) -> None:
         """Read the state at the end of a tick."""
-        if len(family.runs) != len(self._orders):
-            self.settle(counts)
-            self._orders = tuple(sorted(family.runs))
         gauges, root = [family.gauge[name] for name in GAUGES], self._root.now(family, counts)
-        by_order = [*family.ptes_by_order().values(), *self._root.orders.values()] if self._orders else []
-        self._gauges.append(np.array([*gauges, *root, family.alive[:, 1:].sum(axis=1), *by_order]))
+        self._gauges.append(np.array([*gauges, *root, family.alive[:, 1:].sum(axis=1)]))
+        self._below.append((self._root.orders, family.ptes_by_order()))
         self._counters.append(counts.table.copy())
         if self._shares_tables:
             self._tables.append(shared_ptes(family, self._rates))
@@ -132,9 +130,9 @@ class Meter:
         self._gauges.clear()
         self._counters.clear()
         gauge = dict(zip(GAUGES, table, strict=False))
-        root, n_workers = Forms(*table[len(GAUGES) : len(GAUGES) + 3]), table[len(GAUGES) + 3]
-        every, mine = table[len(GAUGES) + 4 :].reshape(2, len(self._orders), *table.shape[1:])
-        below = dict(zip(self._orders, mine, strict=True)), dict(zip(self._orders, every - mine, strict=True))
+        root, n_workers = Forms(*table[len(GAUGES) : -1]), table[-1]
+        below = _of_root_and_workers(self._below, n_workers.shape)
+        self._below.clear()
         everyone = Forms(gauge["small_ptes"], gauge["compound_ptes"], gauge["pmds"])
         workers = Forms(*(np.maximum(0, a - b) for a, b in zip(everyone, root, strict=True)))
         machine, workload, tick_s = self._machine, self._workload, self._tick_s
@@ -158,6 +156,22 @@ class Meter:
     def cpu_time(self) -> CpuTime:
         """CPU time up to the end of each tick that was settled."""
         return CpuTime(*(np.concatenate(part) for part in zip(*self._spent, strict=True)))
+
+
+def _of_root_and_workers(ticks: list[tuple[ByOrder, ByOrder]], shape: tuple[int, ...]) -> tuple[ByOrder, ByOrder]:
+    """Put what ticks say of the root and of everybody one behind the other, for the root and for the others.
+
+    Shapes: each (n_replicates,) -> each (n_ticks, n_replicates).
+    """
+    of_root: dict[int, Ints] = {}
+    of_others: dict[int, Ints] = {}
+    for order in sorted({order for _, everyone in ticks for order in everyone}):
+        of_root[order], of_others[order] = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        for number, (root, everyone) in enumerate(ticks):
+            if order in everyone:
+                of_root[order][number] = root[order]
+                of_others[order][number] = everyone[order] - root[order]
+    return of_root, of_others
 
 
 def _up_to_each(sums: dict[str, Floats], amounts: Mapping[str, Floats]) -> dict[str, Floats]:

@@ -53,7 +53,8 @@ def sources(scene: Scene) -> list[Writers]:
     for writer in ("root", "worker") if scene.n_sharers > 1 else ("root",):
         for name, (low, n_regions) in classes.items():
             mean = load.writes_per_page_hour(writer == "root", name == "hot") * scene.tick_s / S_PER_HOUR
-            law = Law.clustered(n_regions, mean, load.write_zipf_exponent, load.write_clustering)
+            clustering = load.write_clustering if name == "cold" else 0.0
+            law = Law.clustered(n_regions, mean, load.write_zipf_exponent, clustering)
             written.append(Writers(f"{writer}_{name}", low, law))
     if scene.n_sharers > 1:
         mean = -math.log1p(-load.burst_share()) / scene.burst_ticks

@@ -8,13 +8,23 @@ import numpy as np
 from thpsweep.errors import OptionError
 from thpsweep.model import checks
 from thpsweep.model.accounting.prices import aging_visits, at_prices, collapse_ns
-from thpsweep.model.accounting.translation import Forms, Law, Rates, forms_of, process_seconds, small_uncached
+from thpsweep.model.accounting.translation import (
+    PTE_BYTES,
+    Forms,
+    Law,
+    Rates,
+    forms_of,
+    process_seconds,
+    shared_ptes,
+    small_uncached,
+    uncached,
+)
 from thpsweep.model.bits import Floats, Ints
 from thpsweep.model.gates.base import Gate, Proposal
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.mechanisms.base import Flags
 from thpsweep.model.state.family import Family
-from thpsweep.units import S_PER_HOUR
+from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
 GAINS = ("aging", "fork", "exit", "tlb")
 """What can be counted as a gain: LRU aging, forks by the root, exits of its workers, page walks."""
@@ -89,10 +99,14 @@ class Payback(Gate):
         root = _root_forms(family)
         here = Forms(*(np.asarray(form[proposal.replicates]) for form in root))
         there = Forms(*(a + c - b for a, b, c in zip(here, was, becomes, strict=True)))
-        share = small_uncached(here, _less(everyone, here), machine, rates)
+        share, tables = small_uncached(here, _less(everyone, here), machine, rates), None
+        if proposal.mechanism.shares_tables:  # which a collapse leaves as many
+            ptes = shared_ptes(family, rates)[proposal.replicates]
+            tables = ptes * float(PTE_BYTES)
+            share = uncached((ptes + HPAGE_PMD_NR * everyone.pmds) * float(PTE_BYTES), machine)
         law = Law(machine, rates, family.n_sharers, share)
         spent_ns = [
-            law.ns(process_seconds(mine, _less(every, mine), _living(proposal) - 1, machine, rates, 1.0))
+            law.ns(process_seconds(mine, _less(every, mine), _living(proposal) - 1, machine, rates, 1.0, tables))
             for mine, every in (
                 (here, everyone),
                 (there, Forms(*(a + b for a, b in zip(everyone, change, strict=True)))),

@@ -38,8 +38,8 @@ class Workload(abc.ABC):
     write_zipf_exponent: float
     """Within the hot and within the cold pages, the k-th most written one is written as k ** -exponent; 0 = all alike."""
     write_clustering: float = dataclasses.field(default=0.0, kw_only=True)
-    """Share of the hot, and of the cold regions that take none of these writes, whoever writes; the others take as many in
-    all. Regions are what it counts by, since a PMD is split by the first write to any of its 512 pages."""
+    """Share of the cold regions that take none of these writes, whoever writes; the others take as many in all. Regions are
+    what it counts by, since a PMD is split by the first write to any of its 512 pages. Hot regions have a share already."""
     burst_pages_share: float
     """Share of all pages that a worker writes in the first burst_s of its life, on top of its rates."""
     burst_s: float

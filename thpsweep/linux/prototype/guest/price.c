@@ -18,7 +18,7 @@ static void end(int n, int regions)
 	munmap(base, regions * HUGE);
 }
 
-#define ROUNDS 40
+#define ROUNDS 80
 enum { FORK, UNMAP, WRITE1, WRITE2, PRICES };
 static uint64_t seen[PRICES][ROUNDS];
 
@@ -30,17 +30,18 @@ static int ascending(const void *a, const void *b)
 }
 
 /*
- * The mean of the middle half. In some rounds freed pages go on from the CPU's own list to the buddy allocator, a batch at
- * a time, so that neither the least nor the middle one repeats; an interrupt must not count.
+ * The mean, without rounds that something else disturbed. In some rounds the CPU's own list of free pages is filled or
+ * emptied, a batch at a time: that is a part of the price, so that neither the least nor the middle one would repeat.
  */
 static uint64_t typical(uint64_t *rounds)
 {
 	uint64_t sum = 0;
+	int n = 0;
 
 	qsort(rounds, ROUNDS, sizeof(*rounds), ascending);
-	for (int i = ROUNDS / 4; i < ROUNDS * 3 / 4; i++)
-		sum += rounds[i];
-	return sum / (ROUNDS / 2);
+	while (n < ROUNDS && 2 * rounds[n] <= 3 * rounds[ROUNDS / 2])
+		sum += rounds[n++];
+	return sum / n;
 }
 
 /* A fork, and in the child two first writes and the unmap, each in instructions. */
