@@ -6,6 +6,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,15 +20,20 @@ SMALL = ["workload=prefork", "workload.regions=2", "run.replicates=2", "run.dura
 POINTS = [*SMALL, "policy=copy,inplace,switch", "sharing.degree=range(2,12)", "run.seed=range(1,11)"]
 
 
-def swept(root: Path) -> list[str | Path]:
+LONGER = ["workload=prefork", "workload.regions=64", "run.replicates=4", "run.duration_s=3600", "sweep.track=false"]
+LONGER += ["policy=copy,inplace,switch", "sharing.degree=range(20,30)", "run.seed=range(1,11)"]
+"""12 s of CPU in one process: enough until the last host has begun, also beside other work."""
+
+
+def swept(root: Path, points: Sequence[str] = POINTS) -> list[str | Path]:
     """Give the command of a sweep."""
-    return [BIN / "thpsweep", "sweep", *POINTS, f"sweep.dir={root}"]
+    return [BIN / "thpsweep", "sweep", *points, f"sweep.dir={root}"]
 
 
 def test_three_hosts_give_what_one_process_gives(cluster: Cluster, tmp_path: Path) -> None:
     """300 points; each host does a part of them."""
-    said = cluster.head.run(*swept(tmp_path / "cluster"), "hydra.launcher.address=auto").stdout
-    alone = subprocess.run([*map(str, swept(tmp_path / "alone")), "hydra/launcher=serial"], capture_output=True)
+    said = cluster.head.run(*swept(tmp_path / "cluster", LONGER), "hydra.launcher.address=auto").stdout
+    alone = subprocess.run([*map(str, swept(tmp_path / "alone", LONGER)), "hydra/launcher=serial"], capture_output=True)
     assert alone.returncode == 0, alone.stderr
     everywhere = results(tmp_path / "cluster")
     assert len(everywhere) == 300

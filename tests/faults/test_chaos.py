@@ -28,6 +28,7 @@ from mlflow import MlflowClient
 from tests.faults.conftest import MakePlace, Place
 from tests.servers import MlflowServer, running
 from thpsweep.sweep.ray import process
+from thpsweep.sweep.ray.pool import MAX_FRUITLESS
 from thpsweep.sweep.records import crash_log
 from thpsweep.sweep.tracking.target import target
 from thpsweep.sweep.tracking.tracker import track
@@ -45,6 +46,9 @@ OF_A_DRIVER = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 KINDS = {"driver": 1, "machine": 1, "worker": 8, "ray": 1, "raylet": 1, "gcs_server": 1, "follower": 1, "server": 1}
 """What is killed, and how often, of what there is."""
+
+OF_RAY = ("ray", "raylet", "gcs_server")
+"""Any of these is the end of the sweep's Ray."""
 
 
 @dataclasses.dataclass
@@ -81,6 +85,7 @@ class Chaos:
         self.place, self.launcher, self.uri, self.server, self.dice = place, launcher, uri, server, dice
         self.killed: collections.Counter[str] = collections.Counter()
         self.silent_s = 0.0
+        self.n_fruitless, self.last_count = 0, -1
 
     def run(self, most: int) -> list[str]:
         """Give what the drivers said. The sweep has to end with exit code 0."""
@@ -111,6 +116,8 @@ class Chaos:
         if driver.process.poll() is not None or not victims:
             return
         (kind,) = self.dice.choices(list(victims), [KINDS[kind] for kind in victims])
+        if kind in OF_RAY and not self._may_lose_ray():
+            return
         if kind == "server":
             self.server.stop()
             self.server.start()
@@ -123,6 +130,13 @@ class Chaos:
             driver.process.wait(60)
             self._reboot()
         self.killed[kind] += 1
+
+    def _may_lose_ray(self) -> bool:
+        """Tell whether the driver would start Ray anew: it gives up when MAX_FRUITLESS were lost without a result."""
+        count = self.place.count()
+        self.n_fruitless = self.n_fruitless + 1 if count == self.last_count else 1
+        self.last_count = count
+        return self.n_fruitless < MAX_FRUITLESS - 1  # some results may come in after the kill that they were before
 
     def _victims(self, driver: Driver, kind: str) -> list[int]:
         pid = driver.process.pid

@@ -61,7 +61,9 @@ def run_pool(
         except RayLostError as problem:
             n_fruitless += 1
             if n_fruitless >= MAX_FRUITLESS:
-                raise RayUnavailableError(f"{problem}, {n_fruitless} times in a row") from problem
+                times = f"{n_fruitless} times in a row without a result"
+                expected = "expected a Ray that stays, or hydra/launcher=serial"
+                raise RayUnavailableError(f"{problem}, {times}; {expected}") from problem
             if not terms.draining.is_set():
                 print(f"thpsweep: {problem}; starting Ray anew", file=sys.stderr)
 
