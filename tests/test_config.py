@@ -69,7 +69,7 @@ def test_nothing_in_conf_names_code() -> None:
 
 def test_point_says_what_was_chosen_in_plain_types() -> None:
     point = point_of(composed("policy=copy", "policy/trigger=khugepaged", "policy.trigger.max_ptes_shared=511"))
-    assert point["policy"]["mechanism"] == {"kind": "copy"}
+    assert point["policy"]["mechanism"] == {"kind": "copy", "order": 9}
     assert point["policy"]["trigger"]["max_ptes_shared"] == 511
     assert set(point) == {"workload", "sharing", "policy", "machine", "memory", "run"}
 
