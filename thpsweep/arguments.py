@@ -89,7 +89,7 @@ def _where_they_exist(arguments: Sequence[str]) -> list[str]:
 
 
 def verbs_to_complete(line: str) -> list[str] | None:
-    """Complete the verb of a line, or nothing behind a verb that is none of Hydra's; None where Hydra completes it."""
+    """Complete the verb of a line, or nothing after a verb that is none of Hydra's; None where Hydra completes it."""
     words = line.lstrip().split(" ")
     verb = words[1] if len(words) > 1 else ""
     if len(words) < 2 or "=" in verb or verb.startswith("-") or (verb in HYDRA_VERBS and len(words) > 2):
@@ -104,7 +104,7 @@ def line_to_complete(line: str) -> str:
 
 
 def _overrides_first(arguments: list[str]) -> list[str]:
-    """Move flags and their values to the end: Hydra refuses an override behind a flag behind another override."""
+    """Move flags and their values to the end: Hydra refuses an override after a flag that comes after another override."""
     before = ["", *arguments]
     is_flag = [
         flag in VALUED_FLAGS or text.startswith("-") or not ("=" in text or text.startswith("~"))

@@ -1,6 +1,7 @@
 """The verbs. `run` and `sweep` are one Hydra app; whatever is heavy is imported by the verb that needs it."""
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -71,18 +72,19 @@ def _is_hydra(arguments: Sequence[str]) -> bool:
 
 def _hydra(arguments: list[str]) -> int:
     """Hand over to Hydra, and turn what it raises into one line."""
-    import hydra
+    with _importing():
+        import hydra
 
-    from thpsweep.application import Application
-    from thpsweep.config.explain import explain
-    from thpsweep.config.files import only_values
-    from thpsweep.config.register import hydra_defaults, register
-    from thpsweep.shipped import conf_dir
+        from thpsweep.application import Application
+        from thpsweep.config.explain import explain
+        from thpsweep.config.files import only_values
+        from thpsweep.config.register import hydra_defaults, register
+        from thpsweep.shipped import conf_dir
 
-    for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    application = Application(previews=arguments[0] == "plan", whole="--all" in arguments)
-    arguments = load_plugins(arguments)
-    register()
+        for_developers = os.environ.get("HYDRA_FULL_ERROR") == "1"
+        application = Application(previews=arguments[0] == "plan", whole="--all" in arguments)
+        arguments = load_plugins(arguments)
+        register()
     sys.argv[1:] = for_hydra(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, and let us say it
     if "COMP_LINE" in os.environ:
@@ -102,6 +104,17 @@ def _hydra(arguments: list[str]) -> int:
     finally:
         application.close()
     return application.exit_code
+
+
+@contextlib.contextmanager
+def _importing() -> Iterator[None]:
+    """Collect no garbage while modules are imported: what they make stays, and no later collection need walk it."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextlib.contextmanager

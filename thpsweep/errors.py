@@ -21,7 +21,7 @@ class OptionError(ThpsweepError, ValueError):
 
 
 class PluginError(ThpsweepError):
-    """A file with a member of a user's own cannot be used."""
+    """A file with an option of a user's own cannot be used."""
 
     def __init__(self, path: str, expected: str) -> None:
         super().__init__(f"{path}: expected {expected}")

@@ -194,7 +194,7 @@ def _add_advise(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "command",
         nargs="*",
         metavar="KEY=VALUE|COMMAND",
-        help="overrides: workload.KEY=VALUE, machine.KEY=VALUE, khugepaged.KEY=VALUE; with --try, behind --: what to start",
+        help="overrides: workload.KEY=VALUE, machine.KEY=VALUE, khugepaged.KEY=VALUE; with --try, after --: what to start",
     )
     advise.set_defaults(verb=verbs.advise)
 

@@ -7,10 +7,10 @@ import pytest
 
 from thpsweep.linux.prototype.compare.differ import FIELDS, differences
 from thpsweep.linux.prototype.compare.draw import MECHANISMS, draw
-from thpsweep.linux.prototype.compare.kernel import did, heard, process
-from thpsweep.linux.prototype.compare.model import acted
+from thpsweep.linux.prototype.compare.kernel import did, kernel_results, process
+from thpsweep.linux.prototype.compare.model import model_result
 from thpsweep.linux.prototype.compare.script import script
-from thpsweep.linux.prototype.compare.state import MappedRegion, Told, runs
+from thpsweep.linux.prototype.compare.state import MappedRegion, PlayResult, runs
 from thpsweep.linux.prototype.compare.steps import Collapse, Drop, Exit, Fork, Play, Read, Refer, Release, Write
 from thpsweep.linux.prototype.errors import PrototypeError
 
@@ -36,7 +36,7 @@ def test_only_living_processes_act(seed):
 
 @pytest.mark.parametrize("seed", range(21))
 def test_no_process_of_the_model_ever_reads_what_it_did_not_write(seed):
-    assert all(seen.wrong == 0 for state in acted(draw(seed)).states for seen in state.values())
+    assert all(seen.wrong == 0 for state in model_result(draw(seed)).states for seen in state.values())
 
 
 def as_printed(play, told):
@@ -60,46 +60,48 @@ def as_printed(play, told):
 @pytest.mark.parametrize("seed", range(14))
 def test_a_kernel_that_comes_to_the_same_has_no_difference(seed):
     play = draw(seed)
-    told = acted(play)
-    assert differences(play, heard(as_printed(play, told), [play])[seed], told) == []
+    told = model_result(play)
+    assert differences(play, kernel_results(as_printed(play, told), [play])[seed], told) == []
 
 
 def first_state(told, **changes):
     """Change something of one process in the first state."""
     who, seen = next(iter(told.states[0].items()))
     changed = {**told.states[0], who: dataclasses.replace(seen, **changes)}
-    return Told(told.did, [changed, *told.states[1:]], told.small_folios)
+    return PlayResult(told.did, [changed, *told.states[1:]], told.small_folios)
 
 
 def test_every_change_is_a_difference():
-    play = next(play for play in map(draw, SEEDS) if play.mechanism == "switch" and len(acted(play).did) == 1)
-    model = acted(play)
-    told = heard(as_printed(play, model), [play])[play.seed]
+    play = next(play for play in map(draw, SEEDS) if play.mechanism == "switch" and len(model_result(play).did) == 1)
+    model = model_result(play)
+    told = kernel_results(as_printed(play, model), [play])[play.seed]
     seen: MappedRegion = next(iter(told.states[0].values()))
     other = np.where(np.arange(512) == 77, seen.mapcount + 1, seen.mapcount)
     for changes in ({"huge_kib": 2048}, {"rss_kib": 4}, {"wrong": 1}, {"mapcount": other}):
         (found,) = differences(play, first_state(told, **changes), model)
         assert found.what.startswith("state 0: process 0") and not found.reason
-    fewer = Told(told.did, told.states, [told.small_folios[0] + 1, *told.small_folios[1:]])
+    fewer = PlayResult(told.did, told.states, [told.small_folios[0] + 1, *told.small_folios[1:]])
     assert len(differences(play, fewer, model)) == 1
-    refused = Told(
+    refused = PlayResult(
         [dataclasses.replace(told.did[0], result="PAGE_COUNT"), *told.did[1:]], told.states, told.small_folios
     )
     assert differences(play, refused, model)[0].what.endswith("result: kernel PAGE_COUNT, model -")
     for name in FIELDS["switch"]:
         more = dataclasses.replace(told.did[0], counts={**told.did[0].counts, name: told.did[0].counts[name] + 1})
-        (found,) = differences(play, Told([more], told.states, told.small_folios), model)
+        (found,) = differences(play, PlayResult([more], told.states, told.small_folios), model)
         assert f" {name}: kernel" in found.what and not found.reason
 
 
 def changed(mechanism, **changes):
     """What differs of a play of a mechanism in which the kernel's first collapse came to something else."""
-    play = next(play for play in map(draw, SEEDS) if play.mechanism == mechanism and acted(play).did[0].result == "-")
-    model = acted(play)
-    told = heard(as_printed(play, model), [play])[play.seed]
+    play = next(
+        play for play in map(draw, SEEDS) if play.mechanism == mechanism and model_result(play).did[0].result == "-"
+    )
+    model = model_result(play)
+    told = kernel_results(as_printed(play, model), [play])[play.seed]
     counts = {name: change(told.did[0].counts) for name, change in changes.items()}
     first = dataclasses.replace(told.did[0], counts={**told.did[0].counts, **counts})
-    return differences(play, Told([first, *told.did[1:]], told.states, told.small_folios), model)
+    return differences(play, PlayResult([first, *told.did[1:]], told.states, told.small_folios), model)
 
 
 @pytest.mark.parametrize("mechanism", ["switch", "switch_over", "switch_page"])
@@ -111,9 +113,9 @@ def test_another_count_is_not_explained(mechanism, name):
 
 def test_page_by_page_the_model_flushes_each_pte():
     play = next(
-        play for play in map(draw, SEEDS) if play.mechanism == "switch_page" and acted(play).did[0].result == "-"
+        play for play in map(draw, SEEDS) if play.mechanism == "switch_page" and model_result(play).did[0].result == "-"
     )
-    counts = acted(play).did[0].counts
+    counts = model_result(play).did[0].counts
     assert counts["tlb_flushes"] == counts["ptes_switched"] + (counts["ptes_protected"] > 0)
 
 
@@ -128,6 +130,6 @@ def test_what_a_machine_prints_is_read():
     who, seen = process("state 4 huge=2048 rss=8 bad=0 500c0*3 12.0*0")
     assert (who, seen.huge_kib, seen.form[499], seen.form[500], seen.mapcount[0]) == (4, 2048, "c", ".", 3)
     with pytest.raises(PrototypeError, match="did not play"):
-        heard([], [draw(0)])
+        kernel_results([], [draw(0)])
     with pytest.raises(PrototypeError, match="no process 9"):
-        heard(["family 0", "FAIL no process 9"], [draw(0)])
+        kernel_results(["family 0", "FAIL no process 9"], [draw(0)])

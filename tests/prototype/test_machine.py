@@ -35,8 +35,8 @@ def test_a_machine_that_hangs_is_ended(monkeypatch, tmp_path):
 
 def test_whoever_stops_listening_ends_the_machine(monkeypatch, tmp_path):
     stand_in(monkeypatch, tmp_path, f"echo $$ > {tmp_path}/pid; echo 'ok one'; exec sleep 60")
-    heard = lines(tmp_path)
-    assert next(heard) == "ok one"
-    heard.close()
+    kernel_results = lines(tmp_path)
+    assert next(kernel_results) == "ok one"
+    kernel_results.close()
     pid = (tmp_path / "pid").read_text().strip()
     assert subprocess.run(["kill", "-0", pid], capture_output=True, check=False).returncode == 1

@@ -49,12 +49,12 @@ class World:
     @property
     def finished(self) -> dict[str, str]:
         """When the latest result of each point came in."""
-        return {p["id"]: a_result(p, {}, 10 * n)["finished"] for p, n in zip(POINTS, self.results, strict=True) if n}
+        return {p["id"]: a_result(p, {}, 3 * n)["finished"] for p, n in zip(POINTS, self.results, strict=True) if n}
 
     def sync(self, bulk: bool) -> Added:
         """Bring MLflow in line with the journal."""
         records = [
-            a_result(point, {"cost/cpu_ms": float(number)}, 10 * number)
+            a_result(point, {"cost/cpu_ms": float(number)}, 3 * number)
             for point, n in zip(POINTS, self.results, strict=True)
             for number in range(1, n + 1)
         ]

@@ -20,7 +20,7 @@ from omegaconf.errors import (
 from thpsweep.errors import OptionError
 
 BASE = "base_"
-"""Before a member's name it names the schema that a YAML file of the group starts from; no option of a user's."""
+"""Before an option's name it names the schema that a YAML file of the group starts from; no option of a user's."""
 
 
 NO_PACKAGE = "experiment: expected a file that begins with `# @package _global_`, as it sets values of other groups"

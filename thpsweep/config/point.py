@@ -16,7 +16,7 @@ from thpsweep.sweep.records.schema import Point
 def point_of(config: DictConfig) -> Point:
     """Turn a composed config into a point: plain JSON types, nothing of `sweep`, which changes no result.
 
-    Raises: OptionError for a value that a member refuses; OmegaConf's errors for keys and types.
+    Raises: OptionError for a value that an option refuses; OmegaConf's errors for keys and types.
     """
     _refuse_unknown_keys(config, "", nested=False)
     nodes = {name: config.get(name) for name in PARTS}
@@ -43,8 +43,8 @@ def part_of(name: str, node: DictConfig | None) -> Any:
     made = OmegaConf.to_object(node)
     if isinstance(made, PolicyConfig):
         gate = {"kind": "always"} if made.gate is None else _part_of_policy("gate", made.gate)
-        members = {family: _part_of_policy(family, getattr(made, family)) for family in ("mechanism", "trigger")}
-        return {"name": made.name, **members, "gate": gate}
+        parts = {kind: _part_of_policy(kind, getattr(made, kind)) for kind in ("mechanism", "trigger")}
+        return {"name": made.name, **parts, "gate": gate}
     if isinstance(made, RunConfig | SweepConfig):
         return dataclasses.asdict(made)
     if not dataclasses.is_dataclass(made):
@@ -65,12 +65,12 @@ def _own_metrics(node: DictConfig) -> dict[str, Any]:
     return {str(name): registry.spec(OmegaConf.to_object(node[name])) for name in node}
 
 
-def _part_of_policy(family: str, member: Any) -> Any:
-    """Turn a member into its spec; refuse a value in its place, such as the name of an option, which is the group's."""
-    if not dataclasses.is_dataclass(member):
-        key, names = f"policy/{family}", ", ".join(registry.options(family))
-        raise OptionError(f"policy.{family}", member, f"one of the options of group {key!r}: {key}=NAME ({names})")
-    return registry.spec(member)
+def _part_of_policy(kind: str, option: Any) -> Any:
+    """Turn an option into its spec; refuse a value in its place, such as the name of an option, which is the group's."""
+    if not dataclasses.is_dataclass(option):
+        key, names = f"policy/{kind}", ", ".join(registry.options(kind))
+        raise OptionError(f"policy.{kind}", option, f"one of the options of group {key!r}: {key}=NAME ({names})")
+    return registry.spec(option)
 
 
 def _refuse_unknown_keys(config: DictConfig, prefix: str, *, nested: bool = True) -> None:

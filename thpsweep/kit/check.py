@@ -101,10 +101,10 @@ def _refuses(group: str, option: Any, spec: Mapping[str, Any]) -> Iterator[Line]
                 unnamed.append(f"{name} as {error.key}")
         except Exception as error:
             unnamed.append(f"{name} with {type(error).__name__}: {error}")
-    said = [f"{', '.join(accepted)}=nan is taken"] if accepted else []
-    said += [f"refused are {', '.join(unnamed)}"] if unnamed else []
+    problems = [f"{', '.join(accepted)}=nan is taken"] if accepted else []
+    problems += [f"refused are {', '.join(unnamed)}"] if unnamed else []
     if numbers:
-        yield Line(f"a number that is none is refused by its name, {key}.{numbers[0]}=...", "; ".join(said))
+        yield Line(f"a number that is none is refused by its name, {key}.{numbers[0]}=...", "; ".join(problems))
 
 
 def _runs(one: dict[str, Any]) -> Iterator[Line]:
@@ -115,8 +115,8 @@ def _runs(one: dict[str, Any]) -> Iterator[Line]:
     )
     alone = simulate_each([{**one, "run": {**one["run"], "replicates": 1}}])[0]["replicates"]
     differing = [name for name, values in first["replicates"].items() if repr(values[0]) != repr(alone[name][0])]
-    said = f"{len(differing)} metrics differ, such as {differing[0]}" if differing else ""
-    yield Line("a replicate is the same alone and beside others", said)
+    problem = f"{len(differing)} metrics differ, such as {differing[0]}" if differing else ""
+    yield Line("a replicate is the same alone and beside others", problem)
     yield others.run_time(one)
 
 
@@ -134,9 +134,9 @@ def _on_a_worker(one: dict[str, Any]) -> Iterator[Line]:
         done = subprocess.run(
             [sys.executable, "-c", WORKER], input=job, capture_output=True, cwd=elsewhere, check=False
         )
-    said = ""
+    problem = ""
     if done.returncode:
-        said = (done.stderr.decode().strip().splitlines() or ["it ended without a word"])[-1]
+        problem = (done.stderr.decode().strip().splitlines() or ["it ended without a word"])[-1]
     elif done.stdout.decode().strip() != repr(simulate_each([one])):
-        said = "other numbers than here"
-    yield Line("a worker, which has the text of the file and nothing else, gives the same", said)
+        problem = "other numbers than here"
+    yield Line("a worker, which has the text of the file and nothing else, gives the same", problem)

@@ -1,4 +1,4 @@
-"""What a check says: one line a rule."""
+"""What a check says: one line per rule."""
 
 import dataclasses
 

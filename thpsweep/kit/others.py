@@ -162,9 +162,9 @@ def workload(made: Workload) -> Iterator[Line]:
         start = made.start(degree)
         family = Family(1, start.n_regions, degree)
         populate(family, start)
-        said = made.describe(degree).get("regions")
-        if said != start.n_regions:
-            broken["regions"] = f"describe() says regions={said}, start() gives {start.n_regions}"
+        described = made.describe(degree).get("regions")
+        if described != start.n_regions:
+            broken["regions"] = f"describe() says regions={described}, start() gives {start.n_regions}"
         mapped = (State.of(family).frames > 0).reshape(start.n_regions, degree, -1).sum(axis=(0, 2))
         if not mapped[0]:
             broken["root"] = f"of {degree} processes the first maps nothing"
@@ -183,8 +183,8 @@ def workload(made: Workload) -> Iterator[Line]:
         for who in ("root", "worker")
         for what in ("hot", "cold")
     }
-    said = ", ".join(f"{rate:g} by a {who.replace(' ', ' on ')} page" for who, rate in rates.items())
-    yield note(f"writes a page and hour: {said}")
+    listed = ", ".join(f"{rate:g} by a {who.replace(' ', ' on ')} page" for who, rate in rates.items())
+    yield note(f"writes per page and hour: {listed}")
 
 
 def sharing(made: Sharing) -> Iterator[Line]:
@@ -232,8 +232,10 @@ def memory(made: Memory) -> Iterator[Line]:
     total, after = visit.counts.total, made.free(allocator.state, place)
     taken = visit.family.gauge["folios"] - held
     wrong = made.limited and (after != np.maximum(0, before + total["compact_success"] - taken)).any()
-    said = f"{before} free, {taken} taken, {total['compact_success']} made by compaction, {after} left" if wrong else ""
-    yield Line("blocks add up: what was free and what was made is taken or left", said)
+    problem = (
+        f"{before} free, {taken} taken, {total['compact_success']} made by compaction, {after} left" if wrong else ""
+    )
+    yield Line("blocks add up: what was free and what was made is taken or left", problem)
     failed = visit.rows[np.isin(results, [ScanResult.ALLOC_HUGE_PAGE_FAIL, ScanResult.CGROUP_CHARGE_FAIL])]
     n = visit.family.n_sharers
     rows = (visit.family.region_of(failed)[:, None] * n + np.arange(n)).reshape(-1)
@@ -264,5 +266,5 @@ def run_time(spec_point: dict[str, Any]) -> Line:
     result = simulate(spec_point)
     collapses, cpu_ms = (result["metrics"][name]["mean"] for name in ("cost/collapses", "cost/cpu_ms"))
     met = ", ".join(f"{name} {n}" for name, n in result["outcomes"].items()) or "nothing was looked at"
-    each = f"; {cpu_ms / collapses:.3g} ms of CPU time a collapse" if collapses else ""
+    each = f"; {cpu_ms / collapses:.3g} ms of CPU time per collapse" if collapses else ""
     return note(f"in a run of 15 minutes, 3 replicates: {met}{each}")

@@ -83,7 +83,7 @@ def settings_to_assume(layout: Layout, given: Mapping[str, int]) -> tuple[dict[s
             assumed[name] = default
             asked.append(
                 f"khugepaged's {name} was {value} when this was captured. Is that meant to stay? Predicted with {default}, "
-                f"the kernel's default; khugepaged.{name}={value} behind the command predicts with {value}."
+                f"the kernel's default; khugepaged.{name}={value} at the end of the command predicts with {value}."
             )
     return assumed, asked
 

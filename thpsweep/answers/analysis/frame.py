@@ -1,4 +1,4 @@
-"""A sweep as rows: one a point, with what was chosen, how it ended, and each metric's mean and 95 % interval."""
+"""A sweep as rows: one per point, with what was chosen, how it ended, and each metric's mean and 95 % interval."""
 
 import csv
 import functools

@@ -42,7 +42,7 @@ class Chart:
 def panels(
     n: int, height_inches: float = 3.2, beside: int = BESIDE, *, alike: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """Make a figure of n panels without pyplot, so that nothing stays behind; alike ones have their axes in common."""
+    """Make a figure of n panels without pyplot, so that nothing is left over; alike ones have their axes in common."""
     columns = min(n, beside)
     lines = math.ceil(n / columns)
     width = WIDTH_INCHES if columns > 1 else 0.75 * WIDTH_INCHES

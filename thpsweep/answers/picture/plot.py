@@ -43,7 +43,7 @@ def plot(sweep: Sweep, path: Path) -> None:
 
 
 def figure(sweep: Sweep) -> Figure:
-    """Draw the sweep, one panel a workload, without pyplot, so that nothing stays behind.
+    """Draw the sweep, one panel per workload, without pyplot, so that nothing is left over.
 
     A line has `get_label()` = policy and the exact data of the journal; lines that cover each other are moved apart on
     the paper only.

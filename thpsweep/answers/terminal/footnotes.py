@@ -65,12 +65,12 @@ def _label(row: Row, others: Sequence[str]) -> str:
 
 def is_private(row: Row) -> bool:
     """Tell whether each process collapses on its own."""
-    member = registry.options("mechanism").get(row["mechanism"])
+    mechanism = registry.options("mechanism").get(row["mechanism"])
     return (
         bool(row.get("cost/collapses"))
-        and member is not None
-        and issubclass(member, Mechanism)
-        and not member.all_sharers
+        and mechanism is not None
+        and issubclass(mechanism, Mechanism)
+        and not mechanism.all_sharers
     )
 
 

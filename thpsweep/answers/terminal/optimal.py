@@ -46,7 +46,7 @@ def document(sweep: Sweep, found: Front) -> dict[str, Any]:
 
 
 def table(sweep: Sweep, found: Front) -> Table:
-    """Lay out one row a point of the front."""
+    """Lay out one row per point of the front."""
     params = [sweep.points[key]["params"] for key in found.ids]
     names = _names(sweep, params)
     title = f"{len(found.ids)} of {found.n_points} points are beaten by no other in all objectives"

@@ -38,9 +38,9 @@ class GuestMachine:
         """Run a test to its end; print each check as it ends."""
         outcome = CheckOutcome()
         for line in self.lines(test, options, timeout_s):
-            told = outcome.take(line)
-            if shown and told is not None:
-                print(told, flush=True)
+            shown_line = outcome.take(line)
+            if shown and shown_line is not None:
+                print(shown_line, flush=True)
         return outcome
 
 

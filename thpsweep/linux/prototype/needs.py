@@ -1,4 +1,4 @@
-"""What must be installed, told before anything is begun."""
+"""What must be installed, said before anything begins."""
 
 import platform
 import shutil

@@ -37,7 +37,7 @@ LINE_EVERY_S = 20.0
 ESSENTIAL = {"gcs_server": "its GCS", "raylet": "its raylet"}
 """Processes that a Ray of our own is none without."""
 
-STARTED, SAID, RAISED, OVER = "started", "said", "raised", "over"
+LISTENS, STARTED, SAID, RAISED, OVER = "listens", "started", "said", "raised", "over"
 """Messages that every such process sends; others are of whoever begins it."""
 
 DRAIN = signal.SIGUSR1
@@ -105,10 +105,10 @@ class RayProcess:
         Raises: RayLostError where a part of Ray, or the process itself, has died; RayUnavailableError where Ray does not
         start in time; whatever `body` raised.
         """
-        has_started = has_drained = False
+        listens = has_started = has_drained = False
         began_s = said_s = time.monotonic()
         while True:
-            if draining.is_set() and not has_drained:
+            if draining.is_set() and listens and not has_drained:
                 os.kill(self._child.pid or 0, DRAIN)
                 has_drained = True
             message = self._next()
@@ -116,6 +116,8 @@ class RayProcess:
                 said_s = _waited(began_s, said_s)
             elif message is None:
                 continue
+            elif message.kind == LISTENS:
+                listens = True  # before, the signal would end it
             elif message.kind == SAID:
                 sys.stderr.write(message.content)
             elif message.kind == STARTED:
@@ -172,6 +174,7 @@ def _hold(body: Callable[[Link], None], connection: Connection) -> None:
     """Run `body` in the process that is to hold Ray, and end Ray when the driver knows how it ended."""
     link = Link(connection)
     sys.stderr = _Stderr(link)
+    link.tell(LISTENS)
     try:
         body(link)
         link.tell(OVER)

@@ -131,7 +131,7 @@ class _Reader:
         pid, first, end, permissions, offset, device, inode, name = found.groups()
         first_byte, end_byte = int(first, 16), int(end, 16)
         if first_byte >= end_byte:
-            raise line.fault("an address range that ends behind its beginning")
+            raise line.fault("an address range that ends after it begins")
         inode = str(int(inode, 16)) if pid else inode
         form = ROLLUP if name == "[rollup]" else THPMAPS if pid else SMAPS
         if pid:

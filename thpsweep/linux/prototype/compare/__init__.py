@@ -1,1 +1,1 @@
-"""Families drawn at random, acted in the model and in a kernel, and what differs."""
+"""Families drawn at random, played in the model and in a kernel, and what differs."""

@@ -10,8 +10,8 @@ from thpsweep.errors import OptionError
 from thpsweep.linux.prototype.bench import GuestMachine
 from thpsweep.linux.prototype.compare.differ import Difference, differences
 from thpsweep.linux.prototype.compare.draw import MECHANISMS, draw
-from thpsweep.linux.prototype.compare.kernel import heard
-from thpsweep.linux.prototype.compare.model import acted
+from thpsweep.linux.prototype.compare.kernel import kernel_results
+from thpsweep.linux.prototype.compare.model import model_result
 from thpsweep.linux.prototype.compare.script import script
 from thpsweep.linux.prototype.compare.steps import Play
 from thpsweep.linux.prototype.machine import CHECKING
@@ -35,11 +35,11 @@ def compare(ready: GuestMachine, chosen: Sequence[Play]) -> dict[int, list[Diffe
         for line in ready.lines("play", CHECKING, _BOOT_S + _FAMILY_S * len(chosen), {"plays": script(chosen)}):
             lines.append(line)
             progress.update(task, advance=line.startswith("family "))
-        kernel = heard(lines, chosen)
+        kernel = kernel_results(lines, chosen)
         task = progress.add_task("families in the model", total=len(chosen))
         found = {}
         for play in chosen:
-            found[play.seed] = differences(play, kernel[play.seed], acted(play))
+            found[play.seed] = differences(play, kernel[play.seed], model_result(play))
             progress.update(task, advance=1)
     return found
 

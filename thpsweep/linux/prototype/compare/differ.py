@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from thpsweep.linux.prototype.compare.state import Did, MappedRegion, Told, runs
+from thpsweep.linux.prototype.compare.state import Did, MappedRegion, PlayResult, runs
 from thpsweep.linux.prototype.compare.steps import Collapse, Play
 
 _SWITCH = {"ptes": "ptes_switched", "protected": "ptes_protected", "copied": "pages_copied", "cleared": "pages_cleared"}
@@ -32,7 +32,7 @@ class Difference:
     reason: str = ""
 
 
-def differences(play: Play, kernel: Told, model: Told) -> list[Difference]:
+def differences(play: Play, kernel: PlayResult, model: PlayResult) -> list[Difference]:
     """List what differs, in the order of the play."""
     collapses = [step for step in play.steps if isinstance(step, Collapse)]
     found: list[Difference] = []

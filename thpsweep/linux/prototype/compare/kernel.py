@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from thpsweep.linux.prototype.compare.state import Did, MappedRegion, Told, from_runs
+from thpsweep.linux.prototype.compare.state import Did, MappedRegion, PlayResult, from_runs
 from thpsweep.linux.prototype.compare.steps import Play
 from thpsweep.linux.prototype.errors import PrototypeError
 
@@ -12,14 +12,14 @@ _CODE = re.compile(r" code=(\S+)")
 _STATE = re.compile(r"state (\d+) huge=(-?\d+) rss=(-?\d+) bad=(\d+) (.*)")
 
 
-def heard(lines: Iterable[str], plays: Iterable[Play]) -> dict[int, Told]:
+def kernel_results(lines: Iterable[str], plays: Iterable[Play]) -> dict[int, PlayResult]:
     """Read what the machine printed, by seed. Raises: PrototypeError where a play is missing."""
-    told: dict[int, Told] = {}
-    now, state = Told(), {}
+    results: dict[int, PlayResult] = {}
+    now, state = PlayResult(), {}
     for line in lines:
         word, _, rest = line.partition(" ")
         if word == "family":
-            now = told[int(rest)] = Told()
+            now = results[int(rest)] = PlayResult()
         elif word == "did":
             now.did.append(did(line))
         elif word == "state":
@@ -31,10 +31,10 @@ def heard(lines: Iterable[str], plays: Iterable[Play]) -> dict[int, Told]:
             state = {}
         elif word == "FAIL":
             raise PrototypeError(f"prototype: the test machine: {rest}")
-    lacking = [play.seed for play in plays if play.seed not in told]
+    lacking = [play.seed for play in plays if play.seed not in results]
     if lacking:
         raise PrototypeError(f"prototype: the test machine did not play {lacking}")
-    return told
+    return results
 
 
 def did(line: str) -> Did:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from thpsweep.linux.prototype.compare.state import NOTHING, SMALL, SUBPAGE, Did, MappedRegion, Told
+from thpsweep.linux.prototype.compare.state import NOTHING, SMALL, SUBPAGE, Did, MappedRegion, PlayResult
 from thpsweep.linux.prototype.compare.steps import Collapse, Drop, Exit, Fork, Play, Read, Refer, Release, Step, Write
 from thpsweep.model import bits
 from thpsweep.model.bits import Ints
@@ -33,7 +33,7 @@ class Player:
         self.scene = Scenario(processes=play.processes)
         self.processes: list[Process] = [self.scene.process()]
         self.held: dict[int, Ints] = {}
-        self.told = Told()
+        self.result = PlayResult()
 
     def act(self, step: Step) -> None:
         """Do one step."""
@@ -67,7 +67,7 @@ class Player:
         after = self.scene.counts.total
         counts = {name: int(values[0]) - before.get(name, 0) for name, values in after.items()}
         name = "-" if result is ScanResult.SUCCEED else result.name
-        self.told.did.append(Did(name, counts))
+        self.result.did.append(Did(name, counts))
         self.look()
 
     def _slice(self, ptes: int) -> None:
@@ -83,9 +83,9 @@ class Player:
         living = self.scene.living
         frames = np.array([process.frames for process in living])
         seen = {process.number: self._seen(process, index, living, frames) for index, process in enumerate(living)}
-        self.told.states.append(seen)
+        self.result.states.append(seen)
         small = [seen[process.number].form == SMALL for process in living]
-        self.told.small_folios.append(
+        self.result.small_folios.append(
             sum(
                 int(np.count_nonzero(mine & (seen[process.number].first == process.number)))
                 for process, mine in zip(living, small, strict=True)
@@ -118,10 +118,10 @@ class Player:
         return held
 
 
-def acted(play: Play) -> Told:
+def model_result(play: Play) -> PlayResult:
     """Act a whole play."""
     actor = Player(play)
     for step in play.steps:
         actor.act(step)
     actor.look()
-    return actor.told
+    return actor.result

@@ -33,7 +33,7 @@ class Did:
 
 
 @dataclass
-class Told:
+class PlayResult:
     """What one side tells of a play: each collapse, and the state after it and at the end."""
 
     did: list[Did] = field(default_factory=list)
