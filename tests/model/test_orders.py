@@ -119,7 +119,7 @@ def test_reclaim_splits_one_folio_and_leaves_its_neighbours() -> None:
 @pytest.mark.parametrize(
     ("mechanism", "order", "expected"),
     [
-        ("inplace_pmd", 4, "9"),
+        ("inplace_pmd", 4, "9, as it maps"),
         ("switch_pmd", 4, "9"),
         ("shared_table", 4, "9"),
         ("retract", 4, "fields"),

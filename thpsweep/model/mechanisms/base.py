@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from thpsweep.errors import OptionError
 from thpsweep.model import bits, checks
 from thpsweep.model.accounting.locks import LockStep
 from thpsweep.model.bits import Ints
@@ -129,6 +130,10 @@ class ByOrder(Mechanism):
     order: int = HPAGE_PMD_ORDER
 
     def __post_init__(self) -> None:
+        if self.least_order == HPAGE_PMD_ORDER != self.order:
+            raise OptionError(
+                "policy.mechanism.order", self.order, "9, as it maps what it makes by PMDs, or shares page tables"
+            )
         checks.whole("policy.mechanism.order", self.order, self.least_order, HPAGE_PMD_ORDER)
 
 
