@@ -136,7 +136,7 @@ class Chaos:
         count = self.place.count()
         self.n_fruitless = self.n_fruitless + 1 if count == self.last_count else 1
         self.last_count = count
-        return self.n_fruitless < MAX_FRUITLESS - 1  # some results may come in after the kill that they were before
+        return self.n_fruitless < MAX_FRUITLESS - 1  # results that were on their way still come in after a kill
 
     def _victims(self, driver: Driver, kind: str) -> list[int]:
         pid = driver.process.pid
