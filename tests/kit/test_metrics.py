@@ -1,6 +1,8 @@
 """A metric of a user's own is one like those that ship: in results, journal, MLflow, table, report, and as an objective."""
 
+import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -135,13 +137,18 @@ def test_those_that_ship_are_found_as_files_are(load: Load) -> None:
 
 def test_a_sweep_shows_it_everywhere(tmp_path: Path) -> None:
     (tmp_path / "per_sharer.py").write_text(PER_SHARER)
-    said = thpsweep(tmp_path, "sweep", "--plugin", "per_sharer.py", "metrics.per_sharer.factor=1,3", *SMALL)
+    said = thpsweep(tmp_path, "sweep", "--plugin", "per_sharer.py", "metrics.per_sharer.factor=1,3", *SMALL[:-1])
     (directory,) = (tmp_path / "sweeps").glob("*-*")
     assert "per sharer" in said and "per sharer" in (directory / "table.txt").read_text()
     assert "cost/per_sharer" in (directory / "table.csv").read_text().splitlines()[0]
     results = [json.loads(line) for line in (directory / "journal.jsonl").read_text().splitlines()]
     means = [one["result"]["metrics"]["cost/per_sharer"]["mean"] for one in results if one["type"] == "result"]
     assert len(means) == 2 and max(means) == 3 * min(means) > 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "sweeps" / "mlflow.db")) as store:
+        views = [
+            view for (view,) in store.execute("select value from experiment_tags where key like '%SharedViewState%'")
+        ]
+    assert views and all("metrics.`cost/per_sharer`" in view for view in views)
     thpsweep(tmp_path, "report", str(directory))
     page = (directory / "report.html").read_text()
     assert "Metrics of your own" in page and "cost/per_sharer (ptes)" in page

@@ -1,5 +1,6 @@
 """Checks that all options share: one error that names key, value and what is expected."""
 
+import difflib
 import math
 from collections.abc import Collection
 
@@ -26,6 +27,13 @@ def positive(key: str, value: float, most: float = MOST) -> None:
 def not_negative(key: str, value: float) -> None:
     """Refuse negative numbers, and what is above MOST."""
     in_range(key, value, 0, MOST)
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Name a few of the known words that are most like a wrong one, and say how many more there are."""
+    near = difflib.get_close_matches(name, known, 4, cutoff=0.3) or sorted(known)[:4]
+    more = len(known) - len(near)
+    return ", ".join(near) + (f" and {more} others" if more else "")
 
 
 def one_of(key: str, value: object, known: Collection[str]) -> None:

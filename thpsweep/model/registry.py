@@ -187,10 +187,20 @@ def spec(option: Any) -> dict[str, Any]:
     plain = {KIND: kind, **dataclasses.asdict(option)}
     if not any(_ADDED.values()):
         return plain
-    shipped = (group for group, folder in _FOLDERS.items() if folder == package)
-    group = next(shipped, None) or next(f for f, added in _ADDED.items() if added.get(kind, (None,))[0] is type(option))
+    group = next((group for group, folder in _FOLDERS.items() if folder == package), None)
+    if group is None:
+        group, plain[KIND] = _added_as(option)
     signed: dict[str, Any] = _signed(group, plain)
     return signed
+
+
+def _added_as(option: Any) -> tuple[str, str]:
+    """Find the group and the name under which a class was added. Raises: ValueError for one that was not."""
+    for group, added in _ADDED.items():
+        for name, (known, _) in added.items():
+            if type(option) is known:
+                return group, name
+    raise ValueError(f"an option of thpsweep, a plugin or adopt(); {type(option).__name__} is none")
 
 
 def _signed(group: str, value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from thpsweep.errors import OptionError
+from thpsweep.model import checks
 from thpsweep.model.accounting.integrals import CpuTime, Integrals
 from thpsweep.model.accounting.locks import Locks
 from thpsweep.model.accounting.series import Series
@@ -103,12 +104,20 @@ def in_order(metrics: Mapping[str, Metric], earlier: Collection[str] = ()) -> tu
 
 def computed(pair: Pair, metrics: Iterable[Metric], before: Mapping[str, tuple[Floats, str]] | None = None) -> Metrics:
     """Compute metrics, each with what those before it gave. Raises: ValueError for what is no metric."""
-    known = dict(before or {})
+    known: Metrics = _Known(before or {})
     for metric in metrics:
         made = metric.compute(pair, known)
         _check(type(metric).__name__, made, known, pair.policy.family.n_replicates)
         known |= made
     return {name: value for name, value in known.items() if name not in (before or {})}
+
+
+class _Known(dict[str, tuple[Floats, str]]):
+    """Metrics that were computed before; names those most like one that was not."""
+
+    def __missing__(self, name: str) -> tuple[Floats, str]:
+        known = checks.nearest(name, self) if self else "none"
+        raise ValueError(f"no metric {name!r} has been computed before; there are {known}: name its file in `after`")
 
 
 NAME = re.compile(r"[a-z]\w*/[a-z]\w*")

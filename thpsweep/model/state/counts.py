@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from thpsweep.model import checks
 from thpsweep.model.bits import Ints
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -119,10 +120,10 @@ class Counter:
 
 
 class Totals(dict[str, Ints]):
-    """Counters by name; says which there are where one is asked for that is not."""
+    """Counters by name; names those most like one that there is not."""
 
     def __missing__(self, name: str) -> Ints:
-        raise ValueError(f"no counter {name!r}; there are: {', '.join(self)}")
+        raise ValueError(f"no counter {name!r}; there are {checks.nearest(name, self)}")
 
 
 class Counts:

@@ -1,5 +1,6 @@
 """Know where the records of a journal begin, without holding them; read on from where one was."""
 
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,11 @@ class JournalIndex:
         """Read the record of the result that begins at a byte."""
         record: ResultRecord = journal.at(self.file, start)
         return record
+
+    def some_results(self, most: int) -> list[ResultRecord]:
+        """Read a few of the latest results of points, spread over all of them."""
+        starts = [result.start for result in self.results.values() if result.done]
+        return [self.result(start) for start in starts[:: max(1, math.ceil(len(starts) / most))]]
 
     def every_result(self) -> Iterator[tuple[str, int]]:
         """Give the points of all results, earlier ones too, and the bytes at which these begin."""

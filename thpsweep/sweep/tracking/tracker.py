@@ -20,6 +20,9 @@ from thpsweep.sweep.tracking.parent import Parent
 from thpsweep.sweep.tracking.point_runs import PointRuns, Writing
 from thpsweep.sweep.tracking.target import Target
 
+_SEEN = 50
+"""Results that are asked for metrics of the user's own, to choose the columns of a view."""
+
 
 class SweepIsRunning(Exception):
     """A driver runs the sweep, and records its runs."""
@@ -153,7 +156,8 @@ class Tracker:
         common = Common.of(self._index, self._labels) if is_search else connection.common
         if is_search or n_points > n_own:  # runs that are there were written when less was known
             api.ApiWriter(connection.client).complete_texts(connection.experiment_id, common.axes)
-        wanted = views.tags(common.columns, list(common.axes.values()), n_points, common.policies)
+        own = [*dict.fromkeys(name for result in self._index.some_results(_SEEN) for name in run_record.own(result))]
+        wanted = views.tags(common.columns, list(common.axes.values()), n_points, common.policies, own)
         experiment.write_views(connection.client, connection.experiment_id, wanted)
         connection.has_views = True
 

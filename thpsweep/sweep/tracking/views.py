@@ -42,6 +42,9 @@ POINTS_ONLY = "params.policy != ''"
 """Finds the runs of points: a sweep's own run has no policy."""
 
 USUAL = ("sharing.degree", "policy")
+MAX_OWN = 4
+"""Metrics of the user's own that get a column: a view is one tag, of at most so many characters."""
+
 MAX_PARAMS = 5
 """Params that get a column and an axis; with more of them parallel coordinates cannot be read."""
 
@@ -76,11 +79,15 @@ def params(varied: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*USUAL, *varied]))[:MAX_PARAMS]
 
 
-def tags(columns: Sequence[str], axes: Sequence[str], n_points: int, policies: Sequence[str]) -> dict[str, str]:
+def tags(
+    columns: Sequence[str], axes: Sequence[str], n_points: int, policies: Sequence[str], own: Sequence[str] = ()
+) -> dict[str, str]:
     """Give the tags that hold the views of an experiment.
 
-    `columns` are params of the table, `axes` those of which parallel coordinates can draw every point.
+    `columns` are params of the table, `axes` those of which parallel coordinates can draw every point, `own` metrics of the
+    user's own, of which the table shows the first few.
     """
+    columns = [*(f"params.`{key}`" for key in columns), *(f"metrics.`{key}`" for key in (*own[:MAX_OWN], *COLUMNS))]
     by_name, by_place = "tags.`mlflow.runName`", f"tags.`{PLACE}`"
     # A section's title has room for some 55 characters.
     drawn = f"{PAGE} of {n_points} points drawn; all: table.csv, report.md" if n_points > PAGE else TITLE
@@ -124,14 +131,13 @@ def _digest(text: str) -> str:
 
 def _view(name: str, policy: str, order: str, columns: Sequence[str], axes: Sequence[str], title: str) -> str:
     """Write a saved view of the points' runs, or of those of one policy."""
-    shown = [*(f"params.`{key}`" for key in columns), *(f"metrics.`{key}`" for key in COLUMNS)]
     state = {
         "searchFilter": f"params.policy = '{policy}'" if policy else POINTS_ONLY,
         "orderByKey": order,
         "orderByAsc": True,
-        "selectedColumns": shown,
-        "columnOrder": shown,
-        "columnWidths": {column: 150 for column in shown},
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "columnWidths": {column: 150 for column in columns},
         "runsHiddenMode": "SHOW_ALL",  # else ten
         "isAccordionReordered": True,  # else the section comes after those that MLflow makes
         "compareRunSections": [
