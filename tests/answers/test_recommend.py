@@ -225,6 +225,22 @@ def test_commands_apply_and_undo_in_a_shell(tmp_path: Path) -> None:
     assert (two / "thpsweep.conf").read_text() == f"w {one} - - - - 5\n"
 
 
+def test_undoing_puts_back_what_the_kernel_raised() -> None:
+    """Linux 6.18 raises vm.min_free_kbytes whenever `enabled` is written; knobs of khugepaged raise nothing."""
+    enabled, knob, least = "/sys/kernel/mm/transparent_hugepage/enabled", "/sys/knob", "/proc/sys/vm/min_free_kbytes"
+    before = {enabled: "madvise", knob: 1, least: 20_000}
+    assert settings({enabled: "always", knob: 2}, before).undo == (
+        f"echo 1 > {knob}", f"echo madvise > {enabled}", f"echo 20000 > {least}",
+    )  # fmt: skip
+    assert settings({knob: 2}, before).undo == (f"echo 1 > {knob}",)
+    (choice,) = [
+        each
+        for each in choices({"thp_enabled": "madvise", "min_free_kbytes": 20_000}, 60.0, 4)
+        if each.name == "enabled=always"
+    ]
+    assert f"echo 20000 > {least}" in choice.commands.undo
+
+
 def _shell(lines: list[str] | tuple[str, ...]) -> None:
     subprocess.run(["sh", "-eu", "-c", "\n".join(lines)], check=True)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from thpsweep.answers.advise.commands import Commands, ServiceName, collapse, restart, service, settings
+from thpsweep.answers.advise.commands import MIN_FREE, Commands, ServiceName, collapse, restart, service, settings
 from thpsweep.model import registry
 from thpsweep.model.state.rules import has, is_vendor, version_of
 from thpsweep.units import HPAGE_PMD_NR
@@ -96,6 +96,8 @@ def choices(
     file, was = (ENABLED, "thp_enabled") if inherits else (ENABLED_PMDS, "thp_pmd_setting")
     before: dict[str, object] = {f"{KNOBS}/{key}": value for key, value in captured.items()}
     before[file] = provenance.get(was, "madvise")
+    if (least := _number(provenance.get("min_free_kbytes"), 0)) > 0:
+        before[MIN_FREE] = least
     needs = {} if enabled == "always" or n_excepted else {file: "always"}
     first = _Enabling(enabled, needs, (UNDO,) if n_excepted and enabled != "always" else (), before)
     name = name or service(str(provenance.get("program", "")), None)

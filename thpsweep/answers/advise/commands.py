@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 TMPFILES = "/etc/tmpfiles.d/thpsweep.conf"
+MIN_FREE = "/proc/sys/vm/min_free_kbytes"
 INTERPRETERS = ("python", "ruby", "node", "java", "perl", "php")
 """Programs of which more than one service may be running: such a one is not to be found by its name."""
 
@@ -63,11 +64,15 @@ def _unit(pid: int) -> str:
 
 
 def settings(changes: Mapping[str, object], before: Mapping[str, object]) -> Commands:
-    """Write files of sysfs now, and at each boot."""
+    """Write files of sysfs now, and at each boot; undoing it puts back what the kernel raises as `enabled` is written.
+
+    Source: mm/khugepaged.c set_recommended_min_free_kbytes() (v6.18): nothing lowers vm.min_free_kbytes again.
+    """
+    raised = MIN_FREE in before and any(path.endswith("/enabled") for path in changes)
     lines = " ".join(shlex.quote(f"w {path} - - - - {value}") for path, value in changes.items())
     return Commands(
         tuple(f"echo {value} > {path}" for path, value in changes.items()),
-        tuple(f"echo {before[path]} > {path}" for path in reversed([*changes])),
+        tuple(f"echo {before[path]} > {path}" for path in (*reversed([*changes]), *([MIN_FREE] if raised else []))),
         (f"mkdir -p {Path(TMPFILES).parent} && printf '%s\\n' {lines} > {TMPFILES}",),
         (f"rm {TMPFILES}",),
     )

@@ -35,6 +35,7 @@ def describe(tree: Tree) -> dict[str, str | int]:
         "thp_pmd_setting": _setting(_THP / _PMD_SIZE / "enabled"),
         "thp_pmd_enabled": enabled_for_pmds(),
         "thp_defrag": _setting(_THP / "defrag"),
+        "min_free_kbytes": _setting(Path("/proc/sys/vm/min_free_kbytes")),
         "reclaim": reclaim(),
         "thp_disabled_processes": sum(is_thp_off(process.pid) for process in tree.processes),
         **{f"khugepaged_{path.name}": _setting(path) for path in khugepaged},
