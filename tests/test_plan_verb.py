@@ -114,7 +114,7 @@ def test_filtered_points_are_not_checked(place: Place) -> None:
         (["--plugin"], "--plugin FILE.py"),
         (["--plugin=../home/broken.py"], "line 1: SyntaxError"),
         (["--plugin=../home/always.py"], "always is taken"),
-        (["--plugin=../home/odd_option.py"], "odd_option.py: expected options of type int"),
+        (["--plugin=../home/odd_option.py"], "odd_option.py: expected fields of type int"),
     ],
 )
 def test_bad_plans_are_refused_in_one_line(place: Place, arguments: list[str], wanted: str) -> None:

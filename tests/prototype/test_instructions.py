@@ -16,7 +16,7 @@ def printed(price_of):
             fields = {slope.field: str(FIXED + price_of[name] * 512 * (n + 1)), "n": str(n)}
             costs.append((slope.line, fields if slope.slice is None else {**fields, "slice": slope.slice}))
         for form, price in (("small", 3), ("pte", 2), ("pmd", 1)):
-            for regions in (1, 9):
+            for regions in (1, 65 if form == "pmd" else 9):
                 work = {"fork": FIXED + price * 512 * regions, "unmap": FIXED + 10 * price * 512 * regions}
                 fields = {key: str(value) for key, value in work.items()}
                 costs.append(("life", {"form": form, "n": str(n), "regions": str(regions), **fields}))

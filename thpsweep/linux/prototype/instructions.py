@@ -64,16 +64,17 @@ def _slope(costs: list[tuple[str, dict[str, str]]], name: str, slope: Slope) -> 
 
 
 def _lives(costs: list[tuple[str, dict[str, str]]]) -> dict[str, float]:
-    """Take what eight regions more cost: a fork's and an exit's price of a page, by the form that it is mapped in."""
+    """Take what more regions cost: a fork's and an exit's price of a page, by the form that it is mapped in."""
     table = {}
     for form, name in LIVES.items():
         for field, verb in (("fork", "fork"), ("unmap", "exit")):
             operation = f"{verb}_{name}"
-            one, nine = (
-                _least(costs, operation, "life", field, form=form, n=str(_MANY), regions=regions)
-                for regions in ("1", "9")
+            sizes = {int(line["regions"]) for kind, line in costs if kind == "life" and line["form"] == form} or {1, 9}
+            few, many = (
+                _least(costs, operation, "life", field, form=form, n=str(_MANY), regions=str(regions))
+                for regions in (min(sizes), max(sizes))
             )
-            table[operation] = (nine - one) / 8 / HPAGE_PMD_NR
+            table[operation] = (many - few) / (max(sizes) - min(sizes)) / HPAGE_PMD_NR
     return table
 
 

@@ -126,10 +126,11 @@ void price(int n)
 		for (int s = 1; s < NR; s *= 4)
 			operation("switch", n, s);
 	}
-	for (int r = 1; r < 10; r += 8) {
-		life("small", n, r, "", 0);
-		life("pte", n, r, "switch", 0);
-		life("pmd", n, r, "switch", 1);
+	/* The less a region costs, the more of them, beside what a fork costs anyway. */
+	for (int more = 0; more < 2; more++) {
+		life("small", n, more ? 9 : 1, "", 0);
+		life("pte", n, more ? 33 : 1, "switch", 0);
+		life("pmd", n, more ? 65 : 1, "switch", 1);
 	}
 	price_of_kernel(n);
 	if (n == 16)
