@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from thpsweep.config.explain import BASE, explain
+from thpsweep.config.explain import BASE, explain, unknown_key
 from thpsweep.config.plan import plan_of
 from thpsweep.config.point import point_of
 from thpsweep.config.register import register
@@ -150,3 +150,13 @@ def test_gates_presets_and_wrapping_make_a_point_that_can_run() -> None:
     wrapped = point_of(composed("policy/gate=all_of", inner))
     assert wrapped["policy"]["gate"]["gates"][0] == {"kind": "max_ptes", "max_ptes": 99840}
     check(wrapped)
+
+
+def test_a_key_that_some_policies_have_is_asked_for_there() -> None:
+    """A gate without options has no keys, so that `+` would only be told the same again."""
+    for key in ("policy.gate.beer", "policy.mechanism.beer"):
+        assert (
+            unknown_key(key, 1, [])
+            == f"{key}=1: no such key; {key}?=VALUE sets it in those policies alone that have it"
+        )
+    assert "expected +metrics.mine=1" in unknown_key("metrics.mine", 1, [])

@@ -152,6 +152,7 @@ def test_a_sweep_shows_it_everywhere(tmp_path: Path) -> None:
     thpsweep(tmp_path, "report", str(directory))
     page = (directory / "report.html").read_text()
     assert "Metrics of your own" in page and "cost/per_sharer (ptes)" in page
+    assert "thpsweep sweep --plugin=per_sharer.py metrics.per_sharer.factor=1,3" in page
 
 
 def test_it_can_be_the_objective_of_a_search(tmp_path: Path) -> None:

@@ -111,6 +111,8 @@ def unknown_key(key: str, value: object, known: Iterable[str]) -> str:
     """Refuse a key that is not there; say which keys are."""
     parent, known = key.rpartition(".")[0], [*known]
     given = key if value is None else f"{key}={value}"  # a file's value is not known here
+    if not known and parent.startswith("policy."):
+        return f"{given}: no such key; {key}?=VALUE sets it in those policies alone that have it"
     if not known:
         return f"{given}: no such key yet; expected +{given}, which adds one"
     where = f"below {parent}" if parent else "at the top"

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from thpsweep.answers.report.tables import breaks, chances, own, published, reco
 from thpsweep.answers.terminal.footnotes import footnotes
 from thpsweep.answers.terminal.numbers import significant
 from thpsweep.errors import SweepError
+from thpsweep.model import registry
 from thpsweep.shipped import option_file
 from thpsweep.sweep.records import environment
 from thpsweep.sweep.records.journal import Sweep
@@ -193,9 +194,20 @@ BREAKS_SAID = (
 
 
 def commands(sweep: Sweep) -> str:
-    """Give the commands that make the sweep and its report again."""
-    run = shlex.join(["thpsweep", "sweep", *sweep.header["overrides"]])
-    return f"{run}\n{shlex.join(['thpsweep', 'report', f'sweeps/{sweep.directory.name}'])}"
+    """Give the commands that make the sweep and its report again; of a plugin's file, the name alone is on record."""
+    names = sorted({name for record in sweep.points.values() for name in _added(record["point"])})
+    files = [f"--plugin={name}.py" for name in names]
+    run = shlex.join(["thpsweep", "sweep", *files, *sweep.header["overrides"]])
+    return f"{run}\n{shlex.join(['thpsweep', 'report', *files, f'sweeps/{sweep.directory.name}'])}"
+
+
+def _added(spec: Any) -> Iterator[str]:
+    """Name the options of a user's own in a point, at any depth."""
+    values = spec.values() if isinstance(spec, dict) else spec if isinstance(spec, list) else ()
+    for value in values:
+        yield from _added(value)
+    if isinstance(spec, dict) and registry.PLUGIN in spec:
+        yield spec[registry.KIND]
 
 
 def _about(known: Study) -> str:
