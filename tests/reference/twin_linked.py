@@ -160,13 +160,13 @@ class LinkedTwin(Twin):
         moved = 0
         for slot in slots:
             subpage = self.copy_of[self.rows[region, sharer].frames[slot]]
-            # The new mapping comes first: the folio must not be freed in between.
+            # A reference of the step's own: the folio must not be freed before the new mapping is there.
             folio = subpage.folio
             assert folio is not None
             folio.mappings += 1
             self._unmap(region, sharer, slot)
-            folio.drop_mapping(None)
             self._map(region, sharer, slot, subpage)
+            folio.drop_mapping(None)
             moved += 1
         return moved
 
