@@ -20,13 +20,16 @@ from thpsweep.answers.advise.recommend import Advice, Circumstances, recommend
 from thpsweep.answers.advise.suits import known_advice, sorted_out
 from thpsweep.answers.advise.verdict import Prediction, predict
 from thpsweep.answers.advise.watched import Unfit, cpus, settings_lines, settings_to_assume, unfit
+from thpsweep.answers.analysis.published import walks
+from thpsweep.answers.analysis.ranges import rate_range
 from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.model.capture import files
 from thpsweep.model.capture.activity import Activity, Rate
 from thpsweep.model.capture.copied import copied
 from thpsweep.model.capture.layout import Layout
 
-HOUR = Circumstances(hours=1.0, cpu_ms=10_000.0)
+SHARE = WalkShare.assumed(0.02)
+HOUR = Circumstances(hours=1.0, share=SHARE, cpu_ms=10_000.0)
 
 
 def made(name: str, net: list[float], walks: list[float] | None = None, extra_bytes: float = 0.0) -> Prediction:
@@ -50,7 +53,7 @@ def test_nothing_is_an_answer() -> None:
 
 def test_a_gain_too_small_to_change_a_service_for_is_none() -> None:
     assert recommend([made("tiny", [0.5, 0.6])], HOUR).advice is Advice.NOTHING
-    assert recommend([made("tiny", [0.5, 0.6])], Circumstances(1.0)).advice is Advice.DO  # nobody knows what it takes
+    assert recommend([made("tiny", [0.5, 0.6])], Circumstances(1.0, SHARE)).advice is Advice.DO  # nobody knows what it takes
 
 
 def test_where_page_walks_decide_they_are_to_be_measured() -> None:
@@ -83,7 +86,7 @@ def test_only_what_comes_on_top_of_khugepaged_as_set_counts() -> None:
     assert about.advice is Advice.NOTHING and "already" in about.lines[-1]
 
 
-@pytest.mark.parametrize("share", [WalkShare(), WalkShare(0.05, 0.02, 0.1)])
+@pytest.mark.parametrize("share", [SHARE, WalkShare(0.05, 0.02, 0.1)])
 def test_the_chance_is_that_of_drawn_shares(share: WalkShare) -> None:
     each = made("x", [-50.0, 10.0, 30.0], [100.0, 90.0, 120.0])
     drawn = np.exp(np.random.default_rng(1).uniform(np.log(share.low), np.log(share.high), 200_000))
@@ -95,8 +98,14 @@ def test_the_chance_is_that_of_drawn_shares(share: WalkShare) -> None:
 
 
 def test_what_never_and_what_always_pays() -> None:
-    assert chance(made("x", [5.0, 6.0]), WalkShare()) == 1 and chance(made("x", [-5.0, -6.0]), WalkShare()) == 0
-    assert math.isinf(breakeven(made("x", [-5.0, -6.0]), WalkShare())[0])
+    assert chance(made("x", [5.0, 6.0]), SHARE) == 1 and chance(made("x", [-5.0, -6.0]), SHARE) == 0
+    assert math.isinf(breakeven(made("x", [-5.0, -6.0]), SHARE)[0])
+
+
+def test_advice_draws_the_share_from_the_range_that_sweeps_draw_it_from() -> None:
+    stated = rate_range("workload.page_walk_share", 0.02)
+    assert (SHARE.low, SHARE.high) == (stated.low, stated.high) and SHARE.how in stated.source
+    assert SHARE.high == walks()[0].share
 
 
 @pytest.fixture

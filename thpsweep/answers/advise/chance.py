@@ -5,26 +5,34 @@ import dataclasses
 import numpy as np
 
 from thpsweep.answers.advise.verdict import Prediction
+from thpsweep.answers.analysis.ranges import rate_range
 from thpsweep.model.bits import Floats
 
-PUBLISHED = (0.01, 0.2)
-"""Shares of cycles in page walks of services: the low end is assumed, the high one is doi:10.1145/3579371.3589079."""
-
-ASSUMED = 0.02
+KEY = "workload.page_walk_share"
 
 
 @dataclasses.dataclass(frozen=True)
 class WalkShare:
-    """The share that was predicted with, and from where to where it may lie; one number where it was measured."""
+    """The share that was predicted with, and from where to where it may lie; one number where it was measured.
 
-    value: float = ASSUMED
-    low: float = PUBLISHED[0]
-    high: float = PUBLISHED[1]
+    how: what the range rests on.
+    """
+
+    value: float
+    low: float
+    high: float
+    how: str = ""
 
     @classmethod
     def measured(cls, value: float) -> "WalkShare":
         """Take it as known."""
         return cls(value, value, value)
+
+    @classmethod
+    def assumed(cls, value: float) -> "WalkShare":
+        """Take it as one in the range that the sensitivity of sweeps draws from, too (analysis/ranges.py)."""
+        stated = rate_range(KEY, value)
+        return cls(value, stated.low, stated.high, stated.source.removeprefix("assumed: "))
 
     @property
     def known(self) -> bool:

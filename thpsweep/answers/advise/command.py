@@ -12,7 +12,7 @@ from rich.console import Console
 
 from thpsweep import profiles
 from thpsweep.answers.advise import basis, show, trial
-from thpsweep.answers.advise.chance import ASSUMED, WalkShare
+from thpsweep.answers.advise.chance import WalkShare
 from thpsweep.answers.advise.choices import choices
 from thpsweep.answers.advise.commands import service
 from thpsweep.answers.advise.levers import levers
@@ -229,7 +229,7 @@ def circumstances(scene: AdviseScene, request: AdviseRequest) -> Circumstances:
     """Gather what the recommendation is judged by."""
     layout, given = scene.layout, request.overrides.workload.get(WALK_SHARE)
     room_kib = layout.provenance.get("memory_available_kib")
-    assumed = WalkShare(float(scene.workload().get(WALK_SHARE, ASSUMED)))
+    assumed = WalkShare.assumed(float(scene.workload()[WALK_SHARE]))
     return Circumstances(
         hours=request.hours,
         cpu_ms=scene.cpu_ms,

@@ -46,9 +46,9 @@ class Circumstances:
     """
 
     hours: float
+    share: WalkShare
     cpu_ms: float | None = None
     room_bytes: int | None = None
-    share: WalkShare = dataclasses.field(default_factory=WalkShare)
     unfit: Unfit | None = None
     again: str = ""
     pid: str = "PID"
@@ -156,9 +156,9 @@ def _sure(each: Prediction, about: Circumstances) -> str:
             f"How sure: it pays from {_percent(least)} of cycles in page walks on; {_percent(share.value)} were given."
         )
     return (
-        f"How sure: it pays from {_percent(least)} of cycles in page walks on. Services were found to spend "
-        f"{_percent(share.low)} to {_percent(share.high)}: it pays in {_percent(often)} of that range. This tree's was "
-        f"not measured; {_percent(share.value)} is assumed."
+        f"How sure: it pays from {_percent(least)} of cycles in page walks on. The range is {_percent(share.low)} to "
+        f"{_percent(share.high)}, {share.how}: it pays in {_percent(often)} of that, each factor being as likely. This "
+        f"tree's was not measured; {_percent(share.value)} is assumed."
     )
 
 
