@@ -5,13 +5,14 @@
 Three `gunicorn --preload` services load 300 MiB each (jobs/prefork_app.py) and fork their workers: `small`, `huge`
 (MADV_COLLAPSE of all that was loaded, before the first fork), and `again`, which is `small` a second time. In each round
 each of them answers as many requests, in an order that changes; the CPU time of its workers for one is compared with that of
-`small` in the same round. The median of the rounds is a service's ratio, and services are started anew several times, as
-which memory one gets makes a difference, too: the interval is from the smallest to the largest ratio, and `again` shows what
-of it is noise. Beside it stands what the model predicts over the ranges of all prices and rates, the CPU share of a worker
-and the rate of its writes being measured. With --memory buffer requests only read what was loaded; with --memory objects
-they look up Python objects, which counts references, so that they write. One line of JSON for each number of workers, from
-the second one on with how much dearer page walks are than with the first number of workers, measured and predicted.
-Needs gunicorn beside thpsweep, and Linux 6.1.
+`small` in the same round. The median of the rounds is a start's ratio, and services are started anew several times, as
+which memory one gets makes a difference, too: low and high are the smallest and the largest ratio of a start, `again` shows
+what of them is noise, and Ratio.interval() is what both spreads leave of the mean. Beside it stands what the model predicts
+over the ranges of all prices and rates, the CPU share of a worker and the rate of its writes being measured. With --memory
+buffer requests only read what was loaded; with --memory objects they look up Python objects, which counts references, so
+that they write. One line of JSON for each number of workers, from the second one on with how much dearer page walks are
+than with the first, measured and predicted: services with any number of workers stand side by side and take turns, so that
+a machine that is busy with other things for a while is busy for all of them. Needs gunicorn beside thpsweep, and Linux 6.1.
 """
 
 import argparse
@@ -44,22 +45,42 @@ READY_S = 120.0
 
 @dataclasses.dataclass(frozen=True)
 class Ratio:
-    """CPU time a request against that of `small`: the median of several starts, the smallest and the largest."""
+    """CPU time against that of something else: the median of several starts, the smallest and the largest."""
 
     median: float
     low: float
     high: float
+    starts: tuple[float, ...]
 
     @classmethod
     def of(cls, ratios: Sequence[float]) -> "Ratio":
         """Sum up, one ratio a start."""
-        return cls(statistics.median(ratios), min(ratios), max(ratios))
+        return cls(statistics.median(ratios), min(ratios), max(ratios), tuple(ratios))
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Give Student's interval of the mean logarithm over starts: the spread of rounds is in that of their medians."""
+        return interval([math.log(one) for one in self.starts], level)
+
+    def against(self, other: "Ratio", level: float) -> tuple[float, float]:
+        """Give the same of this ratio over another one, start by start."""
+        both = zip(self.starts, other.starts, strict=True)
+        return interval([math.log(mine / theirs) for mine, theirs in both], level)
+
+
+def interval(logarithms: Sequence[float], level: float) -> tuple[float, float]:
+    """Give the interval of a mean, of which each is one start's, as a factor. Raises: StatisticsError below two of them."""
+    from scipy.stats import t
+
+    mean, n = statistics.fmean(logarithms), len(logarithms)
+    half = float(t.ppf((1 + level) / 2, n - 1)) * statistics.stdev(logarithms) / math.sqrt(n)
+    return math.exp(mean - half), math.exp(mean + half)
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
     """What was found with so many workers. cpu_share: CPUs that a worker of `small` kept busy under load; huge_bytes: what
-    a worker of `huge` maps by PMDs when it was loaded, and at the end."""
+    a worker of `huge` maps by PMDs when it was loaded, and at the end; dearer: CPU time of the page walks of a request that
+    PMDs save, against that with the first number of workers, where both are above zero."""
 
     workers: int
     memory: str
@@ -68,11 +89,7 @@ class Measured:
     again: Ratio
     cpu_share: float
     huge_bytes: tuple[int, int]
-
-    @property
-    def walks_us(self) -> float:
-        """CPU time of the page walks of a request that PMDs save."""
-        return self.us_per_request["small"] * (1 - self.huge.median)
+    dearer: Ratio | None
 
 
 class Service:
@@ -130,35 +147,49 @@ def main() -> None:
     parser.add_argument("--memory", choices=("buffer", "objects"), default="buffer")
     parser.add_argument("--machine", default="milan_vm", help="profile whose prices predict")
     options = parser.parse_args()
-    first = None
-    for n_workers in options.workers:
-        found = measure(n_workers, options.memory, options.starts, options.rounds)
+    for found in measure(options.workers, options.memory, options.starts, options.rounds):
         told = dataclasses.asdict(found) | {"predicted": predicted(found, options.machine)}
-        if first is not None:
-            told["walks_dearer"] = found.walks_us / first.walks_us
-            told["predicted_dearer"] = dearer(n_workers, first.workers, options.machine)
-        first = first or found
+        if found.workers != options.workers[0]:
+            told["predicted_dearer"] = dearer(found.workers, options.workers[0], options.machine)
         print(json.dumps(told), flush=True)
 
 
-def measure(n_workers: int, memory: str, starts: int, rounds: int) -> Measured:
-    """Start the three services several times, and compare them."""
-    runs = [_start(n_workers, memory, rounds, order) for order in _orders(starts)]
-    ratios = {
-        arm: [
-            statistics.median(one / base for one, base in zip(run[0][arm], run[0]["small"], strict=True))
-            for run in runs
-        ]
-        for arm in ARMS
-    }
+def measure(workers: Sequence[int], memory: str, starts: int, rounds: int) -> list[Measured]:
+    """Start the three services with each number of workers several times, and compare them."""
+    runs = [_start(workers, memory, rounds, order) for order in _orders(starts)]
+    return [_measured([run[n] for run in runs], [run[workers[0]] for run in runs], n, memory) for n in workers]
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """One start's CPU times a request, round by round, of each service; a worker's CPU share; what is huge."""
+
+    us: dict[str, list[float]]
+    cpu_share: float
+    huge_bytes: tuple[int, int]
+
+    def ratio(self, arm: str) -> float:
+        """Compare with `small` in the same rounds."""
+        return statistics.median(one / base for one, base in zip(self.us[arm], self.us["small"], strict=True))
+
+    @property
+    def walks_us(self) -> float:
+        """CPU time of the page walks of a request that PMDs save."""
+        return statistics.median(self.us["small"]) * (1 - self.ratio("huge"))
+
+
+def _measured(runs: Sequence[Start], first: Sequence[Start], n_workers: int, memory: str) -> Measured:
+    """Sum up the starts with a number of workers."""
+    walks = [(one.walks_us, base.walks_us) for one, base in zip(runs, first, strict=True)]
     return Measured(
         n_workers,
         memory,
-        {arm: round(statistics.median(value for run in runs for value in run[0][arm]), 1) for arm in ARMS},
-        Ratio.of(ratios["huge"]),
-        Ratio.of(ratios["again"]),
-        statistics.median(run[1] for run in runs),
-        runs[-1][2],
+        {arm: round(statistics.median(value for run in runs for value in run.us[arm]), 1) for arm in ARMS},
+        Ratio.of([run.ratio("huge") for run in runs]),
+        Ratio.of([run.ratio("again") for run in runs]),
+        statistics.median(run.cpu_share for run in runs),
+        runs[-1].huge_bytes,
+        Ratio.of([one / base for one, base in walks]) if min(map(min, walks)) > 0 else None,
     )
 
 
@@ -166,22 +197,31 @@ def _orders(n: int) -> list[tuple[str, ...]]:
     return list(itertools.islice(itertools.cycle(itertools.permutations(ARMS)), n))
 
 
-def _start(
-    n_workers: int, memory: str, rounds: int, order: Sequence[str]
-) -> tuple[dict[str, list[float]], float, tuple[int, int]]:
-    """Start the services in this order; give the CPU times of each round, a worker's CPU share, and what is huge."""
+def _start(workers: Sequence[int], memory: str, rounds: int, order: Sequence[str]) -> dict[int, Start]:
+    """Start the services in this order, and let them take turns."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        arms = {arm: stack.enter_context(service(arm, folder, n_workers, memory)) for arm in order}
-        loaded = arms["huge"].huge_bytes()
+        arms = {
+            (n, arm): stack.enter_context(service(folder / f"{arm}-{n}", arm, n, memory))
+            for n in workers
+            for arm in order
+        }
+        loaded = {n: arms[n, "huge"].huge_bytes() for n in workers}
         for one in arms.values():
             one.us_per_request(5 * REQUESTS)  # first touches and first writes
-        taken: dict[str, list[float]] = {arm: [] for arm in ARMS}
+        taken: dict[tuple[int, str], list[float]] = {which: [] for which in arms}
         for turn in _orders(rounds):
-            for arm in turn:
-                taken[arm].append(arms[arm].us_per_request(REQUESTS))
-        small = arms["small"]
-        return taken, small.cpu_s / small.wall_s / n_workers, (loaded, arms["huge"].huge_bytes())
+            for n in workers:
+                for arm in turn:
+                    taken[n, arm].append(arms[n, arm].us_per_request(REQUESTS))
+        return {
+            n: Start(
+                {arm: taken[n, arm] for arm in ARMS},
+                arms[n, "small"].cpu_s / arms[n, "small"].wall_s / n,
+                (loaded[n], arms[n, "huge"].huge_bytes()),
+            )
+            for n in workers
+        }
 
 
 def predicted(found: Measured, machine: str, n_draws: int = 1024) -> tuple[float, float]:
@@ -247,9 +287,8 @@ def cpu_s(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def service(arm: str, folder: Path, n_workers: int, memory: str) -> Iterator[Service]:
-    """Start a gunicorn and wait until all its workers are there; end it afterwards."""
-    path = folder / arm
+def service(path: Path, arm: str, n_workers: int, memory: str) -> Iterator[Service]:
+    """Start a gunicorn that listens at this path and wait until all its workers are there; end it afterwards."""
     command = [sys.executable, "-m", "gunicorn", "--preload", "--workers", str(n_workers), "--bind", f"unix:{path}"]
     command += ["--chdir", str(Path(__file__).parent), "--log-level", "warning", "--timeout", "0", "prefork_app:app"]
     asked = {"PREFORK_PAGES": arm, "PREFORK_MIB": str(PRELOAD_MIB), "PREFORK_MEMORY": memory}
