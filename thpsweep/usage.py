@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     capture.add_argument(
         "--no-reads", action="store_true", help="leave the young bits of its pages alone while watching"
     )
+    capture.add_argument("--machine", metavar="FILE.yaml|NAME", help="prices of page walks (default: milan_vm)")
     capture.set_defaults(verb=verbs.capture)
     _add_import(parsers)
     _add_advise(parsers)

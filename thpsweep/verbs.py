@@ -24,8 +24,10 @@ DONE, NOT_DONE = 0, 1
 def capture(options: argparse.Namespace) -> int:
     """Store the memory layout of a running process tree, and what it does if it is watched."""
     from thpsweep.linux.capture.command import capture
+    from thpsweep.shipped import machine_file
 
-    return capture(options.pid, options.out, not options.no_children, options.seconds, not options.no_reads)
+    machine = machine_file("--machine", options.machine)
+    return capture(options.pid, options.out, not options.no_children, options.seconds, not options.no_reads, machine)
 
 
 def import_text(options: argparse.Namespace) -> int:

@@ -17,11 +17,10 @@ from thpsweep.answers.advise.choices import AS_SET, choices
 from thpsweep.answers.advise.commands import Commands, ServiceName, collapse, service, settings
 from thpsweep.answers.advise.overrides import parse, split
 from thpsweep.answers.advise.recommend import Advice, Circumstances, recommend
+from thpsweep.answers.advise.scene import AdviseScene
 from thpsweep.answers.advise.suits import known_advice, sorted_out
 from thpsweep.answers.advise.verdict import Prediction, predict
 from thpsweep.answers.advise.watched import Unfit, cpus, settings_lines, settings_to_assume, unfit
-from thpsweep.answers.analysis.published import walks
-from thpsweep.answers.analysis.ranges import rate_range
 from thpsweep.errors import OptionError, ThpsweepError
 from thpsweep.model.capture import files
 from thpsweep.model.capture.activity import Activity, Rate
@@ -53,7 +52,9 @@ def test_nothing_is_an_answer() -> None:
 
 def test_a_gain_too_small_to_change_a_service_for_is_none() -> None:
     assert recommend([made("tiny", [0.5, 0.6])], HOUR).advice is Advice.NOTHING
-    assert recommend([made("tiny", [0.5, 0.6])], Circumstances(1.0, SHARE)).advice is Advice.DO  # nobody knows what it takes
+    assert (
+        recommend([made("tiny", [0.5, 0.6])], Circumstances(1.0, SHARE)).advice is Advice.DO
+    )  # nobody knows what it takes
 
 
 def test_where_page_walks_decide_they_are_to_be_measured() -> None:
@@ -102,10 +103,9 @@ def test_what_never_and_what_always_pays() -> None:
     assert math.isinf(breakeven(made("x", [-5.0, -6.0]), SHARE)[0])
 
 
-def test_advice_draws_the_share_from_the_range_that_sweeps_draw_it_from() -> None:
-    stated = rate_range("workload.page_walk_share", 0.02)
-    assert (SHARE.low, SHARE.high) == (stated.low, stated.high) and SHARE.how in stated.source
-    assert SHARE.high == walks()[0].share
+def test_more_than_all_cycles_is_never() -> None:
+    """What rounding leaves of walks that nothing saves makes no break-even of 1e15 %."""
+    assert math.isinf(breakeven(made("x", [-50.0, -50.0], [1e-12, 1e-12]), SHARE)[0])
 
 
 @pytest.fixture
@@ -214,7 +214,6 @@ def test_a_rate_above_what_was_seen_is_said(layout: Layout) -> None:
 
 
 def _rates() -> dict[str, float]:
-    from thpsweep.answers.advise.scene import AdviseScene
 
     return AdviseScene(files.find("", "redis_bgsave"), profiles.load(profiles.default_file())).workload()
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from thpsweep import profiles
 from thpsweep.answers.advise import levers
+from thpsweep.answers.advise.overrides import WALK_SHARE
 from thpsweep.answers.advise.watched import cpus, measured_shares, settings_lines
-from thpsweep.model.capture.activity import MEASURED
+from thpsweep.model.capture.activity import MEASURED, WALKS, Activity
 from thpsweep.model.capture.layout import WHY_FORBIDDEN, Layout
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.workloads.base import Workload
@@ -87,7 +88,7 @@ def _rates(layout: Layout, workload: dict[str, Any], given: Mapping[str, Any]) -
     seen = [
         name
         for name in MEASURED
-        if activity is not None and name not in given and activity.option(name) == workload[name]
+        if activity is not None and name not in given and _is_seen(activity, name, workload[name])
     ]
     busy = cpus(layout)
     if activity is None:
@@ -108,6 +109,11 @@ def _rates(layout: Layout, workload: dict[str, Any], given: Mapping[str, Any]) -
     known = {*seen, *given, *measured}
     assumed = [f"{name}={_number(workload[name])}" for name in names if name not in known and workload[name]]
     yield f"rates assumed (the others: 0): {', '.join(assumed)}"
+
+
+def _is_seen(activity: Activity, name: str, value: object) -> bool:
+    """Tell whether a rate is the file's; that of page walks is one, at the price of a walk that is predicted with."""
+    return activity.option(name) == value or (name == WALK_SHARE and WALKS in activity.rates)
 
 
 def _above(layout: Layout, given: Mapping[str, Any], measured: Mapping[str, float]) -> Iterator[str]:

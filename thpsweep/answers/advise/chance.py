@@ -7,21 +7,26 @@ import numpy as np
 from thpsweep.answers.advise.verdict import Prediction
 from thpsweep.answers.analysis.ranges import rate_range
 from thpsweep.model.bits import Floats
+from thpsweep.model.capture.activity import Rate
 
 KEY = "workload.page_walk_share"
+
+LEAST_SHARE = 1e-6
+"""What stands for 0: a share is drawn evenly in its logarithm, and gains are scaled with it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class WalkShare:
     """The share that was predicted with, and from where to where it may lie; one number where it was measured.
 
-    how: what the range rests on.
+    how: what the range rests on; seen: whether that is this tree.
     """
 
     value: float
     low: float
     high: float
     how: str = ""
+    seen: bool = False
 
     @classmethod
     def measured(cls, value: float) -> "WalkShare":
@@ -34,6 +39,13 @@ class WalkShare:
         stated = rate_range(KEY, value)
         return cls(value, stated.low, stated.high, stated.source.removeprefix("assumed: "))
 
+    @classmethod
+    def estimated(cls, seen: Rate) -> "WalkShare":
+        """Take what young bits showed; where that is a lower bound, up to the end of the stated range."""
+        value = max(seen.value, LEAST_SHARE)
+        high = max(value, rate_range(KEY, value).high if seen.high is None else seen.high)
+        return cls(value, min(value, max(seen.low, LEAST_SHARE)), high, seen.how, True)
+
     @property
     def known(self) -> bool:
         """Whether it was measured, or given."""
@@ -41,13 +53,15 @@ class WalkShare:
 
 
 def breakeven(each: Prediction, share: WalkShare) -> Floats:
-    """Find the share from which on it pays, a replicate: what is saved goes with the share. 0: always; inf: never.
+    """Find the share from which on it pays, a replicate: what is saved goes with the share. 0: always; inf: never, nor if
+    all cycles went to page walks.
 
     Shapes: -> (n_replicates,).
     """
     walks = each.net_values - each.dry_values
     never = np.where(each.dry_values > 0, 0.0, np.inf)
-    return np.where(walks > 0, np.maximum(0.0, -each.dry_values) / np.where(walks > 0, walks, 1.0) * share.value, never)
+    least = np.maximum(0.0, -each.dry_values) / np.where(walks > 0, walks, 1.0) * share.value
+    return np.where(walks > 0, np.where(least > 1, np.inf, least), never)
 
 
 def chance(each: Prediction, share: WalkShare) -> float:

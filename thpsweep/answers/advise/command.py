@@ -101,7 +101,7 @@ def _run(request: AdviseRequest, kept: list[Path]) -> int:
     if request.trial:
         scene = _tried(request, machine)
     else:
-        kept += [request.capture or keep(_observed(request, request.pid), request.root)]
+        kept += [request.capture or keep(_observed(request, request.pid, machine), request.root)]
         scene = _scene(request, machine, kept[0])
     found, code, left = predictions(scene, request)
     if code == ALL_DONE:
@@ -115,16 +115,16 @@ def _scene(request: AdviseRequest, machine: Profile, file: Path) -> AdviseScene:
     return AdviseScene(file, machine, request.hours * 3600, request.replicates, overrides=request.overrides.workload)
 
 
-def _observed(request: AdviseRequest, pid: int | None) -> Layout:
+def _observed(request: AdviseRequest, pid: int | None, machine: Profile) -> Layout:
     assert pid is not None
-    return observed(pid, True, request.seconds, True)
+    return observed(pid, True, request.seconds, True, machine)
 
 
 def _tried(request: AdviseRequest, machine: Profile) -> AdviseScene:
     """Start the command, watch it, collapse its memory and look again; show both sides when it has ended."""
     with live.started(request.trial) as pid:
         live.settle(pid)
-        watched = _observed(request, pid) if request.seconds else None
+        watched = _observed(request, pid, machine) if request.seconds else None
         before = live.state(pid)
         done = live.collapse(pid, request.only_parent)
         after = live.state(pid)
@@ -229,16 +229,21 @@ def circumstances(scene: AdviseScene, request: AdviseRequest) -> Circumstances:
     """Gather what the recommendation is judged by."""
     layout, given = scene.layout, request.overrides.workload.get(WALK_SHARE)
     room_kib = layout.provenance.get("memory_available_kib")
-    assumed = WalkShare.assumed(float(scene.workload()[WALK_SHARE]))
     return Circumstances(
         hours=request.hours,
         cpu_ms=scene.cpu_ms,
         room_bytes=None if room_kib is None else int(room_kib) * 1024,
-        share=assumed if given is None else WalkShare.measured(float(given)),
+        share=_share(scene) if given is None else WalkShare.measured(float(given)),
         unfit=unfit(layout),
         again=_again(request, scene.file),
         pid="PID" if request.pid is None else str(request.pid),
     )
+
+
+def _share(scene: AdviseScene) -> WalkShare:
+    """Take the share of cycles in page walks from young bits, or else from the stated range."""
+    seen = scene.walk_share
+    return WalkShare.assumed(float(scene.workload()[WALK_SHARE])) if seen is None else WalkShare.estimated(seen)
 
 
 def _again(request: AdviseRequest, file: Path) -> str:

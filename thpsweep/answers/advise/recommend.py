@@ -155,10 +155,14 @@ def _sure(each: Prediction, about: Circumstances) -> str:
         return (
             f"How sure: it pays from {_percent(least)} of cycles in page walks on; {_percent(share.value)} were given."
         )
+    pays = f"How sure: it pays from {_percent(least)} of cycles in page walks on"
+    of_range = f"it pays in {_percent(often)} of that, each factor being as likely"
+    ends = f"{_percent(share.low)} to {_percent(share.high)}"
+    if share.seen:
+        return f"{pays}. This tree's are {_percent(share.value)}, {ends} ({share.how}): {of_range}."
     return (
-        f"How sure: it pays from {_percent(least)} of cycles in page walks on. The range is {_percent(share.low)} to "
-        f"{_percent(share.high)}, {share.how}: it pays in {_percent(often)} of that, each factor being as likely. This "
-        f"tree's was not measured; {_percent(share.value)} is assumed."
+        f"{pays}. The range is {ends}, {share.how}: {of_range}. This tree's was not measured; {_percent(share.value)} is "
+        "assumed."
     )
 
 

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from thpsweep.answers.advise.chance import LEAST_SHARE
 from thpsweep.answers.advise.choices import NamedPolicy
 from thpsweep.answers.advise.watched import measured_shares
 from thpsweep.errors import OptionError, ThpsweepError
+from thpsweep.linux.capture.priced import walk_share
 from thpsweep.model import registry
 from thpsweep.model.capture import files
+from thpsweep.model.capture.activity import Rate
 from thpsweep.model.capture.copied import copied
 from thpsweep.model.capture.layout import Layout
 from thpsweep.model.machines.profile import Profile
@@ -61,9 +64,17 @@ class AdviseScene:
         """Give the captured workload with the rates that the file has, and assumed ones."""
         shipped = option("workload", "captured")
         busy = measured_shares(self.layout)
-        options = {"kind": "captured", **shipped, **busy, **self.overrides, **changed, "path": str(self.file)}
+        seen = self.walk_share
+        walks = {} if seen is None else {"page_walk_share": seen.value}
+        options = {"kind": "captured", **shipped, **busy, **walks, **self.overrides, **changed, "path": str(self.file)}
         built: Workload = registry.build("workload", options)
         return {**registry.spec(built), **built.identity()}
+
+    @property
+    def walk_share(self) -> Rate | None:
+        """Give the share of cycles in page walks by young bits, at this machine's prices; None where they showed none."""
+        seen = walk_share(self.layout, self.machine)
+        return seen and dataclasses.replace(seen, value=max(seen.value, LEAST_SHARE))
 
     @property
     def cpu_ms(self) -> float:

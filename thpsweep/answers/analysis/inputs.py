@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from thpsweep import profiles
-from thpsweep.answers.analysis.ranges import Range, machine_ranges, rate_range
+from thpsweep.answers.analysis.ranges import Range, captured_range, machine_ranges, rate_range
 from thpsweep.answers.analysis.study import Entry, Key, Study
 from thpsweep.errors import ThpsweepError
+from thpsweep.model.capture.files import find, is_same, load
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.metrics.repricing import Recording
 
@@ -54,12 +55,27 @@ def inputs(study: Study, file_of: FileOf) -> Inputs | str:
 def _ranges(entry: Entry, file_of: FileOf, known: dict[Any, dict[str, Range]]) -> dict[str, Range]:
     """Give the ranges of a point's figures; those of the same machine and workload are made once."""
     assert isinstance(entry.priced, Recording)
-    machine, rates = entry.priced.machine, _numbers(entry.point["workload"])
-    same = (dataclasses.astuple(machine), tuple(rates.items()))
+    machine, workload = entry.priced.machine, entry.point["workload"]
+    rates = _numbers(workload)
+    same = (dataclasses.astuple(machine), tuple(rates.items()), workload.get("sha256"))
     if same not in known:
         of_machine = _of_machine(machine, file_of, known)
-        known[same] = of_machine | {key: rate_range(key, value) for key, value in rates.items()}
+        stated = {key: rate_range(key, value) for key, value in rates.items()}
+        known[same] = of_machine | stated | _captured(workload, rates)
     return known[same]
+
+
+def _captured(workload: Mapping[str, Any], rates: Mapping[str, float]) -> dict[str, Range]:
+    """Give the range of each rate that is the captured file's, as far as that is at hand and unchanged."""
+    if "sha256" not in workload or not is_same(workload["path"], workload["sha256"]):
+        return {}
+    activity = load(find("workload.path", workload["path"])).activity
+    seen = {} if activity is None else activity.rates
+    return {
+        key: captured_range(key, rate)
+        for key, value in rates.items()
+        if (rate := seen.get(key.partition(".")[2])) is not None and rate.value == value
+    }
 
 
 def _of_machine(machine: Profile, file_of: FileOf, known: dict[Any, dict[str, Range]]) -> dict[str, Range]:

@@ -12,6 +12,7 @@ from thpsweep import profiles
 from thpsweep.answers.analysis.paired import Values
 from thpsweep.answers.analysis.prices import GIVEN, UNKNOWN, prices
 from thpsweep.errors import ThpsweepError
+from thpsweep.model.capture.activity import Rate
 from thpsweep.model.machines.profile import BOUNDS, Profile
 
 UNKNOWN_FACTOR = math.sqrt(10.0)
@@ -126,6 +127,12 @@ def rate_range(key: str, value: float) -> Range:
         return Range(key, value, stated.low, stated.high, "assumed", f"assumed: {stated.source}")
     low, high = (factor * value for factor in FACTORS["assumed"])
     return Range(key, value, low, max(value, min(most, high)), "assumed", f"assumed: {BASIS['assumed']}")
+
+
+def captured_range(key: str, rate: Rate) -> Range:
+    """Give the range of a rate that was captured: its interval, and up to the end of the stated range where that is open."""
+    high = max(rate.value, rate_range(key, rate.value).high) if rate.high is None else rate.high
+    return Range(key, rate.value, rate.low, high, "measured", f"measured: {rate.how}")
 
 
 def _of_line(key: str, value: float, kind: str, text: str) -> Range:

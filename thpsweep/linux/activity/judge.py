@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thpsweep.linux.activity import counters
+from thpsweep.linux.activity import counters, walks
 from thpsweep.linux.activity.lives import POLL_S
 from thpsweep.linux.activity.rates import Exposed, clustering, hottest, mean_span, per_page_hour
 from thpsweep.linux.activity.snapshot import Changes, changes, without_moves
 from thpsweep.linux.activity.watch import WindowSeen
-from thpsweep.model.capture.activity import Activity, Rate
+from thpsweep.model.capture.activity import WALKS, Activity, Rate
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
 REQUEST_LIFE_S = 600.0
@@ -67,6 +67,7 @@ def judge(seen: WindowSeen) -> Judged:
             seen.touched, "pages that smaps calls Referenced after young bits were cleared"
         ),
         "swap_outs_per_page_hour": _swap(seen),
+        WALKS: walks.per_cpu_s(seen.walked, seen.tlb_entries),
         **_lives(seen),
         **_pins(seen),
     }
@@ -222,7 +223,7 @@ _USUAL_PAGES = 16
 def _unseen(seen: WindowSeen, rates: dict[str, Rate]) -> Iterator[str]:
     """List in sentences what was not seen."""
     yield from NEVER_SEEN
-    yield f"cycles in page walks (page_walk_share): {counters.page_walks()}"
+    yield from _unseen_walks(seen, rates)
     if "frames" in seen.without:
         yield f"writes, and pages that were swapped out ({seen.without['frames']})"
     elif not seen.soft_dirty:
@@ -237,6 +238,23 @@ def _unseen(seen: WindowSeen, rates: dict[str, Rate]) -> Iterator[str]:
     for process in ("root", "worker"):
         if f"{process}_cold_writes_per_page_hour" not in rates and "frames" not in seen.without:
             yield f"writes of the {process}: no page of it could have shown one"
+
+
+def _unseen_walks(seen: WindowSeen, rates: Mapping[str, Rate]) -> Iterator[str]:
+    """Say what is not known of page walks."""
+    if WALKS not in rates:
+        why = (
+            seen.without.get("young bits", "no process ran while they were looked at")
+            if seen.walked
+            else "not looked at"
+        )
+        yield f"cycles in page walks (page_walk_share): {counters.page_walks()}; nor by young bits ({why})"
+        return
+    yield (
+        f"cycles in page walks by a counter ({counters.page_walks()}): young bits show walks to anonymous memory alone, of "
+        f"the first {len(seen.walked)} processes, in intervals no shorter than clearing and reading takes, and twice walked "
+        f"pages once: none are expected below the TLB's {seen.tlb_entries} entries, which threads do not share"
+    )
 
 
 def _misleading(seen: WindowSeen, changed: Mapping[int, Changes]) -> Iterator[str]:

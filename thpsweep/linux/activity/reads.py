@@ -4,6 +4,7 @@ Source: Documentation/filesystems/proc.rst, clear_refs and smaps, "Referenced" (
 """
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,15 @@ CLEAR_ANONYMOUS, CLEAR_SOFT_DIRTY = 2, 4
 MOST_PROCESSES = 17
 """Processes whose young bits are watched, the root and the first workers: smaps takes 30 ms for a GiB of each."""
 
+WALKED_PROCESSES = 5
+"""Processes whose page walks are counted, the root and the first workers, one after the other."""
+
+LENGTHS_S = (0.0, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
+"""Pauses between clearing young bits and counting them; the interval is longer by what both take."""
+
+REPETITIONS, ENOUGH = 8, 4
+"""Intervals of each length; none longer is tried once so many times the pages were marked that the TLB has entries."""
+
 _FIELD = re.compile(r"^(Rss|Referenced):\s+(\d+) kB")
 _HEADER = re.compile(r"^[0-9a-f]+-[0-9a-f]+ ")
 
@@ -30,6 +40,53 @@ class Touched:
     touched: int
 
 
+@dataclass(frozen=True)
+class Interval:
+    """Count the pages that a process walked to in an interval, and its CPU time in it: at least, and at most, so long, as
+    pages are cleared and counted one after the other, while it runs. Units: s."""
+
+    pages: int
+    low_s: float
+    high_s: float
+
+
+def intervals(pid: int, entries: int) -> tuple[tuple[Interval, ...], ...]:
+    """Count over intervals of several lengths in turn, until far more pages are marked than the TLB has entries, and again.
+
+    Raises: VanishedError.
+    """
+    lengths: list[list[Interval]] = [[] for _ in LENGTHS_S]
+    for _ in range(REPETITIONS):
+        for number, pause_s in enumerate(LENGTHS_S[: len(lengths)]):
+            lengths[number].append(_interval(pid, pause_s))
+            if lengths[number][-1].pages > ENOUGH * entries:
+                del lengths[number + 1 :]
+                break
+    return tuple(map(tuple, lengths))
+
+
+def _interval(pid: int, pause_s: float) -> Interval:
+    begin_s = cpu_s(pid)
+    clear(pid, CLEAR_ANONYMOUS)
+    cleared_s = cpu_s(pid)
+    time.sleep(pause_s)
+    counting_s = cpu_s(pid)
+    text = _smaps(pid)
+    end_s = cpu_s(pid)
+    return Interval(count(text.splitlines()).touched, counting_s - cleared_s, end_s - begin_s)
+
+
+def cpu_s(pid: int) -> float:
+    """Read how long all threads of a process have run. Raises: VanishedError.
+
+    Source: include/linux/posix-timers_types.h make_process_cpuclock(), CPUCLOCK_SCHED = 2 (v6.18).
+    """
+    try:
+        return time.clock_gettime(~pid << 3 | 2)
+    except OSError as error:
+        raise VanishedError(pid) from error
+
+
 def clear(pid: int, what: int) -> None:
     """Clear young or soft-dirty bits of a process. Raises: VanishedError; OSError where it is refused."""
     try:
@@ -40,11 +97,14 @@ def clear(pid: int, what: int) -> None:
 
 def touched(pid: int) -> Touched:
     """Count what was touched since the bits were cleared, in the VMAs that a capture looks at. Raises: VanishedError."""
+    return count(_smaps(pid).splitlines())
+
+
+def _smaps(pid: int) -> str:
     try:
-        text = Path(f"/proc/{pid}/smaps").read_text(errors="replace")
+        return Path(f"/proc/{pid}/smaps").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError) as error:
         raise VanishedError(pid) from error
-    return count(text.splitlines())
 
 
 def count(lines: Sequence[str]) -> Touched:

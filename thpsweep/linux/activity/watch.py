@@ -11,7 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 from thpsweep.errors import CaptureError
-from thpsweep.linux.activity import checks, reads
+from thpsweep.linux.activity import checks, reads, walks
 from thpsweep.linux.activity.faults import Faults, tracing
 from thpsweep.linux.activity.lives import Life, LifeWatch
 from thpsweep.linux.activity.pins import Pinned, pinned
@@ -55,6 +55,8 @@ class WindowSeen:
     after: dict[int, PageTableSnapshot] = field(default_factory=dict)
     lives: list[Life] = field(default_factory=list)
     touched: list[Exposed] = field(default_factory=list)
+    walked: list[walks.Walked] = field(default_factory=list)
+    tlb_entries: int = walks.USUAL_REACH
     pins: list[Pinned] = field(default_factory=list)
     faults: Faults | None = None
     soft_dirty: bool = False
@@ -89,6 +91,9 @@ def watch(request: WatchRequest) -> WindowSeen:
         seen.after = snapshots(list(seen.before), zero, scans, seen.soft_dirty)
         seen.end_s = time.monotonic()
         seen.touched = list(_touched(cleared))
+        if young:
+            seen.tlb_entries = walks.reach()
+            seen.walked = list(_walked(list(seen.after)[: reads.WALKED_PROCESSES], seen.tlb_entries))
         seen.pins = [pinned(pid, _spans(pid)) for pid in seen.after]
     if request.pid not in seen.after:
         raise CaptureError(f"pid {request.pid}: ended while it was watched")
@@ -146,6 +151,13 @@ def _touched(cleared: dict[int, float]) -> Iterator[Exposed]:
         with contextlib.suppress(VanishedError):
             pages = reads.touched(pid)
             yield Exposed(pages.resident, pages.touched, time.monotonic() - at_s)
+
+
+def _walked(pids: Sequence[int], entries: int) -> Iterator[walks.Walked]:
+    for pid in pids:
+        begin_s = time.monotonic()
+        with contextlib.suppress(VanishedError):
+            yield walks.Walked(reads.intervals(pid, entries), time.monotonic() - begin_s)
 
 
 def _spans(pid: int) -> list[tuple[int, int]]:

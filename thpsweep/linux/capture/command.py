@@ -8,16 +8,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from thpsweep import profiles
 from thpsweep.errors import ThpsweepError
 from thpsweep.linux.activity.cpu import CpuWatch
 from thpsweep.linux.activity.judge import Judged, judge
 from thpsweep.linux.activity.watch import WatchRequest, watch
 from thpsweep.linux.capture.capture import capture as captured
 from thpsweep.linux.capture.capture import hidden_frames, require_kernel
+from thpsweep.linux.capture.priced import priced
 from thpsweep.linux.capture.summary import summary
 from thpsweep.linux.live.settings import are_held
 from thpsweep.linux.proc.room import available
 from thpsweep.model.capture.layout import Layout
+from thpsweep.model.machines.profile import Profile
 from thpsweep.units import S_PER_HOUR
 
 _TICK_S = 60.0
@@ -27,14 +30,14 @@ _PARTS = 2
 """Parts of a window whose CPU times are compared: a service that is loaded in one of them only has not been seen."""
 
 
-def capture(pid: int, out: Path, children: bool, seconds: float, reads: bool) -> int:
+def capture(pid: int, out: Path, children: bool, seconds: float, reads: bool, machine: Path) -> int:
     """Capture a process tree to a file. Raises: ThpsweepError."""
     if out.suffix != ".npz":
         raise ThpsweepError(f"--out {out}: expected a file whose name ends in .npz")
     if not out.absolute().parent.is_dir():
         raise ThpsweepError(f"--out {out}: expected a file in a folder that exists")
     try:
-        layout = observed(pid, children, seconds, reads)
+        layout = observed(pid, children, seconds, reads, profiles.load(machine))
         layout.save(out)
     except KeyboardInterrupt:
         print(f"thpsweep: interrupted: nothing was kept, {out} is as it was", file=sys.stderr)
@@ -48,14 +51,17 @@ def capture(pid: int, out: Path, children: bool, seconds: float, reads: bool) ->
     return 0
 
 
-def observed(pid: int, children: bool, seconds: float, reads: bool) -> Layout:
-    """Watch a process tree for so many seconds (0: not at all), then capture it. Raises: ThpsweepError."""
+def observed(pid: int, children: bool, seconds: float, reads: bool, machine: Profile) -> Layout:
+    """Watch a process tree for so many seconds (0: not at all), then capture it; its page walks are priced as the machine's.
+
+    Raises: ThpsweepError.
+    """
     check_seconds(seconds)
     cpu = CpuWatch(pid, children)
     watched = _watched(pid, children, seconds, reads, cpu) if seconds else None
     layout = captured(pid, children=children, watched=watched)
     facts = {"memory_available_kib": available(pid)[0] // 1024, "settings_held": int(are_held()), **cpu.facts()}
-    return dataclasses.replace(layout, provenance={**layout.provenance, **facts})
+    return priced(dataclasses.replace(layout, provenance={**layout.provenance, **facts}), machine)
 
 
 def check_seconds(seconds: float) -> None:

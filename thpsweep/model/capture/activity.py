@@ -24,10 +24,17 @@ MEASURED = (
     "pins_per_process_hour",
     "pages_per_request",
     "swap_outs_per_page_hour",
+    "page_walk_share",
 )
 """Options of the `captured` workload that a capture can measure."""
 
-_SHARES, _WHOLE = ("hot_regions", "write_clustering"), ("pages_per_request",)
+WALKS = "page_walks_per_cpu_s"
+"""What page_walk_share was priced from: page walks in a second of a process's CPU time."""
+
+FACTS = (WALKS,)
+"""What a capture can measure and no option is."""
+
+_SHARES, _WHOLE = ("hot_regions", "write_clustering", "page_walk_share"), ("pages_per_request",)
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,8 @@ class Activity:
     def __post_init__(self) -> None:
         if isinstance(self.watched_s, bool) or not isinstance(self.watched_s, int | float) or not self.watched_s > 0:
             raise CaptureError(f"activity: watched for {self.watched_s!r} s: expected a number above 0")
-        if unknown := sorted(set(self.rates) - set(MEASURED)):
-            raise CaptureError(f"activity: {unknown[0]!r}: expected one of {', '.join(MEASURED)}")
+        if unknown := sorted(set(self.rates) - {*MEASURED, *FACTS}):
+            raise CaptureError(f"activity: {unknown[0]!r}: expected one of {', '.join((*MEASURED, *FACTS))}")
         for name in _SHARES:
             if name in self.rates and self.rates[name].value > 1:
                 raise CaptureError(f"activity: {name}={self.rates[name].value}: expected 0..1")

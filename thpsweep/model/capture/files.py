@@ -38,6 +38,15 @@ def find(key: str, path: str) -> Path:
     return file
 
 
+def is_same(path: str, sha256: str) -> bool:
+    """Tell whether a captured file is still there, and what it was."""
+    try:
+        file = find("workload.path", path)
+    except OptionError:
+        return False
+    return str(file) not in PROVIDED and content_hash(file) == sha256
+
+
 def load(file: Path) -> Layout:
     """Read a captured file; one that has not changed is read once. Raises: CaptureError."""
     if str(file) in PROVIDED:

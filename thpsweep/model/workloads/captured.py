@@ -39,6 +39,7 @@ class Captured(Workload):
     worker_cold_writes_per_page_hour: Any
     reads_per_page_hour: Any
     write_clustering: Any = dataclasses.field(default=0.0, kw_only=True)
+    page_walk_share: Any
     worker_life_s: Any
     worker_gap_s: Any
     pins_per_process_hour: Any
