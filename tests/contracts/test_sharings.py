@@ -16,6 +16,7 @@ from thpsweep.model.sharings import base
 from thpsweep.model.sharings.base import Sharing
 from thpsweep.model.simulate import simulate
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.mm_slots import shared_slots
 
 NAMES = list(registry.options("sharing"))
 WORKLOADS = list(registry.options("workload"))
@@ -72,7 +73,7 @@ def test_state_agrees_with_the_cells(name: str, workload: str) -> None:
     ptes = family.gauge["small_ptes"] + family.gauge["compound_ptes"] + 512 * family.gauge["pmds"]
     assert ptes == sum(len(sharers) for frames in found.values() for sharers in frames)
     present = bits.expand(family.records.present[family.record_of])
-    shared = bits.expand(family.shared_slots(family.record_of.astype(np.int64)))
+    shared = bits.expand(shared_slots(family, family.record_of.astype(np.int64)))
     small_cells = not start.cell_folio.any()
     for region in range(start.n_regions):
         for slot in range(0, 512, 37):

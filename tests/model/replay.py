@@ -18,6 +18,7 @@ from thpsweep.model.mm.vmscan import reclaim
 from thpsweep.model.mm.zeroed import wrote
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.folios import folios_at
 from thpsweep.model.triggers.base import Collapser
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
@@ -184,7 +185,7 @@ def links(family: Family, replicate: int) -> set[tuple[int, int]]:
 
 def _folio_at(family: Family, layer: int, slot: int) -> int:
     """Give the folio of a subpage."""
-    return int(family.folios_at(np.array([layer]), np.array([slot]))[0])
+    return int(folios_at(family, np.array([layer]), np.array([slot]))[0])
 
 
 def snapshot(family: Family, replicate: int = 0) -> dict[str, object]:

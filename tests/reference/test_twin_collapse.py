@@ -11,7 +11,7 @@ from tests.reference.shapes import (
     write_slots,
 )
 from tests.reference.twin import Twin
-from tests.reference.twin_mechanisms import ALL_SHARERS
+from tests.reference.twin_scan import ALL_SHARERS
 
 # ---- closed forms: N fully mapped sharers ----------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from tests.reference.shapes import (
 )
 from tests.reference.twin import Twin
 from tests.reference.twin_khugepaged import Khugepaged
-from tests.reference.twin_mechanisms import ONE_MM
+from tests.reference.twin_scan import ONE_MM
 
 # ---- random families -------------------------------------------------------------------------------------------------
 

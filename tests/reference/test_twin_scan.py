@@ -14,7 +14,7 @@ from tests.reference.shapes import (
 )
 from tests.reference.twin import Twin
 from tests.reference.twin_khugepaged import madvise
-from tests.reference.twin_mechanisms import ALL_SHARERS
+from tests.reference.twin_scan import ALL_SHARERS
 
 # ---- khugepaged selftests (tools/testing/selftests/mm/khugepaged.c) --------------------------------------------------
 

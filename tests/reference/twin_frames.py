@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from thpsweep.units import HPAGE_PMD_NR
 
+ZEROES = 0
+"""Content of a page that nobody has written."""
+
 
 class Folio:
     """Hold the subpages of one large folio by slot; a subpage that never had a mapping is not listed."""

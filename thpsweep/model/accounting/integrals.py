@@ -23,6 +23,7 @@ from thpsweep.model.bits import Floats, Ints
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import GAUGES, Family
+from thpsweep.model.state.folios import ptes_by_order
 from thpsweep.model.workloads.base import Workload
 from thpsweep.units import HPAGE_PMD_NR, S_PER_HOUR
 
@@ -113,7 +114,7 @@ class Meter:
         """Read the state at the end of a tick."""
         gauges, root = [family.gauge[name] for name in GAUGES], self._root.now(family, counts)
         self._gauges.append(np.array([*gauges, *root, family.alive[:, 1:].sum(axis=1)]))
-        self._below.append((self._root.orders, family.ptes_by_order()))
+        self._below.append((self._root.orders, ptes_by_order(family)))
         self._counters.append(counts.table.copy())
         if self._shares_tables:
             self._tables.append(shared_ptes(family, self._rates))

@@ -9,6 +9,7 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mm.swap import hold_alone
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.folios import heads_of, new_folios
 from thpsweep.model.state.mm_slots import hand_out
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
@@ -84,7 +85,7 @@ def _lay_cells(family: Family, start: Start, sharers_of_class: Ints, replicate: 
     layers[used] = family.new_layers(
         slots,
         reach[used],
-        family.heads(folio),
+        heads_of(family, folio),
         compound,
         reach[used] > 1,
         _makers(family, start.cell_classes[used], start.class_of),
@@ -115,7 +116,7 @@ def _lay_folios(family: Family, start: Start, used: Ints, region: Ints, ptes: In
     blocks = bits.nth(start.cell_slots[used], 0) >> orders
     for order, block, some in _one_a_region(orders[first[large]], blocks[first[large]], region[first[large]]):
         mine = large[some]
-        folio_of_number[mine] = family.new_folios(region[first[mine]], mapped[mine], order, block)
+        folio_of_number[mine] = new_folios(family, region[first[mine]], mapped[mine], order, block)
     return np.asarray(folio_of_number[which])
 
 

@@ -17,6 +17,7 @@ from thpsweep.model.mm.links import linked_slots
 from thpsweep.model.mm.swap import bring_back, shared_in_swap
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.mm_slots import shared_slots
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
@@ -206,7 +207,7 @@ def _scan_records(
         ),
     ]
     if not all_sharers and limits.max_ptes_shared < HPAGE_PMD_NR:
-        kinds.append((ScanResult.EXCEED_SHARED_PTE, family.shared_slots(records), limits.max_ptes_shared))
+        kinds.append((ScanResult.EXCEED_SHARED_PTE, shared_slots(family, records), limits.max_ptes_shared))
     if family.pins.in_use:
         kinds.append((ScanResult.PAGE_COUNT, held_slots(family, records, not mechanism.reads_swap_first), 0))
     for result, boards, limit in kinds:

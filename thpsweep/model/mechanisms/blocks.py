@@ -17,6 +17,8 @@ from thpsweep.model.mechanisms.visit import ScanLimits, Visit
 from thpsweep.model.mm.gup import held_slots
 from thpsweep.model.mm.swap import shared_in_swap
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.folios import folio_boards
+from thpsweep.model.state.mm_slots import shared_slots
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
@@ -54,7 +56,7 @@ def choose(family: Family, mechanism: Mechanism, rows: Ints, limits: ScanLimits)
     if family.pins.in_use:
         over.append((ScanResult.PAGE_COUNT, bits.by_block(held_slots(family, records, swapped=True), order) > 0))
     if not mechanism.all_sharers:
-        shared = bits.by_block(family.shared_slots(records), order)
+        shared = bits.by_block(shared_slots(family, records), order)
         over.append((ScanResult.EXCEED_SHARED_PTE, shared > limits.max_ptes_shared))
     refused = np.select([flags for _, flags in over], [result for result, _ in over], int(ScanResult.SUCCEED))
     held = filled > 0
@@ -69,7 +71,7 @@ def _done(family: Family, mechanism: Mechanism, records: Ints) -> Boards:
     boards, least = bits.empty(records.size), 0 if mechanism.all_sharers else mechanism.order
     for index, entry in family.walk(records):
         layer = family.entries.layer[entry].astype(np.int64)
-        large = family.folio_boards(layer, lambda folios: family.folios.order[folios] >= least)
+        large = folio_boards(family, layer, lambda folios: family.folios.order[folios] >= least)
         boards[index] |= family.entries.slots[entry] & family.layers.compound[layer] & large
     return boards
 

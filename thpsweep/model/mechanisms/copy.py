@@ -7,14 +7,16 @@ import numpy as np
 
 from thpsweep.model import bits
 from thpsweep.model.accounting.locks import ONCE, LockStep
-from thpsweep.model.bits import Ints
+from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.mechanisms.base import ByOrder, count_folios, ended, raced
 from thpsweep.model.mechanisms.visit import Visit
-from thpsweep.model.mm.fault import leave_slots
+from thpsweep.model.mm.cow import diverge
 from thpsweep.model.mm.huge_memory import map_block, map_private
 from thpsweep.model.mm.swap import read_in, shared_in_swap
-from thpsweep.model.mm.unmap import leave
+from thpsweep.model.mm.unmap import leave, unmap_slots
 from thpsweep.model.mm.zeroed import zeroes_of_copy
+from thpsweep.model.state.family import Family
+from thpsweep.model.state.mm_slots import shared_slots
 
 _MM = {"mmap_write": ONCE, "vma_write": ONCE, "empty_pmd": ONCE}
 _ALL = {**_MM, "anon_vma_write": ONCE}
@@ -81,7 +83,7 @@ def _replace(visit: Visit, swapped: Ints) -> None:
     board, in_folios = family.records.present[records] & within, family.compound_slots(records) & within
     pages, compound = bits.count(board), bits.count(in_folios)
     zero = bits.count(family.records.zero[records] & within)
-    freed = bits.count(board & ~in_folios & ~family.shared_slots(records) & ~shared_in_swap(family, records))
+    freed = bits.count(board & ~in_folios & ~shared_slots(family, records) & ~shared_in_swap(family, records))
     counts.collapse("ptes_cleared", replicates, pages + zero)
     counts.add("ptes_cleared_compound", replicates, compound + zero)
     counts.add("pages_freed", replicates, freed)
@@ -91,9 +93,18 @@ def _replace(visit: Visit, swapped: Ints) -> None:
         counts.add("sharing_lost_pages", replicates, leave(family, rows))
         map_private(family, rows, zeroed)
     else:
-        counts.add("sharing_lost_pages", replicates, leave_slots(family, rows, within))
+        counts.add("sharing_lost_pages", replicates, _leave_slots(family, rows, within))
         map_block(family, rows, visit.order, visit.block, zeroed & within)
     one = np.ones(rows.size, np.int64)
     done = {"begun": one, "made": one, "isolated": pages, "pages": pages, "empty": visit.block_pages - pages}
     by_form = {"small": pages - compound, "compound": compound, "freed": freed}
     counts.hold(rows, swapped=swapped, hidden=hidden, **by_form, **done)
+
+
+def _leave_slots(family: Family, rows: Ints, boards: Boards) -> Ints:
+    """Unmap slots of rows of distinct regions, those that map the zero page, too; count per row the pages that others still
+    map. Shapes: (n,), (n, 8) -> (n,)."""
+    records = diverge(family, rows)
+    still_mapped = unmap_slots(family, rows, records, boards)
+    family.records.zero[records] &= ~boards
+    return still_mapped

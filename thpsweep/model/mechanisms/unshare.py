@@ -17,6 +17,8 @@ from thpsweep.model.mm.unmap import leave
 from thpsweep.model.mm.zeroed import mark_mapped, zeroed_slots, zeroes_of_copy
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.folios import folio_boards
+from thpsweep.model.state.mm_slots import shared_slots
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 _VMA = {"vma_read": ONCE}
@@ -97,7 +99,7 @@ def _shared(family: Family, records: Ints) -> Boards:
     Source: mm/memory.c do_wp_page(), __wp_can_reuse_large_anon_folio() (v6.15).
     """
     exclusive = np.where((family.records.rows[records] == 1)[:, None], family.records.exclusive[records], np.uint64(0))
-    shared = family.shared_slots(records) | _last_subpages(family, records) | shared_in_swap(family, records)
+    shared = shared_slots(family, records) | _last_subpages(family, records) | shared_in_swap(family, records)
     return np.asarray(shared & ~exclusive)
 
 
@@ -106,7 +108,7 @@ def _last_subpages(family: Family, records: Ints) -> Boards:
     boards = np.zeros((records.size, BOARD_WORDS), np.uint64)
     for index, entry in family.walk(records):
         layer = family.entries.layer[entry].astype(np.int64)
-        last = family.folio_boards(layer, lambda f: family.folios.mapped[f] == 1)
+        last = folio_boards(family, layer, lambda f: family.folios.mapped[f] == 1)
         boards[index] |= bits.at(family.entries.slots, entry) & bits.at(family.layers.compound, layer) & last
     return boards
 

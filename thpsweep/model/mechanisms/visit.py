@@ -10,6 +10,7 @@ from thpsweep.model.bits import Boards, Bools, Floats, Ints
 from thpsweep.model.mm.gup import held_slots
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.mm_slots import shared_slots
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
 
@@ -157,7 +158,7 @@ class Visit:
     @property
     def shared(self) -> Bools:
         """Tell which slots map a page that other processes map, too."""
-        return bits.expand(self.family.shared_slots(self._records)).astype(bool)
+        return bits.expand(shared_slots(self.family, self._records)).astype(bool)
 
     @property
     def young(self) -> Bools:

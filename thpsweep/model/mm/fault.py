@@ -6,14 +6,14 @@ Everything is done by event (row, slot), not by board: a tick writes few slots o
 import numpy as np
 
 from thpsweep.model import bits
-from thpsweep.model.bits import Boards, Bools, Ints
+from thpsweep.model.bits import Bools, Ints
 from thpsweep.model.mm.cow import diverge
 from thpsweep.model.mm.slots import Events, entries_of, indices
 from thpsweep.model.mm.swap import take_back, written
-from thpsweep.model.mm.unmap import end_links
+from thpsweep.model.mm.unmap import unmap
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
-from thpsweep.model.state.mm_slots import settle
+from thpsweep.model.state.folios import folios_at
 from thpsweep.model.state.rules import Reuse
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -151,7 +151,7 @@ def _copied(family: Family, events: Events, layer: Ints, mapcount: Ints) -> Bool
     copy[single] = kept
     large = single[events.at(single).of(family.layers.compound, layer[single])]
     if large.size:
-        folio = family.folios_at(layer[large], events.slot[large])
+        folio = folios_at(family, layer[large], events.slot[large])
         mapped = family.folios.mapped[folio]
         copy[large] = _large_copied(family, folio, mapped.astype(np.int64))
     return np.asarray(copy)
@@ -172,108 +172,6 @@ def _count(family: Family, counts: Counts, events: Events, copy: Bools, reuse: B
         ("minor_faults", touched),
     ):
         counts.total[name] += family.sums(events.row, kind)
-
-
-def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> Ints:
-    """Take slots out of the entries and layers that held them; free frames whose last mapping that was, and give a row for
-    each of them that was linked to a copy.
-
-    The boards of the record (present, exclusive) are the caller's to change. Shapes: entry (n,), one an event, and
-    mapcount (n,) of its frame before -> (k,).
-    """
-    ended = events.row[:0]
-    if not entry.size:
-        settle(family)
-        return ended
-    every = np.ones(entry.size, bool)
-    layer = family.entries.layer.take(entry).astype(np.int64)
-    compound = events.of(family.layers.compound, layer)
-    events.clear(family.entries.slots, entry, every)
-    lists = family.missing_rows(layer)
-    np.add.at(family.missing.ptes.reshape(-1), lists * HPAGE_PMD_NR + events.slot, np.int32(1))
-    large = family.sums(events.row, compound)
-    family.gauge["compound_ptes"] -= large
-    family.gauge["small_ptes"] -= family.sums(events.row, every) - large
-    # No more mappings can have gone than there were events in the region.
-    region = family.region_of(events.row)
-    gone = np.bincount(region)
-    few = bits.where(mapcount <= gone[region]) if mapcount.min() <= gone.max() else region[:0]
-    unmapped = few[family.mapcounts(layer[few], events.slot[few]) == 0]
-    if family.swaps:
-        unmapped = unmapped[family.away_counts(layer[unmapped], events.slot[unmapped]) == 0]
-    if unmapped.size:
-        # Two sharers that both left a frame name it twice.
-        _, first = np.unique(layer[unmapped] * HPAGE_PMD_NR + events.slot[unmapped], return_index=True)
-        ended = _free(family, events, layer, compound, unmapped[first])
-    if compound.any():
-        some = indices(compound)
-        folios = family.folios_at(layer[some], events.slot[some])
-        run = bits.where(folios[1:] != folios[:-1]) + 1
-        first = np.concatenate(([0], run))
-        family.map_folios(folios[first], -np.diff(first, append=folios.size))
-    settle(family)
-    return ended
-
-
-def unmap_slots(family: Family, rows: Ints, records: Ints, boards: Boards) -> Ints:
-    """Unmap those of the slots that are present, in records that only one row points at; count per row the pages that
-    others still map. Shapes: (n,), (n,), (n, 8) -> (n,)."""
-    index, slot = bits.pairs(boards & family.records.present[records])
-    events = Events(rows[index], slot)
-    entry = entries_of(family, events, records[index])
-    mapcount = family.mapcounts(family.entries.layer[entry].astype(np.int64), slot)
-    unmap(family, events, entry, mapcount)
-    family.records.present[records] &= ~boards
-    family.records.exclusive[records] &= ~boards
-    return np.bincount(index[mapcount > 1], minlength=rows.size)
-
-
-def leave_slots(family: Family, rows: Ints, boards: Boards) -> Ints:
-    """Unmap slots of rows of distinct regions, those that map the zero page, too; count per row the pages that others still
-    map. Shapes: (n,), (n, 8) -> (n,)."""
-    records = diverge(family, rows)
-    still_mapped = unmap_slots(family, rows, records, boards)
-    family.records.zero[records] &= ~boards
-    return still_mapped
-
-
-def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: Ints) -> Ints:
-    """Take distinct frames without a mapping out of their layers; give a row for each that was linked."""
-    ended = _end_links(family, events, layer, dead)
-    _orphan(family, events, layer, dead)
-    chosen, large = np.zeros(layer.size, bool), np.zeros(layer.size, bool)
-    chosen[dead] = True
-    large[dead] = compound[dead]
-    events.clear(family.layers.slots, layer, chosen)
-    events.clear(family.layers.compound, layer, large)
-    if family.holds_zeroes:
-        events.clear(family.layers.zeroed, layer, chosen & events.of(family.layers.zeroed, layer))
-    family.missing.ptes[family.layers.missing[layer[dead]], events.slot[dead]] = 0
-    folios = family.folios_at(layer[large], events.slot[large])
-    family.lose(events.row[large], folios, np.ones(folios.size, np.int64))
-    small = dead[~compound[dead]]
-    family.adjust("small_frames", events.row[small], np.full(small.size, -1))
-    return ended
-
-
-def _orphan(family: Family, events: Events, layer: Ints, dead: Ints) -> None:
-    """Keep the frames that have long references."""
-    if not family.pins.in_use:
-        return
-    held = dead[(family.layers.held[layer[dead], events.word[dead]] & events.bit[dead]) != 0]
-    if held.size:
-        layers, first, which = np.unique(layer[held], return_index=True, return_inverse=True)
-        family.orphan(events.row[held[first]], layers, bits.from_pairs(layers.size, which, events.slot[held]))
-
-
-def _end_links(family: Family, events: Events, layer: Ints, dead: Ints) -> Ints:
-    """End the links of frames that lost their last mapping; give a row for each."""
-    linked = dead[family.layers.link[layer[dead]] != 0]
-    if linked.size:
-        layers, first, which = np.unique(layer[linked], return_index=True, return_inverse=True)
-        boards = bits.from_pairs(layers.size, which, events.slot[linked])
-        end_links(family, events.row[linked[first]], layers, boards)
-    return np.asarray(events.row[linked])
 
 
 def map_new(family: Family, events: Events, record: Ints, new: Bools) -> None:

@@ -11,6 +11,7 @@ from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mm.rmap import Sources
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.folios import heads_of, new_folios, spans_of
 from thpsweep.model.state.mm_slots import hand_out
 from thpsweep.units import HPAGE_PMD_ORDER
 
@@ -23,8 +24,8 @@ def fold(family: Family, found: Sources, order: int = HPAGE_PMD_ORDER, block: in
     No row changes: the frames keep their layers and slots, only their form changes.
     """
     rows = found.rows
-    folios = family.new_folios(family.region_of(rows), found.ptes, order, block)
-    heads = family.heads(folios)
+    folios = new_folios(family, family.region_of(rows), found.ptes, order, block)
+    heads = heads_of(family, folios)
     family.adjust("small_frames", rows, -found.pages)
     family.adjust("small_ptes", rows, -found.ptes)
     family.adjust("compound_ptes", rows, found.ptes)
@@ -172,10 +173,10 @@ def folio_slices(family: Family, rows: Ints, folios: Ints, size: int) -> Ints:
 
 def _folio_slots(family: Family, rows: Ints, folios: Ints) -> Boards:
     """Give the slots in which each row maps a subpage of its folio. Shapes: (n,), (n,) -> (n, 8)."""
-    found, heads = bits.empty(rows.size), family.heads(folios)
+    found, heads = bits.empty(rows.size), heads_of(family, folios)
     for index, entry in family.walk(family.record_of[rows].astype(np.int64)):
         layer = family.entries.layer[entry]
         near = bits.where(family.layers.folio[layer] == heads[index])
         hit = bits.at(family.entries.slots, entry[near]) & bits.at(family.layers.compound, layer[near])
-        found[index[near]] |= hit & family.spans(folios[index[near]]) if family.runs else hit
+        found[index[near]] |= hit & spans_of(family, folios[index[near]]) if family.runs else hit
     return found

@@ -13,6 +13,7 @@ from thpsweep.model.mm.unmap import count_forms, leave, shift_mappings, shift_mi
 from thpsweep.model.mm.zeroed import mark_mapped, zeroed_slots
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.folios import by_folio
 from thpsweep.model.state.mm_slots import claim
 
 
@@ -97,7 +98,7 @@ def _map(family: Family, rows: Ints, new_rows: Ints, records: Ints, child: int) 
             family.layers.exclusive[layer[some]] &= ~family.entries.swapped[entry[some]]
             family.missing.ptes[family.away_rows(layer[some])] += bits.expand(family.entries.swapped[entry[some]])
         shift_mappings(family, new_rows[index], layer, entry, +1)
-        _, folios, _ = family.by_folio(layer, family.entries.slots[entry] & family.layers.compound[layer])
+        _, folios, _ = by_folio(family, layer, family.entries.slots[entry] & family.layers.compound[layer])
         claim(family, folios, np.full(folios.size, child))
     family.adjust("pmds", new_rows, family.pmd[new_rows].astype(np.int64))
 

@@ -18,6 +18,7 @@ from thpsweep.model.mm.slots import Events, entries_of
 from thpsweep.model.mm.swap import read_in
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.folios import bury, folio_boards, folios_at
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 UNTIL_RELEASED = np.iinfo(np.int32).max
@@ -87,7 +88,7 @@ def release(family: Family, pins: Ints) -> None:
     large = folio != 0
     np.subtract.at(family.folios.held, folio[large], 1)
     np.subtract.at(family.folios.pinned, folio[large & is_pin], 1)
-    family.bury(np.unique(folio[large]))
+    bury(family, np.unique(folio[large]))
 
 
 def _last(family: Family, pins: Ints) -> Bools:
@@ -110,7 +111,7 @@ def held_slots(family: Family, records: Ints, swapped: bool) -> Boards:
         boards[index] |= slots & ~compound & family.layers.held[layer]
         if swapped and family.swaps:  # in the swap cache
             boards[index] |= family.entries.swapped[entry] & family.layers.held[layer]
-        boards[index] |= slots & compound & family.folio_boards(layer, lambda f: family.folios.held[f] > 0)
+        boards[index] |= slots & compound & folio_boards(family, layer, lambda f: family.folios.held[f] > 0)
     return boards
 
 
@@ -126,7 +127,7 @@ def kept_slots(family: Family, records: Ints) -> Boards:
         which, slot = bits.pairs(slots & ~compound & family.layers.held[layer])
         held = pinned(family, layer[which], slot)
         boards[index] |= bits.from_pairs(index.size, which[held], slot[held])
-        boards[index] |= slots & compound & family.folio_boards(layer, lambda f: family.folios.held[f] > 0)
+        boards[index] |= slots & compound & folio_boards(family, layer, lambda f: family.folios.held[f] > 0)
     return boards
 
 
@@ -157,7 +158,7 @@ def unshareable(family: Family, rows: Ints) -> Boards:
     for position, entry in family.walk(records):
         layer = family.entries.layer[entry].astype(np.int64)
         slots, compound = family.entries.slots[entry], family.layers.compound[layer]
-        boards[some[position]] |= slots & compound & family.folio_boards(layer, lambda f: family.folios.pinned[f] > 0)
+        boards[some[position]] |= slots & compound & folio_boards(family, layer, lambda f: family.folios.pinned[f] > 0)
         boards[some[position]] |= slots & ~compound & _pinned(family, pins, layer)
     exclusive = np.where((family.records.rows[records] == 1)[:, None], family.records.exclusive[records], np.uint64(0))
     boards[some] &= exclusive
@@ -182,7 +183,7 @@ def _hold(family: Family, keys: Ints, until: Ints, is_pin: bool) -> Ints:
     entry = entries_of(family, events, family.record_of[events.row].astype(np.int64))
     layer = family.entries.layer[entry].astype(np.int64)
     frame = _frames(family, layer * HPAGE_PMD_NR + events.slot)
-    folio = np.where(events.of(family.layers.compound, layer), family.folios_at(layer, events.slot), 0)
+    folio = np.where(events.of(family.layers.compound, layer), folios_at(family, layer, events.slot), 0)
     pins = table.take(keys.size)
     table.layer[pins], table.slot[pins], table.row[pins], table.until[pins] = layer, events.slot, events.row, until
     table.frame[pins], table.folio[pins], table.is_pin[pins] = frame, folio, is_pin

@@ -7,6 +7,7 @@ from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mm.folding import by_record, relatives
 from thpsweep.model.mm.zeroed import mark
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.folios import folio_ptes, heads_of, map_folios, new_folios
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 
@@ -17,7 +18,7 @@ def map_private(family: Family, rows: Ints, zeroed: Boards) -> None:
     """
     n = rows.size
     one = np.ones(n, np.int64)
-    folio = family.new_folios(family.region_of(rows), one * HPAGE_PMD_NR)
+    folio = new_folios(family, family.region_of(rows), one * HPAGE_PMD_NR)
     layer = family.new_layers(bits.full(n), one, folio, bits.full(n), np.zeros(n, bool), family.own_anon_vmas(rows))
     mark(family, layer, zeroed)
     records = family.records.take(n)
@@ -33,8 +34,8 @@ def map_block(family: Family, rows: Ints, order: int, block: int, zeroed: Boards
     """Map a new folio by ptes, exclusively, in a block of rows that map nothing there, each with a record of its own; some
     of its pages hold zeroes. The regions of the rows are distinct. Shapes: (n,), (n, 8)."""
     n, table = rows.size, family.records
-    folios = family.new_folios(family.region_of(rows), np.full(n, 1 << order), order, block)
-    heads, records = family.heads(folios), family.record_of[rows].astype(np.int64)
+    folios = new_folios(family, family.region_of(rows), np.full(n, 1 << order), order, block)
+    heads, records = heads_of(family, folios), family.record_of[rows].astype(np.int64)
     slots = np.broadcast_to(bits.blocks(order)[block], (n, BOARD_WORDS))
     own = table.own[records].astype(np.int64)
     layer = family.entries.layer[own].astype(np.int64)
@@ -97,7 +98,7 @@ def _wholly(family: Family, records: Ints, slots: Boards, folios: Ints, one_way:
     table, pages = family.records, bits.count(slots)
     able = ~bits.any_slot((bits.at(table.present, records) ^ slots) | bits.at(table.swapped, records))
     left = bits.where(able)
-    able[left] = family.folio_ptes(records[left], folios[left]) == pages[left]
+    able[left] = folio_ptes(family, records[left], folios[left]) == pages[left]
     if one_way:
         exclusive = np.where(table.rows[records] == 1, bits.count(bits.at(table.exclusive, records)), 0)
         able &= (exclusive == 0) | (exclusive == pages)
@@ -136,7 +137,7 @@ def _fill_holes(family: Family, regions: Ints, slots: Boards, folios: Ints, able
         holes[holed], sharers[holed], folios[holed], holes[holed], sharers[holed] > 1, roots
     )
     mark(family, layers[holed], holes[holed])
-    family.map_folios(folios[holed], bits.count(holes[holed]) * sharers[holed])
+    map_folios(family, folios[holed], bits.count(holes[holed]) * sharers[holed])
     index, sharer = np.nonzero(able & (layers != 0)[:, None])
     records, first = np.unique(
         family.record_of[regions[index] * family.n_sharers + sharer].astype(np.int64), return_index=True

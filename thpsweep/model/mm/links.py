@@ -15,6 +15,7 @@ from thpsweep.model.mm.cow import part_with
 from thpsweep.model.mm.folding import split_layers
 from thpsweep.model.mm.unmap import drop_dead
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.folios import by_folio, folios_at, map_folios, new_folios
 from thpsweep.model.state.mm_slots import claim, settle
 from thpsweep.units import HPAGE_PMD_NR
 
@@ -29,7 +30,7 @@ def link(family: Family, rows: Ints, isolate: bool, forward: bool) -> Ints:
     """
     records = family.record_of[rows].astype(np.int64)
     pages = bits.count(bits.at(family.records.present, records))
-    folios = family.new_folios(family.region_of(rows), pages)
+    folios = new_folios(family, family.region_of(rows), pages)
     for index, entry in family.walk(records):
         slots = bits.at(family.entries.slots, entry)
         used = bits.where(bits.any_slot(slots))
@@ -86,7 +87,7 @@ def move(family: Family, rows: Ints, within: Boards) -> Ints:
         if some.size:
             index, entry, old, slots = index[some], entry[some], old[some], slots[some]
             moved[index] += bits.count(slots)
-            came.append((index, family.folios_at(family.layers.link[old].astype(np.int64), bits.nth(slots, 0))))
+            came.append((index, folios_at(family, family.layers.link[old].astype(np.int64), bits.nth(slots, 0))))
             _move_entries(family, distinct[index], rows[first[index]], entry, old, slots)
     _claim(family, rows, which, came)
     settle(family)
@@ -123,8 +124,8 @@ def _move_entries(family: Family, records: Ints, rows: Ints, entry: Ints, old: I
     ptes = bits.count(slots) * weight
     family.adjust("small_ptes", rows, -ptes)
     family.adjust("compound_ptes", rows, ptes)
-    which, folios, moved = family.by_folio(copies, slots)
-    family.map_folios(folios, moved * weight[which])
+    which, folios, moved = by_folio(family, copies, slots)
+    map_folios(family, folios, moved * weight[which])
     order = np.argsort(old, kind="stable")
     first = bits.where(np.concatenate(([True], np.diff(old[order]) != 0)))
     left = np.bitwise_or.reduceat(slots[order], first, axis=0)

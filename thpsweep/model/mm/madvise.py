@@ -8,16 +8,17 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Ints
 from thpsweep.model.mm.cow import diverge
-from thpsweep.model.mm.fault import folio_of, split_pmds, unmap_slots
+from thpsweep.model.mm.fault import folio_of, split_pmds
 from thpsweep.model.mm.gup import kept_slots
 from thpsweep.model.mm.huge_memory import map_private
 from thpsweep.model.mm.swap import begin, hold_alone, read_in
-from thpsweep.model.mm.unmap import drop_swap_ptes, leave
+from thpsweep.model.mm.unmap import drop_swap_ptes, leave, unmap_slots
 from thpsweep.model.mm.vmscan import linked_folios, split_folios, swap_out, switch_away
 from thpsweep.model.mm.zeroed import zeroed_slots
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
-from thpsweep.model.state.mm_slots import hand_out
+from thpsweep.model.state.folios import by_folio, folio_boards, new_folios
+from thpsweep.model.state.mm_slots import hand_out, shared_slots
 from thpsweep.units import HPAGE_PMD_NR
 
 
@@ -58,7 +59,7 @@ def page_out(family: Family, counts: Counts, rows: Ints, boards: Boards) -> Boar
     Source: mm/madvise.c madvise_cold_or_pageout_pte_range(), mm/vmscan.c shrink_folio_list() (v6.18).
     """
     records = family.record_of[rows].astype(np.int64)
-    shared = family.shared_slots(records)
+    shared = shared_slots(family, records)
     sole = family.pmd[rows] & (family.folios.mapped[folio_of(family, records)] == HPAGE_PMD_NR)
     shared[sole] = 0
     gone = boards & family.records.present[records] & ~shared & ~kept_slots(family, records)
@@ -117,7 +118,7 @@ def map_lone_subpages(family: Family, rows: Ints, boards: Boards) -> None:
     index, slot = bits.pairs(new)
     one = np.ones(index.size, np.int64)
     lone = bits.from_pairs(index.size, np.arange(index.size), slot)
-    folios = family.new_folios(family.region_of(rows[index]), one)
+    folios = new_folios(family, family.region_of(rows[index]), one)
     layers = family.new_layers(lone, one, folios, lone, np.zeros(index.size, bool), family.own_anon_vmas(rows[index]))
     rank = np.arange(index.size) - np.searchsorted(index, index)
     for step in range(int(rank.max(initial=-1)) + 1):
@@ -150,7 +151,7 @@ def _without_links(family: Family, counts: Counts, rows: Ints, boards: Boards) -
         layer = family.entries.layer[entry].astype(np.int64)
         mine, link = family.entries.slots[entry] & boards[index], family.layers.link[layer] != 0
         bound = np.where(link[:, None], mine, np.uint64(0))
-        of_folio = family.folio_boards(layer, lambda folios: np.isin(folios, large))
+        of_folio = folio_boards(family, layer, lambda folios: np.isin(folios, large))
         bound |= mine & family.layers.compound[layer] & of_folio
         boards[index] &= ~bound
         deferred = bits.where(link & ~family.layers.isolated[layer])
@@ -193,7 +194,7 @@ def _splits(family: Family, records: Ints, out: Boards) -> Ints:
     index, entry = (np.concatenate(part) for part in zip(*family.walk(records), strict=True))
     layer = family.entries.layer[entry].astype(np.int64)
     mine = family.entries.slots[entry] & family.layers.compound[layer]
-    _, folio, leaving = family.by_folio(layer, mine & out[index])
+    _, folio, leaving = by_folio(family, layer, mine & out[index])
     numbers, which = np.unique(folio, return_inverse=True)
     left = (1 << family.folios.order[numbers].astype(np.int64)) - np.bincount(which, weights=leaving)
     return np.asarray(numbers[left > 0])

@@ -1,12 +1,15 @@
-"""A row leaves the frames that it maps, and what no row maps any more is freed."""
+"""A row leaves frames that it maps, all of them (leave) or single slots (unmap), and what no row maps any more is freed."""
 
 import numpy as np
 
 from thpsweep.model import bits
-from thpsweep.model.bits import Ints
+from thpsweep.model.bits import Boards, Bools, Ints
+from thpsweep.model.mm.slots import Events, entries_of, indices
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.folios import by_folio, folios_at, lose, map_folios
 from thpsweep.model.state.mm_slots import settle
+from thpsweep.units import HPAGE_PMD_NR
 
 
 def leave(family: Family, rows: Ints) -> Ints:
@@ -35,7 +38,100 @@ def leave(family: Family, rows: Ints) -> Ints:
     return still_mapped
 
 
-def drop_dead(family: Family, rows: Ints, layers: Ints, left: bits.Boards) -> Ints:
+def unmap(family: Family, events: Events, entry: Ints, mapcount: Ints) -> Ints:
+    """Take slots out of the entries and layers that held them; free frames whose last mapping that was, and give a row for
+    each of them that was linked to a copy.
+
+    The boards of the record (present, exclusive) are the caller's to change. Shapes: entry (n,), one an event, and
+    mapcount (n,) of its frame before -> (k,).
+    """
+    ended = events.row[:0]
+    if not entry.size:
+        settle(family)
+        return ended
+    every = np.ones(entry.size, bool)
+    layer = family.entries.layer.take(entry).astype(np.int64)
+    compound = events.of(family.layers.compound, layer)
+    events.clear(family.entries.slots, entry, every)
+    lists = family.missing_rows(layer)
+    np.add.at(family.missing.ptes.reshape(-1), lists * HPAGE_PMD_NR + events.slot, np.int32(1))
+    large = family.sums(events.row, compound)
+    family.gauge["compound_ptes"] -= large
+    family.gauge["small_ptes"] -= family.sums(events.row, every) - large
+    # No more mappings can have gone than there were events in the region.
+    region = family.region_of(events.row)
+    gone = np.bincount(region)
+    few = bits.where(mapcount <= gone[region]) if mapcount.min() <= gone.max() else region[:0]
+    unmapped = few[family.mapcounts(layer[few], events.slot[few]) == 0]
+    if family.swaps:
+        unmapped = unmapped[family.away_counts(layer[unmapped], events.slot[unmapped]) == 0]
+    if unmapped.size:
+        # Two sharers that both left a frame name it twice.
+        _, first = np.unique(layer[unmapped] * HPAGE_PMD_NR + events.slot[unmapped], return_index=True)
+        ended = _free(family, events, layer, compound, unmapped[first])
+    if compound.any():
+        some = indices(compound)
+        folios = folios_at(family, layer[some], events.slot[some])
+        run = bits.where(folios[1:] != folios[:-1]) + 1
+        first = np.concatenate(([0], run))
+        map_folios(family, folios[first], -np.diff(first, append=folios.size))
+    settle(family)
+    return ended
+
+
+def unmap_slots(family: Family, rows: Ints, records: Ints, boards: Boards) -> Ints:
+    """Unmap those of the slots that are present, in records that only one row points at; count per row the pages that
+    others still map. Shapes: (n,), (n,), (n, 8) -> (n,)."""
+    index, slot = bits.pairs(boards & family.records.present[records])
+    events = Events(rows[index], slot)
+    entry = entries_of(family, events, records[index])
+    mapcount = family.mapcounts(family.entries.layer[entry].astype(np.int64), slot)
+    unmap(family, events, entry, mapcount)
+    family.records.present[records] &= ~boards
+    family.records.exclusive[records] &= ~boards
+    return np.bincount(index[mapcount > 1], minlength=rows.size)
+
+
+def _free(family: Family, events: Events, layer: Ints, compound: Bools, dead: Ints) -> Ints:
+    """Take distinct frames without a mapping out of their layers; give a row for each that was linked."""
+    ended = _end_links(family, events, layer, dead)
+    _orphan(family, events, layer, dead)
+    chosen, large = np.zeros(layer.size, bool), np.zeros(layer.size, bool)
+    chosen[dead] = True
+    large[dead] = compound[dead]
+    events.clear(family.layers.slots, layer, chosen)
+    events.clear(family.layers.compound, layer, large)
+    if family.holds_zeroes:
+        events.clear(family.layers.zeroed, layer, chosen & events.of(family.layers.zeroed, layer))
+    family.missing.ptes[family.layers.missing[layer[dead]], events.slot[dead]] = 0
+    folios = folios_at(family, layer[large], events.slot[large])
+    lose(family, events.row[large], folios, np.ones(folios.size, np.int64))
+    small = dead[~compound[dead]]
+    family.adjust("small_frames", events.row[small], np.full(small.size, -1))
+    return ended
+
+
+def _orphan(family: Family, events: Events, layer: Ints, dead: Ints) -> None:
+    """Keep the frames that have long references."""
+    if not family.pins.in_use:
+        return
+    held = dead[(family.layers.held[layer[dead], events.word[dead]] & events.bit[dead]) != 0]
+    if held.size:
+        layers, first, which = np.unique(layer[held], return_index=True, return_inverse=True)
+        family.orphan(events.row[held[first]], layers, bits.from_pairs(layers.size, which, events.slot[held]))
+
+
+def _end_links(family: Family, events: Events, layer: Ints, dead: Ints) -> Ints:
+    """End the links of frames that lost their last mapping; give a row for each."""
+    linked = dead[family.layers.link[layer[dead]] != 0]
+    if linked.size:
+        layers, first, which = np.unique(layer[linked], return_index=True, return_inverse=True)
+        boards = bits.from_pairs(layers.size, which, events.slot[linked])
+        end_links(family, events.row[linked[first]], layers, boards)
+    return np.asarray(events.row[linked])
+
+
+def drop_dead(family: Family, rows: Ints, layers: Ints, left: Boards) -> Ints:
     """Free the frames among `left` (slots just unmapped) that no row maps any more; count those that live on.
 
     Shapes: (n,), (n,), (n, 8) -> (n,); layers are distinct.
@@ -61,7 +157,7 @@ def drop_dead(family: Family, rows: Ints, layers: Ints, left: bits.Boards) -> In
     return bits.count(alive)
 
 
-def drop_swap_ptes(family: Family, rows: Ints, layers: Ints, boards: bits.Boards) -> None:
+def drop_swap_ptes(family: Family, rows: Ints, layers: Ints, boards: Boards) -> None:
     """Take one swap pte of each slot from layers; what no row holds or maps any more is freed. The layers are distinct.
 
     Shapes: (n,), (n,), (n, 8).
@@ -76,7 +172,7 @@ def drop_swap_ptes(family: Family, rows: Ints, layers: Ints, boards: bits.Boards
         family.layers.zeroed[layers] &= ~boards | family.layers.slots[layers] | family.away_slots(layers)
 
 
-def end_links(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> None:
+def end_links(family: Family, rows: Ints, layers: Ints, dead: Boards) -> None:
     """End the links of old pages that lost their last mapping; a copy that only the link held goes with it.
 
     The caller frees the old pages. Shapes: (n,), (n,), (n, 8); layers are distinct.
@@ -86,8 +182,8 @@ def end_links(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> No
     lists = family.missing_rows(copies)
     family.missing.ptes[lists] += bits.expand(dead)
     drop_dead(family, rows, copies, dead)
-    _, folios, lost = family.by_folio(copies, dead)
-    family.map_folios(folios, -lost)
+    _, folios, lost = by_folio(family, copies, dead)
+    map_folios(family, folios, -lost)
     over = bits.where(~bits.any_slot(bits.at(family.layers.slots, layers) & ~dead))
     if over.size:
         family.layers.link[layers[over]] = 0
@@ -96,10 +192,10 @@ def end_links(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> No
         free_layers(family, copies[over])
 
 
-def forget_slots(family: Family, rows: Ints, layers: Ints, dead: bits.Boards) -> None:
+def forget_slots(family: Family, rows: Ints, layers: Ints, dead: Boards) -> None:
     """Take frames without a mapping out of their layers. Shapes: (n,), (n,), (n, 8); layers are distinct."""
-    index, folios, pages = family.by_folio(layers, dead & bits.at(family.layers.compound, layers))
-    family.lose(rows[index], folios, pages)
+    index, folios, pages = by_folio(family, layers, dead & bits.at(family.layers.compound, layers))
+    lose(family, rows[index], folios, pages)
     family.layers.slots[layers] &= ~dead
     family.layers.compound[layers] &= ~dead
     if family.holds_zeroes:
@@ -135,8 +231,8 @@ def shift_mappings(family: Family, rows: Ints, layers: Ints, entries: Ints, sign
     family.adjust("small_ptes", rows, sign * bits.count(slots & ~compound))
     family.adjust("compound_ptes", rows, sign * by_pte)
     if large.any():
-        _, folios, pages = family.by_folio(layers, slots & compound)
-        family.map_folios(folios, sign * pages)
+        _, folios, pages = by_folio(family, layers, slots & compound)
+        map_folios(family, folios, sign * pages)
 
 
 def count_forms(family: Family, counts: Counts, event: str, replicate: int, rows: Ints) -> None:

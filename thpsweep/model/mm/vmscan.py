@@ -15,6 +15,7 @@ from thpsweep.model.mm.unmap import forget_slots
 from thpsweep.model.mm.zeroed import NEVER_UNDERUSED, underused
 from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.folios import by_folio, folio_boards, folios_at, heads_of, map_folios
 from thpsweep.model.state.mm_slots import settle
 from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
@@ -48,7 +49,7 @@ def reclaim(family: Family, counts: Counts, keys: Ints, young: Young, max_ptes_n
     layer = _layers(family, events)
     frame, first = np.unique(layer * HPAGE_PMD_NR + events.slot, return_index=True)
     layer, slot, row = frame // HPAGE_PMD_NR, frame % HPAGE_PMD_NR, events.row[first]
-    folio = np.where(Events(row, slot).of(family.layers.compound, layer), family.folios_at(layer, slot), 0)
+    folio = np.where(Events(row, slot).of(family.layers.compound, layer), folios_at(family, layer, slot), 0)
     mappings = np.where(folio != 0, family.folios.mapped[folio], family.mapcounts(layer, slot))
     idle = ~young(row, slot, mappings, folio != 0) & ~_referred_to(family, layer, slot, folio)
     layer, slot, row, folio = layer[idle], slot[idle], row[idle], folio[idle]
@@ -91,7 +92,7 @@ def split_folios(family: Family, counts: Counts, folios: Ints) -> None:
     counts.collapse("split_ptes", replicates, ptes)
     counts.hold(regions * family.n_sharers, split_walks=np.full(folios.size, 2), split_ptes=ptes)
     layers, boards = subpages(family, folios)
-    index, owner, pages = family.by_folio(layers, boards)
+    index, owner, pages = by_folio(family, layers, boards)
     rows = regions * family.n_sharers
     zeroed = family.layers.zeroed[layers] & boards if family.holds_zeroes else None
     family.adjust("small_frames", rows[np.searchsorted(folios, owner)], pages)
@@ -100,7 +101,7 @@ def split_folios(family: Family, counts: Counts, folios: Ints) -> None:
     row = np.zeros(layers.size, np.int64)
     row[index] = rows[np.searchsorted(folios, owner)]
     family.layers.compound[layers] &= ~boards
-    family.map_folios(folios, -ptes)
+    map_folios(family, folios, -ptes)
     settle(family)
     if zeroed is not None and zeroed.any():
         some = bits.any_slot(zeroed)
@@ -112,8 +113,8 @@ def subpages(family: Family, folios: Ints) -> tuple[Ints, Boards]:
     """Find the layers that have subpages of some of the folios, and their slots. Shapes: -> (n,), (n, 8)."""
     layers, chosen = family.layers.live(), np.zeros(family.folios.mapped.size, bool)
     chosen[folios] = True
-    layers = layers[np.isin(family.layers.folio[layers], family.heads(folios))]
-    boards = family.layers.compound[layers] & family.folio_boards(layers, lambda some: chosen[some])
+    layers = layers[np.isin(family.layers.folio[layers], heads_of(family, folios))]
+    boards = family.layers.compound[layers] & folio_boards(family, layers, lambda some: chosen[some])
     return layers, boards
 
 
@@ -135,7 +136,7 @@ def linked_folios(family: Family) -> Ints:
     """List the folios that old pages are linked to."""
     layers = family.layers.live()
     layers = layers[family.layers.link[layers] != 0]
-    return family.by_folio(family.layers.link[layers].astype(np.int64), family.layers.slots[layers])[1]
+    return by_folio(family, family.layers.link[layers].astype(np.int64), family.layers.slots[layers])[1]
 
 
 def switch_away(family: Family, counts: Counts, layer: Ints, slot: Ints) -> None:

@@ -11,6 +11,7 @@ from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.collapse.scan import Scanned, refuse_beyond
 from thpsweep.model.mechanisms.visit import ScanLimits
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.folios import folios_at
 from thpsweep.model.state.tables import Folios, Layers, Pins
 from thpsweep.model.triggers.base import Collapser
 from thpsweep.outcomes import ScanResult
@@ -50,7 +51,7 @@ class Ledger:
         for index, entry in family.walk(family.record_of[rows].astype(np.int64)):
             layer = family.entries.layer[entry].astype(np.int64)
             compound, slots = bits.expand(family.layers.compound[layer]), np.arange(HPAGE_PMD_NR)
-            folio = compound * family.folios_at(layer.repeat(slots.size), np.tile(slots, layer.size)).reshape(-1, 512)
+            folio = compound * folios_at(family, layer.repeat(slots.size), np.tile(slots, layer.size)).reshape(-1, 512)
             place = (layer[:, None] << 32) + (folio << 9) + slots
             places[index] += bits.expand(family.entries.slots[entry]) * place
         return places.reshape(-1)

@@ -12,7 +12,7 @@ Pages in swap keep their place in a layer: swapping.py.
 Replicates stand side by side on the region axis: region = replicate * n_regions + region of the family.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.state.anon_vmas import AnonVmas
 from thpsweep.model.state.rules import Rules
 from thpsweep.model.state.tables import Entries, Folios, Layers, Missing, Pins, Records
-from thpsweep.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+from thpsweep.units import HPAGE_PMD_NR
 
 GAUGES = (
     "small_frames",
@@ -151,63 +151,6 @@ class Family:
             multi[partial] &= bits.pack(reach[partial, None] - missing > 1)
         return multi
 
-    def folio_ptes(self, records: Ints, folios: Ints) -> Ints:
-        """Count the slots that each record maps to the given folio. Shapes: (n,), (n,) -> (n,)."""
-        counts, heads = np.zeros(records.size, np.int64), self.heads(folios)
-        for index, entry in self.walk(records):
-            layer = self.entries.layer[entry]
-            same = (self.layers.folio[layer] == heads[index]) & (heads[index] != 0)
-            hit = bits.at(self.entries.slots, entry[same]) & bits.at(self.layers.compound, layer[same])
-            if self.runs:
-                hit &= self.spans(folios[index[same]])
-            counts[index[same]] += bits.count(hit)
-        return counts
-
-    def heads(self, folios: Ints) -> Ints:
-        """Give the first of each folio's run, as its layers name it. Shapes: (n,) -> (n,)."""
-        return self.folios.head.take(folios).astype(np.int64) if self.runs else folios
-
-    def spans(self, folios: Ints) -> Boards:
-        """Give the slots of its region that each folio covers. Shapes: (n,) -> (n, 8)."""
-        return bits.spans(self.folios.order[folios], folios - self.folios.head[folios])
-
-    def folios_at(self, layers: Ints, slots: Ints) -> Ints:
-        """Give the folios of subpages (layer, slot); 0, or any number, where it is none. Shapes: (n,), (n,) -> (n,)."""
-        heads = self.layers.folio.take(layers).astype(np.int64)
-        return heads + (slots >> self.folios.order.take(heads)) if self.runs else heads
-
-    def folio_boards(self, layers: Ints, holds: Callable[[Ints], Bools]) -> Boards:
-        """Give the slots of each layer whose folio something holds for; the caller leaves out what is no subpage.
-
-        Shapes: (n,), holds (k,) -> (k,), result (n, 8).
-        """
-        heads = self.layers.folio.take(layers).astype(np.int64)
-        if not self.runs:
-            return np.where(holds(heads)[:, None], bits.FULL, np.uint64(0))
-        boards, orders = bits.empty(layers.size), self.folios.order.take(heads)
-        for order in np.unique(orders).tolist():
-            some = bits.where(orders == order)
-            run = heads[some, None] + np.arange(HPAGE_PMD_NR >> order)
-            held = holds(run.reshape(-1)).reshape(run.shape)
-            boards[some] = bits.pack(np.repeat(held, 1 << order, axis=1))
-        return boards
-
-    def by_folio(self, layers: Ints, boards: Boards) -> tuple[Ints, Ints, Ints]:
-        """List the folios of subpages on boards: (index into layers, folio, how many). Shapes: (n,), (n, 8) -> each (k,)."""
-        heads = self.layers.folio.take(layers).astype(np.int64)
-        if not self.runs:
-            pages = bits.count(boards)
-            some = bits.where(pages)
-            return some, heads[some], pages[some]
-        orders, parts = self.folios.order.take(heads), []
-        for order in np.unique(orders).tolist():
-            some = bits.where(orders == order)
-            pages = bits.by_block(boards[some], order)
-            which, block = np.nonzero(pages)
-            parts.append((some[which], heads[some[which]] + block, pages[which, block]))
-        index, folios, counts = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else (layers,) * 3
-        return index, folios, counts
-
     def compound_slots(self, records: Ints) -> Boards:
         """Give the slots of each record that map a subpage of any folio. Shapes: (n,) -> (n, 8)."""
         boards = bits.empty(records.size)
@@ -216,34 +159,6 @@ class Family:
                 self.layers.compound, self.entries.layer[entry]
             )
         return boards
-
-    def shared_slots(self, records: Ints) -> Boards:
-        """Give the slots that khugepaged counts as shared: folio_maybe_mapped_shared(), a property of the folio.
-
-        A small frame is shared if its mapcount is above 1; a subpage if its folio's MM slots say so (mm_slots.py).
-        Source: mm/khugepaged.c collapse_scan_pmd(), include/linux/mm.h folio_maybe_mapped_shared() (v6.15 and later).
-        Shapes: (n,) -> (n, 8).
-        """
-        boards = bits.empty(records.size)
-        for index, entry in self.walk(records):
-            layer = self.entries.layer[entry].astype(np.int64)
-            slots, compound = bits.at(self.entries.slots, entry), bits.at(self.layers.compound, layer)
-            boards[index] |= self.multi_mapped(layer, slots & ~compound)
-            # A single mapping is exclusive, whatever the slots say.
-            shared = self.folio_boards(layer, lambda f: self.folios.maybe_shared[f] & (self.folios.mapped[f] > 1))
-            boards[index] |= slots & compound & shared
-        return boards
-
-    def ptes_by_order(self) -> dict[int, Ints]:
-        """Count the ptes of subpages of folios of each order below PMD order that ever was. Shapes: -> (n_replicates,)."""
-        folios = self.folios.live() if self.runs else np.zeros(0, np.int64)
-        replicates, orders = self.folios.region[folios] // self.n_regions, self.folios.order[folios]
-        return {
-            order: np.bincount(
-                replicates[orders == order], self.folios.mapped[folios[orders == order]], self.n_replicates
-            ).astype(np.int64)
-            for order in sorted(self.runs)
-        }
 
     @property
     def lru_entries(self) -> Ints:
@@ -333,59 +248,6 @@ class Family:
         self.entries.next[entries[listed]] = self.entries.next[head[listed]]
         self.entries.next[head[listed]] = entries[listed]
         return entries
-
-    def new_folios(self, regions: Ints, mapped: Ints, order: int = HPAGE_PMD_ORDER, block: int = 0) -> Ints:
-        """Allocate one folio a region, mapped so many times, for an aligned block of it; below PMD order regions are
-        distinct. Shapes: (n,), (n,) -> (n,)."""
-        table = self.folios
-        if order == HPAGE_PMD_ORDER:
-            folios = table.take(regions.size)
-            table.order[folios], table.head[folios] = order, folios
-        else:
-            folios = self._runs_of(regions, order, block) + block
-            table.begin(folios)
-        table.region[folios], table.mapped[folios] = regions, mapped
-        self._count_folios(regions, folios, 1)
-        return folios
-
-    def _runs_of(self, regions: Ints, order: int, block: int) -> Ints:
-        """Give each region's run of an order, a new one where that has a folio in the block. Shapes: (n,) -> (n,)."""
-        runs = self.runs.setdefault(order, np.zeros(self.n_replicates * self.n_regions, np.int64))
-        at = np.where(runs[regions], runs[regions] + block, 0)
-        lacking = regions[(at == 0) | ~self.folios.vacant(at)]
-        runs[lacking] = self.folios.take_runs(lacking.size, order)
-        return runs[regions]
-
-    def _count_folios(self, regions: Ints, folios: Ints, sign: int) -> None:
-        rows = regions * self.n_sharers
-        self.adjust("folios", rows, np.full(folios.size, sign))
-        self.adjust("folio_pages", rows, sign << self.folios.order[folios].astype(np.int64))
-
-    def map_folios(self, folios: Ints, ptes: Ints) -> None:
-        """Add (or take, where negative) mappings of folios; one that loses its last is freed, unless a long reference
-        keeps it. Duplicates are allowed."""
-        np.add.at(self.folios.mapped, folios, ptes.astype(np.int32))
-        if (ptes < 0).any():
-            self.unsettled.append(folios)
-        self.bury(np.unique(folios[self.folios.mapped[folios] == 0]))
-
-    def bury(self, folios: Ints) -> None:
-        """Free those of the distinct folios that are neither mapped nor referred to."""
-        dead = folios[(self.folios.mapped[folios] == 0) & (self.folios.held[folios] == 0)]
-        if dead.size:
-            regions = self.folios.region[dead].astype(np.int64)
-            self._count_folios(regions, dead, -1)
-            self.adjust("stuck_pages", regions * self.n_sharers, -self.folios.lost[dead].astype(np.int64))
-            over = self.folios.end(dead)
-            for runs in self.runs.values() if over.size else ():
-                runs[np.isin(runs, over)] = 0
-
-    def lose(self, rows: Ints, folios: Ints, pages: Ints) -> None:
-        """Note that folios lost the last mappings of so many of their pages; duplicates are allowed. Shapes: each (n,)."""
-        living = (self.folios.mapped[folios] > 0) | (self.folios.held[folios] > 0)
-        rows, folios, pages = rows[living], folios[living], pages[living]
-        np.add.at(self.folios.lost, folios, pages.astype(np.int32))
-        self.adjust("stuck_pages", rows, pages)
 
     def orphan(self, rows: Ints, layers: Ints, dead: Boards) -> None:
         """Keep pages that lost their last mapping but have long references: no layer has them any more.

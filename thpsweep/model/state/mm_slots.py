@@ -11,8 +11,9 @@ Source: include/linux/rmap.h folio_add_large_mapcount(), folio_sub_large_mapcoun
 import numpy as np
 
 from thpsweep.model import bits
-from thpsweep.model.bits import Bools, Ints
+from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.state.family import Family
+from thpsweep.model.state.folios import folio_boards, folio_ptes, heads_of, spans_of
 
 
 def hand_out(family: Family, folios: Ints) -> None:
@@ -25,7 +26,7 @@ def hand_out(family: Family, folios: Ints) -> None:
             return
         some = folios[left]
         rows = table.region[some].astype(np.int64) * family.n_sharers + sharer
-        ptes = family.folio_ptes(family.record_of[rows].astype(np.int64), some)
+        ptes = folio_ptes(family, family.record_of[rows].astype(np.int64), some)
         counted[left] += ptes
         second = (ptes > 0) & (table.mm_0[some] != 0)
         table.mm_1[some[second]], table.maybe_shared[some[second]] = sharer + 1, True
@@ -74,7 +75,7 @@ def settle(family: Family) -> None:
     records = family.record_of[rows].astype(np.int64)
     left = bits.where((table.mapped[held] <= 1 << table.order[held]) | ~_begins_with(family, records, held))
     held, some = held[left], some[left]
-    ptes = family.folio_ptes(records[left], held)
+    ptes = folio_ptes(family, records[left], held)
     table.maybe_shared[held[ptes == table.mapped[held]]] = False
     over, first = ptes == 0, some < folios.size
     table.mm_0[held[over & first]] = 0
@@ -87,5 +88,23 @@ def _begins_with(family: Family, records: Ints, folios: Ints) -> Bools:
     layer = family.entries.layer[entry]
     board = bits.at(family.entries.slots, entry) & bits.at(family.layers.compound, layer)
     if family.runs:
-        board &= family.spans(folios)
-    return np.asarray(bits.any_slot(board) & (family.layers.folio[layer] == family.heads(folios)))
+        board &= spans_of(family, folios)
+    return np.asarray(bits.any_slot(board) & (family.layers.folio[layer] == heads_of(family, folios)))
+
+
+def shared_slots(family: Family, records: Ints) -> Boards:
+    """Give the slots that khugepaged counts as shared: folio_maybe_mapped_shared(), a property of the folio.
+
+    A small frame is shared if its mapcount is above 1; a subpage if its folio's MM slots say so (mm_slots.py).
+    Source: mm/khugepaged.c collapse_scan_pmd(), include/linux/mm.h folio_maybe_mapped_shared() (v6.15 and later).
+    Shapes: (n,) -> (n, 8).
+    """
+    boards = bits.empty(records.size)
+    for index, entry in family.walk(records):
+        layer = family.entries.layer[entry].astype(np.int64)
+        slots, compound = bits.at(family.entries.slots, entry), bits.at(family.layers.compound, layer)
+        boards[index] |= family.multi_mapped(layer, slots & ~compound)
+        # A single mapping is exclusive, whatever the slots say.
+        shared = folio_boards(family, layer, lambda f: family.folios.maybe_shared[f] & (family.folios.mapped[f] > 1))
+        boards[index] |= slots & compound & shared
+    return boards
