@@ -146,8 +146,6 @@ class OnModel:
         self._processes[step.who].merge(step.pages)
 
     def _age(self, step: CaseStep) -> None:
-        if self._scene.family.rules.needs_writable_pte:
-            raise InexpressibleError("clear_refs write-protects ptes, and this kernel's scan asks for a writable one")
         self._processes[step.who].age()
 
     def _hold(self, step: CaseStep) -> None:
