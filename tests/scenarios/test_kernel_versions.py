@@ -157,7 +157,9 @@ def test_vendors_take_changes_into_older_versions(release: str, vendor: bool) ->
     assert is_vendor(release) is vendor
 
 
-@pytest.mark.parametrize(("version", "shared"), [((6, 1), 256), ((6, 9), 256), ((6, 10), 512), ((6, 12), 512), ((6, 15), 512)])
+@pytest.mark.parametrize(
+    ("version", "shared"), [((6, 1), 256), ((6, 9), 256), ((6, 10), 512), ((6, 12), 512), ((6, 15), 512)]
+)
 def test_what_khugepaged_takes_for_shared_where_the_child_gave_back_half_of_a_large_folio(
     version: tuple[int, int], shared: int
 ) -> None:

@@ -176,13 +176,22 @@ class OnKernel:
         """Make ptes old, and drop the TLB entries through which a read would make none young.
 
         clear_refs leaves these where it is told 1; told 4 it flushes, but write-protects ptes in kernels with soft-dirty
-        bits. An unmap of more pages than are flushed one by one flushes all (arch/x86/mm/tlb.c tlb_single_page_flush_ceiling).
+        bits. An unmap of more pages than are flushed one by one flushes all.
+        Source: arch/x86/mm/tlb.c tlb_single_page_flush_ceiling (v6.18).
         """
         actor = self._actors[step.who]
         Path(f"/proc/{actor.pid}/clear_refs").write_text("1")
         scratch = actor.map(1)
         actor.write(scratch, range(_FLUSHING_PAGES))
         actor.unmap(scratch)
+        return StepResult()
+
+    def _lock(self, step: CaseStep) -> StepResult:
+        self._actors[step.who].lock(self._memory, step.pages)
+        return StepResult()
+
+    def _move(self, step: CaseStep) -> StepResult:
+        self._actors[step.who].move(self._memory, step.pages)
         return StepResult()
 
     def _hold(self, step: CaseStep) -> StepResult:

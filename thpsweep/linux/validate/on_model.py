@@ -148,6 +148,12 @@ class OnModel:
     def _age(self, step: CaseStep) -> None:
         self._processes[step.who].age()
 
+    def _lock(self, step: CaseStep) -> None:
+        self._processes[step.who].lock(step.pages)
+
+    def _move(self, step: CaseStep) -> None:
+        self._processes[step.who].move(step.pages)
+
     def _hold(self, step: CaseStep) -> None:
         pages = self._chosen or step.pages
         self._held.setdefault(step.who, []).append(self._processes[step.who].vmsplice(pages))

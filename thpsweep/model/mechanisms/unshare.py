@@ -100,7 +100,11 @@ def _shared(family: Family, records: Ints) -> Boards:
     Source: mm/memory.c do_wp_page(), __wp_can_reuse_large_anon_folio() (v6.15).
     """
     exclusive = np.where((family.records.rows[records] == 1)[:, None], family.records.exclusive[records], np.uint64(0))
-    shared = shared_slots(family, records, Sharing.MM_IDS) | _last_subpages(family, records) | shared_in_swap(family, records)
+    shared = (
+        shared_slots(family, records, Sharing.MM_IDS)
+        | _last_subpages(family, records)
+        | shared_in_swap(family, records)
+    )
     return np.asarray(shared & ~exclusive)
 
 

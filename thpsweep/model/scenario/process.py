@@ -143,6 +143,25 @@ class Process:
         ledger.renamed(old[split], new[split])
         ledger.close_generation()
 
+    def move(self, pages: Iterable[int]) -> None:
+        """Move pages elsewhere and back (mremap()): a PMD that goes in part is ptes from then on, else all is as before.
+
+        Source: mm/mremap.c move_page_tables(), mm/huge_memory.c vma_adjust_trans_huge() (v6.18).
+        """
+        regions, moved = np.unique(np.array(list(pages), np.int64) // HPAGE_PMD_NR, return_counts=True)
+        split_pmds(self.scene.family, self.scene.counts, self._rows[regions[moved < HPAGE_PMD_NR]])
+
+    def lock(self, pages: Iterable[int]) -> None:
+        """Lock pages into memory (mlock()), and unlock them: each is faulted in for writing, though nothing is written.
+
+        Source: mm/gup.c populate_vma_page_range() (v6.18).
+        """
+        zeroes, contents = self._zeroes(), self.reads
+        chosen = self._fault(pages)
+        self._young[chosen] = True
+        self.scene.ledger.learn(self.frames[chosen], contents[chosen])
+        mark_mapped(self.scene.family, self._rows, self._boards(chosen) & zeroes)
+
     def pin(self, pages: Iterable[int]) -> Ints:
         """Pin pages for long (FOLL_PIN, as registered buffers do), each after a copy of its own; give them for release().
 
@@ -152,7 +171,7 @@ class Process:
         """
         chosen = np.unique(np.array(list(pages), np.int64))
         self._write_huge_zero(np.unique(chosen // HPAGE_PMD_NR))
-        zeroes = zeroes_of_copy(self.scene.family, self.scene.family.record_of[self._rows].astype(np.int64))
+        zeroes = self._zeroes()
         held = [self._refer([page], gup.pin) for page in chosen.tolist()]
         mark_mapped(self.scene.family, self._rows, self._boards(chosen) & zeroes)
         return np.concatenate([np.zeros(0, np.int64), *held])
@@ -327,6 +346,10 @@ class Process:
         """Tell which pages are on a board of the rows' records. Shapes: (n_pages,)."""
         boards: Boards = getattr(self.scene.family.records, board)
         return np.asarray(bits.expand(boards[self.scene.family.record_of[self._rows]]).reshape(-1) != 0)
+
+    def _zeroes(self) -> Boards:
+        """Give the slots in which a page that is faulted in now, or copied, holds zeroes."""
+        return zeroes_of_copy(self.scene.family, self.scene.family.record_of[self._rows].astype(np.int64))
 
     def _boards(self, pages: Iterable[int]) -> Boards:
         chosen = np.array(list(pages), np.int64)
