@@ -14,12 +14,13 @@ from thpsweep.cli import main
 from thpsweep.errors import DisturbedError, LiveError, OptionError, ThpsweepError
 from thpsweep.linux.calibrate import rounds
 from thpsweep.linux.calibrate.prices import PRICES, priced
-from thpsweep.linux.calibrate.probes import migrating
+from thpsweep.linux.calibrate.probes import aging, interrupting, migrating
 from thpsweep.linux.calibrate.rounds import Calibration, Failure, Figure, calibrate
 from thpsweep.linux.calibrate.samples import line, typical_ns
 from thpsweep.linux.calibrate.write import text
 from thpsweep.linux.live.actor import Reply
 from thpsweep.linux.live.tracing import Event
+from thpsweep.linux.proc import lru_gen
 from thpsweep.linux.prototype.derive import DERIVABLE, MEASURED
 from thpsweep.linux.prototype.kernels import DEFAULT
 from thpsweep.linux.prototype.table import load as load_tables
@@ -100,6 +101,31 @@ def test_no_price_is_negative_however_noisy_what_it_is_from() -> None:
     for low in names:
         raw = {name: 100.0 for name in names} | {low: -240.0}
         assert all(value >= 0 for value in priced(raw).values()), low
+
+
+def test_what_an_interrupt_takes_is_the_turns_that_are_missing() -> None:
+    """A thread makes 2 turns a ns; 20 interrupts of 1.5 us in 100 us leave 70 us of turns. Who lost the CPU is left out."""
+    quiet = [(200_000, 100_000)] * 40 + [(0, 100_000)] * 40
+    busy = [(140_000, 100_000)] * 70 + [(10_000, 100_000)] * 40
+    assert interrupting.receiver_ns(quiet, busy, 20) == pytest.approx(1_500)
+    with pytest.raises(DisturbedError, match="free enough"):
+        interrupting.receiver_ns(quiet[30:], busy, 20)
+    with pytest.raises(DisturbedError, match="free enough"):
+        interrupting.receiver_ns([], busy, 20)
+
+
+def test_a_walk_that_is_not_cached_takes_as_long_as_a_cached_one_at_least() -> None:
+    cached = {"load_small_256_mib": 60.0, "load_huge_256_mib": 40.0, "load_huge_1024_mib": 50.0}
+    for small_ns, expected in ((150.0, 100.0), (55.0, 20.0)):
+        prices = priced({**cached, "load_small_1024_mib": small_ns})
+        assert (prices["page_walk_ns"], prices["page_walk_uncached_ns"]) == (20.0, expected)
+
+
+def test_what_a_kernel_with_mglru_does_is_not_taken_for_classic_aging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its eviction has the same tracepoint."""
+    monkeypatch.setattr(lru_gen, "is_enabled", lambda: True)
+    with pytest.raises(LiveError, match="ages by MGLRU"):
+        aging.aging(None)
 
 
 def test_what_was_not_measured_is_no_key() -> None:

@@ -194,13 +194,28 @@ def test_a_process_waits_from_its_first_page_walk_into_a_frozen_region_on(degree
     """Walks are spread over a process's memory: it waits half the hold where they are rare, at most all of it."""
     found = run("inplace", degree, page_walk_share=walk_share)
     busy = min(2.0, 0.25 * (degree - 1)) / degree
-    lost = max(0.0, 1 - PRICE["page_table_cache_bytes"] / (degree * REGIONS * 512 * 8))
+    used_bytes = (degree - 1) * REGIONS * 512 * 8  # the root does not run
+    lost = max(0.0, 1 - PRICE["page_table_cache_bytes"] / used_bytes)
     walk_ns = PRICE["page_walk_ns"] + lost * (PRICE["page_walk_uncached_ns"] - PRICE["page_walk_ns"])
     met = busy * walk_share / walk_ns / REGIONS * frozen_ns(degree)
     waited = met / 2 if met < 1e-5 else 1 - (1 - math.exp(-met)) / met
     assert found["stall_ms"] == pytest.approx(REGIONS * degree * frozen_ns(degree) * waited / 1e6, rel=1e-4)
     assert found["stall_ms"] < REGIONS * degree * frozen_ns(degree) / 1e6
     assert found["stall_max_ms"] == found["call_mean_max_ms"] > frozen_ns(degree) / 1e6
+
+
+@pytest.mark.parametrize(("mechanism", "tables"), [("shared_table", 1), ("inplace", 64)])
+def test_walks_through_a_table_that_all_share_are_cached_and_come_the_more_often(mechanism: str, tables: int) -> None:
+    """64 tables of 16 KiB do not fit 512 KiB, one does: a walk takes page_walk_ns, and as many more fit the same cycles."""
+    degree, share, cpus = 64, 1e-4, 0.01
+    found = run(mechanism, degree, page_walk_share=share, root_cpu_share=cpus, worker_cpu_share=cpus)
+    lost = max(0.0, 1 - PRICE["page_table_cache_bytes"] / (tables * REGIONS * 512 * 8))
+    walk_ns = PRICE["page_walk_ns"] + lost * (PRICE["page_walk_uncached_ns"] - PRICE["page_walk_ns"])
+    hold_ns = 1e6 * found["lock_hold_folio_max_ms"]
+    met = cpus * share / walk_ns / REGIONS * hold_ns  # walks of one process to one of the regions meanwhile
+    waited_ns = hold_ns * (met / 2 if met < 1e-5 else 1 - (1 - math.exp(-met)) / met)
+    assert (lost > 0) == (tables > 1)
+    assert found["stall_ms"] == pytest.approx(REGIONS * degree * waited_ns / 1e6, rel=1e-4)
 
 
 def test_a_caller_is_inside_its_call_for_all_that_the_collapse_takes() -> None:

@@ -42,7 +42,7 @@ from thpsweep.model.triggers.base import Collapser, Early
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR
 
-MODEL_VERSION = "12"
+MODEL_VERSION = "13"
 """Raised whenever the same point would give other numbers; part of a point's identity."""
 
 
@@ -166,8 +166,8 @@ def _prepare(setting: Setting, shares_tables: bool = False) -> _Running:
     )
     if early:
         _begin_early(early, running, start)
-    locks.begin()
     running.meter.begin(family, counts)
+    locks.begin(integrals.small_uncached)
     return running
 
 

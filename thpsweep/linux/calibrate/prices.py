@@ -56,6 +56,7 @@ _PAGES = ("copy_page", "clear_page")
 _SLOPES = ("collapse_pte_exclusive", "collapse_pte_shared")
 _FLUSH = ("drop_alone", "drop_absent", "exit_pte_small")
 _ENTRIES = ("migration_pte", "migration_set_traced", "migration_restore_traced")
+_UNCACHED = tuple(f"load_{form}_{mib}_mib" for mib in (256, 1024) for form in ("small", "huge"))
 
 PRICES = (
     _direct("pte_scan_ns", "scan_pte", "khugepaged's schedstat over refused regions, less a pass without them"),
@@ -92,6 +93,7 @@ PRICES = (
         _FLUSH, _flush_ns,
     ),
     _direct("ipi_ns", "drop_ipi", "MADV_DONTNEED of a page with a thread on another CPU, less alone"),
+    _direct("ipi_receiver_ns", "receiver", "turns that a thread on another CPU loses to an IPI of membarrier()"),
     _direct("fork_pte_small_ns", "fork_pte_small", "forks of 96 MiB just written, caches cold, less an empty fork"),
     _direct("fork_pte_compound_ns", "fork_pte_compound", "the same, pte-mapped 2 MiB folios"),
     _direct("fork_pmd_ns", "fork_pmd", "the same, PMD-mapped"),
@@ -113,6 +115,10 @@ PRICES = (
         "page_walk_ns", "dependent loads over 256 MiB, small less huge pages",
         ("load_small_256_mib", "load_huge_256_mib"),
         lambda raw: max(LEAST_NS, raw["load_small_256_mib"] - raw["load_huge_256_mib"]), measured=True,
+    ),
+    PriceRule(
+        "page_walk_uncached_ns", "the same over 1 GiB, whose page tables are 2 MiB; page_walk_ns at least", _UNCACHED,
+        lambda raw: max(LEAST_NS, *(raw[f"load_small_{mib}_mib"] - raw[f"load_huge_{mib}_mib"] for mib in (256, 1024))),
     ),
     _direct("age_folio_ns", "age_folio", "reclaim in a memory cgroup, all pages young: per page"),
     _direct("age_small_pte_ns", "age_small_pte", "the same: per mapping"),

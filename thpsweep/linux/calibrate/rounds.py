@@ -37,12 +37,14 @@ PROBES: tuple[Probe, ...] = (
     faulting.swapped,
     forking.forking,
     interrupting.interrupting,
+    interrupting.receiving,
     scanning.scanning,
     migrating.migrating,
     migrating.entering,
     splitting.splitting,
     merging.merging,
     walking.walking,
+    walking.uncached,
     aging.aging,
 )
 

@@ -39,6 +39,8 @@ _BESIDE = {
     "load_huge_64_mib": "the same, huge pages, ns",
     "load_small_256_mib": "the same over 256 MiB, small pages, ns",
     "load_huge_256_mib": "the same, huge pages, ns",
+    "load_small_1024_mib": "the same over 1 GiB, small pages, ns",
+    "load_huge_1024_mib": "the same, huge pages, ns",
 }
 """What is measured beside the keys of a profile."""
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from thpsweep.linux.proc import lru_gen
 from thpsweep.linux.proc.tree import Tree
 from thpsweep.units import HPAGE_PMD_SIZE_BYTES, PAGE_SIZE_BYTES
 
@@ -45,12 +46,11 @@ def describe(tree: Tree) -> dict[str, str | int]:
 def reclaim(home: Path = Path("/")) -> str:
     """Say how this machine reclaims anonymous memory: `none` without swap, else `mglru` or `classic`.
 
-    Source: mm/vmscan.c can_reclaim_anon_pages(), lru_gen_enabled(); Documentation/admin-guide/mm/multigen_lru.rst (v6.18).
+    Source: mm/vmscan.c can_reclaim_anon_pages() (v6.18).
     """
     if len(_read(home / "proc/swaps").splitlines()) < 2:  # a title, then a line for each
         return "none"
-    enabled = _read(home / "sys/kernel/mm/lru_gen/enabled") or "0"
-    return "mglru" if int(enabled, 16) & 1 else "classic"
+    return "mglru" if lru_gen.is_enabled(home) else "classic"
 
 
 def command(program: str, arguments: Sequence[str]) -> str:

@@ -35,6 +35,7 @@ static long cpu_ns[MAX_PIECES], wall_ns[MAX_PIECES];
 static int held[MAX_HELD][2], n_held; /* an io_uring and -1, or the two ends of a pipe; -1 where given back */
 static volatile uint64_t sink;
 static volatile int spinning;
+static volatile long turns; /* of the spinner's loop */
 static pthread_t spinner;
 
 static long now_ns(clockid_t clock)
@@ -185,7 +186,7 @@ static void *spin(void *cpu)
 	CPU_SET((long)cpu, &set);
 	sched_setaffinity(0, sizeof(set), &set);
 	while (spinning)
-		;
+		turns++;
 	return NULL;
 }
 
@@ -320,6 +321,26 @@ static long bytes_of(long copies, long address, long bytes, long per_piece)
 	return 0;
 }
 
+/* interrupt TIMES PIECES: so often nothing for a while, then as many IPIs as barrier sends; pieces are, by turns, of the one
+ * and of the other, and have the turns that the spinner made in the place of CPU time */
+static long interrupt(long times, long n)
+{
+	for (long i = 0; i < 2 * n; i++) {
+		long before = turns, wall = now_ns(CLOCK_MONOTONIC), quiet = wall + 200000L;
+		if (pieces == MAX_PIECES)
+			return -1;
+		if (i % 2)
+			for (long k = 0; k < times; k++)
+				if (syscall(__NR_membarrier, 1 << 3, 0, 0))
+					return -1;
+		while (!(i % 2) && now_ns(CLOCK_MONOTONIC) < quiet)
+			;
+		cpu_ns[pieces] = turns - before;
+		wall_ns[pieces++] = now_ns(CLOCK_MONOTONIC) - wall;
+	}
+	return 0;
+}
+
 /* chase ADDRESS BYTES LOADS PER_PIECE: dependent loads, one line a page, in an order that covers the range once a round */
 static long chase(long address, long bytes, long loads, long per_piece)
 {
@@ -390,6 +411,8 @@ static long obey(char *line)
 		return barrier(number[1]);
 	if (IS("bytes"))
 		return bytes_of(number[1], number[2], number[3], number[4]);
+	if (IS("interrupt"))
+		return interrupt(number[1], number[2]);
 	if (IS("chase"))
 		return chase(number[1], number[2], number[3], number[4]);
 	errno = ENOSYS;

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from thpsweep.model.accounting.prices import found_elsewhere
-from thpsweep.model.accounting.translation import Forms, Rates, small_uncached, walks_per_ns
+from thpsweep.model.accounting.translation import Forms, Rates, walks_per_ns
 from thpsweep.model.bits import Floats, Ints
 from thpsweep.model.machines.profile import Profile
 from thpsweep.model.state.family import Family
@@ -166,13 +166,15 @@ class Locks:
         self.total_ns, self.max_ns, self.squares, self.waited_ns = (dict(zip(CLASSES, t, strict=True)) for t in tables)
         self.total_ns_by_class, self.max_ns_by_class = tables[:2]
 
-    def begin(self) -> None:
-        """Spread the page walks of the mean process over what it maps before the first tick."""
+    def begin(self, uncached: Floats) -> None:
+        """Spread the page walks of the mean process over what it maps before the first tick.
+
+        uncached: share of the page tables in use that the cache does not hold then, with small pages alone; a table that
+        processes share counts once (Meter.begin()). Shapes: (n_replicates,).
+        """
         gauge = self._family.gauge
         everyone = Forms(gauge["small_ptes"], gauge["compound_ptes"], gauge["pmds"])
-        nobody = Forms(*np.zeros((3, self._family.n_replicates), np.int64))
-        share = small_uncached(nobody, everyone, self._machine, self._rates)
-        walks = walks_per_ns(self._rates, self._machine, self._family.n_sharers, share)
+        walks = walks_per_ns(self._rates, self._machine, self._family.n_sharers, uncached)
         self._walks_per_page_ns = walks * self._family.n_sharers / np.maximum(everyone.pages, 1)
 
     def record(self, rows: Ints, measures: Mapping[str, Ints]) -> None:

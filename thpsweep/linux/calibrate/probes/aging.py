@@ -10,6 +10,7 @@ from thpsweep.linux.live.cgroup import memory_cgroup
 from thpsweep.linux.live.family import LiveFamily
 from thpsweep.linux.live.forms import FORMS
 from thpsweep.linux.live.tracing import Event
+from thpsweep.linux.proc import lru_gen
 from thpsweep.units import HPAGE_PMD_NR
 
 _REGIONS = 16
@@ -18,11 +19,19 @@ _MIN_BATCHES = 10
 _NS_PER_S = 1e9
 
 
+BY_MGLRU = (
+    "this kernel ages by MGLRU: age_* are of classic reclaim, and mglru_* are ratios to them, as no tracepoint times its "
+    "walk over page tables"
+)
+
+
 def aging(bench: Bench) -> Raw:
     """Reclaim where all pages are young, so that they are looked at and kept.
 
     Units: ns a small page, ns for each pte that maps one, that maps a subpage of a folio, and for each PMD.
     """
+    if lru_gen.is_enabled():
+        raise LiveError(BY_MGLRU)
     bench.need_swap()
     bench.need_trace()
     raw: Raw = {}
