@@ -34,8 +34,8 @@ _LIMITS = {"max_ptes_none": (0, 255, 256, 511), "max_ptes_shared": (0, 255, 256,
 _MERGED = 0.05
 """Part of the cases in which KSM has merged pages before anything else happens."""
 
-_OUTLASTS_KSM = ("write", "read", "discard", "empty", "split", "move", "collapse", "fork", "end")
-"""What such a case does: of a merged page the model knows which slots it stands in, not that it is one frame."""
+_OUTLASTS_KSM = ("write", "read", "discard", "empty", "split", "collapse", "fork", "end")
+"""What such a case does: the model knows the slots of a merged page, not that it is one frame; mremap() unmerges (6.18)."""
 
 
 def random_case(seed: int, plain: bool = False) -> Case:
