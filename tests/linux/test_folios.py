@@ -63,3 +63,21 @@ def test_a_pmd_has_its_label():
     assert folios.facts([census(block(1024, 512), rows_of(range(1024, 1536), huge=True))]) == {
         "lru_entries": 1, "anon-thp-pmd-aligned-2048kB": 2048, "anon-thp-pte-aligned-2048kB": 0, "anon-thp-pte-partial": 0,
     }  # fmt: skip
+
+
+def test_groups_of_contiguous_ptes_are_whole_aligned_and_in_order():
+    """Of 16 slots: 8..11 at an aligned frame, 12..15 as well but a page later, 0..3 with a hole, 4..7 in another order."""
+    frames = np.zeros((1, 512), np.uint32)
+    frames[0, :16] = [64, 65, 0, 67, 81, 80, 82, 83, 100, 101, 102, 103, 201, 202, 203, 204]
+    assert (folios.whole_groups(frames, 4), folios.whole_groups(frames, 16)) == (4, 0)
+    frames[0, 32:64] = np.arange(1024, 1056)
+    assert (folios.whole_groups(frames, 4), folios.whole_groups(frames, 16)) == (36, 32)
+    frames[0, 32:64] += 4  # 16 of them begin where no group of 16 does
+    assert (folios.whole_groups(frames, 4), folios.whole_groups(frames, 16)) == (36, 0)
+
+
+def test_small_pages_and_subpages_count_alike_and_pmds_do_not():
+    small, huge = rows_of([*range(64, 80)], [*range(2048, 2064)]), rows_of(range(1024, 1536), huge=True)
+    parts = [census(block(2048, 16), small), census(block(1024, 512), huge)]
+    assert folios.contiguity(parts) == {"ptes": 32, "ptes_in_groups_of_4": 32, "ptes_in_groups_of_16": 32}
+    assert folios.contiguity([]) == {"ptes": 0}

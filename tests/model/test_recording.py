@@ -1,12 +1,14 @@
 """Counts, then prices: a recorded run at other prices is the run that would have been simulated at them."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.model.points import point
+from tests.model.layouts import layout_of
+from tests.model.points import option, point
 from thpsweep.errors import ThpsweepError
 from thpsweep.model.metrics.repricing import FED_BACK, recording
 from thpsweep.model.simulate import simulate
@@ -58,6 +60,22 @@ def test_rates_of_translation_are_priced_anew_too() -> None:
     expected = simulate(other)["replicates"]
     for name in ("tradeoff/net_cpu_ms", "tradeoff/break_even_walk_share"):
         assert anew[name].tolist() == pytest.approx(expected[name])
+
+
+@pytest.mark.parametrize("group", [1.0, 4.0, 16.0])
+def test_contiguity_of_a_captured_tree_is_recorded_with_the_rates(group: float, tmp_path: Path) -> None:
+    facts = {"ptes": 100, "ptes_in_groups_of_4": 60, "ptes_in_groups_of_16": 20}
+    cells = {(0, slot): (0, str(slot)) for slot in range(512)}
+    layout_of([cells, cells, cells], provenance=facts).save(tmp_path / "tree.npz")
+    captured = {"kind": "captured", **option("workload", "captured"), "path": str(tmp_path / "tree.npz")}
+    known = {**point("inplace", 3), "workload": captured}
+    recorded = recording(known, through_json(simulate(known)))
+    assert (recorded.rates.contiguous_4, recorded.rates.contiguous_16) == (0.6, 0.2)
+    assert not any("contiguous" in key for key in recorded.keys)
+    other = {**known, "machine": {**known["machine"], "tlb_coalesce": group}}
+    expected = simulate(other)["replicates"]["benefit/tlb_ms_saved"]
+    assert recorded.cpu({"machine.tlb_coalesce": group})["benefit/tlb_ms_saved"].tolist() == pytest.approx(expected)
+    assert (expected[0] > 0) == (group > 1)
 
 
 def test_draws_of_many_prices_are_each_draw_alone() -> None:

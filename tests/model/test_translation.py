@@ -76,6 +76,27 @@ def test_ptes_of_a_folio_gain_what_shares_an_entry(coalesce: int) -> None:
     assert law.ns(seconds)[0] == pytest.approx(0.5 * 60e9 * 0.1 * coalesce**-0.5)
 
 
+@pytest.mark.parametrize(("group", "share"), [(1, 0.0), (4, 0.5), (16, 0.25)])
+def test_what_contiguous_small_pages_save_already_is_no_gain(group: int, share: float) -> None:
+    """Half of the ptes are in groups of 4, a quarter in groups of 16: these miss group ** -0.5 times as often as it is."""
+    nobody, n = Forms(*np.zeros((3, 1), np.int64)), np.zeros(1, np.int64)
+    seen = rates(contiguous_4=0.5, contiguous_16=0.25)
+    law = Law(machine(tlb_coalesce=group), seen, 1, np.zeros(1))
+    left = [
+        float(law.ns(process_seconds(Forms(*np.array(forms)[:, None]), nobody, n, machine(), seen, 60.0))[0])
+        for forms in ((8192, 0, 0), (0, 8192, 0), (0, 0, 16))
+    ]
+    as_it_is = 1 - share + share * group**-0.5
+    expected = (1.0, group**-0.5 / as_it_is, 512**-0.5 / as_it_is)
+    assert left == pytest.approx([0.5 * 60e9 * 0.1 * one for one in expected])
+
+
+def test_where_all_pages_are_contiguous_ptes_of_a_folio_gain_nothing() -> None:
+    seen = rates(contiguous_4=1.0, contiguous_16=1.0)
+    for group in (4.0, 16.0):
+        assert seen.as_it_is(group) == pytest.approx(group**-0.5)
+
+
 def test_a_mixture_gains_by_its_parts() -> None:
     """Half of the bytes by PMD, half by small pages: no cliff anywhere."""
     nobody, n = Forms(*np.zeros((3, 1), np.int64)), np.zeros(1, np.int64)

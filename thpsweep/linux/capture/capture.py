@@ -125,7 +125,8 @@ def _capture(tree: Tree, watched: Judged | None) -> Layout:
         "zero_page_ptes": sum(part.n_zero_ptes for part in parts),
         "ksm_frames": sum(part.n_ksm_frames for part in parts),
         "pages_mapped_outside": sum(part.n_mapped_outside for part in parts),
-        **folios.facts([part.census for part in parts if part.census is not None]),
+        **folios.facts(seen := [part.census for part in parts if part.census is not None]),
+        **folios.contiguity(seen),
     }
     return _assemble(parts, tree, provenance, watched)
 

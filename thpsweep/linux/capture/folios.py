@@ -35,12 +35,19 @@ class Mapped:
     huge: npt.NDArray[np.bool_]
 
 
+GROUPS = (4, 16)
+"""Ptes that share a TLB entry where a CPU coalesces: AMD's Zen, arm64's contpte (machine.tlb_coalesce)."""
+
+
 @dataclass(frozen=True)
 class Census:
-    """Hold the folios that some regions map: the first frame of each, and how large ones are mapped. Shapes: heads (n,)."""
+    """Hold the folios that some regions map: the first frame of each, and how large ones are mapped; how many ptes there
+    are, and how many of them in whole_groups() of each size. Shapes: heads (n,)."""
 
     heads: Ints
     mapped: Mapped
+    n_ptes: int
+    in_groups: tuple[int, ...]
 
 
 def count(rows: Rows, kept: npt.NDArray[np.bool_], frames: Ints, folios: FolioSpans) -> Census:
@@ -48,7 +55,25 @@ def count(rows: Rows, kept: npt.NDArray[np.bool_], frames: Ints, folios: FolioSp
 
     Shapes: kept (rows,), frames (n,).
     """
-    return Census(np.unique(folios.of(np.unique(frames))[0]), _mapped(rows, kept, folios))
+    by_ptes = rows.frames[kept & ~rows.huge]
+    return Census(
+        np.unique(folios.of(np.unique(frames))[0]),
+        _mapped(rows, kept, folios),
+        int(np.count_nonzero(by_ptes)),
+        tuple(whole_groups(by_ptes, size) for size in GROUPS),
+    )
+
+
+def whole_groups(frames: npt.NDArray[np.uint32], size: int) -> int:
+    """Count the ptes in aligned groups of so many that map as many consecutive frames from an aligned one on, small pages or
+    subpages: what a CPU may hold in one TLB entry. A group with a hole, or a page of another place, counts for nothing.
+
+    Shapes: (rows, 512), 0 for none.
+    """
+    groups = frames.reshape(-1, size)
+    first = groups[:, :1]
+    whole = (first[:, 0] != 0) & (first[:, 0] % size == 0) & (groups == first + np.arange(size, dtype=np.uint32)).all(1)
+    return size * int(np.count_nonzero(whole))
 
 
 def _mapped(rows: Rows, kept: npt.NDArray[np.bool_], folios: FolioSpans) -> Mapped:
@@ -87,6 +112,12 @@ def facts(parts: Sequence[Census]) -> dict[str, int]:
     for label, n_ptes in zip(_labels(joined), joined.n_ptes.tolist(), strict=True):
         kib[label] = kib.get(label, 0) + n_ptes * PAGE_SIZE_BYTES // 1024
     return {"lru_entries": n_entries, **dict(sorted(kib.items()))}
+
+
+def contiguity(parts: Sequence[Census]) -> dict[str, int]:
+    """Count all ptes, and those in whole groups, over all processes."""
+    by_size = zip(GROUPS, zip(*(part.in_groups for part in parts), strict=True), strict=True) if parts else ()
+    return {"ptes": sum(part.n_ptes for part in parts), **{f"ptes_in_groups_of_{n}": sum(of) for n, of in by_size}}
 
 
 def _joined(parts: Sequence[Mapped]) -> Mapped:

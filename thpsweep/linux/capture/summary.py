@@ -1,5 +1,7 @@
 """What a layout holds, and what was watched, in lines for people."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -40,10 +42,19 @@ def summary(layout: Layout) -> list[tuple[str, str]]:
         layout
     )
     rows += [(label, f"{n_kib} kB") for label, n_kib in large.items() if n_kib] or [("huge pages", "none")]
+    rows += _contiguous_rows(provenance)
     if "cpu_root_us_per_s" in provenance:
         root, others = (int(provenance[f"cpu_{who}_us_per_s"]) / US_PER_S for who in ("root", "others"))
         rows.append(("CPUs kept busy", f"{root + others:.2f}, by the root {root:.2f} of them"))
     return rows + (_activity_rows(layout.activity) if layout.activity else [])
+
+
+def _contiguous_rows(provenance: Mapping[str, str | int]) -> list[tuple[str, str]]:
+    """Tell how many ptes a CPU that coalesces would hold together already."""
+    if not (n_ptes := int(provenance.get("ptes", 0))):
+        return []
+    shares = [f"{int(provenance[f'ptes_in_groups_of_{size}']) / n_ptes:.0%} of {size}" for size in (4, 16)]
+    return [("ptes of contiguous pages", f"in whole aligned groups: {', '.join(shares)}")]
 
 
 def _sharing_rows(layout: Layout) -> list[tuple[str, str]]:

@@ -29,6 +29,8 @@ WHO = ("root", "worker")
 FORMS = ("small", "compound", "pmd")
 """compound: subpages of folios of PMD order; those of smaller folios have a form for each order (order_form())."""
 PTE_BYTES = 8
+GROUPS = (4, 16)
+"""Ptes that share a TLB entry on CPUs that coalesce: AMD's Zen, arm64's contpte."""
 
 
 def order_form(order: int) -> str:
@@ -124,11 +126,32 @@ class Rates(NamedTuple):
     worker_cpu_share: float
     page_walk_share: float
     reach_exponent: float
+    contiguous_4: float = 0.0
+    contiguous_16: float = 0.0
+    """Shares of the ptes that are in whole groups of so many contiguous pages before anything is collapsed: no options, but
+    known of a captured tree."""
 
     @classmethod
     def of(cls, workload: Workload) -> "Rates":
         """Take them from a workload."""
-        return cls(*(float(getattr(workload, name)) for name in cls._fields))
+        options = (float(getattr(workload, name)) for name in cls.options())
+        return cls(*options, *(workload.contiguous(size) for size in GROUPS))
+
+    @classmethod
+    def options(cls) -> tuple[str, ...]:
+        """Name those that are options."""
+        return cls._fields[: -len(GROUPS)]
+
+    def recorded(self) -> dict[str, float]:
+        """Give them by name, what is only known of a captured tree where it is known."""
+        return {name: value for name, value in self._asdict().items() if value or name in self.options()}
+
+    def as_it_is(self, group: Floats | float) -> Floats:
+        """Give the misses of memory before anything is collapsed, where a CPU coalesces so many ptes, by those without."""
+        share = np.where(
+            np.asarray(group) > 4, self.contiguous_16, np.where(np.asarray(group) > 1, self.contiguous_4, 0.0)
+        )
+        return np.asarray(1.0 - share + share * np.asarray(group, np.float64) ** -self.reach_exponent)
 
 
 def busy(rates: Rates, machine: Profile, n_sharers: int) -> tuple[Floats, Floats]:
@@ -225,6 +248,8 @@ class Law:
         for order in range(1, HPAGE_PMD_ORDER):
             if f"root_{order_form(order)}_s" in amounts:
                 misses[order_form(order)] = np.where(1 << order >= np.asarray(group), misses["compound"], 1.0)
+        as_it_is = self.rates.as_it_is(group)  # page_walk_share is that of the memory as it is
+        misses = {form: left if form == "small" else np.minimum(1.0, left / as_it_is) for form, left in misses.items()}
         cached_ns, more_ns = machine.page_walk_ns, machine.page_walk_uncached_ns - machine.page_walk_ns
         total: Floats = np.zeros(1)
         for who, cpus in zip(WHO, busy(self.rates, machine, self.n_sharers), strict=True):

@@ -38,7 +38,7 @@ def counted(pair: Pair, n_points: int = 1, *, fed_back: bool) -> list[dict[str, 
             "first_collapse_s": first_s[number],
             "small_uncached": small[number],
             "duration_s": pair.duration_s,
-            "rates": pair.law.rates._asdict(),
+            "rates": pair.law.rates.recorded(),
             "fed_back": FED_BACK if fed_back else "",
         }
         for number in range(n_points)
@@ -77,7 +77,7 @@ class Recording:
         """Name what can be priced anew, by its key in the config, with its value."""
         prices = [field.name for field in dataclasses.fields(self.machine) if field.type is float]
         return {f"machine.{name}": float(getattr(self.machine, name)) for name in prices if name not in SIZES} | {
-            f"workload.{name}": value for name, value in self.rates._asdict().items()
+            f"workload.{name}": getattr(self.rates, name) for name in self.rates.options()
         }
 
     def cpu(self, values: Mapping[str, float | Floats] | None = None) -> dict[str, Floats]:

@@ -138,6 +138,11 @@ class Workload(abc.ABC):
         """Give the share of all pages that a worker writes in the first burst_s of its life."""
         return self.burst_pages_share
 
+    def contiguous(self, size: int) -> float:
+        """Give the share of the ptes that are in whole aligned groups of so many contiguous pages at the start."""
+        del size
+        return 0.0
+
     def absent(self, n_sharers: int) -> int:
         """Count the workers, the last of the sharers, that do not live yet when the run begins."""
         del n_sharers

@@ -107,6 +107,14 @@ class Captured(Workload):
             pmd=layout.huge,
         )
 
+    def contiguous(self, size: int) -> float:
+        """Take it from the file, where frames were seen: of all processes together."""
+        known = files.load(self.file()).provenance
+        n_ptes, in_groups = (known.get(name, 0) for name in ("ptes", f"ptes_in_groups_of_{size}"))
+        if not isinstance(n_ptes, int) or not isinstance(in_groups, int) or not 0 <= in_groups <= n_ptes or not n_ptes:
+            return 0.0
+        return in_groups / n_ptes
+
     def describe(self, n_sharers: int) -> dict[str, Any]:
         """Say what was captured, what was replicated and what was left out."""
         layout = files.load(self.file())
