@@ -1,9 +1,10 @@
 """`thpsweep advise` and `collapse` on preforking services: a gunicorn, loaded and idle, and a pool that loads data.
 
-Memory that collapsing takes is held against what was predicted. CPU time a request, before and after, is only printed beside
-the gain that was predicted: a single start does not decide on it, tests/linux/test_prefork_gain.py does, over several starts.
-CPU time of collapsing is only printed, too: where a host gives memory at its first touch a huge page took 7.6 and 8.7 ms (a
-VM, Linux 6.18), and 0.6 ms were predicted, in which the host has no part.
+Memory that collapsing takes is held against what was predicted. CPU time a request, before and after, is only printed
+beside the gain that was predicted: a single start does not decide on it;
+tests/linux/test_prefork_gain.py does, over several starts.
+CPU time of collapsing is only printed, too: where a host gives memory at its first touch a huge page took 7.6 and 8.7 ms
+(a VM, Linux 6.18), and 0.6 ms were predicted, in which the host has no part.
 """
 
 import contextlib
