@@ -44,13 +44,21 @@ class Scan:
                     return "EXCEED_NONE_PTE", progress
             else:
                 if mechanism in ONE_MM:
-                    # folio_maybe_mapped_shared() asks the folio: every page of one that others map too is shared.
-                    shared += frame.mapcount > 1 if frame.folio is None else frame.folio.maybe_mapped_shared()
+                    shared += self._is_shared(frame)
                     if shared > max_ptes_shared:
                         return "EXCEED_SHARED_PTE", progress
                 if self._held(frame):
                     return "PAGE_COUNT", progress
         return None, HPAGE_PMD_NR
+
+    def _is_shared(self, frame: Frame) -> bool:
+        """Ask what the scan asks of a present page: itself (to 6.9), its folio by a guess (to 6.14), its folio's MM ids."""
+        if frame.folio is None or self.version < (6, 10):
+            return frame.mapcount > 1
+        if self.version >= (6, 15):
+            return frame.folio.maybe_mapped_shared()
+        folio, first = frame.folio, frame.folio.pages.get(frame.slot // frame.folio.size * frame.folio.size)
+        return folio.mappings > folio.size or (first is not None and first.mapcount > 1)
 
     def _blocks(
         self, row: Row, mechanism: str, order: int, max_ptes_none: int, max_ptes_swap: int, max_ptes_shared: int
@@ -77,9 +85,7 @@ class Scan:
                 refusals.append("PTE_MAPPED_HUGEPAGE")  # its own product
             elif any(map(self._held, [*frames, *(page.frame for page in pages if page.frame is not None)])):
                 refusals.append("PAGE_COUNT")
-            elif mechanism in ONE_MM and shared < sum(
-                f.mapcount > 1 if f.folio is None else f.folio.maybe_mapped_shared() for f in frames
-            ):
+            elif mechanism in ONE_MM and shared < sum(map(self._is_shared, frames)):
                 refusals.append("EXCEED_SHARED_PTE")
             else:
                 chosen.append(block)

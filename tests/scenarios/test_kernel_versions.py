@@ -3,14 +3,17 @@
 Debian's 6.1.187 and 6.12.117 under emulation, 6.18.44 on hardware; p parent, c child.
 """
 
+import numpy as np
 import pytest
 
 from tests.model.points import point, totals
 from tests.scenarios.truths import NR
 from thpsweep.errors import OptionError
+from thpsweep.model import bits
 from thpsweep.model.scenario.process import Process
 from thpsweep.model.scenario.scenario import Scenario
 from thpsweep.model.simulate import simulate
+from thpsweep.model.state.mm_slots import shared_slots
 from thpsweep.model.state.rules import CHANGES, NEWEST, OLDEST, Rules, has, is_vendor, version_of
 from thpsweep.outcomes import ScanResult
 
@@ -152,3 +155,33 @@ def test_every_change_has_a_place_and_a_version_that_is_known() -> None:
 )  # fmt: skip
 def test_vendors_take_changes_into_older_versions(release: str, vendor: bool) -> None:
     assert is_vendor(release) is vendor
+
+
+@pytest.mark.parametrize(
+    ("version", "shared"), [((6, 1), 256), ((6, 9), 256), ((6, 10), 512), ((6, 12), 512), ((6, 15), 512)]
+)
+def test_what_khugepaged_takes_for_shared_where_the_child_gave_back_half_of_a_large_folio(
+    version: tuple[int, int], shared: int
+) -> None:
+    """The child keeps the second half, and its parent all: each page, or the folio, is asked."""
+    parent, child = parent_and_child(version, huge=True, split=True)
+    child.discard(range(NR // 2))
+    parent.write([0, NR - 1])
+    assert khugepaged_counts(parent) == pytest.approx(shared, abs=2)
+
+
+@pytest.mark.parametrize(("version", "shared"), [((6, 1), 0), ((6, 12), 0), ((6, 15), 510)])
+def test_what_it_takes_for_shared_where_a_third_mm_is_left_alone(version: tuple[int, int], shared: int) -> None:
+    """Three share a folio that ptes map; the two that got MM ids exit, and the survivor has none."""
+    parent, child = parent_and_child(version, huge=True, split=True)
+    survivor = child.fork()
+    parent.exit()
+    child.exit()
+    survivor.write([0, 1])
+    assert khugepaged_counts(survivor) == pytest.approx(shared, abs=2)
+
+
+def khugepaged_counts(process: Process) -> int:
+    """Count the pages of a process that khugepaged takes for shared."""
+    boards = shared_slots(process.scene.family, process.scene.family.record_of[process._rows].astype(np.int64))
+    return int(bits.count(boards)[0])

@@ -188,3 +188,63 @@ def test_a_split_for_reclaim_gives_zeroes_back(written: int) -> None:
     assert process.swap_kib == 8 * 4 and scene.intact
     assert process.collapse() == ScanResult.SUCCEED, "zero pages count as none, as before"
     assert scene.pages_in_use == NR and scene.intact
+
+
+@pytest.mark.parametrize("take", [Process.vmsplice, Process.pin])
+def test_gup_makes_a_folio_count_as_young_for_all_who_map_it(take) -> None:
+    """Seen on 6.18: a child that touched nothing is collapsed by khugepaged, though all of its ptes are old."""
+    scene = Scenario()
+    parent = scene.process()
+    parent.write(range(NR - 1))
+    parent.age()
+    scene.release(take(parent, [3]))
+    child = parent.fork()
+    assert not child.young.any() and scanned(child, max_ptes_shared=511) == ScanResult.SUCCEED
+
+
+def test_gup_marks_all_of_a_large_folio_and_clear_refs_of_any_sharer_ends_it() -> None:
+    scene = Scenario()
+    parent = scene.process()
+    parent.huge()
+    parent.age()
+    scene.release(parent.vmsplice([3]))
+    child = parent.fork()
+    child.write([3])
+    child.age()
+    assert scanned(child, max_ptes_shared=511) == ScanResult.LACK_REFERENCED_PAGE
+    scene.release(parent.vmsplice([5]))  # a PMD maps it in the parent: all of the child's subpages are marked
+    assert scanned(child, max_ptes_shared=511) == ScanResult.SUCCEED
+
+
+def test_what_a_fork_copies_for_its_child_is_young_there() -> None:
+    """Seen on 6.18 in random cases: copy_present_page() makes a pte anew."""
+    scene = Scenario()
+    parent = scene.process()
+    parent.write(range(NR))
+    parent.age()
+    parent.pin([3])
+    assert np.flatnonzero(parent.fork().young).tolist() == [3]
+
+
+def test_the_reference_on_one_subpage_has_the_next_one_copied() -> None:
+    """Seen on 6.18 in a random case: eight pages of a folio that the parent has left are pinned, one is reused."""
+    scene = Scenario()
+    parent = scene.process()
+    parent.huge()
+    parent.split()
+    child = parent.fork()
+    parent.collapse()
+    before = child.frames
+    child.pin(range(240, 248))
+    assert np.flatnonzero(child.frames != before).tolist() == list(range(241, 248)) and scene.intact
+
+
+def test_what_was_only_pinned_holds_zeroes_which_a_split_gives_back() -> None:
+    """Seen on 6.18 in four random cases."""
+    scene = Scenario()
+    process = scene.process()
+    process.write(range(5))
+    scene.release(process.pin(range(17, 20)))
+    process.collapse()
+    process.page_out(range(153, 410))
+    assert (process.rss_kib, process.swap_kib, scene.pages_in_use) == (5 * 4, 0, 5) and scene.intact

@@ -151,6 +151,26 @@ static long drop(long address, long n, const char *file)
 	return 0;
 }
 
+/* lock ADDRESS BYTES: mlock() them, and let go again: it faults in all of them for writing */
+static long lock(long address, long bytes)
+{
+	return mlock((void *)address, bytes) || munlock((void *)address, bytes) ? -1 : 0;
+}
+
+/* move ADDRESS BYTES: mremap() them elsewhere, to a place that lies alike in its region, and back */
+static long move(long address, long bytes)
+{
+	size_t n = bytes + 2 * REGION;
+	char *room = mmap(NULL, n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (room == MAP_FAILED)
+		return -1;
+	char *at = (char *)((((uintptr_t)room + REGION) & ~(REGION - 1)) + (address & (REGION - 1)));
+	if (mremap((void *)address, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED ||
+	    mremap(at, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)address) == MAP_FAILED)
+		return -1;
+	return munmap(room, n);
+}
+
 static void give_back(int i)
 {
 	for (int end = 0; end < 2; end++)
@@ -373,6 +393,10 @@ static long obey(char *line)
 		return drop(number[1], number[2], word[3]);
 	if (IS("fork"))
 		return fork_child(number[1], number[2]);
+	if (IS("lock"))
+		return lock(number[1], number[2]);
+	if (IS("move"))
+		return move(number[1], number[2]);
 	if (IS("pin"))
 		return pin(number[1], number[2]);
 	if (IS("splice"))

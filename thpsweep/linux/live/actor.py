@@ -112,6 +112,14 @@ class Actor:
         """Unmap all of a memory."""
         return self.do("unmap", memory.address, memory.n_bytes, 0, piece_bytes)
 
+    def lock(self, memory: LiveMemory, pages: range) -> None:
+        """Lock pages into memory (mlock()), and unlock them again."""
+        self.do("lock", *_extent(memory, pages))
+
+    def move(self, memory: LiveMemory, pages: range) -> None:
+        """Move pages elsewhere (mremap()), and back."""
+        self.do("move", *_extent(memory, pages))
+
     def pin(self, memory: LiveMemory, pages: range) -> int:
         """Pin pages as a buffer of an io_uring (FOLL_PIN); give a number for release()."""
         return self.do("pin", *_extent(memory, pages)).result

@@ -60,7 +60,7 @@ def memory(kernel: State, model: State) -> list[str]:
         lines += [
             f"{name} {label}: kernel {of_kernel:g} kB, model {of_model:g} kB"
             for label, of_kernel, of_model, slack in pairs
-            if not -_DUST_KIB <= of_model - of_kernel <= slack
+            if not -_DUST_KIB <= of_model - of_kernel <= slack + _DUST_KIB
         ]
         if live.huge is not None and mine.huge is not None and not np.array_equal(live.huge, mine.huge):
             lines.append(f"{name} PMD-mapped regions: kernel {_list(live.huge)}, model {_list(mine.huge)}")

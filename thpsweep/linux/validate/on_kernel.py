@@ -35,6 +35,8 @@ _EVENTS = ("huge_memory", "exceptions/page_fault_user")
 _ALIKE = 1 << 20
 """What pages that KSM is to merge hold; other writes count from 1."""
 
+_FLUSHING_PAGES = 64
+
 _DECOYS = 2
 """Results that do not come from the case: the decoy's, in a pass without and one with the case's memory."""
 
@@ -171,8 +173,25 @@ class OnKernel:
         return StepResult()
 
     def _age(self, step: CaseStep) -> StepResult:
-        for what in "14":  # 1 makes ptes old, but leaves TLB entries, through which a read makes none young: 4 flushes
-            Path(f"/proc/{self._actors[step.who].pid}/clear_refs").write_text(what)
+        """Make ptes old, and drop the TLB entries through which a read would make none young.
+
+        clear_refs leaves these where it is told 1; told 4 it flushes, but write-protects ptes in kernels with soft-dirty
+        bits. An unmap of more pages than are flushed one by one flushes all.
+        Source: arch/x86/mm/tlb.c tlb_single_page_flush_ceiling (v6.18).
+        """
+        actor = self._actors[step.who]
+        Path(f"/proc/{actor.pid}/clear_refs").write_text("1")
+        scratch = actor.map(1)
+        actor.write(scratch, range(_FLUSHING_PAGES))
+        actor.unmap(scratch)
+        return StepResult()
+
+    def _lock(self, step: CaseStep) -> StepResult:
+        self._actors[step.who].lock(self._memory, step.pages)
+        return StepResult()
+
+    def _move(self, step: CaseStep) -> StepResult:
+        self._actors[step.who].move(self._memory, step.pages)
         return StepResult()
 
     def _hold(self, step: CaseStep) -> StepResult:

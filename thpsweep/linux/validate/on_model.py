@@ -146,9 +146,13 @@ class OnModel:
         self._processes[step.who].merge(step.pages)
 
     def _age(self, step: CaseStep) -> None:
-        if self._scene.family.rules.needs_writable_pte:
-            raise InexpressibleError("clear_refs write-protects ptes, and this kernel's scan asks for a writable one")
         self._processes[step.who].age()
+
+    def _lock(self, step: CaseStep) -> None:
+        self._processes[step.who].lock(step.pages)
+
+    def _move(self, step: CaseStep) -> None:
+        self._processes[step.who].move(step.pages)
 
     def _hold(self, step: CaseStep) -> None:
         pages = self._chosen or step.pages

@@ -122,6 +122,16 @@ def pin(who: str, pages: range) -> CaseStep:
     return CaseStep("pin", who, pages)
 
 
+def lock(who: str) -> CaseStep:
+    """Lock the first region into memory (mlock()), and unlock it again."""
+    return CaseStep("lock", who, ALL)
+
+
+def move(who: str, pages: range) -> CaseStep:
+    """Move pages elsewhere (mremap()), and back."""
+    return CaseStep("move", who, pages)
+
+
 def collapse(who: str, regions: range = range(1)) -> CaseStep:
     """Call MADV_COLLAPSE once over regions."""
     return CaseStep("collapse", who, range(regions.start * HPAGE_PMD_NR, regions.stop * HPAGE_PMD_NR))

@@ -19,6 +19,7 @@ from thpsweep.model.state.counts import Counts
 from thpsweep.model.state.family import Family
 from thpsweep.model.state.folios import folio_boards
 from thpsweep.model.state.mm_slots import shared_slots
+from thpsweep.model.state.rules import Sharing
 from thpsweep.units import BOARD_WORDS, HPAGE_PMD_NR
 
 _VMA = {"vma_read": ONCE}
@@ -99,7 +100,11 @@ def _shared(family: Family, records: Ints) -> Boards:
     Source: mm/memory.c do_wp_page(), __wp_can_reuse_large_anon_folio() (v6.15).
     """
     exclusive = np.where((family.records.rows[records] == 1)[:, None], family.records.exclusive[records], np.uint64(0))
-    shared = shared_slots(family, records) | _last_subpages(family, records) | shared_in_swap(family, records)
+    shared = (
+        shared_slots(family, records, Sharing.MM_IDS)
+        | _last_subpages(family, records)
+        | shared_in_swap(family, records)
+    )
     return np.asarray(shared & ~exclusive)
 
 

@@ -33,6 +33,8 @@ class Ledger:
         family.pins = _Pins()
         self.lazyfree: set[int] = set()
         """Names of frames that MADV_FREE gave up and no process wrote since."""
+        self.referenced: set[int] = set()
+        """Names of frames whose folio is marked as referenced, for all who map it: gup does so, and no pte shows it."""
         self.merged: dict[int, int] = {}
         """Name of each frame that KSM merged -> number of the page that it became one with others as."""
 
@@ -55,6 +57,11 @@ class Ledger:
             place = (layer[:, None] << 32) + (folio << 9) + slots
             places[index] += bits.expand(family.entries.slots[entry]) * place
         return places.reshape(-1)
+
+    def in_folios(self, rows: Ints, folios: Ints) -> Ints:
+        """Name the frames of rows that are subpages of large folios. Shapes: (n,), (k,) -> (m,)."""
+        places = self.places(rows)
+        return self.names(rows)[np.isin(folio_numbers(places), folios[folios != 0])]
 
     def renamed(self, old: Ints, new: Ints) -> None:
         """Note that frames got another place in the state without moving: a split keeps pages where they are."""
@@ -81,6 +88,11 @@ class Ledger:
     def close_generation(self) -> None:
         """Let new frames begin a new layer, so that none gets the name of one that is gone."""
         self.family.records.own[:] = 0
+
+
+def folio_numbers(places: Ints) -> Ints:
+    """Give the folio of each place, 0 for what is none. Shapes: (n,) -> (n,)."""
+    return np.asarray((places >> 9) & ((1 << 23) - 1))
 
 
 class _Layers(Layers):

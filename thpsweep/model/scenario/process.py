@@ -11,7 +11,8 @@ from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.mechanisms.visit import ScanLimits
 from thpsweep.model.mm import fork, gup, madvise
 from thpsweep.model.mm.fault import split_pmds, write
-from thpsweep.model.mm.zeroed import wrote
+from thpsweep.model.mm.zeroed import mark_mapped, wrote, zeroes_of_copy
+from thpsweep.model.scenario.ledger import folio_numbers
 from thpsweep.model.scenario.world import World
 from thpsweep.outcomes import ScanResult
 from thpsweep.units import HPAGE_PMD_NR, PAGE_SIZE_BYTES
@@ -93,8 +94,13 @@ class Process:
         self.scene.ledger.merged.update(dict.fromkeys(names, self.scene.ledger.next_token()))
 
     def age(self) -> None:
-        """Make all ptes old (clear_refs); a write or a read makes one young, a fork leaves the child's old."""
+        """Make all ptes old, and the folios that they map unreferenced (clear_refs).
+
+        A write or a read makes one young, a fork leaves the child's old.
+        Source: fs/proc/task_mmu.c clear_refs_pte_range() (v6.18).
+        """
         self._young[:] = False
+        self.scene.ledger.referenced.difference_update(self.frames.tolist())
 
     def touched(self, pages: slice) -> None:
         """Make ptes young."""
@@ -137,12 +143,38 @@ class Process:
         ledger.renamed(old[split], new[split])
         ledger.close_generation()
 
+    def move(self, pages: Iterable[int]) -> None:
+        """Move pages elsewhere and back (mremap()): a PMD that goes in part is ptes from then on, else all is as before.
+
+        Source: mm/mremap.c move_page_tables(), mm/huge_memory.c vma_adjust_trans_huge() (v6.18).
+        """
+        regions, moved = np.unique(np.array(list(pages), np.int64) // HPAGE_PMD_NR, return_counts=True)
+        split_pmds(self.scene.family, self.scene.counts, self._rows[regions[moved < HPAGE_PMD_NR]])
+
+    def lock(self, pages: Iterable[int]) -> None:
+        """Lock pages into memory (mlock()), and unlock them: each is faulted in for writing, though nothing is written.
+
+        Source: mm/gup.c populate_vma_page_range() (v6.18).
+        """
+        zeroes, contents = self._zeroes(), self.reads
+        chosen = self._fault(pages)
+        self._young[chosen] = True
+        self.scene.ledger.learn(self.frames[chosen], contents[chosen])
+        mark_mapped(self.scene.family, self._rows, self._boards(chosen) & zeroes)
+
     def pin(self, pages: Iterable[int]) -> Ints:
         """Pin pages for long (FOLL_PIN, as registered buffers do), each after a copy of its own; give them for release().
 
-        The fault is one for writing, but nothing is written.
+        The fault is one for writing, but nothing is written: what was empty holds zeroes. Pages are pinned one after the
+        other, and the reference on one subpage has the fault on the next of that folio copy where it could be reused.
+        Source: mm/gup.c __get_user_pages(), mm/memory.c __wp_can_reuse_large_anon_folio() (v6.18).
         """
-        return self._refer(pages, gup.pin)
+        chosen = np.unique(np.array(list(pages), np.int64))
+        self._write_huge_zero(np.unique(chosen // HPAGE_PMD_NR))
+        zeroes = self._zeroes()
+        held = [self._refer([page], gup.pin) for page in chosen.tolist()]
+        mark_mapped(self.scene.family, self._rows, self._boards(chosen) & zeroes)
+        return np.concatenate([np.zeros(0, np.int64), *held])
 
     def vmsplice(self, pages: Iterable[int]) -> Ints:
         """Take long references on pages as they are, shared or not (FOLL_GET); give them for release()."""
@@ -155,7 +187,19 @@ class Process:
         held = take(self.scene.family, self.scene.counts, keys, np.full(keys.size, gup.UNTIL_RELEASED))
         self._young[chosen] = True
         self.scene.ledger.learn(self.frames[chosen], contents[chosen])
+        self._mark_referenced(chosen)
         return held
+
+    def _mark_referenced(self, chosen: Ints) -> None:
+        """Mark the folios of pages as referenced: khugepaged takes all of them for young, whoever maps them.
+
+        Source: mm/gup.c gup_fast_pte_range() folio_set_referenced(), mm/khugepaged.c hpage_collapse_scan_pmd() (v6.18).
+        """
+        ledger, frames = self.scene.ledger, self.frames[chosen]
+        ledger.referenced.update(frames[frames != 0].tolist())
+        folios = folio_numbers(ledger.places(self._rows)[chosen])
+        for process in self.scene.living if folios.any() else ():
+            ledger.referenced.update(ledger.in_folios(process._rows, folios).tolist())
 
     def split(self, region: int = 0) -> None:
         """Map a region by ptes instead of a PMD (MADV_NOHUGEPAGE on a part of it)."""
@@ -164,7 +208,9 @@ class Process:
     def fork(self) -> "Process":
         """Give a child that maps what this process maps; of a VMA without an anon_vma no pte is copied.
 
-        Source: mm/memory.c vma_needs_copy() (v6.18).
+        Ptes that are copied are old in the child; those of pages that are copied, since they are pinned, are made anew, and
+        x86 makes them young.
+        Source: mm/memory.c vma_needs_copy(), copy_present_page(), arch/x86/mm/pgprot.c protection_map (v6.18).
         """
         ledger, child, contents = self.scene.ledger, Process(self.scene), self.reads
         old = ledger.places(self._rows)
@@ -179,6 +225,7 @@ class Process:
         ledger.renamed(old[new != old], new[new != old])
         child.advised, child.has_anon_vma = self.advised, self.has_anon_vma
         child._huge_zero = self._huge_zero & self.has_anon_vma
+        child._young = (child.frames != self.frames) & child._has("present")  # what fork copies, it maps young
         child._written, child._in_swap = self._written.copy(), self._in_swap.copy()
         ledger.learn(child.frames, contents)
         ledger.close_generation()
@@ -262,7 +309,7 @@ class Process:
         A folio counts under its size where all of its pages are mapped, else these are partial.
         Source: tools/mm/thpmaps thp_parse() (v6.18).
         """
-        folios = (self.scene.ledger.places(self._rows) >> 9) & ((1 << 23) - 1)
+        folios = folio_numbers(self.scene.ledger.places(self._rows))
         by_pmd = np.repeat(self.scene.family.pmd[self._rows], HPAGE_PMD_NR)
         counted: Counter[str] = Counter()
         for folio, pages in zip(*np.unique(folios[folios != 0], return_counts=True), strict=True):
@@ -299,6 +346,10 @@ class Process:
         """Tell which pages are on a board of the rows' records. Shapes: (n_pages,)."""
         boards: Boards = getattr(self.scene.family.records, board)
         return np.asarray(bits.expand(boards[self.scene.family.record_of[self._rows]]).reshape(-1) != 0)
+
+    def _zeroes(self) -> Boards:
+        """Give the slots in which a page that is faulted in now, or copied, holds zeroes."""
+        return zeroes_of_copy(self.scene.family, self.scene.family.record_of[self._rows].astype(np.int64))
 
     def _boards(self, pages: Iterable[int]) -> Boards:
         chosen = np.array(list(pages), np.int64)

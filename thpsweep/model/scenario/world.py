@@ -156,12 +156,14 @@ class World(Generic[P]):
         return slots
 
     def _conditions(self, rows: Ints, khugepaged: bool, all_sharers: bool) -> VisitConditions:
-        """Look up young ptes, of any sharer for a mechanism that changes all; no short reference is held or comes late."""
-        young = np.full(rows.size, HPAGE_PMD_NR)
+        """Look up young ptes, of any sharer for a mechanism that changes all, and folios that are marked as referenced; no
+        short reference is held or comes late."""
+        young, referenced = np.full(rows.size, HPAGE_PMD_NR), list(self.ledger.referenced)
         for index, row in enumerate(rows.tolist() if khugepaged else ()):
             region, number = divmod(row, self.family.n_sharers)
             pages, mine = slice(region * HPAGE_PMD_NR, (region + 1) * HPAGE_PMD_NR), self.processes[number]
             others = [mm for mm in self.living if mm is not mine] if all_sharers else []
             shared = [mm.young[pages] & (mm.frames[pages] == mine.frames[pages]) for mm in others]
-            young[index] = np.count_nonzero(np.logical_or.reduce([mine.young[pages], *shared]))
+            marked = np.isin(mine.frames[pages], referenced)
+            young[index] = np.count_nonzero(np.logical_or.reduce([mine.young[pages], marked, *shared]))
         return VisitConditions(young, np.zeros(rows.size, bool), np.full(rows.size, NOBODY))

@@ -13,7 +13,8 @@ import numpy as np
 from thpsweep.model import bits
 from thpsweep.model.bits import Boards, Bools, Ints
 from thpsweep.model.state.family import Family
-from thpsweep.model.state.folios import folio_boards, folio_ptes, heads_of, spans_of
+from thpsweep.model.state.folios import folio_boards, folio_ptes, folios_at, heads_of, spans_of
+from thpsweep.model.state.rules import Sharing
 
 
 def hand_out(family: Family, folios: Ints) -> None:
@@ -92,19 +93,49 @@ def _begins_with(family: Family, records: Ints, folios: Ints) -> Bools:
     return np.asarray(bits.any_slot(board) & (family.layers.folio[layer] == heads_of(family, folios)))
 
 
-def shared_slots(family: Family, records: Ints) -> Boards:
-    """Give the slots that khugepaged counts as shared: folio_maybe_mapped_shared(), a property of the folio.
+def shared_slots(family: Family, records: Ints, sharing: Sharing | None = None) -> Boards:
+    """Give the slots that count as mapped by several, by the rule of the family's kernel unless another is named.
 
-    A small frame is shared if its mapcount is above 1; a subpage if its folio's MM slots say so (mm_slots.py).
-    Source: mm/khugepaged.c collapse_scan_pmd(), include/linux/mm.h folio_maybe_mapped_shared() (v6.15 and later).
+    A small frame is shared if its mapcount is above 1. Of a large folio the kernel asks each page, guesses by the first one,
+    or asks the MM slots (`Sharing`); a folio with a single mapping is exclusive, whatever the slots say.
+    Source: mm/khugepaged.c hpage_collapse_scan_pmd() (v6.1), include/linux/mm.h folio_likely_mapped_shared() (v6.12),
+    folio_maybe_mapped_shared() (v6.15 and later).
     Shapes: (n,) -> (n, 8).
     """
+    sharing = family.rules.sharing if sharing is None else sharing
     boards = bits.empty(records.size)
     for index, entry in family.walk(records):
         layer = family.entries.layer[entry].astype(np.int64)
         slots, compound = bits.at(family.entries.slots, entry), bits.at(family.layers.compound, layer)
+        if sharing == Sharing.PAGE:
+            boards[index] |= family.multi_mapped(layer, slots)
+            continue
         boards[index] |= family.multi_mapped(layer, slots & ~compound)
-        # A single mapping is exclusive, whatever the slots say.
-        shared = folio_boards(family, layer, lambda f: family.folios.maybe_shared[f] & (family.folios.mapped[f] > 1))
-        boards[index] |= slots & compound & shared
+        if compound.any():
+            shared = _guessed(family, layer) if sharing == Sharing.FIRST_PAGE else _by_mm_ids(family, layer)
+            boards[index] |= slots & compound & shared
     return boards
+
+
+def _by_mm_ids(family: Family, layers: Ints) -> Boards:
+    table = family.folios
+    return folio_boards(family, layers, lambda folios: table.maybe_shared[folios] & (table.mapped[folios] > 1))
+
+
+def _guessed(family: Family, layers: Ints) -> Boards:
+    """Give the slots of layers whose folio has more mappings than pages, or a first page with more than one mapping.
+
+    A PMD stands for 512 mappings here and for one in the kernel, which asks for it by itself: with any other mapping beside
+    it there are more than pages. Shapes: (n,) -> (n, 8).
+    """
+    table, every = family.folios, family.layers.live()
+    heads, compound = family.layers.folio[every].astype(np.int64), family.layers.compound[every]
+    some = bits.where(np.isin(heads, family.layers.folio[layers]) & bits.any_slot(compound))
+    every, heads = every[some], heads[some]
+    index, slot = bits.pairs(family.multi_mapped(every, compound[some]))
+    folios = folios_at(family, every[index], slot)
+    first = slot == (folios - heads[index]) << table.order[folios].astype(np.int64)
+    multi = folios[first]
+    return folio_boards(
+        family, layers, lambda f: (table.mapped[f] > 1 << table.order[f].astype(np.int64)) | np.isin(f, multi)
+    )

@@ -2,9 +2,6 @@
 
 Seen by running the same programs on Debian's 6.1.187 and 6.12.117 under emulation and on 6.18.44; what no kernel at hand
 showed is of sources, and says so. Between two kernels that were looked at the change is taken where the source has it.
-
-Not followed: what max_ptes_shared counts of a large folio before MM ids (6.15). 6.12 guesses by the first subpage's mapcount
-(folio_likely_mapped_shared(), seen: a lone mapper of a part is no sharer), 6.1 asks each page; the model asks MM ids always.
 """
 
 import dataclasses
@@ -45,6 +42,11 @@ _CHANGES = (
         "mm/huge_memory.c thpsize_create(), hugepage_pmd_enabled()", (6, 8), "source; seen on 6.12",
     ),
     Change(
+        "guessed_sharing", "what is mapped shared is asked of a large folio, by a guess: its first page's mapcount",
+        "mm/khugepaged.c hpage_collapse_scan_pmd(), include/linux/mm.h folio_likely_mapped_shared()", (6, 10),
+        "source; 6.1 was seen to ask each page, 6.12 to guess",
+    ),
+    Change(
         "huge_zero_write", "a write to the huge zero page brings a THP, not one page",
         "mm/huge_memory.c do_huge_zero_wp_pmd()", (6, 13), "seen: 4 kB on 6.1 and 6.12, 2,048 kB on 6.18",
     ),
@@ -53,8 +55,9 @@ _CHANGES = (
         "mm/memory.c zap_pte_range(), mm/pt_reclaim.c (x86-64, CONFIG_PT_RECLAIM)", (6, 14), "seen on 6.18, not on 6.12",
     ),
     Change(
-        "mm_ids", "a write reuses pte-mapped subpages of a folio that one mm maps, by its MM ids",
-        "mm/memory.c __wp_can_reuse_large_anon_folio()", (6, 15), "seen on 6.18, not on 6.12",
+        "mm_ids", "a folio's MM ids tell whether one mm maps it: a write reuses pte-mapped subpages, sharing is no guess",
+        "mm/memory.c __wp_can_reuse_large_anon_folio(), include/linux/mm.h folio_maybe_mapped_shared()", (6, 15),
+        "seen on 6.18, not on 6.12",
     ),
     Change(
         "collapses_read_only", "a collapse needs no writable pte; before, SCAN_PAGE_RO refuses what nobody wrote since a "
@@ -86,6 +89,14 @@ class Reuse(enum.Enum):
     MM_IDS = "where the folio's MM ids say that one mm maps it, but for the last mapping"
 
 
+class Sharing(enum.Enum):
+    """What max_ptes_shared and MADV_PAGEOUT take for a page that other processes map too, where its folio is large."""
+
+    PAGE = "a page with more than one mapping"
+    FIRST_PAGE = "every page, if the folio's first one has more than one mapping, or the folio more mappings than pages"
+    MM_IDS = "every page, unless the folio's MM ids say that one mm maps it"
+
+
 @dataclasses.dataclass(frozen=True)
 class Rules:
     """What the kernel of a version does, by CHANGES; the default is the newest that the model knows."""
@@ -93,6 +104,7 @@ class Rules:
     needs_writable_pte: bool = False
     frees_empty_tables: bool = True
     reuse: Reuse = Reuse.MM_IDS
+    sharing: Sharing = Sharing.MM_IDS
     goes_on_at_empty: bool = True
     huge_zero_write: bool = True
 
@@ -100,10 +112,12 @@ class Rules:
     def of(cls, version: Version) -> "Rules":
         """Give the rules of a version of Linux."""
         reuse = Reuse.NEVER if has(version, "large_folios_stay") else Reuse.LAST
+        sharing = Sharing.FIRST_PAGE if has(version, "guessed_sharing") else Sharing.PAGE
         return cls(
             needs_writable_pte=not has(version, "collapses_read_only"),
             frees_empty_tables=has(version, "pt_reclaim"),
             reuse=Reuse.MM_IDS if has(version, "mm_ids") else reuse,
+            sharing=Sharing.MM_IDS if has(version, "mm_ids") else sharing,
             goes_on_at_empty=has(version, "goes_on_at_empty"),
             huge_zero_write=has(version, "huge_zero_write"),
         )
