@@ -1,6 +1,7 @@
 """The application that jobs/prefork_gain.py has gunicorn serve: a table that is loaded before the fork, looked up at random.
 
-PREFORK_PAGES=huge collapses all memory once it is loaded; anything else forbids huge pages. PREFORK_MIB is what is loaded.
+PREFORK_PAGES=huge collapses all memory once it is loaded, as_set leaves huge pages to the machine's settings and to whoever
+collapses from outside, and anything else forbids them. PREFORK_MIB is what is loaded.
 PREFORK_MEMORY=buffer is one block of bytes, which requests only read; objects are Python objects: a look-up counts
 references, and so writes to the page that the object lies in.
 """
@@ -22,7 +23,7 @@ MADV_COLLAPSE, PR_SET_THP_DISABLE, REGION = 25, 41, 2 << 20
 def load(pages: str, preload_mib: int, memory: str) -> Sequence[Any]:
     """Load what all workers share. Raises: OSError where huge pages cannot be forbidden."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if pages != "huge" and libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0):
+    if pages not in ("huge", "as_set") and libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_THP_DISABLE)")
     table: Sequence[Any]
     if memory == "buffer":

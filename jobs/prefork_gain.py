@@ -96,13 +96,13 @@ class Service:
     """A running gunicorn, its workers forked. cpu_s, wall_s: what its workers took for requests, and how long that was."""
 
     def __init__(self, path: Path, pid: int, n_workers: int) -> None:
-        self._path, self._pid, self._n_workers = path, pid, n_workers
+        self._path, self.pid, self._n_workers = path, pid, n_workers
         self.cpu_s = self.wall_s = 0.0
 
     @property
     def workers(self) -> list[int]:
         """Process IDs of the workers."""
-        return [int(pid) for pid in Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text().split()]
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
     def us_per_request(self, requests: int) -> float:
         """Send requests, as many at a time as there are workers; give the workers' CPU time for one."""

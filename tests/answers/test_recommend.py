@@ -263,7 +263,7 @@ def test_a_setting_is_said_to_be_the_whole_machine_s() -> None:
 def test_a_unit_gets_a_drop_in() -> None:
     commands = collapse(ServiceName("7", "web.service"), only_root=True)
     assert commands.apply[0].startswith("thpsweep collapse --pid 7 --no-children")
-    assert "/etc/systemd/system/web.service.d" in commands.keep[0] and "ExecStartPost=+thpsweep" in commands.keep[0]
+    assert "/etc/systemd/system/web.service.d" in commands.keep[-1] and "ExecStartPost=-+/" in commands.keep[-1]
     assert "systemctl restart web.service" in commands.undo and "daemon-reload" in commands.unkeep[0]
     assert service("gunicorn", None).pid == '"$(pgrep -o -x -- gunicorn)"' and "PID:?" in service("python3", None).pid
     assert Commands(("b",)).after("a").then("c").apply == ("a", "b", "c")

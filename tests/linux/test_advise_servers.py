@@ -2,70 +2,24 @@
 
 import contextlib
 import os
-import re
 import shutil
 import subprocess
-import sys
 import time
 
 import pytest
 
 from jobs import capture_redis
+from tests.linux.advised import advise, applied_and_undone, collapsed, row_of, thpsweep
 from tests.servers import postgres
-from thpsweep.linux.live.settings import KHUGEPAGED, THP
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.alone, pytest.mark.servers]
 
-THPSWEEP = [sys.executable, "-m", "thpsweep"]
 KEYS = 20_000
-MORE = re.compile(r"memory more +(?:0 B|([\d.]+) (KiB|MiB)) +(?:0 B|([\d.]+) (KiB|MiB))")
 SORTED = """SET work_mem = '256MB'; BEGIN;
 DECLARE sorted SCROLL CURSOR FOR SELECT g, repeat('x', 200) FROM generate_series(1, 60000) g ORDER BY md5(g::text);
 MOVE FORWARD ALL FROM sorted;
 """
 """A sort that a backend keeps in memory of its own: 20 MiB or so."""
-
-
-def thpsweep(*words):
-    done = subprocess.run([*THPSWEEP, *map(str, words)], capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def advise(folder, pid, seconds=6):
-    said = thpsweep("advise", "--pid", pid, "--seconds", seconds, "--hours", 0.05, "--replicates", 2, "--dir", folder)
-    print(said)
-    return said
-
-
-def settings():
-    return {file: file.read_text() for file in (THP / "enabled", *KHUGEPAGED.iterdir()) if os.access(file, os.W_OK)}
-
-
-def pasted(lines):
-    subprocess.run(["sh", "-eu", "-c", "\n".join(lines)], check=True)
-
-
-def applied_and_undone(said):
-    """Paste what changes settings, and what undoes it, of every choice that is shown."""
-    before, tried = settings(), 0
-    for block in re.split(r"# apply, until the next boot or restart:\n", said)[1:]:
-        apply, _, rest = block.partition("  # undo:")
-        undo = re.split(r"\n  # for good|\n\S", rest)[0]
-        echoes = [[line.strip() for line in text.splitlines() if line.startswith("  echo ")] for text in (apply, undo)]
-        if echoes[0]:
-            pasted(echoes[0])
-            assert settings() != before, echoes[0]
-            pasted(echoes[1])
-            assert settings() == before, echoes[1]
-            tried += 1
-    return tried
-
-
-def more_mib(text):
-    """Read what collapsing took more: as planned, and as the kernel's figures say."""
-    planned, unit, found, other = MORE.search(text).groups()
-    return [float(number or 0) / (1024 if of == "KiB" else 1) for number, of in ((planned, unit), (found, other))]
 
 
 @contextlib.contextmanager
@@ -100,14 +54,10 @@ def test_redis_gets_an_action_and_what_collapse_shows_is_what_was_predicted(
         assert f"{1 + saves} process" in said and "left out: THP from the start: redis-server turns THP off" in said
         with madvised.section() if madvised else contextlib.nullcontext():
             assert applied_and_undone(said) >= 1
-        planned = thpsweep("collapse", "--pid", pid)
-        assert "Nothing has been done so far" in planned
-        row = next(line for line in said.splitlines() if line.strip().startswith("MADV_COLLAPSE by all "))
-        number, unit = re.findall(r"([\d.]+) (KiB|MiB) +\S+(?: KiB| MiB| B)\s*$", row)[0]
-        predicted = float(number) / (1024 if unit == "KiB" else 1)
-        plan, found = more_mib(thpsweep("collapse", "--pid", pid, "--apply"))
-        assert found == pytest.approx(plan, abs=2.0)  # it goes on meanwhile
-        assert found == pytest.approx(predicted, rel=0.15, abs=2.0)
+        assert "Nothing has been done so far" in thpsweep("collapse", "--pid", pid)
+        took = collapsed(pid)
+        assert took.found_mib == pytest.approx(took.planned_mib, abs=2.0)  # it goes on meanwhile
+        assert took.found_mib == pytest.approx(row_of(said, "MADV_COLLAPSE by all").more_mib, rel=0.15, abs=2.0)
 
 
 @pytest.fixture
@@ -136,5 +86,5 @@ def test_backends_that_sort_are_collapsed_as_planned(madvised, database, tmp_pat
         pid = database._process.pid
         said = advise(tmp_path, pid)
         assert said.startswith(("Do this: ", "Do nothing: ", "Measure this first: "))
-        plan, found = more_mib(thpsweep("collapse", "--pid", pid, "--apply"))
-        assert found == pytest.approx(plan, abs=4.0)
+        took = collapsed(pid)
+        assert took.found_mib == pytest.approx(took.planned_mib, abs=4.0)

@@ -1,10 +1,13 @@
 """Commands that a shell takes as they are: to do something until the next boot, to undo that, and both for good.
 
-Source: Documentation/admin-guide/mm/transhuge.rst (v6.18); tmpfiles.d(5), type w; systemd.service(5), ExecStartPost.
+Source: Documentation/admin-guide/mm/transhuge.rst (v6.18); tmpfiles.d(5), type w; systemd.service(5), ExecStartPost and
+Command lines (systemd 252).
 """
 
 import re
 import shlex
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,15 +98,30 @@ def _undone_by_restart(service: ServiceName) -> tuple[str, ...]:
 
 def restart(service: ServiceName) -> tuple[str, ...]:
     """Start a service anew."""
-    return (f"systemctl restart {service.unit}",) if service.unit else ("# restart the service",)
+    return (f"systemctl restart {shlex.quote(service.unit)}",) if service.unit else ("# restart the service",)
 
 
 def _after_start(service: ServiceName, command: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Extend a systemd unit by a drop-in; the + lets the command be root where the service is not."""
-    folder = f"/etc/systemd/system/{service.unit}.d"
-    line = "ExecStartPost=+" + command.format("$MAINPID", max_bytes=MAX_BYTES)
+    """Extend a systemd unit by a drop-in; the + lets the command be root where the service is not.
+
+    The - keeps the service running where nothing could be collapsed: systemd ends a service whose ExecStartPost fails.
+    """
+    folder = shlex.quote(f"/etc/systemd/system/{service.unit}.d")
+    words = command.format("$MAINPID", max_bytes=MAX_BYTES).split(" ", 1)[1]
+    line = f"ExecStartPost=-+{_executable()} {words}"
     reload = "systemctl daemon-reload"
     return (
-        (f"mkdir -p {folder} && printf '%s\\n' '[Service]' {shlex.quote(line)} > {folder}/thpsweep.conf && {reload}",),
+        (
+            "# of use where the unit has Type=notify: with any other type it runs before the service has loaded its memory",
+            f"mkdir -p {folder} && printf '%s\\n' '[Service]' {shlex.quote(line)} > {folder}/thpsweep.conf && {reload}",
+        ),
         (f"rm {folder}/thpsweep.conf && {reload}",),
     )
+
+
+def _executable() -> str:
+    """Give the path of thpsweep as a unit takes it: systemd knows neither $PATH nor virtual environments."""
+    beside = Path(sys.executable).with_name("thpsweep")
+    found = str(beside) if beside.exists() else shutil.which("thpsweep") or str(beside)
+    escaped = found.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"' if any(letter in found for letter in " \t\\\"'$") else escaped
