@@ -139,10 +139,14 @@ class Process(ProcessState):
     def lock(self, pages: Iterable[int]) -> None:
         """Lock pages into memory (mlock()), and unlock them: each is faulted in for writing, though nothing is written.
 
+        They are faulted in one after the other: of a folio that a sibling has left the last page may be reused.
+
         Source: mm/gup.c populate_vma_page_range() (v6.18).
         """
         zeroes, contents = self._zeroes(), self.reads
-        chosen = self._fault(pages)
+        chosen = np.unique(np.array(list(pages), np.int64))
+        for page in chosen.tolist():
+            self._fault([page])
         self._young[chosen] = True
         self.scene.ledger.learn(self.frames[chosen], contents[chosen])
         mark_mapped(self.scene.family, self._rows, self._boards(chosen) & zeroes)
