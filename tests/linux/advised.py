@@ -6,7 +6,15 @@ import re
 import subprocess
 import sys
 
+import numpy as np
+
+from thpsweep import profiles
+from thpsweep.answers.analysis.ranges import machine_ranges
+from thpsweep.answers.analysis.uncertainty import draws
 from thpsweep.linux.live.settings import KHUGEPAGED, THP
+from thpsweep.model.metrics.repricing import recording
+from thpsweep.shipped import machine_file
+from thpsweep.sweep.records import journal
 
 THPSWEEP = [sys.executable, "-m", "thpsweep"]
 _MORE = re.compile(r"memory more +(?:0 B|([\d.]+) (KiB|MiB|GiB)) +(?:0 B|-?([\d.]+) (KiB|MiB|GiB))")
@@ -64,6 +72,18 @@ def row_of(said, choice):
     number, unit = re.findall(r"([\d.]+) (KiB|MiB|GiB)(?: \(does not fit\))? +\S+(?: [KMG]iB| B)\s*$", row)[0]
     percent = re.search(r" ([+-][\d.]+(?:e[+-]\d+)?) ", row)
     return Row(float(percent.group(1)) if percent else float("nan"), float(number) * _MIB[unit])
+
+
+def predicted_cpu_ms(folder, choice):
+    """Give the CPU time of a choice: 95 % of what comes out where all prices are drawn from their ranges at once."""
+    records = [record for _, record in journal.records(folder / "advise" / "journal.jsonl")]
+    (point,) = (each for each in records if each["type"] == "point" and each["point"]["policy"]["name"] == choice)
+    (result,) = (each["result"] for each in records if each["type"] == "result" and each["id"] == point["id"])
+    recorded = recording(point["point"], result)
+    file = machine_file("--machine", point["point"]["machine"]["name"])
+    ranges = {key: each for key, each in machine_ranges(profiles.load(file), file).items() if key in recorded.keys}
+    cost_ms = recorded.cpu(draws(list(ranges)).values(ranges))["cost/cpu_ms"].mean(axis=1)
+    return tuple(np.quantile(cost_ms, (0.025, 0.975)).tolist())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 from thpsweep.cli import main
 from thpsweep.linux.capture import command
 from thpsweep.model.capture import files
+from thpsweep.shipped import machine_file
 
 ME = str(os.getpid())
 
@@ -45,7 +46,7 @@ def test_the_line_to_try_next_keeps_the_captured_sharing(capsys, monkeypatch, tm
     layout = files.load(files.find("", "redis_bgsave"))
     monkeypatch.setattr(command, "observed", lambda *_: layout)
     out = tmp_path / "a.npz"
-    assert command.capture(1, out, True, 0.0, True) == 0
+    assert command.capture(1, out, True, 0.0, True, machine_file("--machine", "milan_vm")) == 0
     printed = capsys.readouterr().out
     (line,) = re.findall(r"thpsweep (sweep .*)", printed)
     assert "sharing=captured" in line and f"thpsweep advise --capture {out}" in printed
@@ -60,7 +61,7 @@ def test_ctrl_c_says_what_is_kept(capsys, monkeypatch, tmp_path):
 
     monkeypatch.setattr(command, "observed", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        command.capture(1, tmp_path / "a.npz", True, 5.0, True)
+        command.capture(1, tmp_path / "a.npz", True, 5.0, True, machine_file("--machine", "milan_vm"))
     assert "nothing was kept" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 

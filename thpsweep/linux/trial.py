@@ -167,7 +167,7 @@ def collapse(pid: int, only_root: bool) -> Collapsed:
     done = Collapsed()
     scans = pagemap.scan_works()
     processes = family(pid, not only_root).processes
-    _warm(sum(_resident(each.pid) for each in processes) * PAGE_SIZE_BYTES)
+    warm(sum(_resident(each.pid) for each in processes) * PAGE_SIZE_BYTES)
     for each in processes:
         try:
             regions = snapshot.take(each.pid, 0, scans).region
@@ -179,7 +179,7 @@ def collapse(pid: int, only_root: bool) -> Collapsed:
     return done
 
 
-def _warm(n_bytes: int) -> None:
+def warm(n_bytes: int) -> None:
     """Touch as much memory as will be needed and give it back: a host backs a guest's memory at its first touch only."""
     free_bytes = os.sysconf("SC_AVPHYS_PAGES") * PAGE_SIZE_BYTES
     n_bytes = min(n_bytes + (64 << 20), free_bytes // 4) // HPAGE_PMD_SIZE_BYTES * HPAGE_PMD_SIZE_BYTES

@@ -243,10 +243,9 @@ def _unseen(seen: WindowSeen, rates: dict[str, Rate]) -> Iterator[str]:
 def _unseen_walks(seen: WindowSeen, rates: Mapping[str, Rate]) -> Iterator[str]:
     """Say what is not known of page walks."""
     if WALKS not in rates:
-        why = (
-            seen.without.get("young bits", "no process ran while they were looked at")
-            if seen.walked
-            else "not looked at"
+        reasons = (seen.without.get(name) for name in ("young bits", "CPU time"))
+        why = next(
+            filter(None, reasons), "no process ran while they were looked at" if seen.walked else "not looked at"
         )
         yield f"cycles in page walks (page_walk_share): {counters.page_walks()}; nor by young bits ({why})"
         return

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from thpsweep.linux.activity.task_clock import TaskClock
 from thpsweep.linux.proc.maps import anonymous_span
 from thpsweep.linux.proc.tree import VanishedError
 from thpsweep.units import PAGE_SIZE_BYTES
@@ -53,38 +54,28 @@ class Interval:
 def intervals(pid: int, entries: int) -> tuple[tuple[Interval, ...], ...]:
     """Count over intervals of several lengths in turn, until far more pages are marked than the TLB has entries, and again.
 
-    Raises: VanishedError.
+    Raises: VanishedError; OSError where its CPU time is not told.
     """
     lengths: list[list[Interval]] = [[] for _ in LENGTHS_S]
-    for _ in range(REPETITIONS):
-        for number, pause_s in enumerate(LENGTHS_S[: len(lengths)]):
-            lengths[number].append(_interval(pid, pause_s))
-            if lengths[number][-1].pages > ENOUGH * entries:
-                del lengths[number + 1 :]
-                break
+    with TaskClock(pid) as clock:
+        for _ in range(REPETITIONS):
+            for number, pause_s in enumerate(LENGTHS_S[: len(lengths)]):
+                lengths[number].append(_interval(pid, clock, pause_s))
+                if lengths[number][-1].pages > ENOUGH * entries:
+                    del lengths[number + 1 :]
+                    break
     return tuple(map(tuple, lengths))
 
 
-def _interval(pid: int, pause_s: float) -> Interval:
-    begin_s = cpu_s(pid)
+def _interval(pid: int, clock: TaskClock, pause_s: float) -> Interval:
+    begin_s = clock.seconds
     clear(pid, CLEAR_ANONYMOUS)
-    cleared_s = cpu_s(pid)
+    cleared_s = clock.seconds
     time.sleep(pause_s)
-    counting_s = cpu_s(pid)
+    counting_s = clock.seconds
     text = _smaps(pid)
-    end_s = cpu_s(pid)
+    end_s = clock.seconds
     return Interval(count(text.splitlines()).touched, counting_s - cleared_s, end_s - begin_s)
-
-
-def cpu_s(pid: int) -> float:
-    """Read how long all threads of a process have run. Raises: VanishedError.
-
-    Source: include/linux/posix-timers_types.h make_process_cpuclock(), CPUCLOCK_SCHED = 2 (v6.18).
-    """
-    try:
-        return time.clock_gettime(~pid << 3 | 2)
-    except OSError as error:
-        raise VanishedError(pid) from error
 
 
 def clear(pid: int, what: int) -> None:

@@ -111,7 +111,7 @@ def _short_enough(one: Walked, entries: int) -> list[Interval]:
     ran = [length for length in one.lengths if math.fsum(each.high_s for each in length) > 0]
     for most in (entries / MARGIN, entries):
         short = [each for length in ran if np.mean([each.pages for each in length]) <= most for each in length]
-        sharp = [each for each in short if each.high_s <= SHARP * each.low_s]
+        sharp = [each for each in short if 0 < each.high_s <= SHARP * each.low_s]
         if len(sharp) >= LEAST_REPETITIONS:
             return sharp
     return list(ran[0])

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 from thpsweep.errors import CaptureError
-from thpsweep.linux.activity import checks, reads, walks
+from thpsweep.linux.activity import checks, reads, task_clock, walks
 from thpsweep.linux.activity.faults import Faults, tracing
 from thpsweep.linux.activity.lives import Life, LifeWatch
 from thpsweep.linux.activity.pins import Pinned, pinned
@@ -91,7 +91,7 @@ def watch(request: WatchRequest) -> WindowSeen:
         seen.after = snapshots(list(seen.before), zero, scans, seen.soft_dirty)
         seen.end_s = time.monotonic()
         seen.touched = list(_touched(cleared))
-        if young:
+        if young and _checked(seen.without, "CPU time", task_clock.refused()):
             seen.tlb_entries = walks.reach()
             seen.walked = list(_walked(list(seen.after)[: reads.WALKED_PROCESSES], seen.tlb_entries))
         seen.pins = [pinned(pid, _spans(pid)) for pid in seen.after]
