@@ -76,12 +76,15 @@ def row_of(said, choice):
 
 def predicted_cpu_ms(folder, choice):
     """Give the CPU time of a choice: 95 % of what comes out where all prices are drawn from their ranges at once."""
-    records = [record for _, record in journal.records(folder / "advise" / "journal.jsonl")]
+    (file,) = folder.rglob("journal.jsonl")
+    records = [record for _, record in journal.records(file)]
     (point,) = (each for each in records if each["type"] == "point" and each["point"]["policy"]["name"] == choice)
     (result,) = (each["result"] for each in records if each["type"] == "result" and each["id"] == point["id"])
     recorded = recording(point["point"], result)
-    file = machine_file("--machine", point["point"]["machine"]["name"])
-    ranges = {key: each for key, each in machine_ranges(profiles.load(file), file).items() if key in recorded.keys}
+    profile = machine_file("--machine", point["point"]["machine"]["name"])
+    ranges = {
+        key: each for key, each in machine_ranges(profiles.load(profile), profile).items() if key in recorded.keys
+    }
     cost_ms = recorded.cpu(draws(list(ranges)).values(ranges))["cost/cpu_ms"].mean(axis=1)
     return tuple(np.quantile(cost_ms, (0.025, 0.975)).tolist())
 

@@ -1,8 +1,8 @@
 """The CPU time of another process while it runs, to the nanosecond: perf's task clock of each of its threads.
 
-The CPU-time clock of another process, and schedstat, are brought up to date at the tick and when a thread leaves its CPU:
-they stand still for up to 4 ms (CONFIG_HZ=250), as thread_group_cputime() of kernel/sched/cputime.c asks for the caller's own
-threads alone (v6.18). Reading a perf event goes to the CPU that the thread is on.
+The CPU-time clock of another process, and schedstat, are brought up to date at the tick and when a thread leaves its CPU.
+They stand still for up to 4 ms (CONFIG_HZ=250), since thread_group_cputime() of kernel/sched/cputime.c asks for the caller's
+own threads alone (v6.18). Reading a perf event goes to the CPU that the thread is on.
 """
 
 import ctypes
