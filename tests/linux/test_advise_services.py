@@ -1,9 +1,9 @@
 """`thpsweep advise` and `collapse` on preforking services: a gunicorn, loaded and idle, and a pool that loads data.
 
-Memory that collapsing takes is held against what was predicted. Its CPU time is printed beside the interval that was, and is
-not asserted: on a VM whose host gives memory at its first touch a huge page took 7.6 and 8.7 ms, and 4.3 and 2.3 ms after as much
-memory had been touched and given back, where 0.6 to 0.9 were predicted. CPU time a request, before and after, is printed beside
-the gain that was predicted: a single start does not decide on it; tests/linux/test_prefork_gain.py does, over several starts.
+Memory that collapsing takes is held against what was predicted. Its CPU time is printed beside the interval that was, and
+not asserted: on a VM whose host gives memory at its first touch a huge page took 7.6 and 8.7 ms, and 4.3 and 2.3 ms after
+as much memory had been touched and given back, where 0.6 to 0.9 were predicted. CPU time a request, before and after, is
+printed beside the gain that was predicted: a single start does not decide on it; test_prefork_gain.py does.
 """
 
 import contextlib
